@@ -1,0 +1,1 @@
+"""Proof that this implementation speaks the protocol of the original: vectors, networks of processes."""

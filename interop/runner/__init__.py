@@ -1,0 +1,1 @@
+"""The runner of recorded values: how they are read, carried out and compared."""

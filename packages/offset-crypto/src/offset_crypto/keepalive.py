@@ -1,0 +1,69 @@
+"""
+The keepalive layer: signs of life on an idle link. Spec 02 §7.
+
+A side that sent nothing for 16 ticks sends a KeepAlive; a side that received nothing for 32 ticks
+gives the link up. On a tick where both are due the link closes and nothing is sent.
+"""
+
+from offset_proto import wire
+from offset_proto.errors import PeerError
+from offset_proto.limits import KEEPALIVE_TICKS
+from offset_proto.messages.keepalive import KeepAlive, Message
+
+__all__ = ["Keepalive", "RemoteTimeout"]
+
+_KEEPALIVE_BYTES = wire.KA_MESSAGE.encode(KeepAlive())
+
+
+class RemoteTimeout(PeerError):
+    """The peer gave no sign of life for `KEEPALIVE_TICKS` ticks."""
+
+
+class Keepalive:
+    """One end of the layer: a byte engine over whole messages, counting ticks from the handshake on."""
+
+    __slots__ = ("_ticks", "_to_close_ticks", "_to_send_ticks")
+
+    def __init__(self, ticks: int = KEEPALIVE_TICKS) -> None:
+        self._ticks = ticks
+        self._to_close_ticks = ticks
+        self._to_send_ticks = ticks // 2
+
+    def wrap(self, data: bytes) -> bytes:
+        """One message of the layer above, for the layer below."""
+        self._to_send_ticks = self._ticks // 2
+        return wire.KA_MESSAGE.encode(Message(data))
+
+    def receive(self, message: bytes) -> bytes | None:
+        """
+        The message of the layer above in *message*, or None for a sign of life.
+
+        Raises:
+            MalformedMessage: Close the link.
+        """
+        received = wire.KA_MESSAGE.decode(message)
+        self._to_close_ticks = self._ticks
+        return received.data if isinstance(received, Message) else None
+
+    def tick(self, *, listening: bool = True) -> bytes | None:
+        """
+        A tick passed.
+
+        Args:
+            listening: False while we ourselves have stopped to read: then silence proves nothing.
+
+        Returns:
+            A KeepAlive to send, or None.
+
+        Raises:
+            RemoteTimeout: Close the link.
+        """
+        if listening:
+            self._to_close_ticks -= 1
+        self._to_send_ticks = max(0, self._to_send_ticks - 1)
+        if self._to_close_ticks <= 0:
+            raise RemoteTimeout("RemoteTimeout")
+        if self._to_send_ticks > 0:
+            return None
+        self._to_send_ticks = self._ticks // 2
+        return _KEEPALIVE_BYTES

@@ -1,0 +1,81 @@
+"""What the server programs have in common: identity, event loop, signals. Spec 09 §3."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from offset_crypto.identity import Identity
+from offset_proto.errors import InvariantBroken, OffsetError
+from offset_proto.files import IDENTITY
+
+__all__ = ["ListenError", "load_identity", "run_server"]
+
+log = logging.getLogger("offset")
+
+
+class ListenError(OffsetError):
+    """The listening address can not be used."""
+
+    def __init__(self, address: tuple[str, int], error: OSError) -> None:
+        super().__init__(f"ListenError({address[0]}:{address[1]}: {error.strerror or error})")
+
+
+def load_identity(path: Path) -> Identity:
+    """
+    The identity in a file.
+
+    Raises:
+        IoError, StringSerdeError: No such file, or not an identity.
+    """
+    return Identity(IDENTITY.load(path).private_key)
+
+
+def run_server(serve: Callable[[], Awaitable[None]]) -> None:
+    """
+    Run *serve* until it ends or a SIGTERM or SIGINT asks for the end, which is a success (D79).
+
+    Raises:
+        OffsetError, OSError: What ended it.
+    """
+    with contextlib.suppress(ImportError):
+        import uvloop  # installed by the programs, not by the SDK
+
+        uvloop.install()
+    asyncio.run(_run(serve))
+
+
+async def _run(serve: Callable[[], Awaitable[None]]) -> None:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(serve())
+    broken: list[BaseException] = []
+
+    def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, InvariantBroken):
+            broken.append(error)
+            task.cancel()
+        else:
+            log.error("%s", context.get("message"), exc_info=error)
+
+    loop.set_exception_handler(on_exception)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if broken:
+            raise broken[0] from None
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is not a group itself."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

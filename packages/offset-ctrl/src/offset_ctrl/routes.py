@@ -1,0 +1,81 @@
+"""
+Which routes to pay over, and how much over each. Spec 06 §8.1, 09 §8.3. Pure.
+
+The first multi-route that can carry the amount is taken. Within it the amount is spread so that all
+routes in use keep the same headroom, and none is used that is not needed.
+"""
+
+from dataclasses import dataclass
+
+from offset_proto.messages.index import MultiRoute, RouteCapacityRate
+from offset_proto.rate import FeeOverflow, calc_fee, max_payable
+from offset_proto.types import U128, U128_MAX, PublicKey
+
+__all__ = ["Part", "RouteChoice", "choose_routes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One transaction to make: its route (by index in the multi-route too), and amounts in credits."""
+
+    route_index: int
+    public_keys: tuple[PublicKey, ...]
+    dest_payment: U128
+    fees: U128
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChoice:
+    """The multi-route chosen, by its index, and the parts to pay over it."""
+
+    multi_route_index: int
+    parts: tuple[Part, ...]
+
+    @property
+    def total_fees(self) -> int:
+        """Credits paid beyond the amount."""
+        return sum(part.fees for part in self.parts)
+
+
+def choose_routes(multi_routes: tuple[MultiRoute, ...], amount: U128) -> RouteChoice | None:
+    """
+    How to pay *amount* credits; None where no multi-route can carry it.
+
+    Raises:
+        FeeOverflow: The fees exceed 128 bits (D83).
+    """
+    for index, multi_route in enumerate(multi_routes):
+        shares = _split(multi_route.routes, amount)
+        if shares is not None:
+            choice = RouteChoice(index, _parts(multi_route.routes, shares))
+            if choice.total_fees > U128_MAX:
+                raise FeeOverflow("the fees exceed 128 bits")
+            return choice
+    return None
+
+
+def _parts(routes: tuple[RouteCapacityRate, ...], shares: list[tuple[int, int]]) -> tuple[Part, ...]:
+    # Parts of zero credits would only cost (D77); a payment of zero has one.
+    used = [share for share in shares if share[1] > 0] or shares[:1]
+    return tuple(
+        Part(index, routes[index].route.public_keys, share, calc_fee(routes[index].rate, share))
+        for index, share in used
+    )
+
+
+def _split(routes: tuple[RouteCapacityRate, ...], amount: int) -> list[tuple[int, int]] | None:
+    """(index, credits) of each route in use, from the smallest route to the largest; None where impossible."""
+    payable = [(index, max_payable(route.rate, route.capacity)) for index, route in enumerate(routes)]
+    payable.sort(key=lambda item: item[1], reverse=True)  # stable: ties keep the server's order
+    levels = [most for _, most in payable] + [0]
+    left = amount
+    for used in range(1, len(payable) + 1):
+        step = (levels[used - 1] - levels[used]) * used
+        if left <= step:
+            quotient, remainder = divmod(left, used)
+            return [
+                (payable[j][0], levels[j] - levels[used - 1] + quotient + (1 if j < remainder else 0))
+                for j in range(used - 1, -1, -1)
+            ]
+        left -= step
+    return None

@@ -1,0 +1,17 @@
+"""
+The credit-pushing engine of Offset: ledgers, token channels, payments. Pure; no I/O at all.
+
+====================================  ==========================================================
+`engine`                              `Funder.handle(event) -> Outcome`: start reading here
+`events`, `effects`                   all inputs, all outputs
+`state`, `mutations`                  frozen state; the only way it changes
+`ledger`, `token_channel`             one currency between two friends; the chain of tokens
+`routing`, `buyer`, `seller`          requests on their way; payments; invoices
+`control`, `friend_messages`          one handler per kind of event
+`sender`                              what goes to each friend at the end of an event
+`open_requests`, `relay_lists`        where requests came from; what friends know of our relays
+`reports`, `capacities`               what apps and index servers are told
+====================================  ==========================================================
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,135 @@
+"""
+The funder: events in, mutations and effects out. Spec 05 §1.
+
+A pure engine: no clock, no disk, no network; randomness and signing are handed in. One event is handled
+as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHAVIOUR]):
+
+1. mutations, to be made durable as one batch before anything below is performed;
+2. channeler configuration, of the handler and then of the sender; then messages to friends;
+3. one report to the apps, if something changed or an app asked; then results of requests.
+"""
+
+from dataclasses import dataclass, field
+
+from offset_crypto.identity import Identity
+from offset_crypto.secure_channel import RandomBytes
+from offset_funder import routing, seller
+from offset_funder.control import handle_request, set_relays
+from offset_funder.effects import Effect, SendToApps
+from offset_funder.events import (
+    AppRequested,
+    Event,
+    FriendMessageReceived,
+    FriendWentOffline,
+    FriendWentOnline,
+    Started,
+)
+from offset_funder.friend_messages import handle_friend_message
+from offset_funder.mutations import Mutation
+from offset_funder.open_requests import rebuild
+from offset_funder.reports import derive_report_mutations
+from offset_funder.sender import send_all
+from offset_funder.session import ControlError, Session
+from offset_funder.state import FunderState
+from offset_proto.errors import PeerError, RefusedError, invariant
+from offset_proto.messages.app import ReportMutations
+from offset_proto.messages.report import FriendLivenessReport
+from offset_proto.types import PublicKey
+
+__all__ = ["Funder", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What an event comes to.
+
+    Attributes:
+        mutations: To be stored, in order, as one batch.
+        effects: To be performed afterwards, in order.
+        error: Why an event of a friend was dropped, or a request of an app refused.
+        notes: For the log; no secrets.
+    """
+
+    mutations: tuple[Mutation, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    error: PeerError | RefusedError | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+class Funder:
+    """
+    One node's funder.
+
+    Args:
+        state: As stored.
+        identity: Signs; must be the identity of *state*.
+        random_bytes: Source of nonces, locks and ids.
+    """
+
+    def __init__(self, state: FunderState, identity: Identity, random_bytes: RandomBytes) -> None:
+        invariant(state.local_public_key == identity.public_key, "state and identity belong together")
+        self.state = state
+        self.online: frozenset[PublicKey] = frozenset()
+        self._open_requests = rebuild(state)
+        self._identity = identity
+        self._random_bytes = random_bytes
+
+    def handle(self, event: Event) -> Outcome:
+        """Handle one event."""
+        session = Session(self.state, self._open_requests, self.online, self._identity, self._random_bytes)
+        error: PeerError | RefusedError | None = None
+        try:
+            self._dispatch(session, event)
+        except ControlError as refused:
+            if not isinstance(event, AppRequested):
+                return Outcome(error=refused)
+            error = refused  # the app is answered all the same
+        except PeerError as dropped:
+            return Outcome(error=dropped)
+        for draft in reversed(session.responses):
+            seller.sign_response(session, draft)
+        send_all(session)
+        return self._finish(session, event, error)
+
+    def _dispatch(self, session: Session, event: Event) -> None:
+        match event:
+            case Started():
+                set_relays(session)
+                for public_key in session.state.friends:
+                    session.update_channeler(public_key)
+            case AppRequested(_, request):
+                handle_request(session, request)
+            case FriendWentOnline(public_key):
+                _go_online(session, public_key)
+            case FriendWentOffline(public_key):
+                session.online -= {public_key}
+                if public_key in session.state.friends:
+                    routing.cancel_queued(session, public_key)
+            case FriendMessageReceived(public_key, message):
+                handle_friend_message(session, public_key, message)
+
+    def _finish(self, session: Session, event: Event, error: PeerError | RefusedError | None) -> Outcome:
+        liveness = [
+            (key, FriendLivenessReport.ONLINE if key in session.online else FriendLivenessReport.OFFLINE)
+            for key in session.online ^ self.online
+        ]
+        if isinstance(event, FriendWentOffline) and not liveness:
+            liveness = [(event.public_key, FriendLivenessReport.OFFLINE)]
+        reported = derive_report_mutations(session.mutations, session.state, liveness)
+        self.state, self._open_requests, self.online = session.state, session.open_requests, session.online
+        effects: list[Effect] = [*session.channeler, *session.friend_messages]
+        app_request_id = event.app_request_id if isinstance(event, AppRequested) else None
+        if reported or app_request_id is not None:
+            effects.append(SendToApps(ReportMutations(app_request_id, reported)))
+        effects += [SendToApps(result) for result in session.results]
+        return Outcome(tuple(session.mutations), tuple(effects), error, tuple(session.notes))
+
+
+def _go_online(session: Session, public_key: PublicKey) -> None:
+    if not session.friend(public_key).is_enabled:
+        raise ControlError("FriendIsDisabled")
+    if public_key in session.online:
+        raise ControlError("FriendAlreadyOnline")
+    session.online |= {public_key}
+    session.try_send(public_key).resend_outgoing = True

@@ -1,0 +1,102 @@
+"""All inputs of a funder. Spec 05 §1.1."""
+
+from dataclasses import dataclass
+
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddFriend,
+    AddInvoice,
+    AddRelay,
+    CancelInvoice,
+    CloseFriendCurrency,
+    CommitInvoice,
+    CreatePayment,
+    CreateTransaction,
+    DisableFriend,
+    EnableFriend,
+    OpenFriendCurrency,
+    RemoveFriend,
+    RemoveFriendCurrency,
+    RemoveRelay,
+    RequestClosePayment,
+    ResetFriendChannel,
+    SetFriendCurrencyMaxDebt,
+    SetFriendCurrencyRate,
+    SetFriendName,
+    SetFriendRelays,
+)
+from offset_proto.messages.friend import FriendMessage
+from offset_proto.types import PublicKey, Uid
+
+__all__ = [
+    "AppRequested",
+    "Event",
+    "FriendMessageReceived",
+    "FriendWentOffline",
+    "FriendWentOnline",
+    "FunderRequest",
+    "Started",
+]
+
+FunderRequest = (
+    AddRelay
+    | RemoveRelay
+    | CreatePayment
+    | CreateTransaction
+    | RequestClosePayment
+    | AckClosePayment
+    | AddInvoice
+    | CancelInvoice
+    | CommitInvoice
+    | AddFriend
+    | SetFriendRelays
+    | SetFriendName
+    | RemoveFriend
+    | EnableFriend
+    | DisableFriend
+    | OpenFriendCurrency
+    | CloseFriendCurrency
+    | SetFriendCurrencyMaxDebt
+    | SetFriendCurrencyRate
+    | RemoveFriendCurrency
+    | ResetFriendChannel
+)
+"""The requests of apps that concern the funder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The node runs; the first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppRequested:
+    """A request of an app; answered by exactly one report with its id, whatever became of it."""
+
+    app_request_id: Uid
+    request: FunderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class FriendWentOnline:
+    """There is a link to the friend."""
+
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class FriendWentOffline:
+    """There is none any more."""
+
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class FriendMessageReceived:
+    """A message of a friend, decoded."""
+
+    public_key: PublicKey
+    message: FriendMessage
+
+
+Event = Started | AppRequested | FriendWentOnline | FriendWentOffline | FriendMessageReceived

@@ -1,0 +1,221 @@
+"""
+Where each open request came from, and where it went. Spec 05 §8.
+
+Request ids are chosen by buyers, so two friends may use one id. The index answers two questions in
+constant time, for an id within a currency: which friend (or the local user) is the *origin* of a
+request that went out to a friend; and whether an id is in use at all.
+
+It follows from the state and is not stored: `rebuild` makes it at load, `after` carries it along
+with each mutation.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+from typing import Final
+
+from immutables import Map
+
+from offset_funder.ledger import Side
+from offset_funder.mutations import (
+    ChangeLedger,
+    FriendMutation,
+    Mutation,
+    PushBackPendingRequest,
+    PushBackPendingUserRequest,
+    RemoveFriend,
+    RemovePendingRequests,
+    RemovePendingRequestsCurrency,
+    SetConsistent,
+    SetInconsistent,
+)
+from offset_funder.state import Channel, Consistent, FunderState
+from offset_proto.messages.friend import CancelSendFundsOp, RequestSendFundsOp
+from offset_proto.types import Currency, PublicKey, Uid
+
+__all__ = ["LOCAL_USER", "OpenRequests", "Origin", "rebuild"]
+
+
+class _LocalUser(enum.Enum):
+    LOCAL_USER = "the local user"
+
+
+LOCAL_USER: Final = _LocalUser.LOCAL_USER
+
+Origin = PublicKey | _LocalUser | None
+"""A friend, the local user, or nobody: the friend was removed, or its channel reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Friends that sent the request, first come first; and those it went to, each with its origin."""
+
+    sources: tuple[PublicKey, ...] = ()
+    outgoing: tuple[tuple[PublicKey, Origin], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequests:
+    """The index; frozen, so an event that fails leaves it as it was."""
+
+    uses: "Map[tuple[Currency, Uid], _Use]" = Map()
+
+    def origin(self, friend: PublicKey, currency: Currency, request_id: Uid) -> Origin:
+        """Who is to be told what *friend* says about a request that we sent there."""
+        use = self.uses.get((currency, request_id), _Use())
+        return next((origin for key, origin in use.outgoing if key == friend), None)
+
+    def source(self, currency: Currency, request_id: Uid) -> PublicKey | None:
+        """The friend that sent a request which ends here."""
+        use = self.uses.get((currency, request_id), _Use())
+        return use.sources[0] if use.sources else None
+
+    def is_used_elsewhere(self, sender: PublicKey, currency: Currency, request_id: Uid, *, ours: bool) -> bool:
+        """
+        Tell whether an id is in use apart from the request that *sender* just sent.
+
+        Args:
+            ours: Do not count traces of our own transaction: the request is its end, a cycle back to us.
+        """
+        use = self.uses.get((currency, request_id), _Use())
+        if any(source != sender for source in use.sources):
+            return True
+        return any(not (ours and origin is LOCAL_USER) for _, origin in use.outgoing)
+
+    def is_used(self, currency: Currency, request_id: Uid) -> bool:
+        """Tell whether an id is in use at all."""
+        return (currency, request_id) in self.uses
+
+    def after(self, before: FunderState, mutation: Mutation) -> "OpenRequests":
+        """The index after *mutation* of the state *before*."""
+        match mutation:
+            case RemoveFriend(public_key):
+                return self._without_channel(public_key, before.friends[public_key].channel)
+            case FriendMutation(public_key, part):
+                pass
+            case _:
+                return self
+        match part:
+            case ChangeLedger(currency, change):
+                return self._after_change(public_key, currency, change.side, change.request_id, change.transaction is None)
+            case PushBackPendingRequest(currency, op):
+                return self._with_outgoing(public_key, currency, op.request_id, self.source(currency, op.request_id))
+            case PushBackPendingUserRequest(currency, op):
+                return self._with_outgoing(public_key, currency, op.request_id, LOCAL_USER)
+            case RemovePendingRequests() | RemovePendingRequestsCurrency():
+                return self._without_queued(public_key, before, part)
+            case SetInconsistent() | SetConsistent():
+                return self._without_channel(public_key, before.friends[public_key].channel)
+            case _:
+                return self
+
+    def without_outgoing(self, friend: PublicKey, currency: Currency, request_id: Uid) -> "OpenRequests":
+        """The index after a request for *friend* was dropped or answered."""
+        use = self.uses.get((currency, request_id), _Use())
+        kept = tuple(item for item in use.outgoing if item[0] != friend)
+        return self._with(currency, request_id, replace(use, outgoing=kept))
+
+    def _after_change(
+        self, friend: PublicKey, currency: Currency, side: Side, request_id: Uid, removed: bool
+    ) -> "OpenRequests":
+        use = self.uses.get((currency, request_id), _Use())
+        if side is Side.LOCAL:
+            # A request enters the ledger from a queue, where it was entered already.
+            return self.without_outgoing(friend, currency, request_id) if removed else self
+        sources = tuple(source for source in use.sources if source != friend) if removed else use.sources
+        if not removed and friend not in sources:
+            sources = (*sources, friend)
+        return self._with(currency, request_id, replace(use, sources=sources))
+
+    def _with_outgoing(
+        self, friend: PublicKey, currency: Currency, request_id: Uid, origin: Origin
+    ) -> "OpenRequests":
+        use = self.uses.get((currency, request_id), _Use())
+        return self._with(currency, request_id, replace(use, outgoing=(*use.outgoing, (friend, origin))))
+
+    def _with(self, currency: Currency, request_id: Uid, use: _Use) -> "OpenRequests":
+        key = (currency, request_id)
+        if use.sources or use.outgoing:
+            return OpenRequests(self.uses.set(key, use))
+        return OpenRequests(self.uses.delete(key)) if key in self.uses else self
+
+    def _without_queued(
+        self, friend: PublicKey, before: FunderState, part: RemovePendingRequests | RemovePendingRequestsCurrency
+    ) -> "OpenRequests":
+        channel = before.friends[friend].channel
+        if not isinstance(channel, Consistent):
+            return self
+        dropped: tuple[tuple[Currency, RequestSendFundsOp], ...]
+        match part:
+            case RemovePendingRequests():
+                dropped = channel.pending_requests + channel.pending_user_requests
+            case RemovePendingRequestsCurrency(currency):
+                dropped = tuple(item for item in channel.pending_requests if item[0] == currency)
+        index = self
+        for currency, op in dropped:
+            index = index.without_outgoing(friend, currency, op.request_id)
+        return index
+
+    def _without_channel(self, friend: PublicKey, channel: Channel) -> "OpenRequests":
+        """The channel is gone: what went out through it ends, what came in through it loses its origin."""
+        if not isinstance(channel, Consistent):
+            return self
+        index = self
+        for currency, op in channel.pending_requests + channel.pending_user_requests:
+            index = index.without_outgoing(friend, currency, op.request_id)
+        for currency, ledger in channel.token_channel.ledgers.items():
+            for request_id in ledger.pending_local:
+                index = index.without_outgoing(friend, currency, request_id)
+            for request_id in ledger.pending_remote:
+                index = index._without_source(friend, currency, request_id)
+        return index
+
+    def _without_source(self, friend: PublicKey, currency: Currency, request_id: Uid) -> "OpenRequests":
+        use = self.uses.get((currency, request_id), _Use())
+        sources = tuple(source for source in use.sources if source != friend)
+        outgoing = tuple((key, None if origin == friend else origin) for key, origin in use.outgoing)
+        return self._with(currency, request_id, _Use(sources, outgoing))
+
+
+def rebuild(state: FunderState) -> OpenRequests:
+    """The index of a state that was loaded. Spec 05 §8."""
+    uses: dict[tuple[Currency, Uid], _Use] = {}
+    for key, friend in state.friends.items():
+        if isinstance(friend.channel, Consistent):
+            _add_sources(uses, key, friend.channel)
+    for key, friend in state.friends.items():
+        if isinstance(friend.channel, Consistent):
+            _add_outgoing(uses, state, key, friend.channel)
+    return OpenRequests(Map(uses))
+
+
+def _add_sources(uses: dict[tuple[Currency, Uid], _Use], friend: PublicKey, channel: Consistent) -> None:
+    refused = {
+        (currency, op.request_id)
+        for currency, op in channel.pending_backwards_ops
+        if isinstance(op, CancelSendFundsOp)
+    }
+    for currency, ledger in channel.token_channel.ledgers.items():
+        for request_id in ledger.pending_remote:
+            use = uses.get((currency, request_id), _Use())
+            # Of two friends that sent one id, the newer is the one whose cancel waits.
+            last = (currency, request_id) in refused
+            sources = (*use.sources, friend) if last else (friend, *use.sources)
+            uses[currency, request_id] = replace(use, sources=sources)
+
+
+def _add_outgoing(
+    uses: dict[tuple[Currency, Uid], _Use], state: FunderState, friend: PublicKey, channel: Consistent
+) -> None:
+    ids = [
+        (currency, request_id)
+        for currency, ledger in channel.token_channel.ledgers.items()
+        for request_id in ledger.pending_local
+    ]
+    queued = channel.pending_requests + channel.pending_user_requests
+    ids += [(currency, op.request_id) for currency, op in queued]
+    for currency, request_id in ids:
+        use = uses.get((currency, request_id), _Use())
+        origin: Origin = use.sources[0] if use.sources else None
+        if request_id in state.open_transactions:
+            origin = LOCAL_USER
+        uses[currency, request_id] = replace(use, outgoing=(*use.outgoing, (friend, origin)))

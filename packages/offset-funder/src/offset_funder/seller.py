@@ -1,0 +1,160 @@
+"""Invoices: accept the requests that come for them, sign responses, collect or cancel. Spec 05 §8.2, §13."""
+
+from offset_crypto.hashing import hash_lock
+from offset_crypto.identity import InvalidSignature
+from offset_crypto.signed import response_buffer
+from offset_crypto.verify import verify_commit
+from offset_funder.mutations import (
+    AddIncomingTransaction,
+    AddInvoice,
+    PushBackPendingBackwardsOp,
+    RemoveIncomingTransaction,
+    RemoveInvoice,
+    SetInvoiceSrcHashedLock,
+)
+from offset_funder.session import ControlError, ResponseDraft, Session
+from offset_funder.state import OpenInvoice, PendingTransaction
+from offset_proto.messages.app import AddInvoice as AddInvoiceRequest
+from offset_proto.messages.friend import (
+    CancelSendFundsOp,
+    CollectSendFundsOp,
+    RequestSendFundsOp,
+    ResponseSendFundsOp,
+)
+from offset_proto.messages.payment import Commit
+from offset_proto.types import Currency, InvoiceId, PlainLock, PublicKey, RandValue, Uid
+
+__all__ = ["accept_request", "add_invoice", "cancel_invoice", "commit_invoice", "sign_response"]
+
+
+def add_invoice(session: Session, request: AddInvoiceRequest) -> None:
+    """
+    Expect a payment.
+
+    Raises:
+        ControlError: InvoiceAlreadyExists.
+    """
+    if request.invoice_id in session.state.open_invoices:
+        raise ControlError("InvoiceAlreadyExists")
+    lock = PlainLock(session.random_bytes(PlainLock.SIZE))
+    session.mutate(AddInvoice(request.invoice_id, request.currency, request.total_dest_payment, lock))
+
+
+def accept_request(
+    session: Session, sender: PublicKey, currency: Currency, request: RequestSendFundsOp
+) -> bool:
+    """
+    Judge a request that ends here; whether the currency is open is not asked. Spec 05 §8.2.
+
+    Returns:
+        False where it must be cancelled.
+    """
+    invoice = session.state.open_invoices.get(request.invoice_id)
+    if invoice is None or invoice.currency != currency:  # D32
+        return False
+    if invoice.opt_src_hashed_lock not in (None, request.src_hashed_lock):
+        return False
+    if request.total_dest_payment != invoice.total_dest_payment:
+        return False
+    paid = _forget_vanished(session, request.invoice_id, invoice, but=request.request_id)
+    paid += request.dest_payment
+    if paid > invoice.total_dest_payment:
+        return False
+    if invoice.opt_src_hashed_lock is None:
+        session.mutate(SetInvoiceSrcHashedLock(request.invoice_id, request.src_hashed_lock))
+    session.mutate(AddIncomingTransaction(request.invoice_id, request.request_id))
+    is_complete = paid == invoice.total_dest_payment
+    session.responses.append(ResponseDraft(sender, currency, request, request.invoice_id, is_complete))
+    session.try_send(sender)
+    return True
+
+
+def _forget_vanished(session: Session, invoice_id: InvoiceId, invoice: OpenInvoice, *, but: Uid) -> int:
+    """
+    Remove the transactions of an invoice that went with their channel (D33).
+
+    Returns:
+        Credits of those that are still there. An entry of the id *but* is a leftover, too.
+    """
+    total = 0
+    for request_id in invoice.incoming_transactions:
+        transaction = None if request_id == but else _incoming(session, invoice.currency, request_id)
+        if transaction is None:
+            session.mutate(RemoveIncomingTransaction(invoice_id, request_id))
+        else:
+            total += transaction.dest_payment
+    return total
+
+
+def _incoming(session: Session, currency: Currency, request_id: Uid) -> PendingTransaction | None:
+    source = session.open_requests.source(currency, request_id)
+    channel = None if source is None else session.consistent(source)
+    if channel is None:
+        return None
+    ledger = channel.token_channel.ledgers.get(currency)
+    return None if ledger is None else ledger.pending_remote.get(request_id)
+
+
+def sign_response(session: Session, draft: ResponseDraft) -> None:
+    """Sign the response to an accepted request and queue it for the friend. Spec 05 §8.3 [WIRE]."""
+    invoice = session.state.open_invoices[draft.invoice_id]
+    request = draft.request
+    rand_nonce = RandValue(session.random_bytes(RandValue.SIZE))
+    dest_hashed_lock = hash_lock(invoice.dest_plain_lock)
+    buffer = response_buffer(
+        request_id=request.request_id,
+        rand_nonce=rand_nonce,
+        src_hashed_lock=request.src_hashed_lock,
+        dest_hashed_lock=dest_hashed_lock,
+        is_complete=draft.is_complete,
+        dest_payment=request.dest_payment,
+        total_dest_payment=request.total_dest_payment,
+        invoice_id=request.invoice_id,
+        currency=draft.currency,
+    )
+    signature = session.identity.sign(buffer)
+    op = ResponseSendFundsOp(request.request_id, dest_hashed_lock, draft.is_complete, rand_nonce, signature)
+    session.mutate_friend(draft.friend, PushBackPendingBackwardsOp(draft.currency, op))
+
+
+def cancel_invoice(session: Session, invoice_id: InvoiceId) -> None:
+    """
+    Give back what came for an invoice, and forget it. Spec 05 §13.
+
+    Raises:
+        ControlError: InvoiceDoesNotExist.
+    """
+    invoice = session.state.open_invoices.get(invoice_id)
+    if invoice is None:
+        raise ControlError("InvoiceDoesNotExist")
+    for request_id in invoice.incoming_transactions:
+        source = session.open_requests.source(invoice.currency, request_id)
+        if source is not None:
+            session.pass_back(source, invoice.currency, CancelSendFundsOp(request_id))
+    session.mutate(RemoveInvoice(invoice_id))
+
+
+def commit_invoice(session: Session, commit: Commit) -> None:
+    """
+    Collect all that came for an invoice. Spec 05 §13.
+
+    Raises:
+        ControlError: InvoiceDoesNotExist, InvalidCommit.
+    """
+    invoice = session.state.open_invoices.get(commit.invoice_id)
+    if invoice is None:
+        raise ControlError("InvoiceDoesNotExist")
+    try:
+        verify_commit(commit, session.state.local_public_key)
+    except InvalidSignature:
+        raise ControlError("InvalidCommit") from None
+    if hash_lock(commit.src_plain_lock) != invoice.opt_src_hashed_lock:
+        raise ControlError("InvalidCommit")
+    for request_id in invoice.incoming_transactions:
+        source = session.open_requests.source(invoice.currency, request_id)
+        if source is None or _incoming(session, invoice.currency, request_id) is None:
+            session.note(f"a transaction of the invoice is gone: {request_id!r}")
+            continue
+        op = CollectSendFundsOp(request_id, commit.src_plain_lock, invoice.dest_plain_lock)
+        session.pass_back(source, invoice.currency, op)
+    session.mutate(RemoveInvoice(commit.invoice_id))

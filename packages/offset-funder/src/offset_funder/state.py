@@ -1,0 +1,340 @@
+"""
+All that a funder remembers, as frozen values. Spec 05 §2.1.
+
+Maps are persistent (`immutables.Map`): a changed state shares everything else with the one before, so an
+event costs what it changes and not what is stored, and an event that fails leaves no trace.
+
+Balances are seen from the local node: above zero, the friend owes us. local pending debt is what we
+froze by requests that we sent, remote pending debt what the friend froze.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from immutables import Map
+
+from offset_crypto.hashing import is_lower
+from offset_crypto.signed import initial_move_token, initial_token_info, prefix_hash
+from offset_proto.messages.friend import (
+    CancelSendFundsOp,
+    CollectSendFundsOp,
+    MoveToken,
+    RequestSendFundsOp,
+    ResetTerms,
+    ResponseSendFundsOp,
+)
+from offset_proto.messages.payment import NamedRelayAddress, Rate, Receipt, RelayAddress
+from offset_proto.messages.report import MoveTokenHashedReport, TokenInfo
+from offset_proto.types import (
+    I128,
+    U64,
+    U128,
+    Currency,
+    HashedLock,
+    InvoiceId,
+    PaymentId,
+    PlainLock,
+    PublicKey,
+    Uid,
+)
+
+__all__ = [
+    "AfterSuccessAck",
+    "BackwardsOp",
+    "CanceledPayment",
+    "Channel",
+    "Consistent",
+    "CurrencyConfig",
+    "Direction",
+    "Friend",
+    "FunderState",
+    "InProgress",
+    "Incoming",
+    "Inconsistent",
+    "LastSent",
+    "Ledger",
+    "NeverSent",
+    "NewTransactions",
+    "OpenInvoice",
+    "OpenTransaction",
+    "Outgoing",
+    "Payment",
+    "PaymentStage",
+    "PendingTransaction",
+    "Responded",
+    "SentLocalRelays",
+    "SuccessfulPayment",
+    "TokenChannel",
+    "Transition",
+    "fresh_channel",
+    "fresh_friend",
+    "fresh_ledger",
+    "hash_token",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """The destination has signed: stage of a transaction between response and collect."""
+
+    dest_hashed_lock: HashedLock
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTransaction:
+    """A request that is open on one hop; *responded* is None until the response. Amounts in credits."""
+
+    request_id: Uid
+    route: tuple[PublicKey, ...]
+    dest_payment: U128
+    total_dest_payment: U128
+    invoice_id: InvoiceId
+    left_fees: U128
+    src_hashed_lock: HashedLock
+    responded: Responded | None = None
+
+    @property
+    def frozen_credits(self) -> int:
+        """What it freezes on this hop."""
+        return self.dest_payment + self.left_fees
+
+
+PendingTransactions: TypeAlias = "Map[Uid, PendingTransaction]"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One currency between two friends (mutual credit). Spec 04 §4.1."""
+
+    local_public_key: PublicKey
+    remote_public_key: PublicKey
+    currency: Currency
+    balance: I128
+    local_pending_debt: U128
+    remote_pending_debt: U128
+    pending_local: PendingTransactions
+    pending_remote: PendingTransactions
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """We hold the token."""
+
+    move_token_in: MoveTokenHashedReport
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """We sent the last token; *token_info* is the state it stands for, as we see it."""
+
+    move_token_out: MoveToken
+    token_info: TokenInfo
+    opt_prev_move_token_in: MoveTokenHashedReport | None
+
+
+Direction = Incoming | Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChannel:
+    """The chain of move tokens with a friend, and its ledgers. Spec 04 §6.1."""
+
+    local_public_key: PublicKey
+    remote_public_key: PublicKey
+    direction: Direction
+    ledgers: "Map[Currency, Ledger]"
+    active_local: frozenset[Currency]
+    active_remote: frozenset[Currency]
+
+    @property
+    def last_incoming(self) -> MoveTokenHashedReport | None:
+        """The friend's last token; none on the low side before it received one."""
+        match self.direction:
+            case Incoming(token):
+                return token
+            case Outgoing():
+                return self.direction.opt_prev_move_token_in
+
+
+BackwardsOp = ResponseSendFundsOp | CancelSendFundsOp | CollectSendFundsOp
+
+
+@dataclass(frozen=True, slots=True)
+class Consistent:
+    """A channel that works, and what waits for its next token, first come first."""
+
+    token_channel: TokenChannel
+    pending_requests: tuple[tuple[Currency, RequestSendFundsOp], ...] = ()
+    pending_backwards_ops: tuple[tuple[Currency, BackwardsOp], ...] = ()
+    pending_user_requests: tuple[tuple[Currency, RequestSendFundsOp], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inconsistent:
+    """A channel that waits for one side to accept the other's terms. Spec 04 §7.1."""
+
+    opt_last_incoming_move_token: MoveTokenHashedReport | None
+    local_reset_terms: ResetTerms
+    opt_remote_reset_terms: ResetTerms | None
+
+
+Channel = Consistent | Inconsistent
+
+
+@dataclass(frozen=True, slots=True)
+class CurrencyConfig:
+    """What the owner decided for a friend and currency. The default proposes the currency and grants nothing."""
+
+    rate: Rate = Rate(0, 0)
+    remote_max_debt: U128 = 0
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NeverSent:
+    """The friend was not told our relays yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastSent:
+    """The friend knows these relays."""
+
+    relays: tuple[NamedRelayAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The friend was sent *last*, and may still believe *before_last*."""
+
+    last: tuple[NamedRelayAddress, ...]
+    before_last: tuple[NamedRelayAddress, ...]
+
+
+SentLocalRelays = NeverSent | LastSent | Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Friend:
+    """All about one friend."""
+
+    local_public_key: PublicKey
+    remote_public_key: PublicKey
+    remote_relays: tuple[RelayAddress, ...]
+    sent_local_relays: SentLocalRelays
+    name: str
+    currency_configs: "Map[Currency, CurrencyConfig]"
+    is_enabled: bool
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvoice:
+    """An invoice of ours, and the transactions that came for it."""
+
+    currency: Currency
+    total_dest_payment: U128
+    dest_plain_lock: PlainLock
+    opt_src_hashed_lock: HashedLock | None = None
+    incoming_transactions: tuple[Uid, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """A transaction of ours."""
+
+    payment_id: PaymentId
+    opt_response: ResponseSendFundsOp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTransactions:
+    """The app may add transactions."""
+
+    num_transactions: U64
+    invoice_id: InvoiceId
+    currency: Currency
+    total_dest_payment: U128
+    dest_public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """The app asked to close; transactions are still open."""
+
+    num_transactions: U64
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessfulPayment:
+    """A transaction was collected."""
+
+    num_transactions: U64
+    receipt: Receipt
+    ack_uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class CanceledPayment:
+    """No transaction was collected, and none is open."""
+
+    ack_uid: Uid
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSuccessAck:
+    """The app has the receipt; further transactions are still open."""
+
+    num_transactions: U64
+
+
+PaymentStage = NewTransactions | InProgress | SuccessfulPayment | CanceledPayment | AfterSuccessAck
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment of ours; all its transactions share one source lock."""
+
+    src_plain_lock: PlainLock
+    stage: PaymentStage
+
+
+@dataclass(frozen=True, slots=True)
+class FunderState:
+    """All that survives a restart. Spec 05 §2.1."""
+
+    local_public_key: PublicKey
+    relays: tuple[NamedRelayAddress, ...] = ()
+    friends: "Map[PublicKey, Friend]" = Map()
+    open_invoices: "Map[InvoiceId, OpenInvoice]" = Map()
+    open_transactions: "Map[Uid, OpenTransaction]" = Map()
+    payments: "Map[PaymentId, Payment]" = Map()
+
+
+def hash_token(token: MoveToken, info: TokenInfo) -> MoveTokenHashedReport:
+    """A token reduced to what is kept of it; *info* as its signer sees it."""
+    return MoveTokenHashedReport(prefix_hash(token), info, token.rand_nonce, token.new_token)
+
+
+def fresh_channel(local: PublicKey, remote: PublicKey) -> TokenChannel:
+    """A channel at birth: the lower key counts as sender of the initial token. Spec 04 §6.2 [WIRE]."""
+    token, info = initial_move_token(local, remote), initial_token_info(local, remote)
+    direction: Direction
+    if is_lower(local, remote):
+        direction = Outgoing(token, info, None)
+    else:
+        direction = Incoming(hash_token(token, info))
+    return TokenChannel(local, remote, direction, Map(), frozenset(), frozenset())
+
+
+def fresh_ledger(local: PublicKey, remote: PublicKey, currency: Currency, balance: I128 = 0) -> Ledger:
+    """A ledger with nothing pending."""
+    return Ledger(local, remote, currency, balance, 0, 0, Map(), Map())
+
+
+def fresh_friend(
+    local: PublicKey, remote: PublicKey, relays: tuple[RelayAddress, ...], name: str
+) -> Friend:
+    """A friend as it is added: disabled, nothing configured. Spec 05 §2.1."""
+    channel = Consistent(fresh_channel(local, remote))
+    return Friend(local, remote, relays, NeverSent(), name, Map(), False, channel)

@@ -1,0 +1,438 @@
+"""
+The chain of move tokens between two friends. Spec 04 §6, §7.
+
+Whoever received the last token may send the next; each token carries the hash of the state after it, so
+the two sides can not drift apart unnoticed. A side that sent is *Outgoing* and repeats its token,
+byte for byte, until the answer comes; a side that received is *Incoming*.
+
+=========  ==========================================  ====================================================
+direction  token received                              result of `receive`
+=========  ==========================================  ====================================================
+Incoming   the stored last one once more               `Duplicate`
+Incoming   any other                                   ChainInconsistency
+Outgoing   built on our last token                     `Received`, or the error of the failing step
+Outgoing   the one that ours was built on              `RetransmitOutgoing`
+Outgoing   any other                                   ChainInconsistency
+=========  ==========================================  ====================================================
+
+Everything here works on frozen values: an error leaves the channel as it was.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from offset_crypto.identity import InvalidSignature, verify
+from offset_crypto.signed import info_hash, move_token_buffer, prefix_hash
+from offset_funder.ledger import InvalidOperation, LedgerOutput, incoming, outgoing
+from offset_funder.mutations import (
+    AddLedger,
+    ChangeLedger,
+    ChannelMutation,
+    SetDirection,
+    SetLocalActiveCurrencies,
+    SetRemoteActiveCurrencies,
+    apply_channel,
+)
+from offset_funder.state import (
+    Incoming,
+    Outgoing,
+    TokenChannel,
+    fresh_ledger,
+    hash_token,
+)
+from offset_proto.canonical import flip
+from offset_proto.errors import InvalidInput, PeerError, RefusedError, invariant
+from offset_proto.messages.friend import (
+    CurrencyBalance,
+    CurrencyOperations,
+    FriendTcOp,
+    MoveToken,
+    ResetTerms,
+)
+from offset_proto.messages.payment import RelayAddress
+from offset_proto.messages.report import (
+    BalanceInfo,
+    CountersInfo,
+    CurrencyBalanceInfo,
+    McInfo,
+    MoveTokenHashedReport,
+    TokenInfo,
+)
+from offset_proto.types import I128_MIN, U64_MAX, U128, U128_MAX, Currency, PublicKey, RandValue, Signature
+from immutables import Map
+
+__all__ = [
+    "CanNotRemoveCurrencyInUse",
+    "CurrencyNotActive",
+    "Duplicate",
+    "InvalidMoveToken",
+    "Received",
+    "ResetRefused",
+    "RetransmitOutgoing",
+    "Sign",
+    "TokenBuilder",
+    "accept_reset",
+    "accept_terms",
+    "build_terms",
+    "check_terms",
+    "is_reset_of",
+    "receive",
+]
+
+Sign = Callable[[bytes], Signature]
+
+
+class InvalidMoveToken(PeerError):
+    """
+    The friend broke the chain: the channel becomes inconsistent.
+
+    Attributes:
+        reason: The specification's name for it (spec 04 §6.4).
+        failed_operation: For InvalidTransaction: index within the currency block, and the error's name.
+    """
+
+    def __init__(self, reason: str, failed_operation: tuple[int, str] | None = None) -> None:
+        super().__init__(reason if failed_operation is None else f"{reason}{failed_operation}")
+        self.reason = reason
+        self.failed_operation = failed_operation
+
+
+class ResetRefused(RefusedError):
+    """Terms that can not be accepted: the channel stays inconsistent (D36, D37)."""
+
+
+class CanNotRemoveCurrencyInUse(RefusedError):
+    """The list of currencies to be announced lacks one that has a ledger."""
+
+
+class CurrencyNotActive(InvalidOperation):
+    """No ledger in this currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The last token once more: nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetransmitOutgoing:
+    """The friend missed our last token: send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A valid token: what it changes, and per currency block what came in it, in order."""
+
+    mutations: tuple[ChannelMutation, ...]
+    outputs: tuple[tuple[Currency, tuple[LedgerOutput, ...]], ...]
+    opt_local_relays: tuple[RelayAddress, ...] | None
+    activated: tuple[Currency, ...]
+
+
+def receive(
+    channel: TokenChannel, token: MoveToken, max_debts: Mapping[Currency, U128]
+) -> Received | Duplicate | RetransmitOutgoing:
+    """
+    Judge the friend's token, or leave the channel as it was.
+
+    Args:
+        channel: Our side, Incoming or Outgoing. Not modified.
+        token: As decoded, signature unchecked. Any number of operations (only senders limit, spec 04 §1).
+        max_debts: What the friend may owe us per currency, credits; absent means 0.
+
+    Raises:
+        InvalidMoveToken: The friend broke the protocol. The channel must become inconsistent.
+
+    Spec: 04 §6.4 [WIRE]. Vectors: 04 §13 T1-T6.
+    """
+    match channel.direction:
+        case Incoming(last):
+            # info_hash is not compared, no signature verified [QUIRK, harmless]
+            same = token.rand_nonce == last.rand_nonce and token.new_token == last.new_token
+            if same and prefix_hash(token) == last.prefix_hash:
+                return Duplicate()
+        case Outgoing(sent):
+            # The order of these tests matters (spec 04 §6.4).
+            if token.old_token == sent.new_token:
+                return _process(channel, token, max_debts)
+            if token.new_token == sent.old_token:
+                return RetransmitOutgoing()
+    raise InvalidMoveToken("ChainInconsistency")
+
+
+def _process(channel: TokenChannel, token: MoveToken, max_debts: Mapping[Currency, U128]) -> Received:
+    invariant(isinstance(channel.direction, Outgoing), "a token is processed while Outgoing")
+    try:
+        verify(move_token_buffer(token), channel.remote_public_key, token.new_token)
+    except InvalidSignature:
+        raise InvalidMoveToken("InvalidSignature") from None
+    draft = _Draft(channel)
+    activated: tuple[Currency, ...] = ()
+    if token.opt_active_currencies is not None:
+        announced = frozenset(token.opt_active_currencies)
+        if not announced.issuperset(channel.ledgers):
+            raise InvalidMoveToken("CanNotRemoveCurrencyInUse")
+        draft.mutate(SetRemoteActiveCurrencies(announced))
+        activated = draft.add_missing_ledgers()
+    outputs = tuple(
+        (block.currency, _receive_block(draft, block, max_debts)) for block in token.currencies_operations
+    )
+    info = _expected_info(channel, draft.channel)
+    if info_hash(info) != token.info_hash:
+        raise InvalidMoveToken("InvalidTokenInfo")
+    draft.mutate(SetDirection(Incoming(hash_token(token, info))))
+    return Received(tuple(draft.mutations), outputs, token.opt_local_relays, activated)
+
+
+def _receive_block(
+    draft: "_Draft", block: CurrencyOperations, max_debts: Mapping[Currency, U128]
+) -> tuple[LedgerOutput, ...]:
+    if block.currency not in draft.channel.ledgers:
+        raise InvalidMoveToken("InvalidCurrency")
+    outputs = []
+    for index, op in enumerate(block.operations):
+        ledger = draft.channel.ledgers[block.currency]
+        try:
+            change, output = incoming(ledger, op, max_debts.get(block.currency, 0))
+        except InvalidOperation as error:
+            raise InvalidMoveToken("InvalidTransaction", (index, type(error).__name__)) from None
+        draft.mutate(ChangeLedger(block.currency, change))
+        outputs.append(output)
+    return tuple(outputs)
+
+
+def _expected_info(before: TokenChannel, after: TokenChannel) -> TokenInfo:
+    """What the friend must have hashed: our state after the token, from the friend's side."""
+    assert isinstance(before.direction, Outgoing)
+    counters = before.direction.token_info.counters
+    if counters.move_token_counter == U128_MAX:
+        raise InvalidMoveToken("MoveTokenCounterOverflow")
+    counters = replace(counters, move_token_counter=counters.move_token_counter + 1)
+    try:
+        return flip(_token_info(after, counters))
+    except InvalidInput:
+        raise InvalidMoveToken("InvalidTokenInfo") from None
+
+
+def _token_info(channel: TokenChannel, counters: CountersInfo) -> TokenInfo:
+    balances = tuple(
+        CurrencyBalanceInfo(
+            currency, BalanceInfo(ledger.balance, ledger.local_pending_debt, ledger.remote_pending_debt)
+        )
+        for currency, ledger in sorted(channel.ledgers.items())
+    )
+    return TokenInfo(McInfo(channel.local_public_key, channel.remote_public_key, balances), counters)
+
+
+class _Draft:
+    """A channel in the making, and the mutations that lead to it."""
+
+    def __init__(self, channel: TokenChannel) -> None:
+        self.channel = channel
+        self.mutations: list[ChannelMutation] = []
+
+    def mutate(self, mutation: ChannelMutation) -> None:
+        self.channel = apply_channel(self.channel, mutation)
+        self.mutations.append(mutation)
+
+    def add_missing_ledgers(self) -> tuple[Currency, ...]:
+        both = self.channel.active_local & self.channel.active_remote
+        missing = tuple(sorted(both.difference(self.channel.ledgers)))
+        for currency in missing:
+            self.mutate(AddLedger(currency))
+        return missing
+
+
+@dataclass
+class TokenBuilder:
+    """
+    The next token of a channel whose token we hold, operation by operation. Spec 04 §6.3.
+
+    Args:
+        before: Our side, Incoming. Not modified.
+        opt_active_currencies: Our complete list, or None for no change.
+
+    Raises:
+        CanNotRemoveCurrencyInUse: The list lacks a currency in use.
+    """
+
+    before: TokenChannel
+    opt_active_currencies: tuple[Currency, ...] | None = None
+    _blocks: dict[Currency, list[FriendTcOp]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        invariant(isinstance(self.before.direction, Incoming), "a token is built while Incoming")
+        self._draft = _Draft(self.before)
+        if self.opt_active_currencies is not None:
+            wanted = frozenset(self.opt_active_currencies)
+            if not wanted.issuperset(self.before.ledgers):
+                raise CanNotRemoveCurrencyInUse("CanNotRemoveCurrencyInUse")
+            self._draft.mutate(SetLocalActiveCurrencies(wanted))
+            self._draft.add_missing_ledgers()
+
+    @property
+    def operations(self) -> int:
+        """Number of operations taken so far."""
+        return sum(len(block) for block in self._blocks.values())
+
+    def begin(self, currency: Currency) -> None:
+        """Open the block of a currency; one that stays empty is legal, if of no use."""
+        self._blocks.setdefault(currency, [])
+
+    def add(self, currency: Currency, op: FriendTcOp) -> None:
+        """
+        Take one more operation.
+
+        Raises:
+            InvalidOperation: The friend would refuse it; the token is as before (D42).
+        """
+        ledger = self._draft.channel.ledgers.get(currency)
+        if ledger is None:
+            raise CurrencyNotActive(f"no ledger in {currency!r}")
+        self._draft.mutate(ChangeLedger(currency, outgoing(ledger, op)))
+        self._blocks.setdefault(currency, []).append(op)
+
+    def finish(
+        self, opt_local_relays: tuple[RelayAddress, ...] | None, rand_nonce: RandValue, sign: Sign
+    ) -> tuple[MoveToken, tuple[ChannelMutation, ...]]:
+        """The signed token, and all that it changes on our side, the direction last."""
+        assert isinstance(self.before.direction, Incoming)
+        last = self.before.direction.move_token_in
+        counters = last.token_info.counters
+        counters = replace(counters, move_token_counter=(counters.move_token_counter + 1) & U128_MAX)
+        info = _token_info(self._draft.channel, counters)
+        token = MoveToken(
+            old_token=last.new_token,
+            currencies_operations=tuple(
+                CurrencyOperations(currency, tuple(block)) for currency, block in self._blocks.items()
+            ),
+            opt_local_relays=opt_local_relays,
+            opt_active_currencies=self.opt_active_currencies,
+            info_hash=info_hash(info),
+            rand_nonce=rand_nonce,
+            new_token=Signature.zero(),
+        )
+        token = replace(token, new_token=sign(move_token_buffer(token)))
+        self._draft.mutate(SetDirection(Outgoing(token, info, last)))
+        return token, tuple(self._draft.mutations)
+
+
+# Inconsistency and reset, spec 04 §7.
+
+
+def build_terms(channel: TokenChannel, reset_token: Signature) -> ResetTerms:
+    """
+    What we ask for when *channel* broke: every balance plus what the friend froze. Spec 04 §7.2.
+
+    Args:
+        channel: The last valid state.
+        reset_token: 64 random bytes.
+    """
+    match channel.direction:
+        case Incoming(token):
+            counter = token.token_info.counters.inconsistency_counter
+        case Outgoing(_, info, _):
+            counter = info.counters.inconsistency_counter
+    balances = tuple(
+        CurrencyBalance(currency, ledger.balance + ledger.remote_pending_debt)
+        for currency, ledger in sorted(channel.ledgers.items())
+    )
+    return ResetTerms(reset_token, (counter + 1) & U64_MAX, balances)
+
+
+def check_terms(terms: ResetTerms) -> None:
+    """
+    Check that *terms* can be accepted.
+
+    Raises:
+        ResetRefused: A balance of -2**127 (D36), or a currency twice (D37).
+    """
+    if any(balance.balance == I128_MIN for balance in terms.balance_for_reset):
+        raise ResetRefused("InvalidResetTerms(a balance of -2**127)")
+    names = [balance.currency for balance in terms.balance_for_reset]
+    if len(set(names)) != len(names):
+        raise ResetRefused("InvalidResetTerms(a currency twice)")
+
+
+def _reset_info(local: PublicKey, remote: PublicKey, terms: ResetTerms) -> TokenInfo:
+    """State after a reset as seen by *local*, who accepts *remote*'s terms: their order kept, negated."""
+    balances = tuple(
+        CurrencyBalanceInfo(balance.currency, BalanceInfo(-balance.balance, 0, 0))
+        for balance in terms.balance_for_reset
+    )
+    return TokenInfo(McInfo(local, remote, balances), CountersInfo(terms.inconsistency_counter, 0))
+
+
+def accept_terms(
+    local: PublicKey,
+    remote: PublicKey,
+    terms: ResetTerms,
+    *,
+    relays: tuple[RelayAddress, ...],
+    previous: MoveTokenHashedReport | None,
+    rand_nonce: RandValue,
+    sign: Sign,
+) -> TokenChannel:
+    """
+    The channel after we accept the friend's *terms*: Outgoing, with the reset token. Spec 04 §7.4 A [WIRE].
+
+    Raises:
+        ResetRefused: The terms can not be accepted.
+    """
+    check_terms(terms)
+    info = _reset_info(local, remote, terms)
+    token = MoveToken(
+        old_token=terms.reset_token,
+        currencies_operations=(),
+        opt_local_relays=relays,
+        opt_active_currencies=None,
+        info_hash=info_hash(info),
+        rand_nonce=rand_nonce,
+        new_token=Signature.zero(),
+    )
+    token = replace(token, new_token=sign(move_token_buffer(token)))
+    balances = [(balance.currency, -balance.balance) for balance in terms.balance_for_reset]
+    return _reset_channel(local, remote, Outgoing(token, info, previous), balances)
+
+
+def accept_reset(
+    local: PublicKey, remote: PublicKey, terms: ResetTerms, token: MoveToken
+) -> TokenChannel | None:
+    """
+    The channel after the friend's *token* accepted our *terms*: Incoming; None where it does not.
+
+    Spec 04 §7.4 B [WIRE]. Active currencies in the token are ignored [QUIRK].
+    """
+    if token.old_token != terms.reset_token or token.currencies_operations:
+        return None
+    info = _reset_info(remote, local, terms)
+    if token.info_hash != info_hash(info):
+        return None
+    try:
+        verify(move_token_buffer(token), remote, token.new_token)
+    except InvalidSignature:
+        return None
+    balances = [(balance.currency, balance.balance) for balance in terms.balance_for_reset]
+    return _reset_channel(local, remote, Incoming(hash_token(token, info)), balances)
+
+
+def is_reset_of(channel: TokenChannel, terms: ResetTerms) -> bool:
+    """Whether our outgoing token is the one that accepts exactly these *terms* (D38). Spec 04 §7.5 row 3."""
+    match channel.direction:
+        case Outgoing(token, info, _):
+            if token.old_token != terms.reset_token:
+                return False
+            return info == _reset_info(channel.local_public_key, channel.remote_public_key, terms)
+        case _:
+            return False
+
+
+def _reset_channel(
+    local: PublicKey,
+    remote: PublicKey,
+    direction: Incoming | Outgoing,
+    balances: list[tuple[Currency, int]],
+) -> TokenChannel:
+    ledgers = Map({name: fresh_ledger(local, remote, name, balance) for name, balance in balances})
+    names = frozenset(ledgers)
+    return TokenChannel(local, remote, direction, ledgers, names, names)

@@ -1,0 +1,46 @@
+"""The program stindex. Spec 09 §3.2."""
+
+from pathlib import Path
+
+import click
+
+from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, run_program
+
+__all__ = ["main"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("stindex", cls=OffsetCommand)
+@click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the index server.")
+@click.option(
+    "-c", "--lclient", type=SOCKET_ADDRESS, required=True, help="Address to listen on for nodes, IP:port."
+)
+@click.option(
+    "-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port."
+)
+@click.option(
+    "-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of other index servers."
+)
+def _stindex(idfile: Path, lclient: tuple[str, int], lserver: tuple[str, int], trusted: Path) -> None:
+    """Index server of the Offset credit network: collects what nodes declare, finds routes for payments."""
+    from offset_crypto.aio import Ticker
+    from offset_crypto.program import ListenError, load_identity, run_server
+    from offset_index.service import IndexService
+    from offset_index.trusted import load_trusted_servers
+
+    identity = load_identity(idfile)
+    servers = load_trusted_servers(trusted)
+
+    async def serve() -> None:
+        try:
+            await IndexService(identity, servers, Ticker()).run(lclient, lserver)
+        except OSError as error:
+            raise ListenError(lclient, error) from None
+
+    run_server(serve)
+
+
+def main() -> None:
+    """Entry point."""
+    run_program("stindex", "run() error", _stindex)

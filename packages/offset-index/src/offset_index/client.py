@@ -1,0 +1,278 @@
+"""
+The index client of a node: one server at a time, declarations kept fresh, routes asked for. Spec 06 §7.
+
+A pure engine, driven by the node. Attempts to connect are numbered; whatever is said of an attempt that
+is no longer the present one is ignored.
+
+==============  =================================  =================================================
+state           event                              next
+==============  =================================  =================================================
+waiting         ticks ran out, or a server added   connecting to the next server in turn
+connecting      link open and first time hash      connected: everything is declared
+connecting      failure, or 16 ticks               waiting
+connected       link ended, or server removed      waiting; open requests fail
+==============  =================================  =================================================
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from offset_crypto.backoff import Backoff
+from offset_crypto.identity import Identity
+from offset_crypto.secure_channel import RandomBytes
+from offset_crypto.signed import mutations_update_buffer
+from offset_index.rotation import Rotation, guard_removals
+from offset_proto.limits import (
+    INDEX_CLIENT_REQUESTS_MAX,
+    INDEX_CONNECT_TICKS,
+    INDEX_REFRESH_TICKS,
+    INDEX_REQUEST_TICKS,
+)
+from offset_proto.messages.app import ClientResponseRoutes, RoutesFailure, RoutesFound
+from offset_proto.messages.index import (
+    IndexClientToServer,
+    IndexMutation,
+    IndexServerToClient,
+    MutationsUpdate,
+    RequestRoutes,
+    ResponseRoutes,
+    TimeHash,
+)
+from offset_proto.messages.payment import NamedIndexServerAddress
+from offset_proto.types import HashResult, PublicKey, RandValue, Signature, Uid
+
+__all__ = [
+    "Connect",
+    "ConnectedServerChanged",
+    "Disconnect",
+    "Effect",
+    "IndexClient",
+    "RespondRoutes",
+    "SendToServer",
+]
+
+UPDATES_PER_MESSAGE = 64
+"""Of a full declaration; any number is accepted, and a message of them stays small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a link to a server."""
+
+    attempt: int
+    server: NamedIndexServerAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Give the attempt, or its link, up."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendToServer:
+    """Send over the link of an attempt."""
+
+    attempt: int
+    message: IndexClientToServer
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedServerChanged:
+    """For the report."""
+
+    public_key: PublicKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class RespondRoutes:
+    """Answer to an app."""
+
+    response: ClientResponseRoutes
+
+
+Effect = Connect | Disconnect | SendToServer | ConnectedServerChanged | RespondRoutes
+
+
+@dataclass
+class _Session:
+    """A connection that got its first time hash."""
+
+    session_id: Uid
+    time_hash: HashResult
+    counter: int = 0
+    refresh_ticks: int = INDEX_REFRESH_TICKS
+    lived_ticks: int = 0
+
+
+class IndexClient:
+    """
+    One node's index client.
+
+    Args:
+        servers: In the order of configuration.
+        identity: Signs declarations.
+        random_bytes: Source of session ids and nonces.
+    """
+
+    def __init__(
+        self, servers: Iterable[NamedIndexServerAddress], identity: Identity, random_bytes: RandomBytes
+    ) -> None:
+        self._rotation_of_servers = deque(servers)
+        self._identity = identity
+        self._random_bytes = random_bytes
+        self._declared = Rotation()
+        self._backoff = Backoff(random_bytes)
+        self._attempt = 0
+        self._server: NamedIndexServerAddress | None = None
+        self._session: _Session | None = None
+        self._wait_ticks = 0
+        self._connect_ticks = 0
+        self._requests: dict[Uid, int] = {}
+
+    # Configuration and changes of the node.
+
+    def start(self) -> list[Effect]:
+        """The node runs."""
+        return self._choose()
+
+    def add_server(self, server: NamedIndexServerAddress) -> list[Effect]:
+        """A server was configured; one of the same key is replaced."""
+        others = [known for known in self._rotation_of_servers if known.public_key != server.public_key]
+        self._rotation_of_servers = deque([*others, server])
+        return self._choose() if self._server is None else []
+
+    def remove_server(self, public_key: PublicKey) -> list[Effect]:
+        """A server was removed."""
+        kept = [known for known in self._rotation_of_servers if known.public_key != public_key]
+        self._rotation_of_servers = deque(kept)
+        if self._server is None or self._server.public_key != public_key:
+            return []
+        return [Disconnect(self._attempt), *self._leave()]
+
+    def apply_mutations(self, mutations: tuple[IndexMutation, ...]) -> list[Effect]:
+        """What the node declares has changed. Spec 06 §7.6."""
+        self._declared.apply(mutations)
+        if self._session is None or not mutations:
+            return []
+        extra = self._declared.next()
+        self._session.refresh_ticks = INDEX_REFRESH_TICKS
+        return [self._update([*guard_removals(mutations), *([] if extra is None else [extra])])]
+
+    def request_routes(self, request: RequestRoutes) -> list[Effect]:
+        """An app asks for routes. Spec 06 §7.7."""
+        effects: list[Effect] = []
+        if request.request_id in self._requests:
+            effects.append(self._fail(request.request_id))
+        if self._session is None or len(self._requests) >= INDEX_CLIENT_REQUESTS_MAX:
+            effects.append(_failure(request.request_id))
+            return effects
+        self._requests[request.request_id] = INDEX_REQUEST_TICKS
+        effects.append(SendToServer(self._attempt, request))
+        return effects
+
+    # What becomes of an attempt.
+
+    def attempt_failed(self, attempt: int) -> list[Effect]:
+        """No link came about."""
+        return self._leave() if attempt == self._attempt and self._server is not None else []
+
+    def link_closed(self, attempt: int) -> list[Effect]:
+        """The link ended."""
+        return self.attempt_failed(attempt)
+
+    def receive(self, attempt: int, message: IndexServerToClient) -> list[Effect]:
+        """A message of the server."""
+        if attempt != self._attempt or self._server is None:
+            return []
+        match message:
+            case TimeHash(time_hash) if self._session is None:
+                return self._open_session(self._server, time_hash)
+            case TimeHash(time_hash):
+                self._session.time_hash = time_hash  # type: ignore[union-attr]
+                return []
+            case ResponseRoutes(request_id, multi_routes):
+                if self._requests.pop(request_id, None) is None:
+                    return []
+                return [RespondRoutes(ClientResponseRoutes(request_id, RoutesFound(multi_routes)))]
+
+    def tick(self) -> list[Effect]:
+        """A tick passed."""
+        effects = self._expire_requests()
+        if self._server is None:
+            self._wait_ticks = max(0, self._wait_ticks - 1)
+            return effects + (self._choose() if self._wait_ticks == 0 else [])
+        if self._session is None:
+            self._connect_ticks -= 1
+            if self._connect_ticks <= 0:  # D72
+                effects += [Disconnect(self._attempt), *self._leave()]
+            return effects
+        self._session.lived_ticks += 1
+        self._session.refresh_ticks -= 1
+        if self._session.refresh_ticks <= 0:
+            self._session.refresh_ticks = INDEX_REFRESH_TICKS
+            extra = self._declared.next()
+            effects.append(self._update([] if extra is None else [extra]))
+        return effects
+
+    # Inside.
+
+    def _choose(self) -> list[Effect]:
+        if not self._rotation_of_servers:
+            return []
+        self._server = self._rotation_of_servers.popleft()
+        self._rotation_of_servers.append(self._server)
+        self._attempt += 1
+        self._connect_ticks = INDEX_CONNECT_TICKS
+        return [Connect(self._attempt, self._server)]
+
+    def _leave(self) -> list[Effect]:
+        """Back to waiting; what was open fails."""
+        effects: list[Effect] = [self._fail(request_id) for request_id in list(self._requests)]
+        if self._session is None:
+            self._wait_ticks = self._backoff.after_failure()
+        else:
+            effects.append(ConnectedServerChanged(None))
+            self._wait_ticks = max(1, self._backoff.after_link(self._session.lived_ticks))
+        self._server, self._session = None, None
+        return effects
+
+    def _open_session(self, server: NamedIndexServerAddress, time_hash: HashResult) -> list[Effect]:
+        self._session = _Session(Uid(self._random_bytes(Uid.SIZE)), time_hash)
+        effects: list[Effect] = [ConnectedServerChanged(server.public_key)]
+        declared = self._declared.all()
+        for start in range(0, len(declared), UPDATES_PER_MESSAGE):
+            effects.append(self._update(declared[start : start + UPDATES_PER_MESSAGE]))
+        return effects
+
+    def _update(self, mutations: Iterable[IndexMutation]) -> SendToServer:
+        """A signed update; the session exists."""
+        session = self._session
+        assert session is not None
+        update = MutationsUpdate(
+            node_public_key=self._identity.public_key,
+            index_mutations=tuple(mutations),
+            time_hash=session.time_hash,
+            session_id=session.session_id,
+            counter=session.counter,
+            rand_nonce=RandValue(self._random_bytes(RandValue.SIZE)),
+            signature=Signature.zero(),
+        )
+        session.counter += 1
+        signature = self._identity.sign(mutations_update_buffer(update))
+        return SendToServer(self._attempt, replace(update, signature=signature))
+
+    def _expire_requests(self) -> list[Effect]:
+        for request_id in self._requests:
+            self._requests[request_id] -= 1
+        return [self._fail(request_id) for request_id, ticks in list(self._requests.items()) if ticks <= 0]
+
+    def _fail(self, request_id: Uid) -> RespondRoutes:
+        del self._requests[request_id]
+        return _failure(request_id)
+
+
+def _failure(request_id: Uid) -> RespondRoutes:
+    return RespondRoutes(ClientResponseRoutes(request_id, RoutesFailure()))

@@ -1,0 +1,234 @@
+"""
+Routes through the graph of one currency: shortest, cheapest, several at once. Spec 06 §6.5, §9.2.
+
+A hop can be used if both sides declared it, it is not excluded, and it carries the capacity asked for. The
+answer prefers what a buyer can use: a route that still carries the amount when its fees are added
+comes before one that only carries the amount. All searches share one budget of edges, so
+that no request can hold up the server.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from offset_index.graph import CurrencyGraph
+from offset_proto.limits import ROUTE_KEYS_MAX
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import Edge, MultiRoute, RouteCapacityRate
+from offset_proto.messages.payment import Rate
+from offset_proto.rate import calc_fee, max_payable, sum_rates
+from offset_proto.types import U128, PublicKey
+
+__all__ = ["find_routes"]
+
+EDGES_MAX = 60_000
+"""Edges looked at for one request; about 30 ms."""
+
+CHEAPEST_EDGES_MAX = 20_000
+"""Of them for the cheapest route."""
+
+PARTS_MAX = 8
+"""Routes of one multi-route."""
+
+Path = tuple[PublicKey, ...]
+Links = dict[PublicKey, PublicKey | None]
+Taken = dict[tuple[PublicKey, PublicKey], int]
+
+
+class _BudgetSpent(Exception):
+    """Stop searching; what was found is the answer."""
+
+
+@dataclass
+class _Search:
+    graph: CurrencyGraph
+    source: PublicKey
+    destination: PublicKey
+    exclude: Edge | None
+    edges_left: int = EDGES_MAX
+
+    def hops(self, node: PublicKey, capacity: U128, taken: Taken) -> Iterator[PublicKey]:
+        """Nodes that *node* can send *capacity* to, less what is taken."""
+        for receiver in self.graph.neighbours(node):
+            if self._carries(node, receiver, capacity, taken):
+                yield receiver
+
+    def hops_back(self, node: PublicKey, capacity: U128, taken: Taken) -> Iterator[PublicKey]:
+        """Nodes that can send *capacity* to *node*, less what is taken."""
+        for sender in self.graph.neighbours(node):
+            if self._carries(sender, node, capacity, taken):
+                yield sender
+
+    def _carries(
+        self, sender: PublicKey, receiver: PublicKey, capacity: U128, taken: Taken
+    ) -> bool:
+        self.edges_left -= 1
+        if self.edges_left < 0:
+            raise _BudgetSpent
+        sendable = self.graph.send_capacity(sender, receiver)
+        if sendable is None or (receiver, sender) in taken:
+            return False
+        if self.exclude is not None and self.exclude == Edge(sender, receiver):
+            return False
+        return sendable - taken.get((sender, receiver), 0) >= capacity
+
+
+def find_routes(
+    graph: CurrencyGraph,
+    source: PublicKey,
+    destination: PublicKey,
+    capacity: U128,
+    exclude: Edge | None = None,
+) -> tuple[MultiRoute, ...]:
+    """
+    Routes that carry *capacity* credits, the preferred one first; empty where there is none.
+
+    Args:
+        graph: Declarations of the currency.
+        source: First node.
+        destination: Last node; never equal to the source (cycles are asked for with *exclude*).
+        capacity: Credits that must arrive.
+        exclude: A directed hop that must not be used.
+
+    Returns:
+        At most three alternatives: single routes first, then several that together suffice.
+    """
+    if source == destination:
+        return ()
+    search = _Search(graph, source, destination, exclude)
+    singles: list[RouteCapacityRate] = []
+    multi: tuple[RouteCapacityRate, ...] = ()
+    try:
+        shortest = _shortest(search, capacity, {})
+        if shortest is not None:
+            singles += _described(search, shortest)
+            singles += _described(search, _cheapest(search, capacity))
+        if not any(_suffices((route,), capacity) for route in singles):
+            multi = _several(search, capacity)
+    except _BudgetSpent:
+        pass
+    ranked = sorted(dict.fromkeys(singles), key=lambda route: _preference(route, capacity))
+    answers = [MultiRoute((route,)) for route in ranked]
+    if multi:
+        answers.append(MultiRoute(multi))
+    return tuple(answers)
+
+
+def _preference(route: RouteCapacityRate, capacity: U128) -> tuple[bool, int, int]:
+    return not _suffices((route,), capacity), calc_fee(route.rate, capacity), len(route.route.public_keys)
+
+
+def _suffices(routes: tuple[RouteCapacityRate, ...], amount: U128) -> bool:
+    """Whether a buyer can pay *amount* over these routes, fees included."""
+    return sum(max_payable(route.rate, route.capacity) for route in routes) >= amount
+
+
+def _shortest(search: _Search, capacity: U128, taken: Taken) -> Path | None:
+    """A route of the fewest hops, searched from both ends, the smaller side first."""
+    before: Links = {search.source: None}
+    after: Links = {search.destination: None}
+    front, back = [search.source], [search.destination]
+    hops = 0
+    while front and back and hops < ROUTE_KEYS_MAX - 1:
+        hops += 1
+        if len(front) <= len(back):
+            front, meeting = _expand(front, before, after, lambda node: search.hops(node, capacity, taken))
+        else:
+            back, meeting = _expand(back, after, before, lambda node: search.hops_back(node, capacity, taken))
+        if meeting is not None:
+            return _joined(meeting, before, after)
+    return None
+
+
+def _expand(
+    frontier: list[PublicKey],
+    seen: Links,
+    others: Links,
+    hops: Callable[[PublicKey], Iterator[PublicKey]],
+) -> tuple[list[PublicKey], PublicKey | None]:
+    """The next frontier of one end, and where it met the other end, if it did."""
+    reached: list[PublicKey] = []
+    for node in frontier:
+        for neighbour in hops(node):
+            if neighbour in seen:
+                continue
+            seen[neighbour] = node
+            reached.append(neighbour)
+            if neighbour in others:
+                return reached, neighbour
+    return reached, None
+
+
+def _joined(
+    meeting: PublicKey, before: Links, after: Links
+) -> Path:
+    return (*reversed(list(_walk(before[meeting], before))), *_walk(meeting, after))
+
+
+def _walk(start: PublicKey | None, links: Links) -> Iterator[PublicKey]:
+    node = start
+    while node is not None:
+        yield node
+        node = links[node]
+
+
+def _cheapest(search: _Search, capacity: U128) -> Path | None:
+    """The route of the least fees for *capacity*, among equals the shortest; None where the budget ends first."""
+    reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
+    before: Links = {}
+    heap: list[tuple[int, int, PublicKey, PublicKey | None]] = [(0, 0, search.source, None)]
+    while heap:
+        fees, hops, node, previous = heapq.heappop(heap)
+        if node in before:
+            continue
+        before[node] = previous
+        if node == search.destination:
+            return tuple(reversed(list(_walk(node, before))))
+        if hops == ROUTE_KEYS_MAX - 1:
+            continue
+        for receiver in search.hops(node, capacity, {}):
+            if receiver not in before:
+                rate = search.graph.rate(receiver, node)
+                fee = 0 if receiver == search.destination else calc_fee(rate, capacity)
+                heapq.heappush(heap, (fees + fee, hops + 1, receiver, node))
+        if search.edges_left <= reserve:
+            return None
+    return None
+
+
+def _described(search: _Search, path: Path | None) -> list[RouteCapacityRate]:
+    """The route with its capacity and rate; empty where its rates do not fit 32 bits (D64)."""
+    if path is None:
+        return []
+    capacities = [search.graph.send_capacity(*hop) or 0 for hop in zip(path, path[1:], strict=False)]
+    rate = _rate_of(search.graph, path)
+    return [] if rate is None else [RouteCapacityRate(FriendsRoute(path), min(capacities), rate)]
+
+
+def _rate_of(graph: CurrencyGraph, path: Path) -> Rate | None:
+    return sum_rates([graph.rate(path[i], path[i - 1]) for i in range(1, len(path) - 1)])
+
+
+def _several(search: _Search, amount: U128) -> tuple[RouteCapacityRate, ...]:
+    """
+    Routes that together carry *amount* and its fees, or none.
+
+    Each takes its bottleneck out of what its hops can send, so any split within their capacities is feasible;
+    no pair is used in both directions.
+    """
+    taken: Taken = {}
+    parts: list[RouteCapacityRate] = []
+    while len(parts) < PARTS_MAX:
+        path = _shortest(search, 1, taken)
+        if path is None:
+            return ()
+        hops = list(zip(path, path[1:], strict=False))
+        part = min((search.graph.send_capacity(*hop) or 0) - taken.get(hop, 0) for hop in hops)
+        for hop in hops:
+            taken[hop] = taken.get(hop, 0) + part
+        rate = _rate_of(search.graph, path)
+        if rate is not None:
+            parts.append(RouteCapacityRate(FriendsRoute(path), part, rate))
+        if len(parts) > 1 and _suffices(tuple(parts), amount):
+            return tuple(parts)
+    return ()

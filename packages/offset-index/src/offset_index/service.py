@@ -1,0 +1,220 @@
+"""
+The index server on sockets. Spec 06 §5.2, §5.4.
+
+Route requests wait in a queue of each client and are answered in turn, one between two looks at the
+sockets, so that neither ticks nor updates wait for searches (D69).
+"""
+
+import asyncio
+import logging
+import os
+from collections import deque
+from dataclasses import dataclass, field
+
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, serve
+from offset_crypto.backoff import Backoff
+from offset_crypto.identity import Identity
+from offset_index.server import CloseClient, Effect, IndexServer, SendToClient, SendToServer, initiates
+from offset_proto import wire
+from offset_proto.errors import LimitExceeded
+from offset_proto.limits import INDEX_CLIENT_REQUESTS_MAX, RELAY_HANDSHAKES_MAX
+from offset_proto.messages.index import MutationsUpdate, RequestRoutes, ResponseRoutes
+from offset_proto.messages.payment import RelayAddress
+from offset_proto.types import PublicKey
+
+__all__ = ["IndexService"]
+
+log = logging.getLogger("offset.index")
+
+NEIGHBOUR_OUTBOX_BYTES_MAX = 4 * 1024 * 1024
+
+
+@dataclass(eq=False)
+class _Client:
+    """A node's connection; receives its messages."""
+
+    service: "IndexService"
+    connection: Connection
+    requests: deque[RequestRoutes] = field(default_factory=deque)
+
+    def message_received(self, message: bytes) -> None:
+        try:
+            received = wire.INDEX_CLIENT_TO_SERVER.decode(message)
+        except LimitExceeded as error:
+            self._answer_oversized(message, error)
+            return
+        match received:
+            case MutationsUpdate():
+                self.service.perform(self.service.engine.receive_update(received))
+            case RequestRoutes():
+                self.requests.append(received)
+                if len(self.requests) >= INDEX_CLIENT_REQUESTS_MAX:
+                    self.connection.pause_reading()
+                self.service.queue_search(self)
+
+    def _answer_oversized(self, message: bytes, error: LimitExceeded) -> None:
+        log.info("ignored a message: %s", error)
+        clipped = wire.INDEX_CLIENT_TO_SERVER.decode(message, clip=True)
+        if isinstance(clipped, RequestRoutes):
+            self.answer(ResponseRoutes(clipped.request_id, ()))
+
+    def answer(self, response: ResponseRoutes) -> None:
+        """Send the answer to a request."""
+        self.connection.send(wire.INDEX_SERVER_TO_CLIENT.encode(response))
+
+    def connection_closed(self) -> None:
+        self.requests.clear()
+        self.service.client_closed(self)
+
+
+@dataclass(eq=False)
+class _Server:
+    """A neighbour's connection; receives its messages."""
+
+    service: "IndexService"
+    connection: Connection
+    public_key: PublicKey
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def message_received(self, message: bytes) -> None:
+        try:
+            received = wire.INDEX_SERVER_TO_SERVER.decode(message)
+        except LimitExceeded as error:
+            log.info("ignored a message of a server: %s", error)
+            return
+        self.service.perform(self.service.engine.receive_from_server(self.public_key, received))
+
+    def connection_closed(self) -> None:
+        self.closed.set()
+        self.service.server_closed(self)
+
+
+class IndexService:
+    """
+    An index server that runs.
+
+    Args:
+        identity: The server's.
+        trusted: Other index servers, with the addresses of their server ports. The own key is ignored (D68).
+        ticker: Ticks of the process.
+    """
+
+    def __init__(self, identity: Identity, trusted: dict[PublicKey, RelayAddress], ticker: Ticker) -> None:
+        self.engine = IndexServer(os.urandom)
+        self._identity = identity
+        self._trusted = {key: server for key, server in trusted.items() if key != identity.public_key}
+        self._ticker = ticker
+        self._clients: dict[_Client, None] = {}
+        self._servers: dict[PublicKey, _Server] = {}
+        self._searching: deque[_Client] = deque()
+        self._search_wanted = asyncio.Event()
+
+    async def run(self, client_address: tuple[str, int], server_address: tuple[str, int]) -> None:
+        """Serve until cancelled. Raises OSError where an address can not be listened on."""
+        limits = {"handshakes_max": RELAY_HANDSHAKES_MAX}
+        self._ticker.subscribe(self._tick)
+        async with (
+            serve(*client_address, self._identity, self._ticker, self._accept_client, **limits),
+            serve(*server_address, self._identity, self._ticker, self._accept_server, **limits),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(self._search())
+            for public_key, server in self._trusted.items():
+                if initiates(self._identity.public_key, public_key):
+                    tasks.create_task(self._keep_connected(server))
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Carry out what the engine asks for."""
+        last: tuple[object, bytes] = (None, b"")  # one message often goes to everybody
+        for effect in effects:
+            match effect:
+                case SendToClient(client, message):
+                    if last[0] is not message:
+                        last = (message, wire.INDEX_SERVER_TO_CLIENT.encode(message))
+                    if isinstance(client, _Client):
+                        client.connection.send(last[1])
+                case SendToServer(public_key, forwarded):
+                    if last[0] is not forwarded:
+                        last = (forwarded, wire.INDEX_SERVER_TO_SERVER.encode(forwarded))
+                    server = self._servers.get(public_key)
+                    if server is not None:
+                        server.connection.send(last[1])
+                case CloseClient(client):
+                    if isinstance(client, _Client):
+                        client.connection.close("connected anew")
+
+    def queue_search(self, client: _Client) -> None:
+        """A client has a request to be answered."""
+        self._searching.append(client)
+        self._search_wanted.set()
+
+    def client_closed(self, client: _Client) -> None:
+        """A node's connection ended."""
+        self._clients.pop(client, None)
+        self.engine.close_client(client, client.connection.remote_public_key)
+
+    def server_closed(self, server: _Server) -> None:
+        """A neighbour's connection ended."""
+        if self._servers.get(server.public_key) is server:
+            del self._servers[server.public_key]
+            self.engine.close_server(server.public_key)
+            log.info("index server %r disconnected", server.public_key)
+
+    def _tick(self) -> None:
+        self.perform(self.engine.tick())
+
+    def _accept_client(self, connection: Connection) -> None:
+        client = _Client(self, connection)
+        self._clients[client] = None
+        self.perform(self.engine.open_client(client, connection.remote_public_key))
+        connection.attach(client)
+
+    def _accept_server(self, connection: Connection) -> None:
+        public_key = connection.remote_public_key
+        if public_key not in self._trusted or initiates(self._identity.public_key, public_key):
+            connection.close("not a server that connects here")
+            return
+        self._adopt_server(connection, public_key)
+
+    def _adopt_server(self, connection: Connection, public_key: PublicKey) -> _Server | None:
+        if not self.engine.open_server(public_key):
+            connection.close("this server is connected already")
+            return None
+        log.info("index server %r connected", public_key)
+        connection.outbox_bytes_max = NEIGHBOUR_OUTBOX_BYTES_MAX
+        server = self._servers[public_key] = _Server(self, connection, public_key)
+        connection.attach(server)
+        return server
+
+    async def _keep_connected(self, address: RelayAddress) -> None:
+        backoff = Backoff(os.urandom)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection = await connect(
+                    address.address, self._identity, address.public_key, self._ticker
+                )
+            except ConnectFailed as error:
+                log.info("index server not reached: %s", error)
+                ticks = backoff.after_failure()
+            else:
+                since = loop.time()
+                server = self._adopt_server(connection, address.public_key)
+                if server is not None:
+                    await server.closed.wait()
+                ticks = backoff.after_link(int((loop.time() - since) / self._ticker.seconds))
+            await asyncio.sleep(ticks * self._ticker.seconds)
+
+    async def _search(self) -> None:
+        while True:
+            await self._search_wanted.wait()
+            if not self._searching:
+                self._search_wanted.clear()
+                continue
+            client = self._searching.popleft()
+            if client.requests:
+                request = client.requests.popleft()
+                client.answer(self.engine.find_routes(request))
+                if len(client.requests) < INDEX_CLIENT_REQUESTS_MAX:
+                    client.connection.resume_reading()
+            await asyncio.sleep(0)

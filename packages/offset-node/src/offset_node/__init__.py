@@ -1,0 +1,2 @@
+"""The node of Offset."""
+__version__ = "0.1.0"

@@ -1,0 +1,260 @@
+"""
+Every file that people and programs exchange: identities, tickets, invoices, receipts. Spec 08 §1-§3.
+
+A `FileKind` formats, parses, loads and saves one kind. An existing file is never overwritten, and a new
+one appears complete or not at all, also when the machine stops in the middle.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.json_form import CAMEL_CASE, SNAKE_CASE, JsonForm, format_json, parse_json
+from offset_proto.messages.app import AppPermissions
+from offset_proto.messages.payment import Commit, Receipt, RelayAddress
+from offset_proto.messages.report import MoveTokenHashedReport
+from offset_proto.types import U128, Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey
+
+__all__ = [
+    "APP_TICKET",
+    "COMMIT",
+    "FRIEND_TICKET",
+    "FRIEND_TOKEN",
+    "IDENTITY",
+    "INVOICE",
+    "NODE_ENTRY",
+    "PAYMENT",
+    "RECEIPT",
+    "TICKET",
+    "AppTicket",
+    "FileKind",
+    "FriendTicket",
+    "IdentityFile",
+    "Invoice",
+    "IoError",
+    "NodeEntry",
+    "OutputAlreadyExists",
+    "PaymentFile",
+    "StringSerdeError",
+    "read_text",
+    "save_text",
+]
+
+FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""No file of ours comes near it; one that does is not read into memory."""
+
+T = TypeVar("T")
+
+
+class IoError(OffsetError):
+    """A file can not be read or written, or its path not be used."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"IoError({path}: {reason})")
+
+
+class OutputAlreadyExists(OffsetError):
+    """The file to be written is there already; it stays as it is."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"OutputAlreadyExists({path})")
+
+
+class StringSerdeError(InvalidInput):
+    """A file does not hold what it should."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"StringSerdeError(JsonSerdeError({path}: {reason}))")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFile:
+    """The private key of a node, relay, index server or app."""
+
+    private_key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class AppTicket:
+    """An app that a node trusts, and for what."""
+
+    public_key: PublicKey
+    permissions: AppPermissions
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """All that an app needs to reach a node, private key included."""
+
+    node_public_key: PublicKey
+    node_address: NetAddress
+    app_private_key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class FriendTicket:
+    """What to hand to a friend: the node's key and its relays."""
+
+    public_key: PublicKey
+    relays: tuple[RelayAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """What the seller hands to the buyer."""
+
+    invoice_id: InvoiceId
+    currency: Currency
+    dest_public_key: PublicKey
+    dest_payment: U128
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFile:
+    """The buyer's handle of a payment under way."""
+
+    payment_id: PaymentId
+
+
+class FileKind(Generic[T]):
+    """
+    One kind of file.
+
+    Args:
+        form: The class in JSON.
+        secret: The file holds a private key: it is made readable for its owner only.
+    """
+
+    def __init__(self, form: JsonForm[T], *, secret: bool = False) -> None:
+        self._form = form
+        self._secret = secret
+
+    def format(self, value: T) -> str:
+        """The exact text of the file."""
+        return format_json(self._form.to_value(value))
+
+    def parse(self, text: str) -> T:
+        """
+        The value in *text*.
+
+        Raises:
+            InvalidInput: Not a file of this kind; says which key is wrong.
+        """
+        return self._form.from_value(parse_json(text))
+
+    def load(self, path: Path) -> T:
+        """
+        The value in the file at *path*.
+
+        Raises:
+            IoError: The file can not be read.
+            StringSerdeError: It is no file of this kind.
+        """
+        text = read_text(path)
+        try:
+            return self.parse(text)
+        except InvalidInput as error:
+            raise StringSerdeError(path, error) from None
+
+    def save(self, path: Path, value: T) -> None:
+        """
+        Write a new file at *path*, complete or not at all.
+
+        Raises:
+            OutputAlreadyExists: There is one; it stays as it is.
+            IoError: It can not be written.
+        """
+        save_text(path, self.format(value), secret=self._secret)
+
+
+IDENTITY = FileKind(JsonForm(IdentityFile, camel_case=CAMEL_CASE), secret=True)
+APP_TICKET = FileKind(JsonForm(AppTicket, camel_case=CAMEL_CASE))
+TICKET = FileKind(JsonForm(RelayAddress, camel_case=CAMEL_CASE))
+"""Relay, index and node tickets have one shape, and nothing in them says which kind they are [QUIRK]."""
+NODE_ENTRY = FileKind(JsonForm(NodeEntry, camel_case=CAMEL_CASE), secret=True)
+FRIEND_TICKET = FileKind(JsonForm(FriendTicket, camel_case=CAMEL_CASE))
+INVOICE = FileKind(JsonForm(Invoice, camel_case=SNAKE_CASE))
+PAYMENT = FileKind(JsonForm(PaymentFile, camel_case=SNAKE_CASE))
+COMMIT = FileKind(JsonForm(Commit, camel_case=SNAKE_CASE))
+RECEIPT = FileKind(JsonForm(Receipt, camel_case=SNAKE_CASE))
+FRIEND_TOKEN = FileKind(
+    JsonForm(
+        MoveTokenHashedReport,
+        camel_case=SNAKE_CASE,
+        order=("prefix_hash", "rand_nonce", "new_token", "token_info"),
+    )
+)
+
+
+def read_text(path: Path) -> str:
+    """
+    The text of a file.
+
+    Raises:
+        IoError: It can not be read.
+        StringSerdeError: It is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise IoError(path, _reason(error)) from None
+    if len(data) > FILE_BYTES_MAX:
+        raise IoError(path, f"more than {FILE_BYTES_MAX} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StringSerdeError(path, f"not UTF-8 at byte {error.start}") from None
+
+
+def save_text(path: Path, text: str, *, secret: bool = False) -> None:
+    """
+    Write a new file, complete or not at all; mode 0600 where it is secret.
+
+    The text is written and synced under a temporary name beside *path*, then linked to it, which fails
+    where the name is taken.
+
+    Raises:
+        OutputAlreadyExists: There is a file of that name; it stays as it is.
+        IoError: It can not be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise OutputAlreadyExists(path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".new.", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(text.encode())
+                if not secret:
+                    os.fchmod(file.fileno(), 0o666 & ~_umask())
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, path)
+        finally:
+            os.unlink(temporary)
+        _sync_directory(path.parent)
+    except FileExistsError:
+        raise OutputAlreadyExists(path) from None
+    except (OSError, ValueError) as error:
+        raise IoError(path, _reason(error)) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,434 @@
+"""Between an application and its node. Spec 07 §2.1 (app_server.capnp)."""
+
+from typing import Annotated
+
+from offset_proto.layout import Optional, declare_union, member, struct
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import MultiRoute, RequestRoutes
+from offset_proto.messages.payment import (
+    Commit,
+    NamedIndexServerAddress,
+    NamedRelayAddress,
+    Rate,
+    Receipt,
+    RelayAddress,
+)
+from offset_proto.messages.report import NodeReportMutation
+from offset_proto.types import U128, Currency, InvoiceId, PaymentId, PublicKey, Signature, Uid
+
+__all__ = [
+    "AckClosePayment",
+    "AddFriend",
+    "AddIndexServer",
+    "AddInvoice",
+    "AddRelay",
+    "AppPermissions",
+    "AppRequest",
+    "AppServerToApp",
+    "AppToAppServer",
+    "CancelInvoice",
+    "Canceled",
+    "ClientResponseRoutes",
+    "CloseFriendCurrency",
+    "CommitInvoice",
+    "Complete",
+    "CreatePayment",
+    "CreateTransaction",
+    "DisableFriend",
+    "EnableFriend",
+    "Failure",
+    "OpenFriendCurrency",
+    "PaymentNotFound",
+    "PaymentStatus",
+    "PaymentStatusSuccess",
+    "RemoveFriend",
+    "RemoveFriendCurrency",
+    "RemoveIndexServer",
+    "RemoveRelay",
+    "ReportMutations",
+    "RequestClosePayment",
+    "RequestResult",
+    "ResetFriendChannel",
+    "ResponseClosePayment",
+    "ResponseRoutesResult",
+    "RoutesFailure",
+    "RoutesFound",
+    "SetFriendCurrencyMaxDebt",
+    "SetFriendCurrencyRate",
+    "SetFriendName",
+    "SetFriendRelays",
+    "Success",
+    "TransactionResult",
+]
+
+
+@struct("app_server")
+class AppPermissions:
+    """What an app may ask for. Reading reports needs no permission."""
+
+    routes: bool
+    buyer: bool
+    seller: bool
+    config: bool
+
+
+@member
+class AddRelay:
+    """Use one more relay; one of the same key is replaced."""
+
+    relay: NamedRelayAddress
+
+
+@member
+class RemoveRelay:
+    """Stop to use a relay."""
+
+    public_key: PublicKey
+
+
+@struct("app_server")
+class CreatePayment:
+    """Open a payment for an invoice."""
+
+    payment_id: PaymentId
+    invoice_id: InvoiceId
+    currency: Currency
+    total_dest_payment: U128
+    dest_public_key: PublicKey
+
+
+@struct("app_server")
+class CreateTransaction:
+    """Send a part of a payment along a full route, own key first."""
+
+    payment_id: PaymentId
+    request_id: Uid
+    route: FriendsRoute
+    dest_payment: U128
+    fees: U128
+
+
+@member
+class RequestClosePayment:
+    """No more transactions; tell me how the payment ends."""
+
+    payment_id: PaymentId
+
+
+@struct("app_server")
+class AckClosePayment:
+    """The app has stored the result: the node may forget the payment."""
+
+    payment_id: PaymentId
+    ack_uid: Uid
+
+
+@struct("app_server")
+class AddInvoice:
+    """Expect a payment."""
+
+    invoice_id: InvoiceId
+    currency: Currency
+    total_dest_payment: U128
+
+
+@member
+class CancelInvoice:
+    """Expect it no more, and give back what was frozen for it."""
+
+    invoice_id: InvoiceId
+
+
+@member
+class CommitInvoice:
+    """Collect a complete payment."""
+
+    commit: Commit
+
+
+@struct("app_server")
+class AddFriend:
+    """A new friend, disabled at first."""
+
+    friend_public_key: PublicKey
+    relays: tuple[RelayAddress, ...]
+    name: str
+
+
+@struct("app_server")
+class SetFriendRelays:
+    """Where the friend is reached."""
+
+    friend_public_key: PublicKey
+    relays: tuple[RelayAddress, ...]
+
+
+@struct("app_server")
+class SetFriendName:
+    """A local name."""
+
+    friend_public_key: PublicKey
+    name: str
+
+
+@member
+class RemoveFriend:
+    """Forget a friend and all that is open with it."""
+
+    public_key: PublicKey
+
+
+@member
+class EnableFriend:
+    """Connect to the friend."""
+
+    public_key: PublicKey
+
+
+@member
+class DisableFriend:
+    """Stay away from the friend."""
+
+    public_key: PublicKey
+
+
+@struct("app_server")
+class OpenFriendCurrency:
+    """Forward requests of and to this friend in this currency."""
+
+    friend_public_key: PublicKey
+    currency: Currency
+
+
+@struct("app_server")
+class CloseFriendCurrency:
+    """Forward no more requests."""
+
+    friend_public_key: PublicKey
+    currency: Currency
+
+
+@struct("app_server")
+class SetFriendCurrencyMaxDebt:
+    """How many credits the friend may owe us."""
+
+    friend_public_key: PublicKey
+    currency: Currency
+    remote_max_debt: U128
+
+
+@struct("app_server")
+class SetFriendCurrencyRate:
+    """What we charge this friend for forwarding."""
+
+    friend_public_key: PublicKey
+    currency: Currency
+    rate: Rate
+
+
+@struct("app_server")
+class RemoveFriendCurrency:
+    """Withdraw a currency that the friend has not agreed to yet."""
+
+    friend_public_key: PublicKey
+    currency: Currency
+
+
+@struct("app_server")
+class ResetFriendChannel:
+    """Accept the friend's reset terms, named by their token."""
+
+    friend_public_key: PublicKey
+    reset_token: Signature
+
+
+@member
+class AddIndexServer:
+    """Use one more index server; one of the same key is replaced."""
+
+    server: NamedIndexServerAddress
+
+
+@member
+class RemoveIndexServer:
+    """Stop to use an index server."""
+
+    public_key: PublicKey
+
+
+AppRequest = (
+    AddRelay
+    | RemoveRelay
+    | CreatePayment
+    | CreateTransaction
+    | RequestClosePayment
+    | AckClosePayment
+    | AddInvoice
+    | CancelInvoice
+    | CommitInvoice
+    | AddFriend
+    | SetFriendRelays
+    | SetFriendName
+    | RemoveFriend
+    | EnableFriend
+    | DisableFriend
+    | OpenFriendCurrency
+    | CloseFriendCurrency
+    | SetFriendCurrencyMaxDebt
+    | SetFriendCurrencyRate
+    | RemoveFriendCurrency
+    | ResetFriendChannel
+    | RequestRoutes
+    | AddIndexServer
+    | RemoveIndexServer
+)
+declare_union(
+    "app_server",
+    "AppRequest",
+    {
+        "addRelay": AddRelay,
+        "removeRelay": RemoveRelay,
+        "createPayment": CreatePayment,
+        "createTransaction": CreateTransaction,
+        "requestClosePayment": RequestClosePayment,
+        "ackClosePayment": AckClosePayment,
+        "addInvoice": AddInvoice,
+        "cancelInvoice": CancelInvoice,
+        "commitInvoice": CommitInvoice,
+        "addFriend": AddFriend,
+        "setFriendRelays": SetFriendRelays,
+        "setFriendName": SetFriendName,
+        "removeFriend": RemoveFriend,
+        "enableFriend": EnableFriend,
+        "disableFriend": DisableFriend,
+        "openFriendCurrency": OpenFriendCurrency,
+        "closeFriendCurrency": CloseFriendCurrency,
+        "setFriendCurrencyMaxDebt": SetFriendCurrencyMaxDebt,
+        "setFriendCurrencyRate": SetFriendCurrencyRate,
+        "removeFriendCurrency": RemoveFriendCurrency,
+        "resetFriendChannel": ResetFriendChannel,
+        "requestRoutes": RequestRoutes,
+        "addIndexServer": AddIndexServer,
+        "removeIndexServer": RemoveIndexServer,
+    },
+)
+
+
+@struct("app_server")
+class AppToAppServer:
+    """A request, with an id that its acknowledgement repeats."""
+
+    app_request_id: Uid
+    app_request: AppRequest
+
+
+@member
+class Complete:
+    """The invoice is covered: hand this commit to the seller."""
+
+    commit: Commit
+
+
+@member
+class Success:
+    """The destination holds this part of the payment."""
+
+
+@member
+class Failure:
+    """Nothing was, or will be, paid by this transaction."""
+
+
+RequestResult = Complete | Success | Failure
+declare_union(
+    "app_server", "RequestResult", {"complete": Complete, "success": Success, "failure": Failure}
+)
+
+
+@struct("app_server")
+class TransactionResult:
+    """What became of a transaction."""
+
+    request_id: Uid
+    result: RequestResult
+
+
+@struct("app_server")
+class PaymentStatusSuccess:
+    """Paid; *ack_uid* is for `AckClosePayment`."""
+
+    receipt: Receipt
+    ack_uid: Uid
+
+
+@member
+class PaymentNotFound:
+    """Unknown, or already acknowledged."""
+
+
+@member
+class Canceled:
+    """Nothing was paid."""
+
+    ack_uid: Uid
+
+
+PaymentStatus = PaymentNotFound | PaymentStatusSuccess | Canceled
+declare_union(
+    "app_server",
+    "PaymentStatus",
+    {"paymentNotFound": PaymentNotFound, "success": PaymentStatusSuccess, "canceled": Canceled},
+)
+
+
+@struct("app_server")
+class ResponseClosePayment:
+    """How a payment ended."""
+
+    payment_id: PaymentId
+    status: PaymentStatus
+
+
+@struct("app_server")
+class ReportMutations:
+    """Changes of the node's report, in order; the id of the request that caused them, if one did."""
+
+    opt_app_request_id: Annotated[Uid | None, Optional("appRequestId")]
+    mutations: tuple[NodeReportMutation, ...]
+
+
+@member
+class RoutesFound:
+    """The index server's answer, possibly empty."""
+
+    multi_routes: tuple[MultiRoute, ...]
+
+
+@member
+class RoutesFailure:
+    """The index server could not be asked."""
+
+
+ResponseRoutesResult = RoutesFound | RoutesFailure
+declare_union("app_server", "ResponseRoutesResult", {"success": RoutesFound, "failure": RoutesFailure})
+
+
+@struct("app_server")
+class ClientResponseRoutes:
+    """Answer to `RequestRoutes`."""
+
+    request_id: Uid
+    result: ResponseRoutesResult
+
+
+AppServerToApp = TransactionResult | ResponseClosePayment | ReportMutations | ClientResponseRoutes
+declare_union(
+    "app_server",
+    "AppServerToApp",
+    {
+        "transactionResult": TransactionResult,
+        "responseClosePayment": ResponseClosePayment,
+        "reportMutations": ReportMutations,
+        "responseRoutes": ClientResponseRoutes,
+    },
+)

@@ -1,0 +1,170 @@
+# Between an application and its node. docs/protocol/07-node-and-apps.md §2.1.
+@0xcd5fc5928aa22c39;
+
+using Common = import "common.capnp";
+using import "funder.capnp".FriendsRoute;
+using import "index.capnp".RequestRoutes;
+using import "index.capnp".MultiRoute;
+using import "report.capnp".NodeReportMutation;
+
+struct AppPermissions {
+  routes @0 :Bool;
+  buyer @1 :Bool;
+  seller @2 :Bool;
+  config @3 :Bool;
+}
+
+struct AppToAppServer {
+  appRequestId @0 :Common.Uid;
+  appRequest @1 :AppRequest;
+}
+
+struct AppRequest {
+  union {
+    addRelay @0 :Common.NamedRelayAddress;
+    removeRelay @1 :Common.PublicKey;
+    createPayment @2 :CreatePayment;
+    createTransaction @3 :CreateTransaction;
+    requestClosePayment @4 :Common.PaymentId;
+    ackClosePayment @5 :AckClosePayment;
+    addInvoice @6 :AddInvoice;
+    cancelInvoice @7 :Common.InvoiceId;
+    commitInvoice @8 :Common.Commit;
+    addFriend @9 :AddFriend;
+    setFriendRelays @10 :SetFriendRelays;
+    setFriendName @11 :SetFriendName;
+    removeFriend @12 :Common.PublicKey;
+    enableFriend @13 :Common.PublicKey;
+    disableFriend @14 :Common.PublicKey;
+    openFriendCurrency @15 :OpenFriendCurrency;
+    closeFriendCurrency @16 :CloseFriendCurrency;
+    setFriendCurrencyMaxDebt @17 :SetFriendCurrencyMaxDebt;
+    setFriendCurrencyRate @18 :SetFriendCurrencyRate;
+    removeFriendCurrency @19 :RemoveFriendCurrency;
+    resetFriendChannel @20 :ResetFriendChannel;
+    requestRoutes @21 :RequestRoutes;
+    addIndexServer @22 :Common.NamedIndexServerAddress;
+    removeIndexServer @23 :Common.PublicKey;
+  }
+}
+
+struct CreatePayment {
+  paymentId @0 :Common.PaymentId;
+  invoiceId @1 :Common.InvoiceId;
+  currency @2 :Common.Currency;
+  totalDestPayment @3 :Common.CustomUInt128;
+  destPublicKey @4 :Common.PublicKey;
+}
+
+struct CreateTransaction {
+  paymentId @0 :Common.PaymentId;
+  requestId @1 :Common.Uid;
+  route @2 :FriendsRoute;
+  destPayment @3 :Common.CustomUInt128;
+  fees @4 :Common.CustomUInt128;
+}
+
+struct AckClosePayment {
+  paymentId @0 :Common.PaymentId;
+  ackUid @1 :Common.Uid;
+}
+
+struct AddInvoice {
+  invoiceId @0 :Common.InvoiceId;
+  currency @1 :Common.Currency;
+  totalDestPayment @2 :Common.CustomUInt128;
+}
+
+struct AddFriend {
+  friendPublicKey @0 :Common.PublicKey;
+  relays @1 :List(Common.RelayAddress);
+  name @2 :Text;
+}
+
+struct SetFriendName { friendPublicKey @0 :Common.PublicKey; name @1 :Text; }
+
+struct SetFriendRelays {
+  friendPublicKey @0 :Common.PublicKey;
+  relays @1 :List(Common.RelayAddress);
+}
+
+struct OpenFriendCurrency { friendPublicKey @0 :Common.PublicKey; currency @1 :Common.Currency; }
+struct CloseFriendCurrency { friendPublicKey @0 :Common.PublicKey; currency @1 :Common.Currency; }
+struct RemoveFriendCurrency { friendPublicKey @0 :Common.PublicKey; currency @1 :Common.Currency; }
+
+struct SetFriendCurrencyMaxDebt {
+  friendPublicKey @0 :Common.PublicKey;
+  currency @1 :Common.Currency;
+  remoteMaxDebt @2 :Common.CustomUInt128;
+}
+
+struct SetFriendCurrencyRate {
+  friendPublicKey @0 :Common.PublicKey;
+  currency @1 :Common.Currency;
+  rate @2 :Common.Rate;
+}
+
+struct ResetFriendChannel {
+  friendPublicKey @0 :Common.PublicKey;
+  resetToken @1 :Common.Signature;
+}
+
+struct AppServerToApp {
+  union {
+    transactionResult @0 :TransactionResult;
+    responseClosePayment @1 :ResponseClosePayment;
+    reportMutations @2 :ReportMutations;
+    responseRoutes @3 :ClientResponseRoutes;
+  }
+}
+
+struct ReportMutations {
+  optAppRequestId :union {
+    appRequestId @0 :Common.Uid;
+    empty @1 :Void;
+  }
+  mutations @2 :List(NodeReportMutation);
+}
+
+struct TransactionResult {
+  requestId @0 :Common.Uid;
+  result @1 :RequestResult;
+}
+
+struct RequestResult {
+  union {
+    complete @0 :Common.Commit;
+    success @1 :Void;
+    failure @2 :Void;
+  }
+}
+
+struct ResponseClosePayment {
+  paymentId @0 :Common.PaymentId;
+  status @1 :PaymentStatus;
+}
+
+struct PaymentStatus {
+  union {
+    paymentNotFound @0 :Void;
+    success @1 :PaymentStatusSuccess;
+    canceled @2 :Common.Uid;
+  }
+}
+
+struct PaymentStatusSuccess {
+  receipt @0 :Common.Receipt;
+  ackUid @1 :Common.Uid;
+}
+
+struct ClientResponseRoutes {
+  requestId @0 :Common.Uid;
+  result @1 :ResponseRoutesResult;
+}
+
+struct ResponseRoutesResult {
+  union {
+    success @0 :List(MultiRoute);
+    failure @1 :Void;
+  }
+}

@@ -1,0 +1,11 @@
+"""
+Relays of Offset: nodes reach each other without open ports of their own.
+
+==================  =======================================================
+`server`            state engine of the relay: listeners, half tunnels
+`client`            state engine of the node's listen side
+`service`, `cli`    sockets; the program strelay
+==================  =======================================================
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,36 @@
+"""The program strelay. Spec 09 §3.1."""
+
+from pathlib import Path
+
+import click
+
+from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, run_program
+
+__all__ = ["main"]
+
+
+@click.command("strelay", cls=OffsetCommand)
+@click.option(
+    "-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay."
+)
+@click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
+def _strelay(idfile: Path, laddr: tuple[str, int]) -> None:
+    """Relay of the Offset credit network: lets nodes reach each other without open ports of their own."""
+    from offset_crypto.aio import Ticker
+    from offset_crypto.program import ListenError, load_identity, run_server
+    from offset_relay.service import RelayService
+
+    identity = load_identity(idfile)
+
+    async def serve() -> None:
+        try:
+            await RelayService(identity, Ticker()).run(laddr)
+        except OSError as error:
+            raise ListenError(laddr, error) from None
+
+    run_server(serve)
+
+
+def main() -> None:
+    """Entry point."""
+    run_program("strelay", "run() error", _strelay)

@@ -1,0 +1,201 @@
+"""
+The relay: listeners, connectors that wait, tunnels. Spec 03 §4.
+
+A pure engine; links are named by the shell, by any hashable handle. Every refusal is a closed link.
+
+=================================  ====================================================================
+link of key P says                 what comes of it
+=================================  ====================================================================
+listen                             P is told of connectors; a second listen of P is closed, the first wins
+connect L                          L is told; the link waits as a half tunnel, at most 32 ticks
+accept C, P listens                the half tunnel of C and this link become a tunnel
+reject C, on the listen link       the half tunnel of C is closed; tunnels are never
+=================================  ====================================================================
+
+A connector may connect again while a tunnel of it lives: a restarted node could otherwise not come back
+until its dead tunnel is noticed (spec 03 §4.2 [QUIRK]).
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from offset_proto.limits import (
+    HALF_TUNNEL_BYTES_MAX,
+    HALF_TUNNEL_MESSAGES_MAX,
+    HALF_TUNNEL_TICKS,
+    LISTENER_NOTICES_MAX,
+    RELAY_FIRST_MESSAGE_TICKS,
+)
+from offset_proto.messages.relay import (
+    Accept,
+    Connect,
+    IncomingConnection,
+    InitConnection,
+    Listen,
+    RejectConnection,
+)
+from offset_proto.types import PublicKey
+
+__all__ = ["CloseLink", "Effect", "JoinLinks", "NotifyListener", "RelayServer"]
+
+Link = Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """Refused, or its time is over."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyListener:
+    """Send to a listener."""
+
+    link: Link
+    message: IncomingConnection
+
+
+@dataclass(frozen=True, slots=True)
+class JoinLinks:
+    """From now on copy between the two; *pending* came from the connector before, in order."""
+
+    connector: Link
+    acceptor: Link
+    pending: tuple[bytes, ...]
+
+
+Effect = CloseLink | NotifyListener | JoinLinks
+
+
+@dataclass
+class _HalfTunnel:
+    """A connector that waits for its listener."""
+
+    link: Link
+    listener: PublicKey
+    ticks_left: int = HALF_TUNNEL_TICKS
+    pending: list[bytes] = field(default_factory=list)
+    pending_bytes: int = 0
+
+
+@dataclass
+class _Listener:
+    link: Link
+    half_tunnels: dict[PublicKey, _HalfTunnel] = field(default_factory=dict)
+
+
+@dataclass
+class _NewLink:
+    """A link whose first message has not come yet."""
+
+    ticks_left: int = RELAY_FIRST_MESSAGE_TICKS
+
+
+class RelayServer:
+    """One relay. Tunnels themselves are the shell's; the engine knows links until they are joined."""
+
+    def __init__(self) -> None:
+        self._new: dict[Link, _NewLink] = {}
+        self._listeners: dict[PublicKey, _Listener] = {}
+        self._listen_links: dict[Link, PublicKey] = {}
+        self._waiting: dict[Link, tuple[PublicKey, _HalfTunnel]] = {}
+
+    def open_link(self, link: Link) -> None:
+        """A link opened; its first message has `RELAY_FIRST_MESSAGE_TICKS` ticks (D15)."""
+        self._new[link] = _NewLink()
+
+    def receive_first(self, link: Link, public_key: PublicKey, message: InitConnection) -> list[Effect]:
+        """The first message of a link whose owner proved *public_key*."""
+        del self._new[link]
+        match message:
+            case Listen():
+                return self._listen(link, public_key)
+            case Connect(listener):
+                return self._connect(link, public_key, listener)
+            case Accept(connector):
+                return self._accept(link, public_key, connector)
+
+    def receive_reject(self, link: Link, message: RejectConnection) -> list[Effect]:
+        """A listener wants no tunnel with a connector; unknown ones are ignored."""
+        half_tunnel = self._listeners[self._listen_links[link]].half_tunnels.get(message.public_key)
+        return [] if half_tunnel is None else self._drop(message.public_key, half_tunnel)
+
+    def receive_pending(self, link: Link, message: bytes) -> list[Effect]:
+        """A connector sent something before it was accepted; kept up to a cap (D18). Spec 03 §4.4."""
+        public_key, half_tunnel = self._waiting[link]
+        half_tunnel.pending.append(message)
+        half_tunnel.pending_bytes += len(message)
+        # The first message is kept whatever its size: every connector sends it without waiting.
+        too_many = len(half_tunnel.pending) > HALF_TUNNEL_MESSAGES_MAX
+        too_large = half_tunnel.pending_bytes > HALF_TUNNEL_BYTES_MAX and len(half_tunnel.pending) > 1
+        return self._drop(public_key, half_tunnel) if too_many or too_large else []
+
+    def is_listener(self, link: Link) -> bool:
+        """Whether the link is a listener's."""
+        return link in self._listen_links
+
+    def is_waiting(self, link: Link) -> bool:
+        """Whether the link is a half tunnel."""
+        return link in self._waiting
+
+    def close_link(self, link: Link) -> list[Effect]:
+        """A link ended that is not part of a tunnel (D17)."""
+        self._new.pop(link, None)
+        if link in self._waiting:
+            public_key, half_tunnel = self._waiting.pop(link)
+            self._listeners[half_tunnel.listener].half_tunnels.pop(public_key, None)
+        listener_key = self._listen_links.pop(link, None)
+        if listener_key is None:
+            return []
+        listener = self._listeners[listener_key]
+        effects: list[Effect] = []
+        for public_key, half_tunnel in list(listener.half_tunnels.items()):
+            effects += self._drop(public_key, half_tunnel)
+        del self._listeners[listener_key]
+        return effects
+
+    def tick(self) -> list[Effect]:
+        """A tick passed: close what waited too long."""
+        effects: list[Effect] = []
+        for link, new in list(self._new.items()):
+            new.ticks_left -= 1
+            if new.ticks_left <= 0:
+                del self._new[link]
+                effects.append(CloseLink(link))
+        for public_key, half_tunnel in list(self._waiting.values()):
+            half_tunnel.ticks_left -= 1
+            if half_tunnel.ticks_left <= 0:
+                effects += self._drop(public_key, half_tunnel)
+        return effects
+
+    def _listen(self, link: Link, public_key: PublicKey) -> list[Effect]:
+        if public_key in self._listeners:
+            return [CloseLink(link)]
+        self._listeners[public_key] = _Listener(link)
+        self._listen_links[link] = public_key
+        return []
+
+    def _connect(self, link: Link, public_key: PublicKey, listener_key: PublicKey) -> list[Effect]:
+        listener = self._listeners.get(listener_key)
+        if listener is None or public_key in listener.half_tunnels:
+            return [CloseLink(link)]
+        if len(listener.half_tunnels) >= LISTENER_NOTICES_MAX:  # D16
+            return [CloseLink(link)]
+        half_tunnel = _HalfTunnel(link, listener_key)
+        listener.half_tunnels[public_key] = half_tunnel
+        self._waiting[link] = (public_key, half_tunnel)
+        return [NotifyListener(listener.link, IncomingConnection(public_key))]
+
+    def _accept(self, link: Link, public_key: PublicKey, connector: PublicKey) -> list[Effect]:
+        listener = self._listeners.get(public_key)
+        half_tunnel = None if listener is None else listener.half_tunnels.pop(connector, None)
+        if half_tunnel is None:
+            return [CloseLink(link)]
+        del self._waiting[half_tunnel.link]
+        return [JoinLinks(half_tunnel.link, link, tuple(half_tunnel.pending))]
+
+    def _drop(self, public_key: PublicKey, half_tunnel: _HalfTunnel) -> list[Effect]:
+        self._listeners[half_tunnel.listener].half_tunnels.pop(public_key, None)
+        self._waiting.pop(half_tunnel.link, None)
+        return [CloseLink(half_tunnel.link)]
