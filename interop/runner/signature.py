@@ -209,11 +209,10 @@ def _make(inputs: dict[str, Any]) -> dict[str, Any]:
     destination = PlainLock(bytes.fromhex(inputs["destPlainLock"]))
     collect = CollectSendFundsOp(transaction.request_id, source, destination)
     receipt = build_receipt(currency, transaction, response, collect)
-    commit = build_commit(currency, transaction, response, source) if response.is_complete else None
-    return {
-        "receipt": show(Receipt, receipt),
-        "commit": None if commit is None else show(Commit, commit),
-    }
+    made = {"receipt": show(Receipt, receipt)}
+    if response.is_complete:  # only a complete response makes a commit
+        made["commit"] = show(Commit, build_commit(currency, transaction, response, source))
+    return made
 
 
 def _mutations_update(inputs: dict[str, Any]) -> dict[str, Any]:

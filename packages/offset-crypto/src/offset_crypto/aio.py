@@ -337,7 +337,12 @@ class _Tunnel(Connection):
 
 
 async def connect(
-    address: str, identity: Identity, remote_public_key: PublicKey, ticker: Ticker
+    address: str,
+    identity: Identity,
+    remote_public_key: PublicKey,
+    ticker: Ticker,
+    *,
+    frame_bytes_max: int = FRAME_BYTES_MAX,
 ) -> Connection:
     """
     Open a link to *address* (``host:port``) whose owner must prove *remote_public_key*.
@@ -348,7 +353,7 @@ async def connect(
     Raises:
         ConnectFailed: No link, for whatever cause; the text says it.
     """
-    link = StreamLink(identity, remote_public_key, os.urandom)
+    link = StreamLink(identity, remote_public_key, os.urandom, frame_bytes_max)
     connection: _SocketConnection | None = None
     try:
         host, port = split_host_port(address)

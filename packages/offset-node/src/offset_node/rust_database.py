@@ -91,7 +91,20 @@ from offset_proto.types import (
     Uid,
 )
 
-__all__ = ["NodeState", "format_database", "parse_database"]
+__all__ = [
+    "BACKWARDS_OP",
+    "DIRECTION",
+    "INCONSISTENT",
+    "PAYMENT",
+    "PENDING",
+    "RELAYS",
+    "REQUEST",
+    "RESPONSE",
+    "SENT_RELAYS",
+    "NodeState",
+    "format_database",
+    "parse_database",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,7 @@ _U32_NUMBER = number(Integer(32))
 _U128_NUMBER = number(Integer(128))
 _KEY, _UID, _HASH, _SIGNATURE = b64(PublicKey), b64(Uid), b64(HashResult), b64(Signature)
 _HASHED_LOCK, _PLAIN_LOCK, _INVOICE_ID = b64(HashedLock), b64(PlainLock), b64(InvoiceId)
-_NAMED_RELAYS, _RELAYS = items(camel(NamedRelayAddress)), items(camel(RelayAddress))
+_NAMED_RELAYS, RELAYS = items(camel(NamedRelayAddress)), items(camel(RelayAddress))
 _RECEIPT = camel(Receipt)
 
 _ROUTE: Form[FriendsRoute] = record(FriendsRoute, public_keys=items(_KEY))
@@ -117,7 +130,7 @@ _ROUTE_KEYS: Form[Any] = Form(
     lambda keys: {"public_keys": [_KEY.write(key) for key in keys]}, lambda value: _ROUTE.read(value).public_keys
 )
 
-_REQUEST = record(
+REQUEST = record(
     RequestSendFundsOp,
     request_id=_UID,
     src_hashed_lock=_HASHED_LOCK,
@@ -127,7 +140,7 @@ _REQUEST = record(
     invoice_id=_INVOICE_ID,
     left_fees=_U128,
 )
-_RESPONSE = record(
+RESPONSE = record(
     ResponseSendFundsOp,
     request_id=_UID,
     dest_hashed_lock=_HASHED_LOCK,
@@ -139,14 +152,14 @@ _CANCEL = record(CancelSendFundsOp, request_id=_UID)
 _COLLECT = record(
     CollectSendFundsOp, request_id=_UID, src_plain_lock=_PLAIN_LOCK, dest_plain_lock=_PLAIN_LOCK
 )
-_BACKWARDS_OP = variants(
-    Response=(ResponseSendFundsOp, _RESPONSE),
+BACKWARDS_OP = variants(
+    Response=(ResponseSendFundsOp, RESPONSE),
     Cancel=(CancelSendFundsOp, _CANCEL),
     Collect=(CollectSendFundsOp, _COLLECT),
 )
 _OPERATION = variants(
-    RequestSendFunds=(RequestSendFundsOp, _REQUEST),
-    ResponseSendFunds=(ResponseSendFundsOp, _RESPONSE),
+    RequestSendFunds=(RequestSendFundsOp, REQUEST),
+    ResponseSendFunds=(ResponseSendFundsOp, RESPONSE),
     CancelSendFunds=(CancelSendFundsOp, _CANCEL),
     CollectSendFunds=(CollectSendFundsOp, _COLLECT),
 )
@@ -173,7 +186,7 @@ _MOVE_TOKEN = record(
     MoveToken,
     old_token=_SIGNATURE,
     currencies_operations=items(record(CurrencyOperations, currency=CURRENCY, operations=items(_OPERATION))),
-    opt_local_relays=renamed("opt_local_relays", optional(_RELAYS), is_optional=True),
+    opt_local_relays=renamed("opt_local_relays", optional(RELAYS), is_optional=True),
     opt_active_currencies=renamed("opt_active_currencies", optional(items(CURRENCY)), is_optional=True),
     info_hash=_HASH,
     rand_nonce=b64(RandValue),
@@ -205,7 +218,7 @@ _STAGE: Form[Responded | None] = Form(
     lambda responded: _STAGE_VARIANTS.write(responded or _RequestStage()),
     lambda value: None if isinstance(found := _STAGE_VARIANTS.read(value), _RequestStage) else found,
 )
-_PENDING = record(
+PENDING = record(
     PendingTransaction,
     request_id=_UID,
     route=_ROUTE_KEYS,
@@ -266,14 +279,14 @@ _LEDGER_STATE = record(
     idents=record(_Idents, local_public_key=_KEY, remote_public_key=_KEY),
     currency=CURRENCY,
     balance=_BALANCE_INFO,
-    pending_transactions=record(_PendingMaps, local=mapping(_UID, _PENDING), remote=mapping(_UID, _PENDING)),
+    pending_transactions=record(_PendingMaps, local=mapping(_UID, PENDING), remote=mapping(_UID, PENDING)),
 )
 _LEDGER: Form[Ledger] = Form(
     lambda ledger: {"state": _LEDGER_STATE.write(_LedgerState.of(ledger))},
     lambda value: record(lambda state: state.ledger(), state=_LEDGER_STATE).read(value),
 )
 
-_DIRECTION = variants(
+DIRECTION = variants(
     Incoming=(Incoming, record(Incoming, move_token_in=_HASHED_TOKEN)),
     Outgoing=(
         Outgoing,
@@ -317,7 +330,7 @@ class _ChannelState:
 
 _CHANNEL_STATE = record(
     _ChannelState,
-    direction=_DIRECTION,
+    direction=DIRECTION,
     mutual_credits=mapping(CURRENCY, _LEDGER),
     active_currencies=record(_ActiveCurrencies, local=_CURRENCY_SET, remote=_CURRENCY_SET),
 )
@@ -331,30 +344,28 @@ _TOKEN_CHANNEL: Form[TokenChannel] = Form(
     ),
     lambda value: _CHANNEL_STATE.read(value).channel(),
 )
+INCONSISTENT = record(
+    Inconsistent,
+    opt_last_incoming_move_token=renamed(
+        "opt_last_incoming_move_token", optional(_HASHED_TOKEN), is_optional=True
+    ),
+    local_reset_terms=_TERMS,
+    opt_remote_reset_terms=renamed("opt_remote_reset_terms", optional(_TERMS), is_optional=True),
+)
 _CHANNEL = variants(
     Consistent=(
         Consistent,
         record(
             Consistent,
             token_channel=_TOKEN_CHANNEL,
-            pending_requests=items(pair(CURRENCY, _REQUEST)),
-            pending_backwards_ops=items(pair(CURRENCY, _BACKWARDS_OP)),
-            pending_user_requests=items(pair(CURRENCY, _REQUEST)),
+            pending_requests=items(pair(CURRENCY, REQUEST)),
+            pending_backwards_ops=items(pair(CURRENCY, BACKWARDS_OP)),
+            pending_user_requests=items(pair(CURRENCY, REQUEST)),
         ),
     ),
-    Inconsistent=(
-        Inconsistent,
-        record(
-            Inconsistent,
-            opt_last_incoming_move_token=renamed(
-                "opt_last_incoming_move_token", optional(_HASHED_TOKEN), is_optional=True
-            ),
-            local_reset_terms=_TERMS,
-            opt_remote_reset_terms=renamed("opt_remote_reset_terms", optional(_TERMS), is_optional=True),
-        ),
-    ),
+    Inconsistent=(Inconsistent, INCONSISTENT),
 )
-_SENT_RELAYS = variants(
+SENT_RELAYS = variants(
     NeverSent=(NeverSent, None),
     LastSent=(LastSent, Form(lambda sent: _NAMED_RELAYS.write(sent.relays), lambda v: LastSent(_NAMED_RELAYS.read(v)))),
     Transition=(
@@ -383,8 +394,8 @@ _FRIEND = record(
     Friend,
     local_public_key=_KEY,
     remote_public_key=_KEY,
-    remote_relays=_RELAYS,
-    sent_local_relays=_SENT_RELAYS,
+    remote_relays=RELAYS,
+    sent_local_relays=SENT_RELAYS,
     name=TEXT,
     currency_configs=mapping(CURRENCY, _CONFIG),
     is_enabled=renamed("status", Form(lambda enabled: "Enabled" if enabled else "Disabled", _read_status)),
@@ -409,7 +420,7 @@ _INVOICE = record(
 _TRANSACTION = record(
     OpenTransaction,
     payment_id=b64(PaymentId),
-    opt_response=renamed("opt_response", optional(_RESPONSE), is_optional=True),
+    opt_response=renamed("opt_response", optional(RESPONSE), is_optional=True),
 )
 
 
@@ -419,7 +430,7 @@ def _read_success(value: Any) -> SuccessfulPayment:
     return SuccessfulPayment(_U64_NUMBER.read(value[0]), _RECEIPT.read(value[1]), _UID.read(value[2]))
 
 
-_PAYMENT = record(
+PAYMENT = record(
     Payment,
     src_plain_lock=_PLAIN_LOCK,
     stage=variants(
@@ -471,7 +482,7 @@ _DATABASE = record(
             friends=mapping(_KEY, _FRIEND),
             open_invoices=mapping(_INVOICE_ID, _INVOICE),
             open_transactions=mapping(_UID, _TRANSACTION),
-            payments=mapping(b64(PaymentId), _PAYMENT),
+            payments=mapping(b64(PaymentId), PAYMENT),
         ),
     ),
     index_servers=renamed(

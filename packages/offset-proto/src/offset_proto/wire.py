@@ -116,13 +116,14 @@ class Codec(Generic[M]):
         packed: bytes = builder.to_bytes_packed()
         return packed
 
-    def decode(self, data: bytes, *, words_max: int = MESSAGE_WORDS_MAX, clip: bool = False) -> M:
+    def decode(self, data: bytes, *, words_max: int | None = None, clip: bool = False) -> M:
         """
         The message in *data*; bytes after it are ignored.
 
         Args:
             data: Packed bytes.
-            words_max: 8-byte words that the unpacked message may have.
+            words_max: 8-byte words that the unpacked message may have; by default `MESSAGE_WORDS_MAX`, or
+                one for each byte of *data* where a longer frame was allowed.
             clip: Clip currencies and addresses that are too long; the message is not to be acted on.
 
         Raises:
@@ -133,6 +134,8 @@ class Codec(Generic[M]):
         """
         if self._type is None:
             self._compile()
+        if words_max is None:
+            words_max = max(MESSAGE_WORDS_MAX, len(data))
         try:
             reader = self._type.from_bytes_packed(
                 data, traversal_limit_in_words=words_max, nesting_limit=MESSAGE_NESTING_MAX

@@ -1,0 +1,66 @@
+"""
+Rules that hold of every state, checked when one was loaded and after each step of a test. Spec 04 §11.
+
+What can be checked on one side of a friendship is in `check_state`; what needs both sides, while no token is
+under way, in `check_pair`.
+"""
+
+from offset_funder.state import Consistent, Friend, FunderState, Incoming, Ledger, Outgoing, TokenChannel
+from offset_proto.errors import invariant
+from offset_proto.types import I128_MAX
+
+__all__ = ["check_pair", "check_state"]
+
+
+def check_state(state: FunderState) -> None:
+    """
+    Check every friend of a state.
+
+    Raises:
+        InvariantBroken: Names the rule.
+    """
+    for key, friend in state.friends.items():
+        invariant(friend.local_public_key == state.local_public_key, "a friend has our own key as local key")
+        invariant(friend.remote_public_key == key, "a friend is stored under its key")
+        _check_friend(friend)
+
+
+def _check_friend(friend: Friend) -> None:
+    if not isinstance(friend.channel, Consistent):
+        return
+    channel = friend.channel.token_channel
+    both = channel.active_local & channel.active_remote
+    invariant(set(channel.ledgers) == both, "there is a ledger for every currency that both sides want")
+    for currency, ledger in channel.ledgers.items():
+        invariant(ledger.currency == currency, "a ledger is stored under its currency")
+        _check_ledger(ledger)
+
+
+def _check_ledger(ledger: Ledger) -> None:
+    local = sum(transaction.frozen_credits for transaction in ledger.pending_local.values())
+    remote = sum(transaction.frozen_credits for transaction in ledger.pending_remote.values())
+    invariant(ledger.local_pending_debt == local, "local pending debt is what our requests freeze")
+    invariant(ledger.remote_pending_debt == remote, "remote pending debt is what the friend's requests freeze")
+    invariant(ledger.balance + ledger.remote_pending_debt <= I128_MAX, "the balance can not overflow")
+    invariant(ledger.balance - ledger.local_pending_debt >= -I128_MAX, "the balance can not underflow")
+
+
+def check_pair(first: TokenChannel, second: TokenChannel) -> None:
+    """
+    Check the two sides of a channel while no token is under way.
+
+    Raises:
+        InvariantBroken: Names the rule.
+    """
+    holders = [isinstance(side.direction, Incoming) for side in (first, second)]
+    invariant(sorted(holders) == [False, True], "exactly one side holds the token")
+    holder, sender = (first, second) if holders[0] else (second, first)
+    assert isinstance(holder.direction, Incoming) and isinstance(sender.direction, Outgoing)
+    held = holder.direction.move_token_in.new_token
+    invariant(held == sender.direction.move_token_out.new_token, "the token held is the token sent")
+    invariant(set(first.ledgers) == set(second.ledgers), "both sides have the same ledgers")
+    for currency, ledger in first.ledgers.items():
+        mirror = second.ledgers[currency]
+        invariant(ledger.balance == -mirror.balance, "balances mirror each other")
+        invariant(ledger.pending_local == mirror.pending_remote, "our requests are the friend's pending ones")
+        invariant(ledger.pending_remote == mirror.pending_local, "the friend's requests are our pending ones")
