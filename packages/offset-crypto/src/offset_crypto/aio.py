@@ -15,7 +15,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from offset_crypto.identity import Identity
 from offset_crypto.link import MessageReceived, Opened, SecureLink, StreamLink
@@ -243,8 +243,7 @@ class _SocketConnection(Connection, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
         self._made(self)
 
     def begin(self) -> None:

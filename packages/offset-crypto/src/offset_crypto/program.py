@@ -1,7 +1,6 @@
 """What the server programs have in common: identity, event loop, signals. Spec 09 §3."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -41,11 +40,12 @@ def run_server(serve: Callable[[], Awaitable[None]]) -> None:
     Raises:
         OffsetError, OSError: What ended it.
     """
-    with contextlib.suppress(ImportError):
-        import uvloop  # installed by the programs, not by the SDK
-
-        uvloop.install()
-    asyncio.run(_run(serve))
+    try:
+        from uvloop import new_event_loop  # comes with the server packages, not with the SDK
+    except ImportError:
+        from asyncio import new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(serve))
 
 
 async def _run(serve: Callable[[], Awaitable[None]]) -> None:

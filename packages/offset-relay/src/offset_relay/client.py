@@ -5,6 +5,7 @@ The node's side of a relay: who may have a tunnel. Spec 03 §5.2.
 for, and tells how attempts ended.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from offset_proto.messages.relay import IncomingConnection, RejectConnection
@@ -32,11 +33,11 @@ class Listener:
     One listen link.
 
     Args:
-        allowed: Keys that may have a tunnel; may be replaced at any time.
+        is_allowed: Tells at any moment who may have a tunnel.
     """
 
-    def __init__(self, allowed: frozenset[PublicKey]) -> None:
-        self.allowed = allowed
+    def __init__(self, is_allowed: Callable[[PublicKey], bool]) -> None:
+        self._is_allowed = is_allowed
         self._accepting: set[PublicKey] = set()
 
     def receive(self, message: IncomingConnection) -> AcceptTunnel | SendReject | None:
@@ -46,7 +47,7 @@ class Listener:
         At most one accept runs for a key, whatever the relay says (D20): a repetition is ignored.
         """
         public_key = message.public_key
-        if public_key not in self.allowed:
+        if not self._is_allowed(public_key):
             return SendReject(RejectConnection(public_key))
         if public_key in self._accepting:
             return None

@@ -1,0 +1,261 @@
+"""
+A connection of an app to its node. Spec 07 §5.
+
+One receiver dispatches what arrives: the report is kept up to date, acknowledgements and results go to
+whoever waits for their id, and nothing is thrown away while something else is awaited (D57). Every wait has
+a time limit, except the one for the end of a payment, which may take as long as the seller likes.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
+from offset_crypto.identity import Identity
+from offset_proto import wire
+from offset_proto.errors import OffsetError, PeerError
+from offset_proto.limits import APP_ACK_TICKS, APP_GREETING_TICKS, INDEX_REQUEST_TICKS
+from offset_proto.messages.app import (
+    AppPermissions,
+    AppRequest,
+    AppToAppServer,
+    ClientResponseRoutes,
+    CreateTransaction,
+    ReportMutations,
+    RequestClosePayment,
+    ResponseClosePayment,
+    RoutesFailure,
+    RoutesFound,
+    TransactionResult,
+)
+from offset_proto.messages.index import MultiRoute, RequestRoutes
+from offset_proto.messages.report import NodeReportMutation
+from offset_proto.report_view import ReportView
+from offset_proto.types import PaymentId, PublicKey, Uid
+
+__all__ = [
+    "ConnectionClosed",
+    "NodeConnectionError",
+    "NodeConnection",
+    "RoutesUnavailable",
+    "open_node",
+]
+
+REPORT_FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of a node that we chose to trust; its report grows with its friends."""
+
+T = TypeVar("T")
+
+
+class NodeConnectionError(OffsetError):
+    """The node can not be reached, or does not trust this app."""
+
+
+class ConnectionClosed(OffsetError):
+    """The node closed the connection, or did not answer in time."""
+
+
+class RoutesUnavailable(OffsetError):
+    """The node could not ask an index server."""
+
+
+class NodeConnection:
+    """
+    An open connection; made by `open_node`.
+
+    Attributes:
+        permissions: What this app may ask for.
+        report: The node's report, kept up to date.
+        closed: Done when the connection is over.
+    """
+
+    permissions: AppPermissions
+    report: ReportView
+
+    def __init__(self, connection: Connection, ticker: Ticker) -> None:
+        self._connection = connection
+        self._ticker = ticker
+        self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._has_permissions = False
+        self._acks: dict[Uid, asyncio.Future[tuple[NodeReportMutation, ...]]] = {}
+        self._routes: dict[Uid, asyncio.Future[tuple[MultiRoute, ...]]] = {}
+        self._results: dict[Uid, asyncio.Queue[TransactionResult]] = {}
+        self._closes: dict[PaymentId, asyncio.Future[ResponseClosePayment]] = {}
+        self._changed = asyncio.Event()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._error = ConnectionClosed("the node closed the connection")
+
+    # Requests.
+
+    async def request(self, request: AppRequest) -> tuple[NodeReportMutation, ...]:
+        """
+        Send a request, and wait until the node has processed it.
+
+        Returns:
+            What it changed in the report. The node acknowledges a request that it refused in the same way, so
+            an empty answer may be a refusal (spec 09 §5.2).
+
+        Raises:
+            ConnectionClosed: No answer within `APP_ACK_TICKS` ticks, or the connection ended.
+        """
+        app_request_id = Uid(os.urandom(Uid.SIZE))
+        future = self._acks[app_request_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(AppToAppServer(app_request_id, request))
+            return await self._within(APP_ACK_TICKS, future)
+        finally:
+            self._acks.pop(app_request_id, None)
+
+    async def request_routes(self, request: RequestRoutes) -> tuple[MultiRoute, ...]:
+        """
+        Ask for routes.
+
+        Raises:
+            RoutesUnavailable: The node is not connected to an index server, or asks too much already (D58).
+            ConnectionClosed: No answer, or the connection ended.
+        """
+        future = self._routes[request.request_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._send(AppToAppServer(Uid(os.urandom(Uid.SIZE)), request))
+            return await self._within(INDEX_REQUEST_TICKS + APP_GREETING_TICKS, future)
+        finally:
+            self._routes.pop(request.request_id, None)
+
+    def start_transaction(self, request: CreateTransaction, results: "asyncio.Queue[TransactionResult]") -> None:
+        """Send a transaction without waiting; its results go to *results*."""
+        self._results[request.request_id] = results
+        self._send(AppToAppServer(Uid(os.urandom(Uid.SIZE)), request))
+
+    def expect_close(self, payment_id: PaymentId) -> "asyncio.Future[ResponseClosePayment]":
+        """What the node will say of the end of a payment; to be called before asking it to close."""
+        if payment_id not in self._closes:
+            self._closes[payment_id] = asyncio.get_running_loop().create_future()
+        return self._closes[payment_id]
+
+    async def close_payment(self, payment_id: PaymentId) -> ResponseClosePayment:
+        """
+        Ask how a payment ended, and wait for its end, however long that takes.
+
+        Raises:
+            ConnectionClosed: The connection ended.
+        """
+        future = self.expect_close(payment_id)
+        await self.request(RequestClosePayment(payment_id))
+        return await future
+
+    async def report_changed(self) -> None:
+        """Wait for the next change of the report. Raises ConnectionClosed."""
+        self._changed.clear()
+        await self._changed.wait()
+        if self._connection.is_closed:
+            raise self._error
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close("the app is done")
+
+    # Receiver of the connection.
+
+    def message_received(self, message: bytes) -> None:
+        """Take a message of the node."""
+        if not self._has_permissions:
+            self.permissions = wire.APP_PERMISSIONS.decode(message)
+            self._has_permissions = True
+        elif not self._greeted.done():
+            self.report = ReportView(wire.NODE_REPORT.decode(message))
+            self._greeted.set_result(None)
+        else:
+            self._dispatch(message)
+
+    def _dispatch(self, data: bytes) -> None:
+        match wire.APP_SERVER_TO_APP.decode(data):
+            case ReportMutations(app_request_id, mutations):
+                self.report.apply(mutations)
+                self._changed.set()
+                if app_request_id is not None:
+                    _resolve(self._acks.get(app_request_id), mutations)
+            case TransactionResult(request_id, _) as result:
+                results = self._results.pop(request_id, None)
+                if results is not None:
+                    results.put_nowait(result)
+            case ResponseClosePayment(payment_id, _) as response:
+                _resolve(self._closes.pop(payment_id, None), response)
+            case ClientResponseRoutes(request_id, RoutesFound(multi_routes)):
+                _resolve(self._routes.get(request_id), multi_routes)
+            case ClientResponseRoutes(request_id, RoutesFailure()):
+                future = self._routes.get(request_id)
+                if future is not None and not future.done():
+                    future.set_exception(RoutesUnavailable("the node is not connected to an index server"))
+
+    def connection_closed(self) -> None:
+        """The connection is over: every wait ends."""
+        self._changed.set()
+        if not self.closed.done():
+            self.closed.set_result(None)
+        waiting = [self._greeted, *self._acks.values(), *self._routes.values(), *self._closes.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self._error)
+                future.exception()  # seen, also where nobody waits
+
+    # Inside.
+
+    async def greeted(self) -> None:
+        """Wait for permissions and report."""
+        await self._within(APP_GREETING_TICKS, self._greeted)
+
+    def _send(self, message: AppToAppServer) -> None:
+        if self._connection.is_closed:
+            raise self._error
+        self._connection.send(wire.APP_TO_APP_SERVER.encode(message))
+
+    async def _within(self, ticks: int, future: "asyncio.Future[T]") -> T:
+        try:
+            async with asyncio.timeout(ticks * self._ticker.seconds):
+                return await future
+        except TimeoutError:
+            raise ConnectionClosed(f"no answer of the node within {ticks} seconds") from None
+
+
+def _resolve(future: "asyncio.Future[T] | None", value: T) -> None:
+    if future is not None and not future.done():
+        future.set_result(value)
+
+
+@asynccontextmanager
+async def open_node(
+    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None
+) -> AsyncIterator[NodeConnection]:
+    """
+    Connect an app to its node, for the length of a ``with`` block.
+
+    Args:
+        address: ``host:port`` of the node.
+        node_public_key: The key that the node must prove.
+        app: Identity of the app; the node must trust it.
+        ticker: Ticks of the process; by default a new one.
+
+    Raises:
+        NodeConnectionError: Not reached, another key, not trusted, or no greeting in time.
+    """
+    ticker = ticker or Ticker()
+    try:
+        connection = await connect(
+            address, app, node_public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX
+        )
+    except ConnectFailed as error:
+        raise NodeConnectionError(f"ConnectionError({error})") from None
+    node = NodeConnection(connection, ticker)
+    try:
+        connection.attach(node)
+        try:
+            await node.greeted()
+        except (ConnectionClosed, PeerError) as error:
+            raise NodeConnectionError(
+                f"ConnectionError({address}: {error}; does the node trust this app?)"
+            ) from None
+        yield node
+    finally:
+        node.close()

@@ -1,0 +1,36 @@
+"""Tables as an ASCII grid, as the original prints them. Spec 09 §6."""
+
+from wcwidth import wcswidth
+
+__all__ = ["format_table"]
+
+
+def format_table(titles: list[str], rows: list[list[str]]) -> str:
+    """
+    A grid with a title row; cells may have several lines.
+
+    A column is as wide as its widest line on a terminal; cells are left aligned with a blank on each side.
+    """
+    cells = [[_lines(cell) for cell in row] for row in [titles, *rows]]
+    widths = [max(_width(line) for row in cells for line in row[column]) for column in range(len(titles))]
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    text = [rule]
+    for index, row in enumerate(cells):
+        height = max(len(cell) for cell in row)
+        for line in range(height):
+            parts = [cell[line] if line < len(cell) else "" for cell in row]
+            padded = [part + " " * (width - _width(part)) for part, width in zip(parts, widths, strict=True)]
+            text.append("| " + " | ".join(padded) + " |")
+        text.append(rule.replace("-", "=") if index == 0 else rule)
+    return "\n".join(text)
+
+
+def _lines(cell: str) -> list[str]:
+    """The lines of a cell; a newline at its end adds none, and control characters do not reach the terminal."""
+    lines = cell.removesuffix("\n").split("\n")
+    return ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines]
+
+
+def _width(line: str) -> int:
+    width = wcswidth(line)
+    return width if width >= 0 else len(line)

@@ -1,0 +1,224 @@
+"""
+Apps of a node: who asked what, who is told what. Spec 07 §3.
+
+A pure engine. Reports go to all apps; a result goes to the one app that asked for it, at most once per
+request. Snapshot and registration are one step, so an app sees every change that is not in its snapshot
+and none that is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from offset_funder.capacities import Declared, declared_by, diff
+from offset_funder.events import AppRequested
+from offset_node.permissions import is_permitted
+from offset_proto.messages.app import (
+    AddIndexServer,
+    AppPermissions,
+    AppServerToApp,
+    AppToAppServer,
+    ClientResponseRoutes,
+    CreateTransaction,
+    RemoveIndexServer,
+    ReportMutations,
+    RequestClosePayment,
+    ResponseClosePayment,
+    TransactionResult,
+)
+from offset_proto.messages.index import IndexMutation, RequestRoutes
+from offset_proto.messages.report import (
+    AddFriendReport,
+    FunderMutationReport,
+    NodeReport,
+    PkFriendReportMutation,
+    RemoveFriendReport,
+)
+from offset_proto.report_view import ReportView
+from offset_proto.types import PaymentId, PublicKey, Uid
+
+__all__ = [
+    "AppServer",
+    "AskIndexClient",
+    "ChangeIndexServers",
+    "CloseApp",
+    "DeclareCapacities",
+    "Effect",
+    "SendToApp",
+    "TellFunder",
+]
+
+AppId = int
+
+
+@dataclass(frozen=True, slots=True)
+class SendToApp:
+    """A message for one app."""
+
+    app_id: AppId
+    message: AppServerToApp
+
+
+@dataclass(frozen=True, slots=True)
+class CloseApp:
+    """The app asked for what its ticket does not allow."""
+
+    app_id: AppId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellFunder:
+    """A request for the funder."""
+
+    event: AppRequested
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeIndexServers:
+    """A request to add or remove an index server."""
+
+    app_request_id: Uid
+    request: AddIndexServer | RemoveIndexServer
+
+
+@dataclass(frozen=True, slots=True)
+class AskIndexClient:
+    """A request for routes, after its acknowledgement."""
+
+    request: RequestRoutes
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareCapacities:
+    """What the node declares to index servers has changed."""
+
+    mutations: tuple[IndexMutation, ...]
+
+
+Effect = SendToApp | CloseApp | TellFunder | ChangeIndexServers | AskIndexClient | DeclareCapacities
+
+
+@dataclass
+class _App:
+    permissions: AppPermissions
+    transactions: set[Uid] = field(default_factory=set)
+    payments: set[PaymentId] = field(default_factory=set)
+    routes: set[Uid] = field(default_factory=set)
+
+
+class AppServer:
+    """
+    The apps of one node.
+
+    Args:
+        report: The node's report at start.
+    """
+
+    def __init__(self, report: NodeReport) -> None:
+        self._report = ReportView(report)
+        self._apps: dict[AppId, _App] = {}
+        self._last_app_id = 0
+        # Who waits for what; purged when an app leaves (D55).
+        self._transactions: dict[Uid, AppId] = {}
+        self._payments: dict[PaymentId, AppId] = {}
+        self._routes: dict[Uid, AppId] = {}
+
+    def open_app(self, permissions: AppPermissions) -> tuple[AppId, NodeReport]:
+        """An app connected: its id, and the snapshot that it must be sent before anything else."""
+        self._last_app_id += 1
+        self._apps[self._last_app_id] = _App(permissions)
+        return self._last_app_id, self._report.snapshot()
+
+    def close_app(self, app_id: AppId) -> None:
+        """An app left; harmless where it is gone already (D51)."""
+        app = self._apps.pop(app_id, None)
+        if app is None:
+            return
+        for request_id in app.transactions:
+            if self._transactions.get(request_id) == app_id:
+                del self._transactions[request_id]
+        for payment_id in app.payments:
+            if self._payments.get(payment_id) == app_id:
+                del self._payments[payment_id]
+        for request_id in app.routes:
+            if self._routes.get(request_id) == app_id:
+                del self._routes[request_id]
+
+    def receive(self, app_id: AppId, message: AppToAppServer) -> list[Effect]:
+        """A request of an app. Spec 07 §3.3."""
+        app = self._apps.get(app_id)
+        if app is None:
+            return []
+        request = message.app_request
+        if not is_permitted(app.permissions, request):
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"app {app_id} does not have permissions for {type(request).__name__}")]
+        match request:
+            case RequestRoutes():
+                self._routes[request.request_id] = app_id
+                app.routes.add(request.request_id)
+                acknowledged = ReportMutations(message.app_request_id, ())
+                return [*self._broadcast(acknowledged), AskIndexClient(request)]
+            case AddIndexServer() | RemoveIndexServer():
+                return [ChangeIndexServers(message.app_request_id, request)]
+            case CreateTransaction():
+                self._transactions[request.request_id] = app_id
+                app.transactions.add(request.request_id)
+            case RequestClosePayment(payment_id):
+                self._payments[payment_id] = app_id
+                app.payments.add(payment_id)
+            case _:
+                pass
+        return [TellFunder(AppRequested(message.app_request_id, request))]
+
+    def report(self, message: ReportMutations) -> list[Effect]:
+        """The report changed, or a request is acknowledged; index servers are told before apps. Spec 07 §3.6."""
+        touched = _touched_friends(message)
+        before = self._declared(touched)
+        self._report.apply(message.mutations)
+        changes = diff(before, self._declared(touched))
+        effects: list[Effect] = [DeclareCapacities(changes)] if changes else []
+        return effects + self._broadcast(message)
+
+    def answer(self, message: TransactionResult | ResponseClosePayment | ClientResponseRoutes) -> list[Effect]:
+        """A result for the app that waits for it, if one still does."""
+        match message:
+            case TransactionResult(request_id, _):
+                app_id = self._transactions.pop(request_id, None)
+                app = self._apps.get(app_id or 0)
+                if app is not None:
+                    app.transactions.discard(request_id)
+            case ResponseClosePayment(payment_id, _):
+                app_id = self._payments.pop(payment_id, None)
+                app = self._apps.get(app_id or 0)
+                if app is not None:
+                    app.payments.discard(payment_id)
+            case ClientResponseRoutes(request_id, _):
+                app_id = self._routes.pop(request_id, None)
+                app = self._apps.get(app_id or 0)
+                if app is not None:
+                    app.routes.discard(request_id)
+        return [] if app_id is None else [SendToApp(app_id, message)]
+
+    def _broadcast(self, message: AppServerToApp) -> list[Effect]:
+        return [SendToApp(app_id, message) for app_id in self._apps]
+
+    def _declared(self, friends: Iterable[PublicKey]) -> Declared:
+        view: Declared = {}
+        for key in friends:
+            if key in self._report.friends:
+                view |= declared_by(key, self._report.friends[key])
+        return view
+
+
+def _touched_friends(message: ReportMutations) -> set[PublicKey]:
+    touched = set()
+    for mutation in message.mutations:
+        match mutation:
+            case FunderMutationReport(PkFriendReportMutation(key, _) | RemoveFriendReport(key)):
+                touched.add(key)
+            case FunderMutationReport(AddFriendReport(friend_public_key=key)):
+                touched.add(key)
+            case _:
+                pass
+    return touched

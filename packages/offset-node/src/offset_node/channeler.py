@@ -1,0 +1,314 @@
+"""
+Which links to keep up: listen at relays, dial friends, one live link per friend. Spec 03 §6.
+
+A pure engine. Between two nodes the lower key listens at its relays and the higher key dials. Whatever
+takes time is named by a number that is never used again, a listener's generation or an attempt's id, and
+reports about numbers that are no longer current are ignored (D23, D24).
+
+==============  =====================================  ==================================================
+friend          event                                  what comes of it
+==============  =====================================  ==================================================
+we listen       a tunnel was accepted and proved       Online, unless a link is up: the old one stays
+we dial         attempt succeeded                      Online; the address goes to the end of the list
+we dial         attempt failed                         next address after 1, 2, 4, 8 ticks
+either          the link ended                         Offline; dialling resumes at once, or after 8 ticks
+                                                       where it lived less than that (D25)
+==============  =====================================  ==================================================
+"""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from offset_crypto.backoff import Backoff
+from offset_crypto.hashing import is_lower
+from offset_crypto.secure_channel import RandomBytes
+from offset_proto.messages.payment import RelayAddress
+from offset_proto.types import PublicKey
+
+__all__ = [
+    "CancelDial",
+    "Channeler",
+    "CloseFriendLink",
+    "Dial",
+    "Effect",
+    "ReportOffline",
+    "ReportOnline",
+    "StartListener",
+    "StopListener",
+]
+
+FriendLink = Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class StartListener:
+    """Listen at a relay; say `Channeler.listener_ended` of this generation when it ends, or fails."""
+
+    relay: RelayAddress
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopListener:
+    """Stop; nothing needs to be said of it."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Reach a friend through a relay; say `Channeler.dial_succeeded` or `Channeler.dial_failed`."""
+
+    friend: PublicKey
+    relay: RelayAddress
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelDial:
+    """Give an attempt up; nothing needs to be said of it."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFriendLink:
+    """Close a link that is not wanted."""
+
+    link: FriendLink
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOnline:
+    """There is a link to the friend."""
+
+    friend: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOffline:
+    """There is none any more; after all its messages, once per Online."""
+
+    friend: PublicKey
+
+
+Effect = StartListener | StopListener | Dial | CancelDial | CloseFriendLink | ReportOnline | ReportOffline
+
+
+@dataclass(eq=False)
+class _Relay:
+    """A relay that we listen at: running under a generation, or waiting."""
+
+    backoff: Backoff
+    generation: int | None = None
+    started_at: int = 0
+    wait_ticks: int = 0
+
+
+@dataclass(eq=False)
+class _DialedFriend:
+    """A friend that we dial: the addresses in turn, and the attempt that runs."""
+
+    backoff: Backoff
+    addresses: deque[RelayAddress] = field(default_factory=deque)
+    trying: RelayAddress | None = None
+    attempt: int | None = None
+    wait_ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    link: FriendLink
+    opened_at: int
+
+
+class Channeler:
+    """
+    The channeler of one node.
+
+    Args:
+        local_public_key: Own key; decides who dials.
+        random_bytes: Source of jitter.
+    """
+
+    def __init__(self, local_public_key: PublicKey, random_bytes: RandomBytes) -> None:
+        self._local_public_key = local_public_key
+        self._random_bytes = random_bytes
+        self._now = 0
+        self._last_number = 0
+        self._local_relays: tuple[RelayAddress, ...] = ()
+        self._listening: dict[PublicKey, frozenset[RelayAddress]] = {}
+        self._users: dict[RelayAddress, int] = {}  # friends that may look for us at a relay
+        self._relays: dict[RelayAddress, _Relay] = {}
+        self._dialed: dict[PublicKey, _DialedFriend] = {}
+        self._links: dict[PublicKey, _Link] = {}
+
+    # Configuration, from the funder.
+
+    def set_relays(self, relays: tuple[RelayAddress, ...]) -> list[Effect]:
+        """Our own relays: every friend that we listen for is allowed at each of them (D21)."""
+        self._local_relays = relays
+        return self._adjust_listeners()
+
+    def update_friend(
+        self, friend: PublicKey, friend_relays: tuple[RelayAddress, ...], local_relays: tuple[RelayAddress, ...]
+    ) -> list[Effect]:
+        """A friend to keep a link to: where it is, and where it may look for us."""
+        if is_lower(self._local_public_key, friend):
+            self._forget_listening(friend)
+            self._listening[friend] = frozenset(local_relays)
+            for relay in self._listening[friend]:
+                self._users[relay] = self._users.get(relay, 0) + 1
+            return self._adjust_listeners()
+        return self._set_addresses(friend, tuple(dict.fromkeys(friend_relays)))
+
+    def remove_friend(self, friend: PublicKey) -> list[Effect]:
+        """Keep no link any more."""
+        effects: list[Effect] = []
+        dialed = self._dialed.pop(friend, None)
+        if dialed is not None and dialed.attempt is not None:
+            effects.append(CancelDial(dialed.attempt))
+        if self._forget_listening(friend):
+            effects += self._adjust_listeners()
+        link = self._links.pop(friend, None)
+        if link is not None:
+            effects += [CloseFriendLink(link.link), ReportOffline(friend)]
+        return effects
+
+    def is_allowed(self, relay: RelayAddress, friend: PublicKey) -> bool:
+        """Whether a friend may have a tunnel through a relay that we listen at."""
+        wanted = self._listening.get(friend)
+        return wanted is not None and (relay in self._local_relays or relay in wanted)
+
+    # What becomes of listeners, attempts and links.
+
+    def listener_ended(self, relay: RelayAddress, generation: int) -> list[Effect]:
+        """A listener ended, or could not start: it starts again after a pause."""
+        known = self._relays.get(relay)
+        if known is None or known.generation != generation:
+            return []
+        lived = self._now - known.started_at
+        known.generation = None
+        known.wait_ticks = max(1, known.backoff.after_link(lived) if lived >= 8 else known.backoff.after_failure())
+        return []
+
+    def accepted(self, friend: PublicKey, link: FriendLink) -> list[Effect]:
+        """A friend came through a listener and proved its key."""
+        return self._adopt(friend, link) if friend in self._listening else [CloseFriendLink(link)]
+
+    def dial_succeeded(self, friend: PublicKey, attempt: int, link: FriendLink) -> list[Effect]:
+        """An attempt led to a link."""
+        dialed = self._dialed.get(friend)
+        if dialed is None or dialed.attempt != attempt:
+            return [CloseFriendLink(link)]
+        self._end_attempt(dialed)
+        return self._adopt(friend, link)
+
+    def dial_failed(self, friend: PublicKey, attempt: int) -> list[Effect]:
+        """An attempt did not."""
+        dialed = self._dialed.get(friend)
+        if dialed is None or dialed.attempt != attempt:
+            return []
+        self._end_attempt(dialed)
+        dialed.wait_ticks = dialed.backoff.after_failure()
+        return []
+
+    def link_closed(self, friend: PublicKey, link: FriendLink) -> list[Effect]:
+        """A link ended."""
+        known = self._links.get(friend)
+        if known is None or known.link is not link:
+            return []
+        del self._links[friend]
+        effects: list[Effect] = [ReportOffline(friend)]
+        dialed = self._dialed.get(friend)
+        if dialed is not None:
+            dialed.wait_ticks = dialed.backoff.after_link(self._now - known.opened_at)
+            if dialed.wait_ticks == 0:
+                effects += self._dial_next(friend, dialed)
+        return effects
+
+    def tick(self) -> list[Effect]:
+        """A tick passed."""
+        self._now += 1
+        effects: list[Effect] = []
+        for relay, known in self._relays.items():
+            if known.generation is None:
+                known.wait_ticks -= 1
+                if known.wait_ticks <= 0:
+                    effects.append(self._start(relay, known))
+        for friend, dialed in self._dialed.items():
+            if dialed.attempt is None and friend not in self._links:
+                dialed.wait_ticks = max(0, dialed.wait_ticks - 1)
+                if dialed.wait_ticks == 0:
+                    effects += self._dial_next(friend, dialed)
+        return effects
+
+    # Inside.
+
+    def _number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def _forget_listening(self, friend: PublicKey) -> bool:
+        wanted = self._listening.pop(friend, None)
+        for relay in wanted or ():
+            self._users[relay] -= 1
+            if not self._users[relay]:
+                del self._users[relay]
+        return wanted is not None
+
+    def _adjust_listeners(self) -> list[Effect]:
+        wanted = dict.fromkeys([*self._local_relays, *self._users])
+        effects: list[Effect] = []
+        for relay in [relay for relay in self._relays if relay not in wanted]:
+            generation = self._relays.pop(relay).generation
+            if generation is not None:
+                effects.append(StopListener(generation))
+        for relay in wanted:
+            if relay not in self._relays:
+                known = self._relays[relay] = _Relay(Backoff(self._random_bytes))
+                effects.append(self._start(relay, known))
+        return effects
+
+    def _start(self, relay: RelayAddress, known: _Relay) -> StartListener:
+        known.generation = self._number()
+        known.started_at = self._now
+        return StartListener(relay, known.generation)
+
+    def _set_addresses(self, friend: PublicKey, addresses: tuple[RelayAddress, ...]) -> list[Effect]:
+        """The addresses in turn always are the last list given; the one that is tried is in it, or cancelled."""
+        dialed = self._dialed.get(friend)
+        is_new = dialed is None
+        if dialed is None:
+            dialed = self._dialed[friend] = _DialedFriend(Backoff(self._random_bytes))
+        had_none = not dialed.addresses and dialed.trying is None
+        kept = [address for address in dialed.addresses if address in addresses]
+        added = [a for a in addresses if a not in kept and a != dialed.trying]
+        dialed.addresses = deque(kept + added)
+        effects: list[Effect] = []
+        if dialed.attempt is not None and dialed.trying not in addresses:
+            effects.append(CancelDial(dialed.attempt))
+            dialed.attempt = dialed.trying = None
+            effects += self._dial_next(friend, dialed)
+        elif friend not in self._links and dialed.attempt is None and (is_new or had_none):
+            effects += self._dial_next(friend, dialed)
+        return effects
+
+    def _dial_next(self, friend: PublicKey, dialed: _DialedFriend) -> list[Effect]:
+        if not dialed.addresses:
+            return []
+        dialed.trying = dialed.addresses.popleft()
+        dialed.attempt = self._number()
+        return [Dial(friend, dialed.trying, dialed.attempt)]
+
+    def _end_attempt(self, dialed: _DialedFriend) -> None:
+        if dialed.trying is not None:
+            dialed.addresses.append(dialed.trying)
+        dialed.attempt = dialed.trying = None
+
+    def _adopt(self, friend: PublicKey, link: FriendLink) -> list[Effect]:
+        if friend in self._links:
+            return [CloseFriendLink(link)]
+        self._links[friend] = _Link(link, self._now)
+        return [ReportOnline(friend)]
