@@ -50,7 +50,11 @@ def _set_up(network: Network) -> None:
     network.add_relay("relay1")
     network.add_index_servers(["index0", "index1"])
     _phase("Three nodes, A - B - C, each with one app")
-    for name, relay, index in (("A", "relay0", "index0"), ("B", "relay1", "index0"), ("C", "relay0", "index1")):
+    for name, relay, index in (
+        ("A", "relay0", "index0"),
+        ("B", "relay1", "index0"),
+        ("C", "relay0", "index1"),
+    ):
         network.add_node(NodeSpec(name, relay, index))
     _phase("Friendships in FST; B takes 1 FST for each payment that it forwards for C")
     network.befriend("A", "B", "FST")
@@ -113,7 +117,10 @@ def _demo(keep: Path | None) -> int:
     """Three nodes, two relays, two index servers; C pays A through B."""
     signal.signal(signal.SIGTERM, _raise_interrupt)
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="offset-demo-") as directory, Network(Path(directory)) as network:
+        with (
+            tempfile.TemporaryDirectory(prefix="offset-demo-") as directory,
+            Network(Path(directory)) as network,
+        ):
             _run(network)
         return 0
     try:

@@ -90,6 +90,10 @@ class Server:
             return self.process.wait()
 
 
+def _is_active(friend: dict[str, Any], currency: str) -> bool:
+    return any(entry["currency"] == currency for entry in friend.get("balances", []))
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """A node of the network: its relay and its index server."""
@@ -162,7 +166,14 @@ class Network:
         self.run("stmgr", "gen-ident", "-o", self.path(f"{name}.ident"))
         address = f"127.0.0.1:{port}"
         self.run(
-            "stmgr", "relay-ticket", "-i", self.path(f"{name}.ident"), "-a", address, "-o", self.path(f"{name}.ticket")
+            "stmgr",
+            "relay-ticket",
+            "-i",
+            self.path(f"{name}.ident"),
+            "-a",
+            address,
+            "-o",
+            self.path(f"{name}.ticket"),
         )
         self._start(name, port, "strelay", "-i", self.path(f"{name}.ident"), "-l", address)
 
@@ -174,7 +185,14 @@ class Network:
             client, server = self._free_port(f"{name}-client"), self._free_port(f"{name}-server")
             identity = self.path(f"{name}.ident")
             self.run(
-                "stmgr", "index-ticket", "-i", identity, "-a", f"127.0.0.1:{client}", "-o", self.path(f"{name}.ticket")
+                "stmgr",
+                "index-ticket",
+                "-i",
+                identity,
+                "-a",
+                f"127.0.0.1:{client}",
+                "-o",
+                self.path(f"{name}.ticket"),
             )
             for other in names:
                 if other != name:
@@ -239,19 +257,16 @@ class Network:
             name = ["-n", other, "-c", currency]
             self.stctrl(node, "config", "set-currency-rate", *name, "-m", 0, "-a", add)
         for node, other in ((first, second), (second, first)):
-            wait_until(f"{node} and {other} to be online", lambda n=node, o=other: self.friends(n)[o]["online"])
-            wait_until(
-                f"{currency} to be active", lambda n=node, o=other: self._is_active(n, o, currency)
-            )
+            self._wait_for(f"{node} and {other} to be online", node, other, lambda friend: bool(friend["online"]))
+            self._wait_for(f"{currency} to be active", node, other, lambda friend: _is_active(friend, currency))
             self.stctrl(node, "config", "open-currency", "-n", other, "-c", currency)
 
-    def _is_active(self, node: str, friend: str, currency: str) -> bool:
-        balances = self.friends(node)[friend].get("balances", [])
-        return any(entry["currency"] == currency for entry in balances)
+    def _wait_for(self, what: str, node: str, friend: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
+        wait_until(what, lambda: is_so(self.friends(node)[friend]))
 
-    def set_limit(self, node: str, friend: str, currency: str, credits: int) -> None:
+    def set_limit(self, node: str, friend: str, currency: str, amount: int) -> None:
         """How much *friend* may owe *node*."""
-        self.stctrl(node, "config", "set-currency-max-debt", "-n", friend, "-c", currency, "-m", credits)
+        self.stctrl(node, "config", "set-currency-max-debt", "-n", friend, "-c", currency, "-m", amount)
 
     def pay(self, buyer: str, seller: str, currency: str, amount: int, label: str) -> str:
         """
@@ -288,5 +303,3 @@ class Network:
                 server.process.terminate()
         for server in self.servers.values():
             server.stop()
-
-

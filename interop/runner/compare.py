@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Case", "Deviation", "Described", "failures_of"]
+__all__ = ["Case", "Described", "Deviation", "failures_of"]
 
 Described = Callable[[Any, Any], bool]
 """Judges a result, given the recorded value, where a deviation describes ours in words."""
@@ -67,9 +67,7 @@ def failures_of(case: Case, result: Any, deviations: list[Deviation]) -> list[tu
     return [] if _equal(case.expected, result) else [("", case.expected, result)]
 
 
-def _step_failures(
-    case: Case, result: StepResults, deviations: list[Deviation]
-) -> list[tuple[str, Any, Any]]:
+def _step_failures(case: Case, result: StepResults, deviations: list[Deviation]) -> list[tuple[str, Any, Any]]:
     failures = []
     recorded = case.expected["steps"]
     if len(recorded) != len(result.steps):

@@ -73,9 +73,7 @@ def _compare(inputs: dict[str, Any]) -> dict[str, Any]:
 
 RUNS = {
     "crypto/hash.json": lambda inputs: {"hash": sha512_256(_hex(inputs["data"])).hex()},
-    "crypto/hash_lock.json": lambda inputs: {
-        "hashedLock": hash_lock(PlainLock(_hex(inputs["plainLock"]))).hex()
-    },
+    "crypto/hash_lock.json": lambda inputs: {"hashedLock": hash_lock(PlainLock(_hex(inputs["plainLock"]))).hex()},
     "crypto/dh.json": _dh,
     "crypto/symmetric.json": _symmetric,
     "crypto/identity.json": _identity,

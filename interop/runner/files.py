@@ -64,7 +64,9 @@ def _run_file(name: str, path: Path, deviations: dict[str, list[Deviation]]) -> 
         print(f"{name}: a kind of file that is not known")
         return 0, 1
     try:
-        cases = [Case(entry["name"], entry["inputs"], entry["expected"]) for entry in json.loads(path.read_text())["cases"]]
+        cases = [
+            Case(entry["name"], entry["inputs"], entry["expected"]) for entry in json.loads(path.read_text())["cases"]
+        ]
     except (ValueError, KeyError, TypeError) as error:
         print(f"{name}: not a file of vectors: {error!r}")
         return 0, 1
@@ -83,7 +85,7 @@ def _run_file(name: str, path: Path, deviations: dict[str, list[Deviation]]) -> 
 def _run_case(run: Run, case: Case, deviations: list[Deviation]) -> list[str]:
     try:
         result = run(case)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the case failed and says why
+    except Exception as error:
         return [f"expected {_short(case.expected)}, got {type(error).__name__}: {error}"]
     return [
         f"{where}expected {_short(expected)}, got {_short(got)}"

@@ -58,7 +58,6 @@ from offset_funder.token_channel import (
     receive,
 )
 from offset_node.rust_database import NodeState, format_database
-from offset_proto.errors import PeerError, RefusedError
 from offset_proto.messages.app import AppServerToApp, AppToAppServer
 from offset_proto.messages.friend import (
     CollectSendFundsOp,
@@ -160,9 +159,7 @@ def _stage(transaction: PendingTransaction) -> dict[str, Any]:
 
 
 def _token_channel(case: Case) -> StepResults:
-    identities = {
-        name: Identity(PrivateKey(bytes.fromhex(case.inputs[f"privateKey{name}"]))) for name in "AB"
-    }
+    identities = {name: Identity(PrivateKey(bytes.fromhex(case.inputs[f"privateKey{name}"]))) for name in "AB"}
     a, b = identities["A"].public_key, identities["B"].public_key
     channels = {"A": fresh_channel(a, b), "B": fresh_channel(b, a)}
     initial = {f"initial{name}": _channel(channel) for name, channel in channels.items()}
@@ -260,8 +257,7 @@ def _channel(channel: TokenChannel) -> dict[str, Any]:
         "activeLocal": sorted(map(str, channel.active_local)),
         "activeRemote": sorted(map(str, channel.active_remote)),
         "mutualCredits": [
-            {"currency": str(currency), **_ledger(ledger)}
-            for currency, ledger in sorted(channel.ledgers.items())
+            {"currency": str(currency), **_ledger(ledger)} for currency, ledger in sorted(channel.ledgers.items())
         ],
     }
 
@@ -331,9 +327,7 @@ def _adopt_order(funder: Funder, identity: Identity, outcome: Outcome, expected:
     return replace(outcome, effects=tuple(effects))
 
 
-def _reordered(
-    funder: Funder, identity: Identity, effect: SendFriendMessage, recorded: MoveToken
-) -> SendFriendMessage:
+def _reordered(funder: Funder, identity: Identity, effect: SendFriendMessage, recorded: MoveToken) -> SendFriendMessage:
     assert isinstance(effect.message, MoveTokenRequest)
     own = effect.message.move_token
     if own == recorded or _as_sets(own) != _as_sets(recorded):
@@ -355,10 +349,15 @@ def _reordered(
 
 def _as_sets(token: MoveToken) -> Any:
     blocks = sorted(
-        (block.currency, sorted(map(str, _collects(block))), _others(block))
-        for block in token.currencies_operations
+        (block.currency, sorted(map(str, _collects(block))), _others(block)) for block in token.currencies_operations
     )
-    return (blocks, sorted(token.opt_active_currencies or ()), token.info_hash, token.rand_nonce, token.old_token)
+    return (
+        blocks,
+        sorted(token.opt_active_currencies or ()),
+        token.info_hash,
+        token.rand_nonce,
+        token.old_token,
+    )
 
 
 def _collects(block: CurrencyOperations) -> list[FriendTcOp]:

@@ -1,5 +1,6 @@
 """Files of routes/: fees, splits, the graph of an index server, what nodes declare, reports."""
 
+import itertools
 from typing import Any
 
 from interop.runner.compare import Case, StepResults
@@ -141,14 +142,17 @@ class Answer:
         used: dict[tuple[int, int], int] = {}
         for route in routes:
             path = route["route"]
-            hops = list(zip(path, path[1:], strict=False))
+            hops = list(itertools.pairwise(path))
             ends = path[0] == self.source and path[-1] == self.destination
             if not ends or len(set(path)) != len(path) or len(path) > 32 or self.exclude in hops:
                 return False
             rates = [self.rates.get((path[i], path[i - 1])) for i in range(1, len(path) - 1)]
             if any(hop not in self.sendable for hop in hops) or None in rates:
                 return False
-            total = {"mul": sum(rate.mul for rate in rates if rate), "add": sum(rate.add for rate in rates if rate)}
+            total = {
+                "mul": sum(rate.mul for rate in rates if rate),
+                "add": sum(rate.add for rate in rates if rate),
+            }
             if total != route["rate"]:
                 return False
             for hop in hops:
@@ -178,7 +182,7 @@ def _age(edges: int) -> dict[str, Any]:
 
 def _ratchet(case: Case) -> StepResults:
     ratchets = Ratchets(case.inputs["ticksToLive"])
-    steps = []
+    steps: list[dict[str, Any]] = []
     for step in case.inputs["steps"]:
         if "tick" in step:
             steps.append({"removed": sorted(node[0] for node in ratchets.tick())})

@@ -67,10 +67,7 @@ def _record(event: Established | MessageReceived | Rekeyed, result: dict[str, An
 
 
 def _transcript(case: Case) -> StepResults:
-    sides = {
-        name: _Side(Identity(PrivateKey(bytes.fromhex(case.inputs[f"privateKey{name}"]))))
-        for name in ("A", "B")
-    }
+    sides = {name: _Side(Identity(PrivateKey(bytes.fromhex(case.inputs[f"privateKey{name}"])))) for name in ("A", "B")}
     steps = []
     for step, expected in zip(case.inputs["steps"], case.expected["steps"], strict=True):
         result = sides[step["side"]].step(step["event"], step["random"])
@@ -90,9 +87,9 @@ def _forgive_layout(result: dict[str, Any], expected: dict[str, Any]) -> None:
         result["error"] = expected["error"]
     frames = result["frames"]
     for index, recorded in enumerate(expected["frames"]):
-        if index < len(frames) and len(recorded) // 2 > 8192 + OVERHEAD_BYTES:
-            if frames[index][: 2 * NONCE_BYTES] == recorded[: 2 * NONCE_BYTES]:
-                frames[index] = recorded
+        is_long = len(recorded) // 2 > 8192 + OVERHEAD_BYTES
+        if is_long and index < len(frames) and frames[index][: 2 * NONCE_BYTES] == recorded[: 2 * NONCE_BYTES]:
+            frames[index] = recorded
 
 
 JUDGES = {"secure_channel/transcript.json": _transcript}

@@ -86,7 +86,7 @@ def _canonical_bytes(kind: str, value: Any) -> bytes:
             return canonical.option(names, canonical.currencies)
         case "IndexMutation":
             return canonical.index_mutation(read(IndexMutation, value))
-    simple = {
+    simple: dict[str, tuple[type, Any]] = {
         "FriendsRoute": (FriendsRoute, canonical.friends_route),
         "RelayAddress": (RelayAddress, canonical.relay_address),
         "Receipt": (Receipt, canonical.receipt),
@@ -96,7 +96,8 @@ def _canonical_bytes(kind: str, value: Any) -> bytes:
         "TokenInfo": (TokenInfo, canonical.token_info),
     }
     cls, serialise = simple[kind]
-    return serialise(read(cls, value))  # type: ignore[operator]
+    canonical_bytes: bytes = serialise(read(cls, value))
+    return canonical_bytes
 
 
 def _token_info(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -124,9 +125,7 @@ def _move_token(inputs: dict[str, Any]) -> dict[str, Any]:
         "canonicalOperations": operations.hex(),
         "operationsHash": sha512_256(operations).hex(),
         "canonicalRelays": canonical.option(token.opt_local_relays, canonical.relay_addresses).hex(),
-        "canonicalActiveCurrencies": canonical.option(
-            token.opt_active_currencies, canonical.currencies
-        ).hex(),
+        "canonicalActiveCurrencies": canonical.option(token.opt_active_currencies, canonical.currencies).hex(),
         "prefixHash": signed.prefix_hash(token).hex(),
         "signatureBuffer": signed.move_token_buffer(token).hex(),
         "newToken": token.new_token.hex(),
@@ -249,9 +248,7 @@ def _token_report(inputs: dict[str, Any]) -> dict[str, Any]:
     )
     buffer = signed.move_token_hashed_buffer(unsigned)
     token = replace(unsigned, new_token=identity.sign(buffer))
-    counters = replace(
-        info.counters, inconsistency_counter=info.counters.inconsistency_counter ^ 1
-    )
+    counters = replace(info.counters, inconsistency_counter=info.counters.inconsistency_counter ^ 1)
     other = replace(token, token_info=replace(info, counters=counters))
     own_key = is_signature_valid(buffer, identity.public_key, token.new_token)
     other_buffer = signed.move_token_hashed_buffer(other)

@@ -12,7 +12,6 @@ from offset_proto.types import DhPublicKey, Salt, SymmetricKey
 __all__ = ["EphemeralKey", "SessionKeys", "WeakKey"]
 
 
-
 class WeakKey(PeerError):
     """The peer's ephemeral key gives a secret that everybody knows (D4)."""
 

@@ -23,7 +23,15 @@ from offset_proto.frames import VERSION_FRAME, FrameReader, encode_frame
 from offset_proto.limits import FRAME_BYTES_MAX, HANDSHAKE_TICKS, PROTOCOL_VERSION
 from offset_proto.types import PublicKey
 
-__all__ = ["HandshakeTimeout", "LinkEvent", "MessageReceived", "Opened", "SecureLink", "StreamLink", "VersionMismatch"]
+__all__ = [
+    "HandshakeTimeout",
+    "LinkEvent",
+    "MessageReceived",
+    "Opened",
+    "SecureLink",
+    "StreamLink",
+    "VersionMismatch",
+]
 
 
 class HandshakeTimeout(PeerError):
@@ -54,9 +62,7 @@ class SecureLink:
         random_bytes: Source of randomness.
     """
 
-    def __init__(
-        self, identity: Identity, expected_remote: PublicKey | None, random_bytes: RandomBytes
-    ) -> None:
+    def __init__(self, identity: Identity, expected_remote: PublicKey | None, random_bytes: RandomBytes) -> None:
         self._channel = SecureChannel(identity, expected_remote, random_bytes)
         self._keepalive = Keepalive()
         self._handshake_ticks = HANDSHAKE_TICKS

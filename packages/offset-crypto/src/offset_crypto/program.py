@@ -40,11 +40,14 @@ def run_server(serve: Callable[[], Awaitable[None]]) -> None:
     Raises:
         OffsetError, OSError: What ended it.
     """
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     try:
-        from uvloop import new_event_loop  # comes with the server packages, not with the SDK
+        import uvloop  # comes with the server packages, not with the SDK
+
+        new_loop = uvloop.new_event_loop
     except ImportError:
-        from asyncio import new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        pass
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_run(serve))
 
 

@@ -90,7 +90,11 @@ def receipt_buffer(receipt: Receipt) -> bytes:
 def commit_buffer(commit: Commit) -> bytes:
     """The same buffer, rebuilt from a commit, which is always complete. Spec 01 §11.2."""
     return _funds_buffer(
-        commit.response_hash, hash_lock(commit.src_plain_lock), commit.dest_hashed_lock, True, _amounts(commit)
+        commit.response_hash,
+        hash_lock(commit.src_plain_lock),
+        commit.dest_hashed_lock,
+        True,
+        _amounts(commit),
     )
 
 

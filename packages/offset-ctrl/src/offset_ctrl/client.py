@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
@@ -37,8 +37,8 @@ from offset_proto.types import PaymentId, PublicKey, Uid
 
 __all__ = [
     "ConnectionClosed",
-    "NodeConnectionError",
     "NodeConnection",
+    "NodeConnectionError",
     "RoutesUnavailable",
     "open_node",
 ]
@@ -194,7 +194,12 @@ class NodeConnection:
         self._changed.set()
         if not self.closed.done():
             self.closed.set_result(None)
-        waiting = [self._greeted, *self._acks.values(), *self._routes.values(), *self._closes.values()]
+        waiting: list[asyncio.Future[Any]] = [
+            self._greeted,
+            *self._acks.values(),
+            *self._routes.values(),
+            *self._closes.values(),
+        ]
         for future in waiting:
             if not future.done():
                 future.set_exception(self._error)
@@ -242,9 +247,7 @@ async def open_node(
     """
     ticker = ticker or Ticker()
     try:
-        connection = await connect(
-            address, app, node_public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX
-        )
+        connection = await connect(address, app, node_public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX)
     except ConnectFailed as error:
         raise NodeConnectionError(f"ConnectionError({error})") from None
     node = NodeConnection(connection, ticker)
@@ -253,9 +256,7 @@ async def open_node(
         try:
             await node.greeted()
         except (ConnectionClosed, PeerError) as error:
-            raise NodeConnectionError(
-                f"ConnectionError({address}: {error}; does the node trust this app?)"
-            ) from None
+            raise NodeConnectionError(f"ConnectionError({address}: {error}; does the node trust this app?)") from None
         yield node
     finally:
         node.close()

@@ -104,9 +104,7 @@ def _create_database(idfile: Path, output: Path) -> None:
 @click.option("--pbuyer", is_flag=True, help="May pay.")
 @click.option("--pseller", is_flag=True, help="May be paid.")
 @click.option("--pconfig", is_flag=True, help="May configure the node.")
-def _app_ticket(
-    idfile: Path, output: Path, proutes: bool, pbuyer: bool, pseller: bool, pconfig: bool
-) -> None:
+def _app_ticket(idfile: Path, output: Path, proutes: bool, pbuyer: bool, pseller: bool, pconfig: bool) -> None:
     """Make the ticket of an app, for the trusted directory of a node."""
     from offset_proto.files import APP_TICKET, AppTicket
     from offset_proto.messages.app import AppPermissions

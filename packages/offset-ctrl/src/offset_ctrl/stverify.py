@@ -67,8 +67,7 @@ def _verify_token(token_path: Path) -> None:
     for entry in mc.balances:
         info = entry.balance_info
         click.echo(
-            f"- {entry.currency}: balance={info.balance}, "
-            f"lpd={info.local_pending_debt}, rpd={info.remote_pending_debt}"
+            f"- {entry.currency}: balance={info.balance}, lpd={info.local_pending_debt}, rpd={info.remote_pending_debt}"
         )
 
 

@@ -151,9 +151,7 @@ def _check_transaction(session: Session, request: CreateTransaction, stage: NewT
         raise _TransactionRefused("CreditsCalcOverflow")
 
 
-def _start_transaction(
-    session: Session, request: CreateTransaction, payment: Payment, stage: NewTransactions
-) -> None:
+def _start_transaction(session: Session, request: CreateTransaction, payment: Payment, stage: NewTransactions) -> None:
     op = RequestSendFundsOp(
         request_id=request.request_id,
         src_hashed_lock=hash_lock(payment.src_plain_lock),

@@ -33,7 +33,7 @@ from offset_funder.mutations import (
 )
 from offset_funder.relay_lists import after_reset
 from offset_funder.session import ControlError, Session
-from offset_funder.state import Consistent, CurrencyConfig, Friend, Inconsistent
+from offset_funder.state import Consistent, CurrencyConfig, Friend, Inconsistent, Outgoing
 from offset_funder.token_channel import ResetRefused, accept_terms, check_terms
 from offset_proto.limits import NODE_RELAYS_MAX
 from offset_proto.messages.app import (
@@ -182,11 +182,7 @@ def _remove_friend(session: Session, public_key: PublicKey) -> None:
 
 
 _CurrencyRequest = (
-    OpenFriendCurrency
-    | CloseFriendCurrency
-    | SetFriendCurrencyMaxDebt
-    | SetFriendCurrencyRate
-    | RemoveFriendCurrency
+    OpenFriendCurrency | CloseFriendCurrency | SetFriendCurrencyMaxDebt | SetFriendCurrencyRate | RemoveFriendCurrency
 )
 
 
@@ -258,4 +254,5 @@ def _reset_channel(session: Session, request: ResetFriendChannel) -> None:
             session.mutate_friend(public_key, UpdateCurrencyConfig(balance.currency, CurrencyConfig()))
     if public_key in session.online:
         direction = token_channel.direction
+        assert isinstance(direction, Outgoing)
         session.send(public_key, MoveTokenRequest(direction.move_token_out, token_wanted=True))

@@ -124,9 +124,7 @@ def _remember_origins(session: Session, sender: PublicKey, received: Received) -
                 session.reply_origins[currency, request_id] = origin
 
 
-def _set_remote_relays(
-    session: Session, sender: PublicKey, relays: tuple[RelayAddress, ...] | None
-) -> bool:
+def _set_remote_relays(session: Session, sender: PublicKey, relays: tuple[RelayAddress, ...] | None) -> bool:
     if relays is None or relays == session.friend(sender).remote_relays:
         return False
     session.mutate_friend(sender, SetRemoteRelays(relays))

@@ -55,7 +55,8 @@ def check_pair(first: TokenChannel, second: TokenChannel) -> None:
     holders = [isinstance(side.direction, Incoming) for side in (first, second)]
     invariant(sorted(holders) == [False, True], "exactly one side holds the token")
     holder, sender = (first, second) if holders[0] else (second, first)
-    assert isinstance(holder.direction, Incoming) and isinstance(sender.direction, Outgoing)
+    assert isinstance(holder.direction, Incoming)
+    assert isinstance(sender.direction, Outgoing)
     held = holder.direction.move_token_in.new_token
     invariant(held == sender.direction.move_token_out.new_token, "the token held is the token sent")
     invariant(set(first.ledgers) == set(second.ledgers), "both sides have the same ledgers")

@@ -310,9 +310,7 @@ def _find(ledger: Ledger, side: Side, request_id: Uid) -> PendingTransaction:
         raise RequestDoesNotExist("RequestDoesNotExist") from None
 
 
-def _response(
-    ledger: Ledger, side: Side, transaction: PendingTransaction, op: ResponseSendFundsOp
-) -> LedgerChange:
+def _response(ledger: Ledger, side: Side, transaction: PendingTransaction, op: ResponseSendFundsOp) -> LedgerChange:
     # The destination is the end of the stored route; where that is empty, the receiver of the request.
     receiver = ledger.remote_public_key if side is Side.LOCAL else ledger.local_public_key
     destination = transaction.route[-1] if transaction.route else receiver

@@ -114,9 +114,7 @@ class SetDirection:
     direction: Direction
 
 
-ChannelMutation = (
-    ChangeLedger | AddLedger | SetLocalActiveCurrencies | SetRemoteActiveCurrencies | SetDirection
-)
+ChannelMutation = ChangeLedger | AddLedger | SetLocalActiveCurrencies | SetRemoteActiveCurrencies | SetDirection
 
 
 # Mutations of a friend.
@@ -434,11 +432,7 @@ def _apply_buyer(
 
 def _apply_seller(
     state: FunderState,
-    mutation: AddInvoice
-    | AddIncomingTransaction
-    | RemoveIncomingTransaction
-    | SetInvoiceSrcHashedLock
-    | RemoveInvoice,
+    mutation: AddInvoice | AddIncomingTransaction | RemoveIncomingTransaction | SetInvoiceSrcHashedLock | RemoveInvoice,
 ) -> FunderState:
     invoices, invoice_id = state.open_invoices, mutation.invoice_id
     match mutation:
@@ -522,4 +516,3 @@ def apply_channel(channel: TokenChannel, mutation: ChannelMutation) -> TokenChan
             return replace(channel, active_remote=currencies)
         case SetDirection(direction):
             return replace(channel, direction=direction)
-

@@ -96,7 +96,9 @@ class OpenRequests:
                 return self
         match part:
             case ChangeLedger(currency, change):
-                return self._after_change(public_key, currency, change.side, change.request_id, change.transaction is None)
+                return self._after_change(
+                    public_key, currency, change.side, change.request_id, change.transaction is None
+                )
             case PushBackPendingRequest(currency, op):
                 return self._with_outgoing(public_key, currency, op.request_id, self.source(currency, op.request_id))
             case PushBackPendingUserRequest(currency, op):
@@ -126,9 +128,7 @@ class OpenRequests:
             sources = (*sources, friend)
         return self._with(currency, request_id, replace(use, sources=sources))
 
-    def _with_outgoing(
-        self, friend: PublicKey, currency: Currency, request_id: Uid, origin: Origin
-    ) -> "OpenRequests":
+    def _with_outgoing(self, friend: PublicKey, currency: Currency, request_id: Uid, origin: Origin) -> "OpenRequests":
         use = self.uses.get((currency, request_id), _Use())
         return self._with(currency, request_id, replace(use, outgoing=(*use.outgoing, (friend, origin))))
 
@@ -139,7 +139,10 @@ class OpenRequests:
         return OpenRequests(self.uses.delete(key)) if key in self.uses else self
 
     def _without_queued(
-        self, friend: PublicKey, before: FunderState, part: RemovePendingRequests | RemovePendingRequestsCurrency
+        self,
+        friend: PublicKey,
+        before: FunderState,
+        part: RemovePendingRequests | RemovePendingRequestsCurrency,
     ) -> "OpenRequests":
         channel = before.friends[friend].channel
         if not isinstance(channel, Consistent):
@@ -190,9 +193,7 @@ def rebuild(state: FunderState) -> OpenRequests:
 
 def _add_sources(uses: dict[tuple[Currency, Uid], _Use], friend: PublicKey, channel: Consistent) -> None:
     refused = {
-        (currency, op.request_id)
-        for currency, op in channel.pending_backwards_ops
-        if isinstance(op, CancelSendFundsOp)
+        (currency, op.request_id) for currency, op in channel.pending_backwards_ops if isinstance(op, CancelSendFundsOp)
     }
     for currency, ledger in channel.token_channel.ledgers.items():
         for request_id in ledger.pending_remote:

@@ -59,9 +59,7 @@ def initial_report(state: FunderState, index_servers: tuple[NamedIndexServerAddr
 
 
 def _friend_report(friend: Friend) -> FriendReport:
-    configs = tuple(
-        _config_report(currency, config) for currency, config in sorted(friend.currency_configs.items())
-    )
+    configs = tuple(_config_report(currency, config) for currency, config in sorted(friend.currency_configs.items()))
     return FriendReport(
         name=friend.name,
         remote_relays=friend.remote_relays,

@@ -40,9 +40,7 @@ def add_invoice(session: Session, request: AddInvoiceRequest) -> None:
     session.mutate(AddInvoice(request.invoice_id, request.currency, request.total_dest_payment, lock))
 
 
-def accept_request(
-    session: Session, sender: PublicKey, currency: Currency, request: RequestSendFundsOp
-) -> bool:
+def accept_request(session: Session, sender: PublicKey, currency: Currency, request: RequestSendFundsOp) -> bool:
     """
     Judge a request that ends here; whether the currency is open is not asked. Spec 05 §8.2.
 

@@ -67,9 +67,7 @@ def _wanted_currencies(friend: Friend, channel: Consistent) -> frozenset[Currenc
     return frozenset(friend.currency_configs) | frozenset(channel.token_channel.ledgers)
 
 
-def _send_token(
-    session: Session, public_key: PublicKey, friend: Friend, channel: Consistent, flags: SendFlags
-) -> None:
+def _send_token(session: Session, public_key: PublicKey, friend: Friend, channel: Consistent, flags: SendFlags) -> None:
     """Build and send a new token, or keep it where there is nothing to say. Spec 05 §10.2."""
     relays = _announce_relays(session, public_key, friend, flags)
     wanted = _wanted_currencies(friend, channel)

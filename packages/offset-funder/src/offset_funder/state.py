@@ -332,9 +332,7 @@ def fresh_ledger(local: PublicKey, remote: PublicKey, currency: Currency, balanc
     return Ledger(local, remote, currency, balance, 0, 0, Map(), Map())
 
 
-def fresh_friend(
-    local: PublicKey, remote: PublicKey, relays: tuple[RelayAddress, ...], name: str
-) -> Friend:
+def fresh_friend(local: PublicKey, remote: PublicKey, relays: tuple[RelayAddress, ...], name: str) -> Friend:
     """A friend as it is added: disabled, nothing configured. Spec 05 §2.1."""
     channel = Consistent(fresh_channel(local, remote))
     return Friend(local, remote, relays, NeverSent(), name, Map(), False, channel)

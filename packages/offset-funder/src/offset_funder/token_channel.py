@@ -21,6 +21,8 @@ Everything here works on frozen values: an error leaves the channel as it was.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from immutables import Map
+
 from offset_crypto.identity import InvalidSignature, verify
 from offset_crypto.signed import info_hash, move_token_buffer, prefix_hash
 from offset_funder.ledger import InvalidOperation, LedgerOutput, incoming, outgoing
@@ -59,7 +61,6 @@ from offset_proto.messages.report import (
     TokenInfo,
 )
 from offset_proto.types import I128_MIN, U64_MAX, U128, U128_MAX, Currency, PublicKey, RandValue, Signature
-from immutables import Map
 
 __all__ = [
     "CanNotRemoveCurrencyInUse",
@@ -174,9 +175,7 @@ def _process(channel: TokenChannel, token: MoveToken, max_debts: Mapping[Currenc
             raise InvalidMoveToken("CanNotRemoveCurrencyInUse")
         draft.mutate(SetRemoteActiveCurrencies(announced))
         activated = draft.add_missing_ledgers()
-    outputs = tuple(
-        (block.currency, _receive_block(draft, block, max_debts)) for block in token.currencies_operations
-    )
+    outputs = tuple((block.currency, _receive_block(draft, block, max_debts)) for block in token.currencies_operations)
     info = _expected_info(channel, draft.channel)
     if info_hash(info) != token.info_hash:
         raise InvalidMoveToken("InvalidTokenInfo")
@@ -395,9 +394,7 @@ def accept_terms(
     return _reset_channel(local, remote, Outgoing(token, info, previous), balances)
 
 
-def accept_reset(
-    local: PublicKey, remote: PublicKey, terms: ResetTerms, token: MoveToken
-) -> TokenChannel | None:
+def accept_reset(local: PublicKey, remote: PublicKey, terms: ResetTerms, token: MoveToken) -> TokenChannel | None:
     """
     The channel after the friend's *token* accepted our *terms*: Incoming; None where it does not.
 

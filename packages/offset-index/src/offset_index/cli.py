@@ -13,15 +13,9 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("stindex", cls=OffsetCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the index server.")
-@click.option(
-    "-c", "--lclient", type=SOCKET_ADDRESS, required=True, help="Address to listen on for nodes, IP:port."
-)
-@click.option(
-    "-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port."
-)
-@click.option(
-    "-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of other index servers."
-)
+@click.option("-c", "--lclient", type=SOCKET_ADDRESS, required=True, help="Address to listen on for nodes, IP:port.")
+@click.option("-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port.")
+@click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of other index servers.")
 def _stindex(idfile: Path, lclient: tuple[str, int], lserver: tuple[str, int], trusted: Path) -> None:
     """Index server of the Offset credit network: collects what nodes declare, finds routes for payments."""
     from offset_crypto.aio import Ticker

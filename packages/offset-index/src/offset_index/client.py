@@ -243,8 +243,8 @@ class IndexClient:
         self._session = _Session(Uid(self._random_bytes(Uid.SIZE)), time_hash)
         effects: list[Effect] = [ConnectedServerChanged(server.public_key)]
         declared = self._declared.all()
-        for start in range(0, len(declared), UPDATES_PER_MESSAGE):
-            effects.append(self._update(declared[start : start + UPDATES_PER_MESSAGE]))
+        starts = range(0, len(declared), UPDATES_PER_MESSAGE)
+        effects += [self._update(declared[start : start + UPDATES_PER_MESSAGE]) for start in starts]
         return effects
 
     def _update(self, mutations: Iterable[IndexMutation]) -> SendToServer:

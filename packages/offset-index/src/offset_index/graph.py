@@ -64,9 +64,7 @@ class CapacityGraph:
         """The graph of a currency; None where nobody declared anything in it."""
         return self._currencies.get(currency)
 
-    def update(
-        self, currency: Currency, node: PublicKey, friend: PublicKey, declaration: Declaration
-    ) -> None:
+    def update(self, currency: Currency, node: PublicKey, friend: PublicKey, declaration: Declaration) -> None:
         """*node* declares something about *friend*."""
         graph = self._currencies.setdefault(currency, CurrencyGraph())
         graph.declared.setdefault(node, {})[friend] = declaration

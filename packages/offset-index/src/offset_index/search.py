@@ -8,6 +8,7 @@ that no request can hold up the server.
 """
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -59,9 +60,7 @@ class _Search:
             if self._carries(sender, node, capacity, taken):
                 yield sender
 
-    def _carries(
-        self, sender: PublicKey, receiver: PublicKey, capacity: U128, taken: Taken
-    ) -> bool:
+    def _carries(self, sender: PublicKey, receiver: PublicKey, capacity: U128, taken: Taken) -> bool:
         self.edges_left -= 1
         if self.edges_left < 0:
             raise _BudgetSpent
@@ -159,9 +158,7 @@ def _expand(
     return reached, None
 
 
-def _joined(
-    meeting: PublicKey, before: Links, after: Links
-) -> Path:
+def _joined(meeting: PublicKey, before: Links, after: Links) -> Path:
     return (*reversed(list(_walk(before[meeting], before))), *_walk(meeting, after))
 
 
@@ -200,7 +197,7 @@ def _described(search: _Search, path: Path | None) -> list[RouteCapacityRate]:
     """The route with its capacity and rate; empty where its rates do not fit 32 bits (D64)."""
     if path is None:
         return []
-    capacities = [search.graph.send_capacity(*hop) or 0 for hop in zip(path, path[1:], strict=False)]
+    capacities = [search.graph.send_capacity(*hop) or 0 for hop in itertools.pairwise(path)]
     rate = _rate_of(search.graph, path)
     return [] if rate is None else [RouteCapacityRate(FriendsRoute(path), min(capacities), rate)]
 
@@ -222,7 +219,7 @@ def _several(search: _Search, amount: U128) -> tuple[RouteCapacityRate, ...]:
         path = _shortest(search, 1, taken)
         if path is None:
             return ()
-        hops = list(zip(path, path[1:], strict=False))
+        hops = list(itertools.pairwise(path))
         part = min((search.graph.send_capacity(*hop) or 0) - taken.get(hop, 0) for hop in hops)
         for hop in hops:
             taken[hop] = taken.get(hop, 0) + part

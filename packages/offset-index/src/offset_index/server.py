@@ -148,9 +148,7 @@ class IndexServer:
         graph = self._graph.currency(request.currency)
         if graph is None:
             return ResponseRoutes(request.request_id, ())
-        found = find_routes(
-            graph, request.source, request.destination, request.capacity, request.opt_exclude
-        )
+        found = find_routes(graph, request.source, request.destination, request.capacity, request.opt_exclude)
         return ResponseRoutes(request.request_id, found)
 
     def tick(self) -> list[Effect]:

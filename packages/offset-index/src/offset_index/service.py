@@ -6,9 +6,11 @@ sockets, so that neither ticks nor updates wait for searches (D69).
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, serve
@@ -111,17 +113,25 @@ class IndexService:
 
     async def run(self, client_address: tuple[str, int], server_address: tuple[str, int]) -> None:
         """Serve until cancelled. Raises OSError where an address can not be listened on."""
-        limits = {"handshakes_max": RELAY_HANDSHAKES_MAX}
         self._ticker.subscribe(self._tick)
         async with (
-            serve(*client_address, self._identity, self._ticker, self._accept_client, **limits),
-            serve(*server_address, self._identity, self._ticker, self._accept_server, **limits),
+            serve(
+                *client_address, self._identity, self._ticker, self._accept_client, handshakes_max=RELAY_HANDSHAKES_MAX
+            ),
+            serve(
+                *server_address, self._identity, self._ticker, self._accept_server, handshakes_max=RELAY_HANDSHAKES_MAX
+            ),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(self._search())
             for public_key, server in self._trusted.items():
                 if initiates(self._identity.public_key, public_key):
                     tasks.create_task(self._keep_connected(server))
+
+    def _serve(
+        self, address: tuple[str, int], accept: Callable[[Connection], None]
+    ) -> contextlib.AbstractAsyncContextManager[int]:
+        return serve(*address, self._identity, self._ticker, accept, handshakes_max=RELAY_HANDSHAKES_MAX)
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out what the engine asks for."""
@@ -191,9 +201,7 @@ class IndexService:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection = await connect(
-                    address.address, self._identity, address.public_key, self._ticker
-                )
+                connection = await connect(address.address, self._identity, address.public_key, self._ticker)
             except ConnectFailed as error:
                 log.info("index server not reached: %s", error)
                 ticks = backoff.after_failure()

@@ -152,7 +152,10 @@ class Channeler:
         return self._adjust_listeners()
 
     def update_friend(
-        self, friend: PublicKey, friend_relays: tuple[RelayAddress, ...], local_relays: tuple[RelayAddress, ...]
+        self,
+        friend: PublicKey,
+        friend_relays: tuple[RelayAddress, ...],
+        local_relays: tuple[RelayAddress, ...],
     ) -> list[Effect]:
         """A friend to keep a link to: where it is, and where it may look for us."""
         if is_lower(self._local_public_key, friend):

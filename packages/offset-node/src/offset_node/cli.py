@@ -13,12 +13,8 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("stnode", cls=OffsetCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the node.")
-@click.option(
-    "-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port."
-)
-@click.option(
-    "-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db."
-)
+@click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port.")
+@click.option("-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of trusted apps.")
 def _stnode(idfile: Path, laddr: tuple[str, int], database: Path, trusted: Path) -> None:
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""

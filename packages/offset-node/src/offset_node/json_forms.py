@@ -80,9 +80,7 @@ def items(form: Form[T], into: Callable[[list[T]], Any] = tuple) -> Form[Any]:
     """An array."""
     return Form(
         lambda values: [form.write(value) for value in values],
-        lambda value: into(
-            [at(f"[{i}]", form.read, item) for i, item in enumerate(_expect(list, "an array", value))]
-        ),
+        lambda value: into([at(f"[{i}]", form.read, item) for i, item in enumerate(_expect(list, "an array", value))]),
     )
 
 

@@ -107,9 +107,7 @@ class Node:
         DatabaseIdentityMismatch: State and identity do not belong together.
     """
 
-    def __init__(
-        self, database: Database, state: NodeState, identity: Identity, trusted: Path, ticker: Ticker
-    ) -> None:
+    def __init__(self, database: Database, state: NodeState, identity: Identity, trusted: Path, ticker: Ticker) -> None:
         if state.funder.local_public_key != identity.public_key:
             raise DatabaseIdentityMismatch
         self.apps = AppServer(initial_report(state.funder, state.index_servers))
@@ -119,9 +117,7 @@ class Node:
         self._ticker = ticker
         self._funder = Funder(state.funder, identity, os.urandom)
         self._links = FriendLinks(identity, ticker, self._link_changed, self._friend_message)
-        self._index = IndexLink(
-            state.index_servers, identity, ticker, self._index_connected, self._routes_answered
-        )
+        self._index = IndexLink(state.index_servers, identity, ticker, self._index_connected, self._routes_answered)
         self._app_links: dict[int, _AppLink] = {}
         self._inbox: deque[Item] = deque([Started()])
         self._inbox_filled = asyncio.Event()
@@ -209,10 +205,11 @@ class Node:
                 self._links.perform(channeler.remove_friend(public_key))
             case SendFriendMessage(public_key, message):
                 self._links.send(public_key, message)
-            case SendToApps(ReportMutations() as report):
-                self.perform_apps(self.apps.report(report))
-            case SendToApps(result):
-                self.perform_apps(self.apps.answer(result))
+            case SendToApps(message):
+                if isinstance(message, ReportMutations):
+                    self.perform_apps(self.apps.report(message))
+                else:
+                    self.perform_apps(self.apps.answer(message))
 
     def _link_changed(self, event: LinkEvent) -> None:
         match event:

@@ -127,7 +127,8 @@ _RECEIPT = camel(Receipt)
 
 _ROUTE: Form[FriendsRoute] = record(FriendsRoute, public_keys=items(_KEY))
 _ROUTE_KEYS: Form[Any] = Form(
-    lambda keys: {"public_keys": [_KEY.write(key) for key in keys]}, lambda value: _ROUTE.read(value).public_keys
+    lambda keys: {"public_keys": [_KEY.write(key) for key in keys]},
+    lambda value: _ROUTE.read(value).public_keys,
 )
 
 REQUEST = record(
@@ -149,9 +150,7 @@ RESPONSE = record(
     signature=_SIGNATURE,
 )
 _CANCEL = record(CancelSendFundsOp, request_id=_UID)
-_COLLECT = record(
-    CollectSendFundsOp, request_id=_UID, src_plain_lock=_PLAIN_LOCK, dest_plain_lock=_PLAIN_LOCK
-)
+_COLLECT = record(CollectSendFundsOp, request_id=_UID, src_plain_lock=_PLAIN_LOCK, dest_plain_lock=_PLAIN_LOCK)
 BACKWARDS_OP = variants(
     Response=(ResponseSendFundsOp, RESPONSE),
     Cancel=(CancelSendFundsOp, _CANCEL),
@@ -294,9 +293,7 @@ DIRECTION = variants(
             Outgoing,
             move_token_out=_MOVE_TOKEN,
             token_info=_TOKEN_INFO,
-            opt_prev_move_token_in=renamed(
-                "opt_prev_move_token_in", optional(_HASHED_TOKEN), is_optional=True
-            ),
+            opt_prev_move_token_in=renamed("opt_prev_move_token_in", optional(_HASHED_TOKEN), is_optional=True),
         ),
     ),
 )
@@ -346,9 +343,7 @@ _TOKEN_CHANNEL: Form[TokenChannel] = Form(
 )
 INCONSISTENT = record(
     Inconsistent,
-    opt_last_incoming_move_token=renamed(
-        "opt_last_incoming_move_token", optional(_HASHED_TOKEN), is_optional=True
-    ),
+    opt_last_incoming_move_token=renamed("opt_last_incoming_move_token", optional(_HASHED_TOKEN), is_optional=True),
     local_reset_terms=_TERMS,
     opt_remote_reset_terms=renamed("opt_remote_reset_terms", optional(_TERMS), is_optional=True),
 )
@@ -367,7 +362,10 @@ _CHANNEL = variants(
 )
 SENT_RELAYS = variants(
     NeverSent=(NeverSent, None),
-    LastSent=(LastSent, Form(lambda sent: _NAMED_RELAYS.write(sent.relays), lambda v: LastSent(_NAMED_RELAYS.read(v)))),
+    LastSent=(
+        LastSent,
+        Form(lambda sent: _NAMED_RELAYS.write(sent.relays), lambda v: LastSent(_NAMED_RELAYS.read(v))),
+    ),
     Transition=(
         Transition,
         Form(

@@ -61,7 +61,14 @@ from offset_proto.types import (
     Uid,
 )
 
-__all__ = ["Database", "DatabaseInUse", "DatabaseWriteError", "LoadDbError", "create_database", "load_database"]
+__all__ = [
+    "Database",
+    "DatabaseInUse",
+    "DatabaseWriteError",
+    "LoadDbError",
+    "create_database",
+    "load_database",
+]
 
 T = TypeVar("T")
 
@@ -306,12 +313,8 @@ class _Reader:
         ledgers = self._grouped(
             "SELECT friend, currency, balance, local_pending_debt, remote_pending_debt FROM ledgers"
         )
-        pending = self._grouped(
-            "SELECT friend, currency, side, request_id, pending FROM pending_transactions"
-        )
-        queued = self._grouped(
-            "SELECT friend, queue, currency, operation FROM queued_operations ORDER BY position"
-        )
+        pending = self._grouped("SELECT friend, currency, side, request_id, pending FROM pending_transactions")
+        queued = self._grouped("SELECT friend, queue, currency, operation FROM queued_operations ORDER BY position")
         friends = {}
         columns = (
             "public_key, name, is_enabled, remote_relays, sent_local_relays, "
@@ -334,9 +337,7 @@ class _Reader:
         return Map(friends)
 
     def _invoices(self) -> Any:
-        transactions = self._grouped(
-            "SELECT invoice_id, request_id FROM invoice_transactions ORDER BY position"
-        )
+        transactions = self._grouped("SELECT invoice_id, request_id FROM invoice_transactions ORDER BY position")
         return Map(
             {
                 InvoiceId(invoice_id): OpenInvoice(
@@ -407,9 +408,7 @@ def _channel(
     for queue, currency, operation in queue_rows:
         form: Form[Any] = forms.BACKWARDS_OP if queue == "backwards" else forms.REQUEST
         queues[queue].append((Currency(currency), _parse(form, operation)))
-    return Consistent(
-        token_channel, tuple(queues["forwarded"]), tuple(queues["backwards"]), tuple(queues["user"])
-    )
+    return Consistent(token_channel, tuple(queues["forwarded"]), tuple(queues["backwards"]), tuple(queues["user"]))
 
 
 def _ledgers(

@@ -227,8 +227,8 @@ def _payment_statements(mutation: m.Mutation) -> list[Statement]:
         case m.RemoveTransaction(request_id):
             return [("DELETE FROM open_transactions WHERE request_id = ?", (request_id,))]
         case m.UpdatePayment(payment_id, payment):
-            row = (payment_id, _json(forms.PAYMENT.write(payment)))
-            return [("INSERT OR REPLACE INTO payments VALUES (?, ?)", row)]
+            values = (payment_id, _json(forms.PAYMENT.write(payment)))
+            return [("INSERT OR REPLACE INTO payments VALUES (?, ?)", values)]
         case m.RemovePayment(payment_id):
             return [("DELETE FROM payments WHERE payment_id = ?", (payment_id,))]
     raise TypeError(f"no statements for {mutation}")
@@ -264,11 +264,9 @@ def _set_channel(key: PublicKey, channel: Channel) -> Iterator[Statement]:
         yield f"DELETE FROM {table} WHERE friend = ?", (key,)
     match channel:
         case Inconsistent():
-            yield (
-                "UPDATE friends SET direction = NULL, active_local = NULL, active_remote = NULL, "
-                "inconsistent = ? WHERE public_key = ?",
-                (_json(forms.INCONSISTENT.write(channel)), key),
-            )
+            columns = "direction = NULL, active_local = NULL, active_remote = NULL, inconsistent = ?"
+            text = _json(forms.INCONSISTENT.write(channel))
+            yield f"UPDATE friends SET {columns} WHERE public_key = ?", (text, key)
         case Consistent(token_channel):
             yield "UPDATE friends SET inconsistent = NULL WHERE public_key = ?", (key,)
             yield from _set_token_channel(key, token_channel)

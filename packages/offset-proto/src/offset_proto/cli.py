@@ -39,7 +39,7 @@ __all__ = [
 VERSION = "0.1.0"
 
 
-class _IntegerType(click.ParamType):
+class _IntegerType(click.ParamType[int]):
     def __init__(self, name: str, integer: Integer) -> None:
         self.name = name
         self._integer = integer
@@ -53,7 +53,7 @@ class _IntegerType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class _SocketAddressType(click.ParamType):
+class _SocketAddressType(click.ParamType[tuple[str, int]]):
     name = "ip:port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
@@ -110,7 +110,7 @@ class _StrictGrammar(click.Command):
             word = args[position]
             position += 1
             if not word.startswith("-") or word in ("-", "--"):
-                return checked + [word] + args[position:]  # a subcommand, or an error that click reports
+                return [*checked, word, *args[position:]]  # a subcommand, or an error that click reports
             name, value = _split_option(word)
             param = options.get(name)
             if not isinstance(param, click.Option) or param.is_flag:
@@ -152,9 +152,11 @@ class OffsetGroup(_StrictGrammar, click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "help" and "help" not in self.commands:
-            return click.Command("help", callback=lambda words: self._help(ctx, words), params=[
-                click.Argument(["words"], nargs=-1)
-            ])
+            return click.Command(
+                "help",
+                callback=lambda words: self._help(ctx, words),
+                params=[click.Argument(["words"], nargs=-1)],
+            )
         return super().get_command(ctx, cmd_name)
 
     def _help(self, ctx: click.Context, words: tuple[str, ...]) -> None:

@@ -7,12 +7,12 @@ one appears complete or not at all, also when the machine stops in the middle.
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.json_form import CAMEL_CASE, SNAKE_CASE, JsonForm, format_json, parse_json
+from offset_proto.message import frozen
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import MoveTokenHashedReport
@@ -70,14 +70,14 @@ class StringSerdeError(InvalidInput):
         super().__init__(f"StringSerdeError(JsonSerdeError({path}: {reason}))")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IdentityFile:
     """The private key of a node, relay, index server or app."""
 
     private_key: PrivateKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppTicket:
     """An app that a node trusts, and for what."""
 
@@ -85,7 +85,7 @@ class AppTicket:
     permissions: AppPermissions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeEntry:
     """All that an app needs to reach a node, private key included."""
 
@@ -94,7 +94,7 @@ class NodeEntry:
     app_private_key: PrivateKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FriendTicket:
     """What to hand to a friend: the node's key and its relays."""
 
@@ -102,7 +102,7 @@ class FriendTicket:
     relays: tuple[RelayAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Invoice:
     """What the seller hands to the buyer."""
 
@@ -112,7 +112,7 @@ class Invoice:
     dest_payment: U128
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PaymentFile:
     """The buyer's handle of a payment under way."""
 

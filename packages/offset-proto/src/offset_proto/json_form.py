@@ -88,9 +88,13 @@ class JsonForm(Generic[T]):
         self._camel_case = camel_case
         self._order = order
 
+    def _converters(self) -> "_Converters":
+        cls: Any = self._cls
+        return _converters(layout_of(cls), self._camel_case)
+
     def to_value(self, message: T) -> dict[str, Any]:
         """The JSON object of *message*."""
-        value: dict[str, Any] = _converters(layout_of(self._cls), self._camel_case)[0](message)
+        value: dict[str, Any] = self._converters()[0](message)
         if not self._order:
             return value
         keys = dict(zip((f.name for f in fields(self._cls)), value, strict=True))  # type: ignore[arg-type]
@@ -103,7 +107,7 @@ class JsonForm(Generic[T]):
         Raises:
             InvalidInput: It stands for none; says the path of the key that is wrong.
         """
-        message: T = _converters(layout_of(self._cls), self._camel_case)[1](value)
+        message: T = self._converters()[1](value)
         return message
 
 

@@ -15,10 +15,11 @@ import enum
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
+from offset_proto.message import frozen
 from offset_proto.types import (
     I128,
     U128,
@@ -63,52 +64,52 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Optional:
     """Marks an optional field: *member* is the union member that holds the value; the other is ``empty``."""
 
     member: str
 
 
-@dataclass(frozen=True)
+@frozen
 class BytesLayout:
     """A fixed byte string, split into big-endian 64-bit words."""
 
     cls: type[FixedBytes]
 
 
-@dataclass(frozen=True)
+@frozen
 class IntegerLayout:
     """An integer: native up to 64 bits, a struct of two words at 128."""
 
     integer: Integer
 
 
-@dataclass(frozen=True)
+@frozen
 class BoolLayout:
     """A Bool."""
 
 
-@dataclass(frozen=True)
+@frozen
 class DataLayout:
     """A byte string of any length."""
 
 
-@dataclass(frozen=True)
+@frozen
 class TextLayout:
     """A text: plain (a name), or a `Currency` or `NetAddress` in a struct of its own."""
 
     cls: type[str]
 
 
-@dataclass(frozen=True)
+@frozen
 class ListLayout:
     """A list, in Python a tuple."""
 
     item: "Layout"
 
 
-@dataclass(frozen=True)
+@frozen
 class OptionalLayout:
     """A union of ``empty`` and one value, in Python ``X | None``."""
 
@@ -116,14 +117,14 @@ class OptionalLayout:
     member: str
 
 
-@dataclass(frozen=True)
+@frozen
 class EnumLayout:
     """A union of Void members only, in Python an ``enum.Enum`` whose values are the members' names."""
 
     cls: type[enum.Enum]
 
 
-@dataclass(frozen=True)
+@frozen
 class StructLayout:
     """A struct: (Python name, schema name, layout) of each field, in order."""
 
@@ -131,7 +132,7 @@ class StructLayout:
     fields: tuple[tuple[str, str, "Layout"], ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class UnionMember:
     """A member of a union. *payload* is None for Void; *field* is None where the class itself is the payload."""
 
@@ -141,7 +142,7 @@ class UnionMember:
     payload: "Layout | None"
 
 
-@dataclass(frozen=True)
+@frozen
 class UnionLayout:
     """A struct that is nothing but a union."""
 
@@ -192,7 +193,7 @@ def struct(schema: str, name: str | None = None) -> Callable[[T], T]:
     """Declare a frozen message class that is the struct *name* (default: the class's name) of *schema*."""
 
     def declare(cls: T) -> T:
-        made = dataclass(frozen=True, slots=True)(cls)
+        made = frozen(cls)
         _structs[made] = (schema, name or cls.__name__)
         _names[_structs[made]] = made
         return made
@@ -203,7 +204,7 @@ def struct(schema: str, name: str | None = None) -> Callable[[T], T]:
 @dataclass_transform(frozen_default=True, field_specifiers=())
 def member(cls: T) -> T:
     """Declare a frozen message class that is a member of a union: one field, the payload, or none."""
-    return dataclass(frozen=True, slots=True)(cls)
+    return frozen(cls)
 
 
 def declare_union(schema: str, name: str, members: Mapping[str, type]) -> None:
@@ -295,7 +296,5 @@ def _class_layout(cls: type) -> Layout:
         return TextLayout(cls)
     if is_dataclass(cls):
         hints = _hints(cls)
-        return StructLayout(
-            cls, tuple((f.name, camel_case(f.name), layout_of(hints[f.name])) for f in fields(cls))
-        )
+        return StructLayout(cls, tuple((f.name, camel_case(f.name), layout_of(hints[f.name])) for f in fields(cls)))
     raise TypeError(f"no message layout for {cls!r}")

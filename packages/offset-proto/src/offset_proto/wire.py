@@ -36,9 +36,15 @@ from offset_proto.layout import (
     UnionMember,
     named_layout,
 )
-from offset_proto.limits import MESSAGE_NESTING_MAX, MESSAGE_WORDS_MAX, NAME_BYTES_MAX
+from offset_proto.limits import (
+    CURRENCY_BYTES_MAX,
+    MESSAGE_NESTING_MAX,
+    MESSAGE_WORDS_MAX,
+    NAME_BYTES_MAX,
+    NET_ADDRESS_BYTES_MAX,
+)
 from offset_proto.messages import app, channel, friend, index, keepalive, relay, report
-from offset_proto.types import Currency, FixedBytes, Integer, NetAddress
+from offset_proto.types import Currency, FixedBytes, Integer
 
 __all__ = [
     "APP_PERMISSIONS",
@@ -301,10 +307,8 @@ def _big_integer(integer: Integer) -> tuple[_WriteStruct, _ReadStruct]:
 
 
 def _bounded_text(cls: type[str]) -> tuple[_WriteStruct, _ReadStruct]:
-    name, bytes_max = {
-        Currency: ("currency", Currency.BYTES_MAX),
-        NetAddress: ("address", NetAddress.BYTES_MAX),
-    }[cls]
+    name = "currency" if cls is Currency else "address"
+    bytes_max = CURRENCY_BYTES_MAX if cls is Currency else NET_ADDRESS_BYTES_MAX
 
     def read(reader: Any, budget: _Budget) -> str:
         text: str = getattr(reader, name)

@@ -10,9 +10,7 @@ __all__ = ["main"]
 
 
 @click.command("strelay", cls=OffsetCommand)
-@click.option(
-    "-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay."
-)
+@click.option("-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
 def _strelay(idfile: Path, laddr: tuple[str, int]) -> None:
     """Relay of the Offset credit network: lets nodes reach each other without open ports of their own."""

@@ -68,8 +68,7 @@ class RelayService:
     async def run(self, address: tuple[str, int]) -> None:
         """Serve until cancelled. Raises OSError where the address can not be listened on."""
         self._ticker.subscribe(self._tick)
-        limits = {"handshakes_max": RELAY_HANDSHAKES_MAX}
-        async with serve(*address, self._identity, self._ticker, self._accept, **limits):
+        async with serve(*address, self._identity, self._ticker, self._accept, handshakes_max=RELAY_HANDSHAKES_MAX):
             await asyncio.get_running_loop().create_future()
 
     def message_received(self, link: _ClientLink, message: bytes) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -103,7 +104,8 @@ async def _wait_for_commit(
 ) -> Commit:
     while True:
         getting = asyncio.ensure_future(results.get())
-        await asyncio.wait([getting, closed, node.closed], return_when=asyncio.FIRST_COMPLETED)
+        waiting: list[asyncio.Future[Any]] = [getting, closed, node.closed]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if getting.done():
             match getting.result().result:
                 case Complete(commit):

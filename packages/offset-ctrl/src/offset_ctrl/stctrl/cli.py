@@ -71,7 +71,7 @@ def _add(group: click.Group, name: str, help_text: str, *options: Decorator) -> 
     """
 
     @click.pass_context
-    def command(ctx: click.Context, **arguments: Any) -> None:
+    def command(ctx: click.Context, /, **arguments: Any) -> None:
         import importlib
 
         _check_login(ctx)
@@ -109,7 +109,11 @@ _add(
 _add(_config, "add-relay", "Use a relay.", _option("-r", "--relay", type=_PATH, help="Relay ticket."), _NAME)
 _add(_config, "remove-relay", "Stop to use a relay.", _NAME)
 _add(
-    _config, "add-index", "Use an index server.", _option("-i", "--index", type=_PATH, help="Index ticket."), _NAME
+    _config,
+    "add-index",
+    "Use an index server.",
+    _option("-i", "--index", type=_PATH, help="Index ticket."),
+    _NAME,
 )
 _add(_config, "remove-index", "Stop to use an index server.", _NAME)
 _FRIEND = _option("-f", "--friend", type=_PATH, help="Friend ticket.")

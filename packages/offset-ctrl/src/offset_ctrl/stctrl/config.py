@@ -209,8 +209,6 @@ async def reset_friend(node: NodeConnection, name: str) -> None:
         raise CommandError(GROUP, f"UnknownRemoteResetTerms({name})")
 
     def holds(report: ReportView) -> bool:
-        return key in report.friends and isinstance(
-            report.friends[key].channel_status, ChannelConsistentReport
-        )
+        return key in report.friends and isinstance(report.friends[key].channel_status, ChannelConsistentReport)
 
     await request(node, NO_ACK, ResetFriendChannel(key, remote.reset_token), holds)

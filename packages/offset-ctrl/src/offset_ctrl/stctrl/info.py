@@ -42,7 +42,7 @@ async def relays(node: NodeConnection, *, as_json: bool) -> None:
 async def index(node: NodeConnection, *, as_json: bool) -> None:
     """Print the index servers in report order; the connected one is marked."""
     report = node.report
-    servers = [
+    servers: list[dict[str, Any]] = [
         {
             "name": server.name,
             "public_key": format_b64(server.public_key),
@@ -54,9 +54,7 @@ async def index(node: NodeConnection, *, as_json: bool) -> None:
     if as_json:
         _print_json(servers)
     elif servers:
-        rows = [
-            [s["name"] + (" (*)" if s["connected"] else ""), s["public_key"], s["address"]] for s in servers
-        ]
+        rows = [[s["name"] + (" (*)" if s["connected"] else ""), s["public_key"], s["address"]] for s in servers]
         click.echo(format_table(["index server name", "public key", "address"], rows))
     else:
         click.echo("No configured index servers.")

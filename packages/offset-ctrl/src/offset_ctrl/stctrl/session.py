@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from offset_ctrl.client import ConnectionClosed, NodeConnection, open_node
 from offset_crypto.identity import Identity
+from offset_ctrl.client import ConnectionClosed, NodeConnection, open_node
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import IDENTITY, TICKET, FileKind, IoError, StringSerdeError
 from offset_proto.messages.app import AppRequest

@@ -340,9 +340,7 @@ class Failure:
 
 
 RequestResult = Complete | Success | Failure
-declare_union(
-    "app_server", "RequestResult", {"complete": Complete, "success": Success, "failure": Failure}
-)
+declare_union("app_server", "RequestResult", {"complete": Complete, "success": Success, "failure": Failure})
 
 
 @struct("app_server")

@@ -142,6 +142,4 @@ class ResetTerms:
 
 
 FriendMessage = MoveTokenRequest | ResetTerms
-declare_union(
-    "funder", "FriendMessage", {"moveTokenRequest": MoveTokenRequest, "inconsistencyError": ResetTerms}
-)
+declare_union("funder", "FriendMessage", {"moveTokenRequest": MoveTokenRequest, "inconsistencyError": ResetTerms})

@@ -135,11 +135,7 @@ IndexServerToClient = TimeHash | ResponseRoutes
 declare_union("index", "IndexServerToClient", {"timeHash": TimeHash, "responseRoutes": ResponseRoutes})
 
 IndexClientToServer = MutationsUpdate | RequestRoutes
-declare_union(
-    "index", "IndexClientToServer", {"mutationsUpdate": MutationsUpdate, "requestRoutes": RequestRoutes}
-)
+declare_union("index", "IndexClientToServer", {"mutationsUpdate": MutationsUpdate, "requestRoutes": RequestRoutes})
 
 IndexServerToServer = TimeHash | ForwardMutationsUpdate
-declare_union(
-    "index", "IndexServerToServer", {"timeHash": TimeHash, "forwardMutationsUpdate": ForwardMutationsUpdate}
-)
+declare_union("index", "IndexServerToServer", {"timeHash": TimeHash, "forwardMutationsUpdate": ForwardMutationsUpdate})

@@ -1,0 +1,64 @@
+"""
+The base of all message classes: frozen, compared by value, cheap to declare.
+
+`dataclasses.dataclass(frozen=True, slots=True)` takes half a millisecond for each class, which a command-line
+program with a hundred of them feels. `frozen` makes the same kind of class at a fifth of that: equality, hash
+and representation are inherited, and only ``__init__`` is generated. ``dataclasses.fields`` and
+``dataclasses.replace`` work on them as on any dataclass.
+"""
+
+from dataclasses import FrozenInstanceError, dataclass
+from operator import attrgetter
+from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+
+__all__ = ["Message", "frozen"]
+
+T = TypeVar("T", bound=type)
+
+
+class Message:
+    """A frozen value made of named fields."""
+
+    __slots__ = ()
+    _values: ClassVar[Any] = staticmethod(lambda message: ())
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return bool(self._values(self) == self._values(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values(self)))
+
+    def __repr__(self) -> str:
+        names: tuple[str, ...] = self.__slots__
+        parts = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({parts})"
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=())
+def frozen(cls: T) -> T:
+    """Turn a class with annotated fields, none of which has a default, into a `Message`."""
+    names = tuple(cls.__dict__.get("__annotations__", ()))
+    namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    made: Any = type(cls.__name__, (Message,), {**namespace, "__slots__": names})
+    made = dataclass(init=False, repr=False, eq=False)(made)
+    made.__init__ = _make_init(made, names)
+    if names:
+        made._values = staticmethod(attrgetter(*names))
+    return made  # type: ignore[no-any-return]
+
+
+def _make_init(cls: type, names: tuple[str, ...]) -> Any:
+    # Setting a slot by its descriptor passes by __setattr__, which refuses.
+    setters = {f"_set_{name}": getattr(cls, name).__set__ for name in names}
+    body = "\n".join(f"    _set_{name}(self, {name})" for name in names) or "    pass"
+    scope: dict[str, Any] = {}
+    exec(f"def __init__({', '.join(('self', *names))}):\n{body}\n", setters, scope)
+    return scope["__init__"]
