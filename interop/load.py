@@ -106,9 +106,7 @@ class _Payment:
     async def run(self) -> Paid:
         invoice = AddInvoice(self.invoice_id, self.currency, self.amount)
         await self.seller.insist(lambda node: node.request(invoice))
-        created = CreatePayment(
-            self.payment_id, self.invoice_id, self.currency, self.amount, self.seller_key
-        )
+        created = CreatePayment(self.payment_id, self.invoice_id, self.currency, self.amount, self.seller_key)
         await self.buyer.insist(lambda node: node.request(created))
         choice = await self._find_routes()
         results = await asyncio.gather(*[self._transact(choice, index) for index in range(len(choice.parts))])

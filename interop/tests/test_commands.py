@@ -29,7 +29,9 @@ def test_relays(chain: Network) -> None:
     text = chain.stctrl("A", "info", "relays").stdout
     assert text.splitlines()[1].startswith("| relay name | public key ")
     assert set(text.splitlines()[2]) == {"+", "="}
-    assert "ConfigError(RelayNameAlreadyExists" in _fails(chain, "A", "config", "add-relay", "-r", ticket, "-n", "second")
+    assert "ConfigError(RelayNameAlreadyExists" in _fails(
+        chain, "A", "config", "add-relay", "-r", ticket, "-n", "second"
+    )
     assert "ConfigError(RelayFileNotFound" in _fails(chain, "A", "config", "add-relay", "-r", "no.ticket", "-n", "x")
     chain.stctrl("A", "config", "remove-relay", "-n", "second")
     assert "ConfigError(RelayNameNotFound" in _fails(chain, "A", "config", "remove-relay", "-n", "second")
@@ -121,9 +123,7 @@ def test_inconsistency_and_reset(chain: Network) -> None:
     chain.stctrl("C", "config", "remove-friend", "-n", "B")
     chain.stctrl("C", "config", "add-friend", "-f", chain.path("B.friend"), "-n", "B")
     chain.stctrl("C", "config", "enable-friend", "-n", "B")
-    wait_until(
-        "the terms to arrive", lambda: chain.friends("C")["B"].get("remote_reset_terms") is not None, 60
-    )
+    wait_until("the terms to arrive", lambda: chain.friends("C")["B"].get("remote_reset_terms") is not None, 60)
     friend = chain.friends("C")["B"]
     assert friend["channel"] == "inconsistent"
     assert friend["remote_reset_terms"] == [{"currency": "FST", "balance": str(before)}]

@@ -19,9 +19,7 @@ async def _pay_and_kill(network: Network, victim: str) -> list[Paid]:
         if done == KILLED_AFTER:
             reached.set()
 
-    payments = asyncio.ensure_future(
-        run_payments(*apps, "FST", 7, count=COUNT, at_once=8, on_paid=on_paid)
-    )
+    payments = asyncio.ensure_future(run_payments(*apps, "FST", 7, count=COUNT, at_once=8, on_paid=on_paid))
     await reached.wait()
     server = network.servers[victim]
     await asyncio.to_thread(server.kill)

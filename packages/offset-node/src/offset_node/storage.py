@@ -130,6 +130,7 @@ def _fill(path: Path, state: NodeState) -> None:
         for sql, parameters in insert_state(state):
             connection.execute(sql, parameters)
         connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
     finally:
         connection.close()
 
