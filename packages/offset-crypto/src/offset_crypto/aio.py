@@ -244,11 +244,13 @@ class _SocketConnection(Connection, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
+        self.pause_reading()  # until the handshake may begin
         self._made(self)
 
     def begin(self) -> None:
         """Start the handshake."""
         if not self.is_closed:
+            self.resume_reading()
             self._start()
 
     def data_received(self, data: bytes) -> None:

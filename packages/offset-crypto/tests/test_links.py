@@ -1,0 +1,220 @@
+"""Links without sockets and with them. Spec 02 §3, §4, §7."""
+
+import asyncio
+import random
+
+import pytest
+
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel, serve
+from offset_crypto.backoff import Backoff
+from offset_crypto.identity import Identity
+from offset_crypto.keepalive import Keepalive, RemoteTimeout
+from offset_crypto.link import HandshakeTimeout, MessageReceived, Opened, StreamLink, VersionMismatch
+from offset_proto.errors import PeerError
+from offset_proto.frames import FrameTooLarge, encode_frame
+from offset_proto.types import PrivateKey
+
+C = Identity(PrivateKey(bytes(range(32))))
+S = Identity(PrivateKey(bytes(range(32, 64))))
+
+
+def _open_pair(cut: int = 0) -> tuple[StreamLink, StreamLink, list]:
+    """Two links with their streams joined, in pieces of *cut* bytes (0: whole)."""
+    links = StreamLink(C, S.public_key, random.Random(1).randbytes), StreamLink(S, None, random.Random(2).randbytes)
+    for link in links:
+        link.start()
+    return *links, _exchange(*links, cut)
+
+
+def _exchange(first: StreamLink, second: StreamLink, cut: int = 0) -> list:
+    happened = []
+    moving = True
+    while moving:
+        moving = False
+        for sender, receiver in ((first, second), (second, first)):
+            stream = b"".join(sender.take_outgoing())
+            moving |= bool(stream)
+            size = cut or len(stream) or 1
+            for start in range(0, len(stream), size):
+                happened += receiver.receive_data(stream[start : start + size])
+    return happened
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_links_open_and_carry_messages(cut):
+    """Streams may be cut anywhere."""
+    first, second, happened = _open_pair(cut)
+    assert [Opened(C.public_key), Opened(S.public_key)] == sorted(happened, key=lambda e: e.remote_public_key)
+    first.send(b"")
+    first.send(b"hello" * 1000)
+    assert [MessageReceived(b""), MessageReceived(b"hello" * 1000)] == _exchange(first, second, cut)
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x00\x00\x00\x01", b"\x00" * 5])
+def test_versions_must_match(frame):
+    """Spec 02 §4: another version, or no version at all."""
+    link = StreamLink(S, None, random.Random(1).randbytes)
+    with pytest.raises(VersionMismatch):
+        link.receive_data(encode_frame(frame))
+
+
+def test_frames_are_small_until_the_link_is_open():
+    """D2: 16 KiB from a stranger, more from an authenticated peer."""
+    link = StreamLink(S, None, random.Random(1).randbytes)
+    with pytest.raises(FrameTooLarge):
+        link.receive_data((16 * 1024 + 1).to_bytes(8, "big"))
+    first, second, _ = _open_pair()
+    first.send(bytes(1_000_000))
+    assert [MessageReceived(bytes(1_000_000))] == _exchange(first, second)
+
+
+def test_a_silent_peer_has_eight_ticks():
+    """Spec 02 §8: one limit for the whole handshake, not one per message."""
+    link = StreamLink(S, None, random.Random(1).randbytes)
+    link.start()
+    for _ in range(7):
+        link.tick()
+    link.receive_data(encode_frame(bytes(4)))
+    with pytest.raises(HandshakeTimeout):
+        link.tick()
+
+
+def test_keepalive_is_sent_after_16_ticks_and_silence_ends_after_32():
+    """Spec 02 §7."""
+    keepalive = Keepalive()
+    sent = [keepalive.tick() is not None for _ in range(31)]
+    assert [index + 1 for index, was_sent in enumerate(sent) if was_sent] == [16]
+    with pytest.raises(RemoteTimeout):
+        keepalive.tick()
+
+
+def test_any_message_is_a_sign_of_life_and_only_own_messages_delay_ours():
+    """Receiving does not put off our own keepalive."""
+    first, second = Keepalive(), Keepalive()
+    for _ in range(15):
+        assert first.tick() is None
+        assert first.receive(second.wrap(b"x")) == b"x"
+    assert first.tick() is not None
+
+
+def test_silence_proves_nothing_while_we_do_not_read():
+    """Keepalive does not depend on the consumer (spec 03 §6.9)."""
+    keepalive = Keepalive()
+    for _ in range(100):
+        keepalive.tick(listening=False)
+
+
+def test_backoff_grows_to_eight_and_starts_again():
+    """Failures wait 1, 2, 4, 8, 8; a link that ended at once waits 8; one that lived none."""
+    backoff = Backoff(lambda size: bytes(size))
+    assert [backoff.after_failure() for _ in range(6)] == [1, 2, 4, 8, 8, 8]
+    assert backoff.after_link(7) == 8
+    assert backoff.after_link(8) == 0
+    assert backoff.after_failure() == 1
+    jittered = Backoff(lambda size: b"\x01" * size)
+    assert [jittered.after_failure() for _ in range(4)] == [1, 2, 3, 7]
+
+
+class _Collector:
+    """Keeps what a connection receives."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue = asyncio.Queue()
+        self.closed = asyncio.Event()
+
+    def message_received(self, message: bytes) -> None:
+        if message == b"bad":
+            raise PeerError("refused")
+        self.messages.put_nowait(message)
+
+    def connection_closed(self) -> None:
+        self.closed.set()
+
+
+async def _connected(body) -> None:
+    """Run *body* with both ends of a connection over loopback."""
+    ticker = Ticker(0.02)
+    accepted: asyncio.Queue[Connection] = asyncio.Queue()
+    async with serve("127.0.0.1", 0, S, ticker, accepted.put_nowait, handshakes_max=4) as port:
+        connection = await connect(f"127.0.0.1:{port}", C, S.public_key, ticker)
+        try:
+            await body(connection, await accepted.get(), ticker, port)
+        finally:
+            connection.close()
+
+
+def test_sockets_carry_messages_both_ways():
+    """The acceptor learns the connector's key; what came before a receiver was attached is not lost."""
+
+    async def body(connector, acceptor, ticker, port):
+        assert acceptor.remote_public_key == C.public_key
+        left, right = _Collector(), _Collector()
+        connector.send(b"early")
+        await asyncio.sleep(0.05)
+        acceptor.attach(right)
+        connector.attach(left)
+        acceptor.send(b"back")
+        assert await right.messages.get() == b"early"
+        assert await left.messages.get() == b"back"
+        connector.close()
+        await right.closed.wait()
+
+    asyncio.run(_connected(body))
+
+
+def test_a_bad_message_closes_one_connection():
+    """A PeerError of the receiver ends that connection; the server goes on."""
+
+    async def body(connector, acceptor, ticker, port):
+        left, right = _Collector(), _Collector()
+        connector.attach(left)
+        acceptor.attach(right)
+        connector.send(b"bad")
+        await left.closed.wait()
+        again = await connect(f"127.0.0.1:{port}", C, S.public_key, ticker)
+        again.close()
+
+    asyncio.run(_connected(body))
+
+
+def test_wrong_key_and_unreachable_are_failures():
+    """One error for whatever went wrong, with the cause in its text."""
+
+    async def body(connector, acceptor, ticker, port):
+        for address, key in ((f"127.0.0.1:{port}", C.public_key), ("127.0.0.1:1", S.public_key), ("x", S.public_key)):
+            with pytest.raises(ConnectFailed):
+                await connect(address, C, key, ticker)
+
+    asyncio.run(_connected(body))
+
+
+def test_a_link_inside_a_link():
+    """A tunnel proves the keys of its own ends, whatever carries it."""
+
+    async def body(connector, acceptor, ticker, port):
+        inner_c, inner_s = await asyncio.gather(
+            open_tunnel(connector, C, S.public_key, ticker), open_tunnel(acceptor, S, C.public_key, ticker)
+        )
+        collector = _Collector()
+        inner_s.attach(collector)
+        inner_c.attach(_Collector())
+        inner_c.send(b"through")
+        assert await collector.messages.get() == b"through"
+        inner_c.close()
+        await collector.closed.wait()
+
+    asyncio.run(_connected(body))
+
+
+def test_more_handshakes_than_the_limit_wait_and_succeed():
+    """Spec 02 §1: excess connections are not refused."""
+
+    async def body(connector, acceptor, ticker, port):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        connection = await connect(f"127.0.0.1:{port}", C, S.public_key, Ticker(0.1))
+        connection.close()
+        for _, writer in silent:
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(_connected(body))

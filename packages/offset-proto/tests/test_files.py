@@ -1,0 +1,113 @@
+"""Files of every kind; texts are those of spec 08, checked with the original."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from offset_proto import files
+from offset_proto.errors import InvalidInput
+from offset_proto.files import IoError, OutputAlreadyExists, StringSerdeError
+from offset_proto.json_form import parse_json
+
+A = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"
+EXAMPLES = {
+    "IDENTITY": '{\n  "privateKey": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"\n}',
+    "APP_TICKET": f'{{\n  "publicKey": "{A}",\n  "permissions": {{\n    "routes": true,\n    "buyer": true,\n'
+    '    "seller": false,\n    "config": false\n  }\n}',
+    "TICKET": f'{{\n  "publicKey": "{A}",\n  "address": "relay.example.com:1337"\n}}',
+    "NODE_ENTRY": f'{{\n  "nodePublicKey": "{A}",\n  "nodeAddress": "127.0.0.1:9876",\n'
+    '  "appPrivateKey": "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI"\n}',
+    "FRIEND_TICKET": f'{{\n  "publicKey": "{A}",\n  "relays": [\n    {{\n      "publicKey": "{A}",\n'
+    '      "address": "127.0.0.1:41702"\n    }\n  ]\n}',
+    "INVOICE": '{\n  "invoice_id": "ERERERERERERERERERERERERERERERERERERERERERE",\n  "currency": "FST",\n'
+    f'  "dest_public_key": "{A}",\n  "dest_payment": "50"\n}}',
+    "PAYMENT": '{\n  "payment_id": "ZmZmZmZmZmZmZmZmZmZmZg"\n}',
+}
+
+
+@pytest.mark.parametrize("kind", list(EXAMPLES))
+def test_examples_of_the_specification(kind):
+    """Spec 08 §2, §3: read, and written back to the byte."""
+    file_kind = getattr(files, kind)
+    assert EXAMPLES[kind] == file_kind.format(file_kind.parse(EXAMPLES[kind]))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Expecting value"),
+        ("{}", "missing field `payment_id`"),
+        ('{"payment_id": "Zg"}', "payment_id: Length mismatch"),
+        ('{"payment_id": 5}', "payment_id: expected a string"),
+        ('{"payment_id": "ZmZmZmZmZmZmZmZmZmZmZg"} x', "Extra data"),
+        ('{"payment_id": "ZmZmZmZmZmZmZmZmZmZmZg", "payment_id": "ZmZmZmZmZmZmZmZmZmZmZg"}', "duplicate field"),
+        ("\ufeff{}", "byte order mark"),
+        ("[" * 100_000, "nested too deeply"),
+        ("NaN", "NaN"),
+        ("[1, 2]", "expected an object"),
+    ],
+)
+def test_what_is_wrong_is_said(text, reason):
+    """Spec 08 §1: strict where Python's parser is not."""
+    with pytest.raises(InvalidInput, match=reason):
+        files.PAYMENT.parse(text)
+
+
+def test_unknown_keys_are_ignored_and_any_layout_is_read():
+    """Spec 08 §1."""
+    text = '\n{"x": [1, {"y": null}], "payment_id":"ZmZmZmZmZmZmZmZmZmZmZg"}\n'
+    assert files.PAYMENT.parse(text).payment_id == b"f" * 16
+
+
+def test_numbers_in_strings_must_be_strings():
+    """Spec 08 §1: amounts are decimal strings."""
+    with pytest.raises(InvalidInput, match="dest_payment: expected a string"):
+        files.INVOICE.parse(EXAMPLES["INVOICE"].replace('"50"', "50"))
+
+
+def test_saving_never_overwrites(tmp_path: Path):
+    """An existing file stays, and so does a link that leads nowhere; nothing else is left behind."""
+    value = files.PAYMENT.parse(EXAMPLES["PAYMENT"])
+    path = tmp_path / "a.payment"
+    files.PAYMENT.save(path, value)
+    assert EXAMPLES["PAYMENT"] == path.read_text()
+    path.write_text("mine")
+    with pytest.raises(OutputAlreadyExists):
+        files.PAYMENT.save(path, value)
+    dangling = tmp_path / "b.payment"
+    dangling.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputAlreadyExists):
+        files.PAYMENT.save(dangling, value)
+    assert path.read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["a.payment", "b.payment"]
+
+
+def test_identities_are_private(tmp_path: Path):
+    """D13: mode 0600 whatever the umask."""
+    path = tmp_path / "x.ident"
+    before = os.umask(0)
+    try:
+        files.IDENTITY.save(path, files.IDENTITY.parse(EXAMPLES["IDENTITY"]))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_files_that_can_not_be_read_or_written(tmp_path: Path):
+    """Errors name the path."""
+    with pytest.raises(IoError, match="no-such"):
+        files.PAYMENT.load(tmp_path / "no-such")
+    with pytest.raises(IoError):
+        files.PAYMENT.load(tmp_path)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(StringSerdeError, match="not UTF-8"):
+        files.PAYMENT.load(tmp_path / "binary")
+    with pytest.raises(IoError):
+        files.PAYMENT.save(tmp_path / "no" / "x", files.PAYMENT.parse(EXAMPLES["PAYMENT"]))
+
+
+def test_json_integers_beyond_any_size_are_refused():
+    """A number of 5000 digits is an error of the input, not of the program."""
+    with pytest.raises(InvalidInput):
+        parse_json("9" * 5000)

@@ -1,0 +1,172 @@
+"""Messages to bytes and back; expected bytes are those of the specification, recorded from the original."""
+
+import random
+
+import pytest
+
+from offset_proto import wire
+from offset_proto.errors import LimitExceeded, MalformedMessage, PeerError
+from offset_proto.messages.app import (
+    AppPermissions,
+    AppToAppServer,
+    ClientResponseRoutes,
+    PaymentNotFound,
+    ReportMutations,
+    RequestClosePayment,
+    ResponseClosePayment,
+    RoutesFailure,
+)
+from offset_proto.messages.friend import FriendMessage
+from offset_proto.messages.index import TimeHash
+from offset_proto.messages.keepalive import KeepAlive, Message
+from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen, RejectConnection
+from offset_proto.messages.report import IndexClientMutationReport, SetConnectedServer
+from offset_proto.types import HashResult, PaymentId, PublicKey, Uid
+
+KEY = PublicKey(bytes(range(1, 33)))
+KEY_HEX = "ff080706050403020103100f0e0d0c0b0a091817161514131211201f1e1d1c1b1a19"
+UID = Uid(bytes([0x16]) * 16)
+
+
+@pytest.mark.parametrize(
+    ("codec", "message", "packed"),
+    [
+        (wire.INIT_CONNECTION, Listen(), "10035001010001"),
+        (wire.INIT_CONNECTION, Accept(KEY), "10085001010101400110" + "04" + KEY_HEX),
+        (wire.INIT_CONNECTION, Connect(KEY), "10085001010102400110" + "04" + KEY_HEX),
+        (wire.REJECT_CONNECTION, RejectConnection(KEY), "1007400140011004" + KEY_HEX),
+        (wire.KA_MESSAGE, KeepAlive(), "10035001010001"),
+        (wire.KA_MESSAGE, Message(bytes.fromhex("10035001010001")), "1004500101010111013a5f100350010101"),
+        (wire.APP_PERMISSIONS, AppPermissions(True, True, True, True), "10021001010f"),
+        (wire.APP_PERMISSIONS, AppPermissions(True, False, True, False), "100210010105"),
+        (
+            wire.APP_TO_APP_SERVER,
+            AppToAppServer(UID, RequestClosePayment(PaymentId(bytes(range(1, 17))))),
+            "100b4002410401510c01011002ff1616161616161616011616161616161616010440011002ff080706050403020101100f0e0d0c0b0a09",
+        ),
+        (
+            wire.APP_SERVER_TO_APP,
+            ReportMutations(UID, ()),
+            "100a50010101025001020000410401110d071002ff1616161616161616011616161616161616500101",
+        ),
+        (
+            wire.APP_SERVER_TO_APP,
+            ReportMutations(None, (IndexClientMutationReport(SetConnectedServer(None)),)),
+            "100b5001010102500102010100001101175104010101015001010502010000",
+        ),
+        (
+            wire.APP_SERVER_TO_APP,
+            ClientResponseRoutes(UID, RoutesFailure()),
+            "100a50010101034002410401510c01011002ff161616161616161601161616161616161601010000",
+        ),
+        (
+            wire.APP_SERVER_TO_APP,
+            ResponseClosePayment(PaymentId(bytes([0x16]) * 16), PaymentNotFound()),
+            "100a50010101014002410401510c01011002ff16161616161616160116161616161616160001",
+        ),
+        (
+            wire.INDEX_SERVER_TO_CLIENT,
+            TimeHash(HashResult(bytes(range(32)))),
+            "10085001010000400110047f07060504030201ff0f0e0d0c0b0a09080217161514131211101f1e1d1c1b1a1918",
+        ),
+    ],
+)
+def test_examples_of_the_specification(codec, message, packed):
+    """Spec 02 §11, 03 §3, 06 §3, 07 §2.3: both directions."""
+    assert message == codec.decode(bytes.fromhex(packed))
+    assert packed == codec.encode(message).hex()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x10", b"\x10\x03P\x01\x01\x00", b"\xff" * 40, b"\x00\xff" * 8])
+def test_truncated_and_garbage_are_malformed(data):
+    """Spec 01 §9: empty or truncated input is an error, never a default."""
+    with pytest.raises(MalformedMessage):
+        wire.INIT_CONNECTION.decode(data)
+
+
+def test_unknown_union_member_is_malformed():
+    """Spec 01 §9: a discriminant that is not in the schema."""
+    with pytest.raises(MalformedMessage):
+        wire.INIT_CONNECTION.decode(bytes.fromhex("1003500101030001"))
+
+
+def test_trailing_bytes_are_ignored():
+    """Spec 01 §9 [QUIRK]."""
+    assert Listen() == wire.INIT_CONNECTION.decode(bytes.fromhex("10035001010001") + b"junk")
+
+
+def test_null_root_reads_as_defaults():
+    """Spec 01 §9 [QUIRK]: a null root is the first member of the union."""
+    assert KeepAlive() == wire.KA_MESSAGE.decode(bytes.fromhex("10010000"))
+
+
+def test_long_currency_exceeds_a_limit_and_is_told_from_malformed():
+    """D10: 17 bytes of currency on the wire; the error is LimitExceeded, not MalformedMessage."""
+    packed = bytes.fromhex("10054001110192ff414243444546474801494a4b4c4d4e4f500151")
+    with pytest.raises(LimitExceeded, match="CurrencyNameTooLong"):
+        wire.codec("common", "Currency").decode(packed)
+    assert wire.codec("common", "Currency").decode(packed, clip=True) == "ABCDEFGHIJKLMNOP"
+
+
+def test_a_list_can_not_be_longer_than_its_message():
+    """A short message that announces a million list items costs nothing."""
+    words = [
+        0x0001_0001_0000_0000,  # root: FriendMessage, one data word, one pointer
+        1,  # inconsistencyError
+        0x0002_0001_0000_0000,  # ResetTerms, one data word, two pointers
+        0,
+        0,
+        7 << 32 | 1,  # a composite list of no words ...
+        2**20 << 2,  # ... of a million structs without size
+    ]
+    body = b"".join(word.to_bytes(8, "little") for word in words)
+    data = _pack(bytes(4) + len(words).to_bytes(4, "little") + body)
+    assert len(data) < 40
+    with pytest.raises(PeerError):
+        wire.FRIEND_MESSAGE.decode(data)
+
+
+def _pack(data: bytes) -> bytes:
+    """The packing of Cap'n Proto, without its runs."""
+    packed = bytearray()
+    for start in range(0, len(data), 8):
+        word = data[start : start + 8]
+        packed.append(sum(1 << i for i, byte in enumerate(word) if byte))
+        packed += bytes(byte for byte in word if byte)
+        if word == bytes(8):
+            packed.append(0)
+        if all(word):
+            packed.append(0)
+    return bytes(packed)
+
+
+def test_flipped_bits_give_a_message_or_a_peer_error():
+    """Whatever arrives, decoding ends with a message or a PeerError."""
+    source = random.Random(7)
+    valid = [
+        bytes.fromhex("1004500101010111013a5f100350010101"),
+        bytes.fromhex("100b5001010102500102010100001101175104010101015001010502010000"),
+        bytes.fromhex("1017500101010150010201014104011125171008ffa703b89e6afbad64078c323fa6935cd02fd2a8ccb39674a5"),
+    ]
+    codecs = [wire.KA_MESSAGE, wire.APP_SERVER_TO_APP, wire.FRIEND_MESSAGE, wire.NODE_REPORT]
+    for _ in range(5000):
+        data = bytearray(source.choice(valid))
+        for _ in range(source.randrange(1, 4)):
+            data[source.randrange(len(data))] ^= 1 << source.randrange(8)
+        codec = source.choice(codecs)
+        try:
+            codec.decode(bytes(data))
+        except PeerError:
+            continue
+
+
+def test_messages_are_frozen_values():
+    """Equal by value and class, hashable, not assignable."""
+    assert Accept(KEY) == Accept(PublicKey(bytes(KEY)))
+    assert Accept(KEY) != Connect(KEY)
+    assert len({Accept(KEY), Accept(KEY), Connect(KEY)}) == 2
+    with pytest.raises(AttributeError):
+        Accept(KEY).public_key = KEY
+    assert repr(Accept(KEY)).startswith("Accept(public_key=PublicKey(AQIDBAUGBwgJ")
+    assert InitConnection
+    assert FriendMessage
