@@ -1,0 +1,262 @@
+"""
+A network of funders without sockets, disks or clocks, for tests.
+
+One seed decides everything: keys, random draws, and which message is delivered next. After each event the stored
+mutations are replayed and compared with the state, and the invariants of every node are checked; `settle` checks
+both sides of every friendship. Test verbs: `befriend`, `connect`, `disconnect`, `pay`, `crash`, `balance`.
+"""
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from offset_crypto.identity import Identity
+from offset_funder.effects import SendFriendMessage, SendToApps
+from offset_funder.engine import Funder, Outcome
+from offset_funder.events import (
+    AppRequested,
+    Event,
+    FriendMessageReceived,
+    FriendWentOffline,
+    FriendWentOnline,
+    FunderRequest,
+    Started,
+)
+from offset_funder.invariants import check_pair, check_state
+from offset_funder.mutations import apply
+from offset_funder.state import Consistent, FunderState, Ledger
+from offset_proto.errors import invariant
+from offset_proto.messages.app import (
+    AddFriend,
+    AddInvoice,
+    AddRelay,
+    CommitInvoice,
+    Complete,
+    CreatePayment,
+    CreateTransaction,
+    EnableFriend,
+    OpenFriendCurrency,
+    RequestClosePayment,
+    ResponseClosePayment,
+    SetFriendCurrencyMaxDebt,
+    SetFriendCurrencyRate,
+    TransactionResult,
+)
+from offset_proto.messages.friend import FriendMessage, FriendsRoute
+from offset_proto.messages.payment import NamedRelayAddress, Rate
+from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey, Uid
+
+__all__ = ["FST", "SimulatedNetwork", "SimulatedNode"]
+
+FST = Currency("FST")
+
+
+@dataclass
+class SimulatedNode:
+    """A funder, what its database holds, and what its apps were told."""
+
+    identity: Identity
+    funder: Funder
+    stored: FunderState
+    results: list[TransactionResult] = field(default_factory=list)
+    closes: list[ResponseClosePayment] = field(default_factory=list)
+
+    @property
+    def key(self) -> PublicKey:
+        """The node's public key."""
+        return self.identity.public_key
+
+
+class SimulatedNetwork:
+    """
+    Funders joined by queues.
+
+    Args:
+        names: Of the nodes.
+        seed: Replays a run.
+    """
+
+    def __init__(self, names: Iterable[str], seed: int = 0) -> None:
+        self.random = random.Random(seed)
+        self.nodes: dict[str, SimulatedNode] = {}
+        self._names: dict[PublicKey, str] = {}
+        self._links: dict[tuple[str, str], deque[FriendMessage]] = {}
+        self.delivered = 0
+        for name in names:
+            self._add_node(name)
+
+    def _add_node(self, name: str) -> None:
+        identity = Identity(PrivateKey(self.random.randbytes(32)))
+        state = FunderState(identity.public_key)
+        funder = Funder(state, identity, self.random.randbytes)
+        self.nodes[name] = SimulatedNode(identity, funder, state)
+        self._names[identity.public_key] = name
+        self.handle(name, Started())
+        relay = NamedRelayAddress(PublicKey(self.random.randbytes(32)), NetAddress(f"{name}:1"), name)
+        self.request(name, AddRelay(relay))
+
+    # Events.
+
+    def handle(self, name: str, event: Event, *, lose_effects: bool = False) -> Outcome:
+        """
+        Let a node handle an event: store, check, then perform.
+
+        Args:
+            name: The node.
+            event: What reaches it.
+            lose_effects: The node crashes after storing and before sending.
+        """
+        node = self.nodes[name]
+        outcome = node.funder.handle(event)
+        for mutation in outcome.mutations:
+            node.stored = apply(node.stored, mutation)
+        invariant(node.stored == node.funder.state, "the mutations of an event lead to its state")
+        check_state(node.stored)
+        if lose_effects:
+            return outcome
+        for effect in outcome.effects:
+            match effect:
+                case SendFriendMessage(public_key, message):
+                    link = self._links.get((name, self._names[public_key]))
+                    if link is not None:
+                        link.append(message)
+                case SendToApps(TransactionResult() as result):
+                    node.results.append(result)
+                case SendToApps(ResponseClosePayment() as response):
+                    node.closes.append(response)
+                case _:
+                    pass
+        return outcome
+
+    def request(self, name: str, request: FunderRequest) -> Outcome:
+        """A request of an app."""
+        return self.handle(name, AppRequested(Uid(self.random.randbytes(16)), request))
+
+    def step(self) -> bool:
+        """Deliver one message, of a link drawn at random; False where none is under way."""
+        busy = [link for link, messages in self._links.items() if messages]
+        if not busy:
+            return False
+        sender, receiver = self.random.choice(busy)
+        message = self._links[sender, receiver].popleft()
+        self.delivered += 1
+        self.handle(receiver, FriendMessageReceived(self.nodes[sender].key, message))
+        return True
+
+    def settle(self, steps_max: int = 100_000) -> None:
+        """Deliver until nothing is under way, and check both sides of every friendship that is online."""
+        for _ in range(steps_max):
+            if not self.step():
+                break
+        else:
+            raise AssertionError(f"still messages under way after {steps_max}")
+        for first, second in self._links:
+            ours, theirs = self._channel(first, second), self._channel(second, first)
+            if ours is not None and theirs is not None:
+                check_pair(ours.token_channel, theirs.token_channel)
+
+    def _channel(self, name: str, friend: str) -> Consistent | None:
+        known = self.nodes[name].funder.state.friends.get(self.nodes[friend].key)
+        return known.channel if known is not None and isinstance(known.channel, Consistent) else None
+
+    # Links.
+
+    def connect(self, first: str, second: str) -> None:
+        """A link comes up."""
+        for name, other in ((first, second), (second, first)):
+            self._links[name, other] = deque()
+        for name, other in ((first, second), (second, first)):
+            self.handle(name, FriendWentOnline(self.nodes[other].key))
+
+    def disconnect(self, first: str, second: str) -> None:
+        """A link is lost, with all that is under way on it."""
+        for name, other in ((first, second), (second, first)):
+            if self._links.pop((name, other), None) is not None:
+                self.handle(name, FriendWentOffline(self.nodes[other].key))
+
+    def crash(self, name: str) -> None:
+        """The node ends and starts again from what it stored; its links are lost."""
+        for other in [other for one, other in self._links if one == name]:
+            del self._links[name, other]
+            del self._links[other, name]
+            self.handle(other, FriendWentOffline(self.nodes[name].key))
+        node = self.nodes[name]
+        node.funder = Funder(node.stored, node.identity, self.random.randbytes)
+        self.handle(name, Started())
+
+    # Verbs.
+
+    def befriend(self, first: str, second: str, *, limit: int = 1000, currency: Currency = FST) -> None:
+        """Make two nodes friends that trade a currency, online and open."""
+        for name, other in ((first, second), (second, first)):
+            key = self.nodes[other].key
+            if key not in self.nodes[name].funder.state.friends:
+                self.request(name, AddFriend(key, (), other))
+                self.request(name, EnableFriend(key))
+        if (first, second) not in self._links:
+            self.connect(first, second)
+        for name, other in ((first, second), (second, first)):
+            self.set_limit(name, other, limit, currency)
+            self.request(name, OpenFriendCurrency(self.nodes[other].key, currency))
+        self.settle()
+
+    def set_limit(self, name: str, friend: str, limit: int, currency: Currency = FST) -> None:
+        """How much *friend* may owe *name*."""
+        self.request(name, SetFriendCurrencyMaxDebt(self.nodes[friend].key, currency, limit))
+
+    def set_rate(self, name: str, friend: str, rate: Rate, currency: Currency = FST) -> None:
+        """What *name* charges *friend*."""
+        self.request(name, SetFriendCurrencyRate(self.nodes[friend].key, currency, rate))
+
+    def ledger(self, name: str, friend: str, currency: Currency = FST) -> Ledger:
+        """The ledger of a node with a friend."""
+        channel = self._channel(name, friend)
+        if channel is None:
+            raise AssertionError(f"{name} and {friend} have no consistent channel")
+        return channel.token_channel.ledgers[currency]
+
+    def balance(self, name: str, friend: str, currency: Currency = FST) -> tuple[int, int, int]:
+        """(balance, local pending debt, remote pending debt)."""
+        ledger = self.ledger(name, friend, currency)
+        return ledger.balance, ledger.local_pending_debt, ledger.remote_pending_debt
+
+    def invoice(self, seller: str, amount: int, currency: Currency = FST) -> InvoiceId:
+        """A new invoice."""
+        invoice_id = InvoiceId(self.random.randbytes(32))
+        self.request(seller, AddInvoice(invoice_id, currency, amount))
+        return invoice_id
+
+    def payment(
+        self, buyer: str, seller: str, invoice_id: InvoiceId, amount: int, currency: Currency = FST
+    ) -> PaymentId:
+        """A new payment for an invoice."""
+        payment_id = PaymentId(self.random.randbytes(16))
+        key = self.nodes[seller].key
+        self.request(buyer, CreatePayment(payment_id, invoice_id, currency, amount, key))
+        return payment_id
+
+    def transact(self, route: list[str], payment_id: PaymentId, amount: int, fees: int = 0) -> Uid:
+        """A transaction along *route*, the buyer first."""
+        request_id = Uid(self.random.randbytes(16))
+        keys = FriendsRoute(tuple(self.nodes[name].key for name in route))
+        self.request(route[0], CreateTransaction(payment_id, request_id, keys, amount, fees))
+        return request_id
+
+    def result(self, buyer: str, request_id: Uid) -> object:
+        """The last result of a transaction, or None."""
+        found = [result.result for result in self.nodes[buyer].results if result.request_id == request_id]
+        return found[-1] if found else None
+
+    def pay(self, route: list[str], amount: int, fees: int = 0, currency: Currency = FST) -> ResponseClosePayment:
+        """A payment over one route, from invoice to close; returns how it ended."""
+        invoice_id = self.invoice(route[-1], amount, currency)
+        payment_id = self.payment(route[0], route[-1], invoice_id, amount, currency)
+        request_id = self.transact(route, payment_id, amount, fees)
+        self.settle()
+        result = self.result(route[0], request_id)
+        if isinstance(result, Complete):
+            self.request(route[-1], CommitInvoice(result.commit))
+        self.request(route[0], RequestClosePayment(payment_id))
+        self.settle()
+        return self.nodes[route[0]].closes[-1]

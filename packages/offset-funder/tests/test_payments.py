@@ -1,0 +1,411 @@
+"""Payments over several funders; stories with the numbers of spec 04 §10, 05 §18 and its test scenarios."""
+
+import random
+
+import pytest
+
+from offset_crypto.verify import verify_receipt
+from offset_funder.effects import SendFriendMessage, SendToApps
+from offset_funder.events import FriendWentOnline
+from offset_funder.state import NewTransactions
+from offset_funder.testing import FST, SimulatedNetwork
+from offset_proto.messages.app import (
+    AckClosePayment,
+    CancelInvoice,
+    Canceled,
+    CloseFriendCurrency,
+    CommitInvoice,
+    Complete,
+    CreatePayment,
+    CreateTransaction,
+    Failure,
+    PaymentNotFound,
+    PaymentStatusSuccess,
+    RemoveFriend,
+    RequestClosePayment,
+    Success,
+    TransactionResult,
+)
+from offset_proto.messages.friend import FriendsRoute, MoveTokenRequest
+from offset_proto.messages.payment import Rate
+from offset_proto.types import Currency, PaymentId, Uid
+
+
+def _chain(*names: str, seed: int = 1) -> SimulatedNetwork:
+    network = SimulatedNetwork(names, seed)
+    for first, second in zip(names, names[1:], strict=False):
+        network.befriend(first, second)
+    return network
+
+
+def test_direct_payment():
+    """Spec 05 scenario 8: 16 with fees of 4; what is left of the fees stays with the destination."""
+    network = _chain("A", "B")
+    closed = network.pay(["A", "B"], 16, fees=4)
+    assert isinstance(closed.status, PaymentStatusSuccess)
+    verify_receipt(closed.status.receipt, network.nodes["B"].key)
+    assert (closed.status.receipt.dest_payment, closed.status.receipt.total_dest_payment) == (16, 16)
+    assert network.balance("A", "B") == (-20, 0, 0)
+    assert network.balance("B", "A") == (20, 0, 0)
+    network.request("A", AckClosePayment(closed.payment_id, closed.status.ack_uid))
+    network.request("A", RequestClosePayment(closed.payment_id))
+    assert network.nodes["A"].closes[-1].status == PaymentNotFound()
+
+
+def test_fees_of_two_mediators():
+    """Spec 04 §10.1: 20 over B (10 % + 1) and C (2), fees 5: A -25, B +3, C +2, D +20."""
+    network = _chain("A", "B", "C", "D")
+    network.set_rate("B", "A", Rate(429496730, 1))
+    network.set_rate("C", "B", Rate(0, 2))
+    network.pay(["A", "B", "C", "D"], 20, fees=5)
+    assert network.balance("A", "B") == (-25, 0, 0)
+    assert network.balance("B", "C") == (-22, 0, 0)
+    assert network.balance("D", "C") == (20, 0, 0)
+    network.pay(["A", "B", "C", "D"], 20, fees=7)
+    assert network.balance("D", "C") == (42, 0, 0)
+
+
+@pytest.mark.parametrize(("fees", "paid"), [(11, False), (12, True)])
+def test_too_small_a_fee_is_cancelled(fees, paid):
+    """Spec 05 scenario 39: 50 % + 5 of 15 is 12."""
+    network = _chain("A", "B", "C")
+    network.set_rate("B", "A", Rate(2**31, 5))
+    closed = network.pay(["A", "B", "C"], 15, fees=fees)
+    assert isinstance(closed.status, PaymentStatusSuccess if paid else Canceled)
+    assert network.balance("A", "B") == ((-27, 0, 0) if paid else (0, 0, 0))
+
+
+def test_limits_of_trust():
+    """Spec 04 §10.5: equality is accepted, one more is not; the payer's credit is free again."""
+    network = _chain("A", "B")
+    network.set_limit("B", "A", 24)
+    assert isinstance(network.pay(["A", "B"], 25).status, Canceled)
+    assert network.balance("A", "B") == (0, 0, 0)
+    assert isinstance(network.pay(["A", "B"], 24).status, PaymentStatusSuccess)
+    assert isinstance(network.pay(["A", "B"], 1).status, Canceled)
+
+
+def test_a_payment_over_two_routes():
+    """Spec 05 §18.4: 60 + 40; one commit releases both; the receipt is that of the first collect."""
+    network = SimulatedNetwork("ABCD")
+    for first, second in ("AB", "AC", "BD", "CD"):
+        network.befriend(first, second)
+    invoice = network.invoice("D", 100)
+    payment = network.payment("A", "D", invoice, 100)
+    first = network.transact(["A", "B", "D"], payment, 60)
+    network.settle()
+    assert network.result("A", first) == Success()
+    second = network.transact(["A", "C", "D"], payment, 40)
+    third = network.transact(["A", "C", "D"], payment, 5)
+    network.settle()
+    complete = network.result("A", second)
+    assert isinstance(complete, Complete)
+    assert complete.commit.dest_payment == 40
+    assert network.result("A", third) == Failure()
+    network.request("D", CommitInvoice(complete.commit))
+    network.request("A", RequestClosePayment(payment))
+    network.settle()
+    assert isinstance(network.nodes["A"].closes[-1].status, PaymentStatusSuccess)
+    assert network.balance("D", "B")[0] + network.balance("D", "C")[0] == 100
+    assert not network.nodes["A"].funder.state.open_transactions
+
+
+def test_the_seller_cancels_after_responding():
+    """Spec 05 §18.3c: the buyer gets Failure although Complete was reported before."""
+    network = _chain("A", "B", "C")
+    invoice = network.invoice("C", 10)
+    payment = network.payment("A", "C", invoice, 10)
+    request_id = network.transact(["A", "B", "C"], payment, 10)
+    network.request("A", RequestClosePayment(payment))
+    network.settle()
+    assert isinstance(network.result("A", request_id), Complete)
+    network.request("C", CancelInvoice(invoice))
+    network.settle()
+    assert network.result("A", request_id) == Failure()
+    assert isinstance(network.nodes["A"].closes[-1].status, Canceled)
+    assert network.balance("A", "B") == (0, 0, 0)
+
+
+def test_other_currencies_do_not_pay_an_invoice():
+    """D32: a request in another currency than the invoice's is cancelled, and the next one is served."""
+    network = _chain("A", "B")
+    junk = Currency("JUNK")
+    network.befriend("A", "B", currency=junk)
+    invoice = network.invoice("B", 10)
+    payment = network.payment("A", "B", invoice, 10, junk)
+    request_id = network.transact(["A", "B"], payment, 10)
+    network.settle()
+    assert network.result("A", request_id) == Failure()
+    assert network.balance("A", "B", junk) == (0, 0, 0)
+    paid = network.payment("A", "B", invoice, 10)
+    request_id = network.transact(["A", "B"], paid, 10)
+    network.settle()
+    assert isinstance(network.result("A", request_id), Complete)
+
+
+def test_a_cycle_back_to_the_buyer():
+    """D29: payer and destination are one node; the payment completes."""
+    network = SimulatedNetwork("ABC")
+    for first, second in ("AB", "BC", "CA"):
+        network.befriend(first, second)
+    invoice = network.invoice("A", 10)
+    payment = network.payment("A", "A", invoice, 10)
+    request_id = network.transact(["A", "B", "C", "A"], payment, 10)
+    network.settle()
+    complete = network.result("A", request_id)
+    assert isinstance(complete, Complete)
+    network.request("A", CommitInvoice(complete.commit))
+    network.request("A", RequestClosePayment(payment))
+    network.settle()
+    assert isinstance(network.nodes["A"].closes[-1].status, PaymentStatusSuccess)
+    assert network.balance("A", "B") == (-10, 0, 0)
+    assert network.balance("A", "C") == (10, 0, 0)
+
+
+def test_two_friends_with_one_request_id():
+    """D28: the newer request is cancelled, the older one goes through; nobody dies."""
+    network = SimulatedNetwork("ABCD")
+    for first, second in ("AC", "BC", "CD"):
+        network.befriend(first, second)
+    invoice = network.invoice("D", 10)
+    request_id = Uid(b"\x07" * 16)
+    for buyer in "AB":
+        payment = network.payment(buyer, "D", invoice, 10)
+        keys = FriendsRoute(tuple(network.nodes[name].key for name in (buyer, "C", "D")))
+        network.request(buyer, CreateTransaction(payment, request_id, keys, 10, 0))
+    network.settle()
+    results = [network.result(buyer, request_id) for buyer in "AB"]
+    assert sum(isinstance(result, Complete) for result in results) == 1
+    assert results.count(Failure()) == 1
+    winner = next(result for result in results if isinstance(result, Complete))
+    network.request("D", CommitInvoice(winner.commit))
+    network.settle()
+    assert network.balance("D", "C") == (10, 0, 0)
+
+
+def test_the_origin_is_removed_while_a_request_is_under_way():
+    """D31: the reply is applied to the replying friend's ledger and dropped."""
+    network = _chain("A", "B", "C")
+    invoice = network.invoice("C", 10)
+    payment = network.payment("A", "C", invoice, 10)
+    request_id = network.transact(["A", "B", "C"], payment, 10)
+    network.settle()
+    complete = network.result("A", request_id)
+    assert isinstance(complete, Complete)
+    network.request("B", RemoveFriend(network.nodes["A"].key))
+    network.crash("B")  # and it loads again
+    network.connect("B", "C")
+    network.settle()
+    network.request("C", CommitInvoice(complete.commit))
+    network.settle()
+    assert network.balance("B", "C") == (-10, 0, 0)
+
+
+def test_invoices_forget_transactions_that_vanished():
+    """D33: after the paying friend was removed the invoice can be paid by somebody else, or cancelled."""
+    network = SimulatedNetwork("ABC")
+    network.befriend("A", "C")
+    network.befriend("B", "C")
+    invoice = network.invoice("C", 10)
+    lost = network.payment("A", "C", invoice, 10)
+    network.transact(["A", "C"], lost, 4)
+    network.settle()
+    network.request("C", RemoveFriend(network.nodes["A"].key))
+    network.request("C", CancelInvoice(invoice))
+    assert invoice not in network.nodes["C"].funder.state.open_invoices
+
+
+@pytest.mark.parametrize(
+    ("amount", "fees", "total"), [(11, 0, 10), (10, 2**128 - 1, 10), (2**127, 0, 2**127), (2**128 - 1, 1, 2**128 - 1)]
+)
+def test_impossible_transactions_fail_and_change_nothing(amount, fees, total):
+    """D30, D41: beyond the total, beyond 128 bits, beyond the range of the friend's balance."""
+    network = _chain("A", "B")
+    network.set_limit("B", "A", 2**128 - 1)
+    invoice = network.invoice("B", total)
+    payment = network.payment("A", "B", invoice, total)
+    request_id = network.transact(["A", "B"], payment, amount, fees)
+    network.settle()
+    assert network.result("A", request_id) == Failure()
+    assert network.balance("A", "B") == (0, 0, 0)
+    stage = network.nodes["A"].funder.state.payments[payment].stage
+    assert isinstance(stage, NewTransactions)
+    assert stage.num_transactions == 0
+
+
+def test_refusals_of_a_transaction():
+    """Spec 05 §12.2-3 and D45: each answers Failure."""
+    network = _chain("A", "B", "C")
+    keys = {name: network.nodes[name].key for name in "ABC"}
+    invoice = network.invoice("C", 10)
+    payment = network.payment("A", "C", invoice, 10)
+    for route in ("BC", "AB", "ABAC", "AC", "A"):
+        request_id = Uid(network.random.randbytes(16))
+        path = FriendsRoute(tuple(keys[name] for name in route))
+        network.request("A", CreateTransaction(payment, request_id, path, 10, 0))
+        assert network.result("A", request_id) == Failure()
+    unknown = network.transact(["A", "B", "C"], PaymentId(b"\x09" * 16), 10)
+    assert network.result("A", unknown) == Failure()
+    network.request("A", RequestClosePayment(payment))
+    late = network.transact(["A", "B", "C"], payment, 10)
+    assert network.result("A", late) == Failure()
+
+
+def test_results_can_be_asked_for_again_in_every_stage():
+    """D46: a repeated createTransaction is answered with the stored result, also after the close."""
+    network = _chain("A", "B")
+    invoice = network.invoice("B", 10)
+    payment = network.payment("A", "B", invoice, 10)
+    keys = FriendsRoute((network.nodes["A"].key, network.nodes["B"].key))
+    request = CreateTransaction(payment, Uid(b"\x01" * 16), keys, 10, 0)
+    network.disconnect("A", "B")
+    network.connect("A", "B")
+    network.request("A", request)
+    network.request("A", request)  # under way: only acknowledged
+    assert network.nodes["A"].results == []
+    network.settle()
+    network.request("A", RequestClosePayment(payment))
+    network.nodes["A"].results.clear()
+    network.request("A", request)
+    assert isinstance(network.result("A", request.request_id), Complete)
+
+
+def test_tokens_are_filled_in_order():
+    """Spec 05 scenario 22: sixteen operations a token, the rest waits, nothing is lost or out of order."""
+    network = _chain("A", "B")
+    network.disconnect("A", "B")
+    network.connect("A", "B")
+    network.settle()
+    invoice = network.invoice("B", 1000)
+    payment = network.payment("A", "B", invoice, 1000)
+    ids = [network.transact(["A", "B"], payment, 1) for _ in range(30)]
+    sizes = []
+    while network.step():
+        for (sender, _), messages in network._links.items():
+            if sender == "A" and messages and isinstance(messages[-1], MoveTokenRequest):
+                sizes.append(sum(len(block.operations) for block in messages[-1].move_token.currencies_operations))
+    assert max(sizes) == 16
+    assert [network.result("A", request_id) for request_id in ids] == [Success()] * 30
+
+
+def test_no_more_than_32_requests_of_the_user_wait():
+    """Spec 05 scenario 23."""
+    network = _chain("A", "B")
+    invoice = network.invoice("B", 1000)
+    payment = network.payment("A", "B", invoice, 1000)
+    for _ in range(40):
+        network.transact(["A", "B"], payment, 1)
+    refused = [result for result in network.nodes["A"].results if result.result == Failure()]
+    assert len(refused) in (40 - 32, 40 - 33)  # one may be in the token that left at once
+
+
+def test_closing_a_currency_cancels_what_is_forwarded():
+    """Spec 05 §9.4: forwarded requests go back, those of the own user stay."""
+    network = _chain("A", "B", "C")
+    network.disconnect("B", "C")
+    network.connect("B", "C")
+    network.settle()
+    network._links["B", "C"].clear()
+    network.request("B", CloseFriendCurrency(network.nodes["C"].key, FST))
+    assert isinstance(network.pay(["A", "B", "C"], 5).status, Canceled)
+
+
+def test_an_offline_friend_cancels_what_is_queued():
+    """Spec 05 §18.3e: the next friend goes offline while the request waits for the token."""
+    network = _chain("A", "B", "C")
+    invoice = network.invoice("C", 5)
+    payment = network.payment("A", "C", invoice, 5)
+    request_id = network.transact(["A", "B", "C"], payment, 5)
+    network.disconnect("B", "C")
+    network.settle()
+    assert network.result("A", request_id) == Failure()
+    assert network.balance("A", "B") == (0, 0, 0)
+
+
+def test_commits_are_checked():
+    """Spec 05 §13: before completion, of another invoice, twice."""
+    network = _chain("A", "B")
+    first, second = network.invoice("B", 10), network.invoice("B", 10)
+    payment = network.payment("A", "B", first, 10)
+    request_id = network.transact(["A", "B"], payment, 10)
+    network.settle()
+    commit = network.result("A", request_id).commit
+    other = type(commit)(*[second if name == "invoice_id" else getattr(commit, name) for name in commit.__slots__])
+    assert str(network.request("B", CommitInvoice(other)).error) == "InvalidCommit"
+    assert network.request("B", CommitInvoice(commit)).error is None
+    assert str(network.request("B", CommitInvoice(commit)).error) == "InvoiceDoesNotExist"
+
+
+def test_every_request_is_acknowledged_once():
+    """Spec 05 §1.2: one report with the id, before any result, whatever became of the request."""
+    network = _chain("A", "B")
+    bad = CreatePayment(PaymentId(b"\x01" * 16), network.invoice("B", 1), FST, 1, network.nodes["B"].key)
+    for _ in range(2):
+        outcome = network.request("A", bad)
+        told = [effect.message for effect in outcome.effects if isinstance(effect, SendToApps)]
+        assert len(told) == 1
+        assert told[0].opt_app_request_id is not None
+    outcome = network.handle("A", FriendWentOnline(network.nodes["B"].key))
+    assert str(outcome.error) == "FriendAlreadyOnline"
+    assert outcome.mutations == ()
+    assert not any(isinstance(effect, SendFriendMessage | TransactionResult) for effect in outcome.effects)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_payments_with_losses_and_crashes(seed):
+    """No order of losses and crashes loses a credit: sums stay zero, every payment ends, nothing stays frozen."""
+    names = "ABCDE"
+    network = SimulatedNetwork(names, seed)
+    pairs = [("A", "B"), ("B", "C"), ("C", "D"), ("D", "E"), ("B", "D")]
+    for pair in pairs:
+        network.befriend(*pair, limit=200)
+    source = random.Random(seed)
+    routes = ["ABC", "ABD", "ABCDE", "EDB", "DBA", "CBA", "EDCBA", "ABDE"]
+    open_payments = []
+    for _ in range(60):
+        event = source.random()
+        if event < 0.5:
+            route = list(source.choice(routes))
+            amount = source.randrange(1, 40)
+            invoice = network.invoice(route[-1], amount)
+            payment = network.payment(route[0], route[-1], invoice, amount)
+            request_id = network.transact(route, payment, amount)
+            open_payments.append((route, invoice, payment, request_id))
+        elif event < 0.6:
+            network.disconnect(*source.choice(pairs))
+        elif event < 0.7:
+            network.crash(source.choice(names))
+        for _ in range(source.randrange(20)):
+            network.step()
+        for pair in pairs:
+            if pair not in network._links and source.random() < 0.3:
+                network.connect(*pair)
+    _finish(network, pairs, open_payments)
+
+
+def _finish(network, pairs, open_payments):
+    """Heal all links, end every payment, and look at the books."""
+    for pair in pairs:
+        if pair not in network._links:
+            network.connect(*pair)
+    network.settle()
+    for route, invoice, payment, request_id in open_payments:
+        keys = FriendsRoute(tuple(network.nodes[name].key for name in route))
+        network.request(route[0], CreateTransaction(payment, request_id, keys, 0, 0))
+        network.settle()
+        result = network.result(route[0], request_id)
+        if isinstance(result, Complete):
+            network.request(route[-1], CommitInvoice(result.commit))
+        else:
+            network.request(route[-1], CancelInvoice(invoice))
+        network.request(route[0], RequestClosePayment(payment))
+        network.settle()
+        ended = [close for close in network.nodes[route[0]].closes if close.payment_id == payment]
+        assert ended, "every payment ends"
+    total = 0
+    for first, second in pairs:
+        for name, other in ((first, second), (second, first)):
+            balance, local_debt, remote_debt = network.balance(name, other)
+            assert (local_debt, remote_debt) == (0, 0)
+            total += balance
+    assert total == 0
