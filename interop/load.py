@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
@@ -140,7 +140,8 @@ class _Payment:
             results: asyncio.Queue[TransactionResult] = asyncio.Queue()
             node.start_transaction(request, results)
             getting = asyncio.ensure_future(results.get())
-            await asyncio.wait([getting, node.closed], return_when=asyncio.FIRST_COMPLETED)
+            endings: list[asyncio.Future[Any]] = [getting, node.closed]
+            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
             if not getting.done():
                 getting.cancel()
                 raise ConnectionClosed("the node went away")
@@ -191,14 +192,15 @@ async def run_payments(
     Returns:
         How each ended; every receipt has been verified.
     """
-    keys = [TICKET.load(app.ticket_path).public_key for app in (buyer, seller)]
+    buyer_key, seller_key = (TICKET.load(app.ticket_path).public_key for app in (buyer, seller))
     free = asyncio.Semaphore(at_once)
     ended: list[Paid] = []
 
     async def pay() -> None:
         async with free:
-            ids = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
-            ended.append(await _Payment(buyer, seller, *keys, Currency(currency), amount, *ids).run())
+            invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
+            payment = _Payment(buyer, seller, buyer_key, seller_key, Currency(currency), amount, invoice_id, payment_id)
+            ended.append(await payment.run())
             on_paid(len(ended))
 
     connections = [asyncio.ensure_future(app.keep_connected()) for app in (buyer, seller)]

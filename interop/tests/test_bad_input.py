@@ -82,10 +82,9 @@ def test_bad_files(network: Network, program: str, content: str) -> None:
     bad = network.path("BAD")
     _make(bad, GARBAGE[content])
     command = [
-        network.path(word) if (network.directory / word).exists() or word == "BAD" else word
+        network.path(word) if (network.directory / word).exists() or word.startswith(("BAD", "new.")) else word
         for word in PROGRAMS[program][1:]
     ]
-    command = [network.path(word) if str(word).startswith("new.") else word for word in command]
     assert "BAD" in _fails(network, 1, PROGRAMS[program][0], *command)
 
 
@@ -130,7 +129,7 @@ def test_option_forms_of_the_original(network: Network) -> None:
     network.run("stmgr", "relay-ticket", f"-i{identity}", "-a[::1]:1", f"-o{network.path('2.ticket')}")
     network.run("stmgr", "relay-ticket", f"--idfile={identity}", "-a", "", f"--output={network.path('3.ticket')}")
     for command in (["stctrl", "-h"], ["stctrl", "config", "add-relay", "--help"], ["stmgr", "help", "gen-ident"]):
-        assert "Usage" in network.run(*command).stdout  # type: ignore[arg-type]
+        assert "Usage" in network.run(*command).stdout
     version = network.run("stctrl", "config", "add-relay", "-V").stdout
     assert version == "stctrl-config-add-relay 0.1.0\n"
 
@@ -140,7 +139,7 @@ def test_nothing_is_overwritten(network: Network) -> None:
     taken = network.path("taken")
     taken.write_text("mine")
     identity = network.path("good.ident")
-    commands = [
+    commands: list[list[object]] = [
         ["gen-ident"],
         ["init-node-db", "-i", identity],
         ["app-ticket", "-i", identity],

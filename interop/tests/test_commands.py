@@ -164,7 +164,7 @@ def test_payment_files_are_checked(chain: Network, tmp_path: Path) -> None:
         (tmp_path / "altered.receipt").write_text(json.dumps(receipt | {member: value}))
         files = ["-i", chain.path("checked.invoice"), "-r", tmp_path / "altered.receipt"]
         result = chain.run("stverify", "verify-receipt", *files, check=False)
-        assert (1, "") == (result.returncode, result.stdout)
+        assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.strip().endswith(f"error: {reason}")
     chain.stctrl("A", "seller", "cancel-invoice", "-i", other)
 
@@ -179,7 +179,7 @@ def test_permissions(chain: Network, permission: str) -> None:
     login = ["-I", app, "-T", chain.path("B.ticket")]
     assert chain.run("stctrl", *login, "info", "friends").returncode == 0
     invoice = chain.path(f"{permission}.invoice")
-    commands = {
+    commands: dict[str, list[object]] = {
         "pconfig": ["config", "enable-friend", "-n", "A"],
         "pseller": ["seller", "create-invoice", "-c", "FST", "-a", "1", "-i", invoice],
         "pbuyer": ["buyer", "payment-status", "-p", invoice, "-r", chain.path("x.receipt")],

@@ -12,14 +12,14 @@ KILLED_AFTER = 10
 
 
 async def _pay_and_kill(network: Network, victim: str) -> list[Paid]:
-    apps = [App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket")) for name in ("C", "A")]
+    buyer, seller = (App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket")) for name in ("C", "A"))
     reached = asyncio.Event()
 
     def on_paid(done: int) -> None:
         if done == KILLED_AFTER:
             reached.set()
 
-    payments = asyncio.ensure_future(run_payments(*apps, "FST", 7, count=COUNT, at_once=8, on_paid=on_paid))
+    payments = asyncio.ensure_future(run_payments(buyer, seller, "FST", 7, count=COUNT, at_once=8, on_paid=on_paid))
     await reached.wait()
     server = network.servers[victim]
     await asyncio.to_thread(server.kill)
@@ -47,7 +47,7 @@ def test_payments_survive_a_kill(chain: Network, victim: str) -> None:
 
     ended = asyncio.run(_pay_and_kill(chain, victim))
 
-    assert COUNT == len(ended)
+    assert len(ended) == COUNT
     wait_until("all credits to be settled", lambda: _is_settled(chain), 60)
     paid = sum(1 for payment in ended if payment.receipt is not None)
     assert paid >= KILLED_AFTER

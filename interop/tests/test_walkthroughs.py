@@ -25,6 +25,10 @@ def _table(network: Network, node: str) -> str:
     return network.stctrl(node, "info", "friends").stdout
 
 
+def _wait_for_status(network: Network, node: str, status: str) -> None:
+    wait_until(f"{node} to show {status}", lambda: status in _table(network, node))
+
+
 def test_two_nodes(pair: Network) -> None:
     """Spec 09 §11.1: friendship, a cancelled invoice, a payment, a token, the end of the friendship."""
     path = pair.path
@@ -37,7 +41,7 @@ def test_two_nodes(pair: Network) -> None:
         pair.stctrl(node, "config", "set-currency-rate", "-n", other, "-c", "FST", "-m", 0, "-a", 1)
         pair.stctrl(node, "config", "enable-friend", "-n", other)
     for node, other in both:
-        wait_until(f"{node} to see {other}", lambda node=node: "E+" in _table(pair, node))  # type: ignore[misc]
+        _wait_for_status(pair, node, "E+")
         pair.stctrl(node, "config", "open-currency", "-n", other, "-c", "FST")
 
     identities = ["-n", path("node1.ident"), "-p", path("node1-app.ident")]
@@ -77,7 +81,7 @@ def test_two_nodes(pair: Network) -> None:
             pair.stctrl(node, "config", "remove-currency", "-n", other, "-c", "FST")
         pair.stctrl(node, "config", "disable-friend", "-n", other)
     for node, _ in both:
-        wait_until(f"{node} to be disconnected", lambda node=node: "D-" in _table(pair, node))  # type: ignore[misc]
+        _wait_for_status(pair, node, "D-")
 
 
 def test_three_nodes(chain: Network) -> None:

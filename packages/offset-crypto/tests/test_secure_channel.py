@@ -69,7 +69,9 @@ def test_worked_example_of_the_specification():
     c.receive(hello_s)
     s.receive(hello_c)
     (dh_c,), (dh_s,) = c.take_outgoing(), s.take_outgoing()
-    assert dh_c.hex().endswith("b8964473d8d0098007d4f96c8bacd7707759c2161cf3feacc26419b9d293e5f0a7f54af105dacc1f29a0f7499ff04266f27f602d657f606e0707116f784a12105b")
+    assert dh_c.hex().endswith(
+        "b8964473d8d0098007d4f96c8bacd7707759c2161cf3feacc26419b9d293e5f0a7f54af105dacc1f29a0f7499ff04266f27f602d657f606e0707116f784a12105b"
+    )
     assert [Established(S.public_key)] == c.receive(dh_s)
     assert [Established(C.public_key)] == s.receive(dh_c)
     c.send(bytes.fromhex("1004500101010111013a5f100350010101"))

@@ -11,9 +11,9 @@ from offset_funder.testing import FST, SimulatedNetwork
 from offset_proto.messages.app import (
     AddFriend,
     AddRelay,
+    CloseFriendCurrency,
     CommitInvoice,
     Complete,
-    CloseFriendCurrency,
     CreateTransaction,
     DisableFriend,
     EnableFriend,

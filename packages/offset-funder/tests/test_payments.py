@@ -1,6 +1,7 @@
 """Payments over several funders; stories with the numbers of spec 04 §10, 05 §18 and its test scenarios."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -11,8 +12,8 @@ from offset_funder.state import NewTransactions
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_proto.messages.app import (
     AckClosePayment,
-    CancelInvoice,
     Canceled,
+    CancelInvoice,
     CloseFriendCurrency,
     CommitInvoice,
     Complete,
@@ -33,7 +34,7 @@ from offset_proto.types import Currency, PaymentId, Uid
 
 def _chain(*names: str, seed: int = 1) -> SimulatedNetwork:
     network = SimulatedNetwork(names, seed)
-    for first, second in zip(names, names[1:], strict=False):
+    for first, second in pairwise(names):
         network.befriend(first, second)
     return network
 

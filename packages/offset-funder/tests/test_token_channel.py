@@ -148,7 +148,7 @@ def test_birth():
 
 def test_repetition():
     """Spec 04 §11-10: twice is once; after an answer it asks for the answer again; two steps old is a break."""
-    low, high, tokens = _play(3)
+    low, _, tokens = _play(3)
     assert isinstance(receive(low, tokens[2], {}), Duplicate)
     assert isinstance(receive(low, replace(tokens[2], info_hash=tokens[1].info_hash), {}), Duplicate)
     answered, _ = _send(low, LOW)
@@ -200,7 +200,7 @@ def test_a_currency_in_use_can_not_be_left_out():
 
 def test_terms_and_reset():
     """Spec 04 §7.2, §7.4, §13 R: balance plus what the friend froze; the accepting side negates, order kept."""
-    low, high, _ = _play(3)
+    low, _, _ = _play(3)
     assert build_terms(low, Signature.zero()).balance_for_reset == (CurrencyBalance(FST, 15),)
     terms = ResetTerms(Signature(b"\x55" * 64), 1, (CurrencyBalance(FST, -15),))
     nonce = RandValue(b"\x0d" * 16)
@@ -236,7 +236,7 @@ def test_terms_that_can_not_be_accepted():
 
 def test_persistent_maps():
     """A channel shares its ledgers with the one before; the old one is untouched."""
-    low, high, _ = _play(2)
+    _, high, _ = _play(2)
     before = high.ledgers
     after, _ = _send(high, HIGH, op=Q)
     assert isinstance(before, Map)

@@ -80,7 +80,7 @@ def test_saving_never_overwrites(tmp_path: Path):
     with pytest.raises(OutputAlreadyExists):
         files.PAYMENT.save(dangling, value)
     assert path.read_text() == "mine"
-    assert sorted(os.listdir(tmp_path)) == ["a.payment", "b.payment"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.payment", "b.payment"]
 
 
 def test_identities_are_private(tmp_path: Path):

@@ -54,7 +54,10 @@ def test_a_new_friend_is_disabled_and_offline():
 def test_unknown_friends_are_a_divergence():
     """Node and app have different reports: connect anew."""
     view = ReportView(EMPTY)
-    for mutation in (RemoveFriendReport(FRIEND), PkFriendReportMutation(FRIEND, SetLiveness(FriendLivenessReport.ONLINE))):
+    for mutation in (
+        RemoveFriendReport(FRIEND),
+        PkFriendReportMutation(FRIEND, SetLiveness(FriendLivenessReport.ONLINE)),
+    ):
         with pytest.raises(FriendDoesNotExist):
             view.apply([FunderMutationReport(mutation)])
 

@@ -180,7 +180,7 @@ def test_numbers_of_great_length_are_refused_at_once():
         parse_integer(I128, str(I128_MIN - 1))
 
 
-@pytest.mark.parametrize("text", ["localhost:1", "127.0.0.1", "256.0.0.1:3", "1.2.3.4:65536", "::1:5", "[1.2.3.4]:5", ""])
+@pytest.mark.parametrize("text", ["localhost:1", "1.2.3.4", "256.0.0.1:3", "1.2.3.4:65536", "::1:5", "[1.2.3.4]:5", ""])
 def test_socket_addresses_are_numeric(text):
     """Spec 09 §1.1."""
     with pytest.raises(InvalidInput, match="invalid socket address syntax"):
