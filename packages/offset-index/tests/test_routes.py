@@ -1,0 +1,230 @@
+"""The graph and the search. Spec 06 §6, §11 cases 7-12, 28-30, 36-42."""
+
+import pytest
+
+from offset_index.graph import CapacityGraph, CurrencyGraph, Declaration
+from offset_index.search import find_routes
+from offset_proto.limits import ROUTE_KEYS_MAX
+from offset_proto.messages.index import Edge
+from offset_proto.messages.payment import Rate
+from offset_proto.rate import FREE
+from offset_proto.types import U128_MAX, Currency, PublicKey
+
+FST, EUR = Currency("FST"), Currency("EUR")
+
+
+def _key(number: int) -> PublicKey:
+    return PublicKey(number.to_bytes(32, "big"))
+
+
+def _graph(pairs: dict[tuple[int, int], int], rates: dict[tuple[int, int], Rate] | None = None) -> CapacityGraph:
+    """A graph where ``pairs[node, friend]`` is what *node* declares that it can receive from *friend*."""
+    graph = CapacityGraph()
+    for (node, friend), capacity in pairs.items():
+        rate = (rates or {}).get((node, friend), FREE)
+        graph.update(FST, _key(node), _key(friend), Declaration(capacity, rate))
+    return graph
+
+
+def _currency(graph: CapacityGraph) -> CurrencyGraph:
+    made = graph.currency(FST)
+    assert made is not None
+    return made
+
+
+def _routes(graph: CapacityGraph, source: int, destination: int, capacity: int, exclude: tuple[int, int] | None = None):
+    edge = None if exclude is None else Edge(_key(exclude[0]), _key(exclude[1]))
+    found = find_routes(_currency(graph), _key(source), _key(destination), capacity, edge)
+    for multi_route in found:
+        _check_multi_route(multi_route)
+    return found
+
+
+def _check_multi_route(multi_route) -> None:
+    """Case 42: no hop is used in both directions by one multi-route, and no node twice by one route."""
+    hops = set()
+    for part in multi_route.routes:
+        keys = part.route.public_keys
+        assert len(set(keys)) == len(keys) <= ROUTE_KEYS_MAX
+        hops.update(zip(keys, keys[1:], strict=False))
+    assert not {(b, a) for a, b in hops} & hops
+
+
+def _first(found) -> tuple[list[int], int]:
+    part = found[0].routes[0]
+    return [int.from_bytes(key, "big") for key in part.route.public_keys], part.capacity
+
+
+def _both_ways(*pairs: tuple[int, int, int, int]) -> dict[tuple[int, int], int]:
+    declared = {}
+    for a, b, ab, ba in pairs:
+        declared[a, b], declared[b, a] = ab, ba
+    return declared
+
+
+EXAMPLE = _both_ways(
+    (0, 1, 10, 30), (1, 2, 10, 10), (2, 5, 5, 30), (1, 3, 8, 30), (3, 4, 6, 30), (4, 2, 18, 30)
+)  # spec 06 §11-10
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "capacity", "exclude", "expected"),
+    [
+        (2, 5, 29, None, ([2, 5], 30)),
+        (2, 5, 30, None, ([2, 5], 30)),
+        (0, 5, 25, None, ([0, 1, 3, 4, 2, 5], 30)),
+        (0, 5, 29, None, ([0, 1, 3, 4, 2, 5], 30)),
+        (0, 5, 30, None, ([0, 1, 3, 4, 2, 5], 30)),
+        (0, 5, 30, (4, 3), ([0, 1, 3, 4, 2, 5], 30)),
+        (0, 5, 30, (1, 2), ([0, 1, 3, 4, 2, 5], 30)),
+        (2, 1, 6, (2, 1), ([2, 4, 3, 1], 6)),
+    ],
+)
+def test_example_routes(source, destination, capacity, exclude, expected):
+    """Case 10, what is found."""
+    assert _first(_routes(_graph(EXAMPLE), source, destination, capacity, exclude)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "capacity", "exclude"),
+    [(2, 5, 31, None), (0, 5, 31, None), (0, 5, 25, (3, 4)), (2, 1, 7, (2, 1)), (9, 5, 1, None), (0, 9, 1, None)],
+)
+def test_example_without_a_route(source, destination, capacity, exclude):
+    """Cases 10 and 38, what is not; nor to or from somebody unknown."""
+    carried = [
+        sum(part.capacity for part in multi_route.routes)
+        for multi_route in _routes(_graph(EXAMPLE), source, destination, capacity, exclude)
+    ]
+    assert all(total < capacity for total in carried) or not carried
+
+
+def test_shortest_first():
+    """Case 7."""
+    links = [(0, 1), (1, 2), (2, 3), (3, 0), (3, 4), (4, 5), (4, 6), (6, 7), (6, 8), (7, 6), (8, 9)]
+    declared = dict.fromkeys([(b, a) for a, b in links], 10) | {}
+    for a, b in links:  # a one-way street: the other side declares that it can receive nothing
+        declared.setdefault((a, b), 0)
+    graph = _graph(declared)
+    for source, destination, keys in (
+        (0, 1, [0, 1]),
+        (1, 0, [1, 2, 3, 0]),
+        (0, 9, [0, 1, 2, 3, 4, 6, 8, 9]),
+        (6, 7, [6, 7]),
+        (7, 6, [7, 6]),
+    ):
+        assert _first(_routes(graph, source, destination, 5))[0] == keys
+    for source, destination in ((8, 6), (9, 8), (5, 4), (4, 3)):
+        assert _routes(graph, source, destination, 5) == ()
+
+
+def test_both_sides_must_declare():
+    """Case 8: what a hop carries is what the receiver declared."""
+    graph = _currency(_graph({(0, 1): 20, (1, 0): 5}))
+    assert graph.send_capacity(_key(0), _key(1)) == 5
+    assert graph.send_capacity(_key(1), _key(0)) == 20
+    one_sided = _currency(_graph({(0, 1): 20}))
+    assert one_sided.send_capacity(_key(0), _key(1)) is None
+    assert one_sided.send_capacity(_key(1), _key(0)) is None
+
+
+def test_extreme_requests():
+    """Case 38: no capacity, all the capacity there is, and a route to oneself."""
+    graph = _graph(_both_ways((0, 1, U128_MAX, U128_MAX)))
+    assert _first(_routes(graph, 0, 1, 0))[0] == [0, 1]
+    assert _first(_routes(graph, 0, 1, U128_MAX)) == ([0, 1], U128_MAX)
+    _routes(graph, 0, 0, 1)
+
+
+def test_rates_are_those_of_the_mediators():
+    """Case 28, D62: each mediator's rate for the friend that the credits come from."""
+    half = Rate(0x80000000, 0)
+    capacities = dict.fromkeys([(5, 2), (2, 5), (2, 1), (1, 2), (1, 3), (3, 1)], 100)
+    graph = _graph(capacities, {(2, 5): half, (1, 2): Rate(0, 2), (3, 1): Rate(0, 50), (5, 2): Rate(0, 60)})
+    assert _routes(graph, 5, 3, 10)[0].routes[0].rate == Rate(0x80000000, 2)
+    rates = {(0, 1): Rate(0, 1), (1, 0): Rate(0, 20), (1, 2): Rate(0, 300), (2, 1): Rate(0, 4000)}
+    graph = _graph(dict.fromkeys(rates, 100), rates)
+    assert _routes(graph, 0, 2, 10)[0].routes[0].rate == Rate(0, 20)
+
+
+def test_a_rate_sum_that_overflows_is_passed_by():
+    """Case 40: an alternative route is used."""
+    capacities = _both_ways(
+        (0, 1, 9, 9), (1, 2, 9, 9), (2, 3, 9, 9), (0, 4, 9, 9), (4, 5, 9, 9), (5, 6, 9, 9), (6, 3, 9, 9)
+    )
+    most = Rate(2**32 - 1, 2**32 - 1)
+    found = _routes(_graph(capacities, {(1, 0): most, (2, 1): most}), 0, 3, 5)
+    assert all(1 not in _first([multi_route])[0] for multi_route in found)
+    assert _first(found)[0] == [0, 4, 5, 6, 3]
+
+
+@pytest.mark.parametrize(("keys", "found"), [(ROUTE_KEYS_MAX, True), (ROUTE_KEYS_MAX + 1, False)])
+def test_longest_route(keys, found):
+    """Case 39."""
+    declared = _both_ways(*[(number, number + 1, 9, 9) for number in range(keys - 1)])
+    assert bool(_routes(_graph(declared), 0, keys - 1, 1)) is found
+
+
+def test_several_routes_together():
+    """What no single route carries is offered as several, which never overlap in capacity."""
+    declared = _both_ways(*[(0, mid, 10, 10) for mid in (1, 2, 3)], *[(mid, 4, 10, 10) for mid in (1, 2, 3)])
+    found = _routes(_graph(declared), 0, 4, 25)
+    assert sum(part.capacity for part in found[0].routes) >= 25
+
+
+def test_removal():
+    """Cases 9 and 30: of an edge, of the last one, of one that is not there, in a currency nobody knows."""
+    graph = _graph({(0, 1): 10, (1, 0): 20})
+    graph.remove(EUR, _key(0), _key(1))
+    graph.remove(FST, _key(0), _key(7))
+    graph.remove_node(_key(1))
+    assert _currency(graph).declared == {_key(0): {_key(1): Declaration(10, FREE)}}
+    graph.remove_node(_key(1))
+    graph.remove(FST, _key(0), _key(1))
+    assert graph.currency(FST) is None
+    graph.remove(FST, _key(0), _key(1))
+
+
+def test_a_node_leaves_the_others_alone():
+    """Case 29, D61: its declarations go in every currency; what friends say of it stays."""
+    graph = _graph({(0, 1): 10, (1, 0): 20, (2, 3): 5})
+    graph.update(EUR, _key(0), _key(1), Declaration(1, FREE))
+    graph.update(EUR, _key(2), _key(3), Declaration(1, FREE))
+    graph.remove_node(_key(0))
+    assert set(_currency(graph).declared) == {_key(1), _key(2)}
+    euro = graph.currency(EUR)
+    assert euro is not None
+    assert set(euro.declared) == {_key(2)}
+
+
+def test_ageing():
+    """Case 11: with one pair there after 18 updates, gone at the 19th; others are not affected."""
+    graph = _graph({(0, 1): 10, (1, 0): 20, (2, 3): 5})
+    for _ in range(18):
+        graph.age(_key(0))
+    assert graph.currency(FST).send_capacity(_key(1), _key(0)) == 10
+    graph.age(_key(0))
+    assert set(_currency(graph).declared) == {_key(1), _key(2)}
+
+
+def test_rotation_keeps_many_currencies_alive():
+    """Case 41, D65: one pair of twenty refreshed by each update."""
+    graph = CapacityGraph()
+    currencies = [Currency(f"C{number}") for number in range(20)]
+    for currency in currencies:
+        graph.update(currency, _key(0), _key(1), Declaration(1, FREE))
+    for number in range(200):
+        graph.age(_key(0))
+        graph.update(currencies[number % 20], _key(0), _key(1), Declaration(number, FREE))
+        assert all(graph.currency(currency) is not None for currency in currencies)
+
+
+def test_a_large_graph_is_answered_within_the_budget():
+    """Case 46: a graph of many nodes and no way through is given up, and every route that is given is one."""
+    declared = {}
+    for number in range(4000):
+        for step in (1, 7, 61, 401):
+            declared[number, (number + step) % 4000] = declared[(number + step) % 4000, number] = 10
+    graph = _graph(declared)
+    found = _routes(graph, 0, 2001, 5)
+    assert _first(found)[0][-1] == 2001
+    assert _routes(graph, 0, 5000, 5) == ()

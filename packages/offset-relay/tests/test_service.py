@@ -1,0 +1,112 @@
+"""The relay on sockets: real links on loopback."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+from offset_crypto.aio import Connection, Ticker, connect, open_tunnel
+from offset_crypto.identity import Identity
+from offset_proto import wire
+from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen
+from offset_proto.types import PrivateKey
+from offset_relay.service import RelayService
+
+RELAY, LISTENER, CONNECTOR = (Identity(PrivateKey(bytes([value]) * 32)) for value in (1, 2, 3))
+
+
+class _Inbox:
+    """Receives the messages of one link; None is its end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.messages: asyncio.Queue[bytes | None] = asyncio.Queue()
+        connection.attach(self)
+
+    def message_received(self, message: bytes) -> None:
+        """A message."""
+        self.messages.put_nowait(message)
+
+    def connection_closed(self) -> None:
+        """The end."""
+        self.messages.put_nowait(None)
+
+
+@contextlib.asynccontextmanager
+async def _running_relay() -> AsyncIterator[tuple[str, Ticker]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ticker = Ticker(0.02)
+    running = asyncio.ensure_future(RelayService(RELAY, ticker).run(("127.0.0.1", port)))
+    await asyncio.sleep(0.05)
+    try:
+        yield f"127.0.0.1:{port}", ticker
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await asyncio.sleep(0.05)  # both ends of each link close
+
+
+async def _say(address: str, ticker: Ticker, identity: Identity, message: InitConnection) -> Connection:
+    connection = await connect(address, identity, RELAY.public_key, ticker)
+    connection.send(wire.INIT_CONNECTION.encode(message))
+    return connection
+
+
+def test_a_tunnel_carries_messages_both_ways_and_ends_for_both() -> None:
+    """The two authenticate each other inside; the relay sees sealed messages only."""
+
+    async def scenario() -> None:
+        async with _running_relay() as (address, ticker), asyncio.timeout(10):
+            notices = _Inbox(await _say(address, ticker, LISTENER, Listen()))
+            await asyncio.sleep(0.05)
+            carrier = await _say(address, ticker, CONNECTOR, Connect(LISTENER.public_key))
+            dialing = asyncio.ensure_future(open_tunnel(carrier, CONNECTOR, LISTENER.public_key, ticker))
+            notice = await notices.messages.get()
+            assert notice is not None
+            assert wire.INCOMING_CONNECTION.decode(notice).public_key == CONNECTOR.public_key
+            accepted = await _say(address, ticker, LISTENER, Accept(CONNECTOR.public_key))
+            answering = open_tunnel(accepted, LISTENER, CONNECTOR.public_key, ticker)
+            connector, listener = await asyncio.gather(dialing, answering)
+            at_connector, at_listener = _Inbox(connector), _Inbox(listener)
+            connector.send(b"there" * 50_000)
+            listener.send(b"back")
+            assert await at_listener.messages.get() == b"there" * 50_000
+            assert await at_connector.messages.get() == b"back"
+            connector.close()
+            assert await at_listener.messages.get() is None
+
+    asyncio.run(scenario())
+
+
+def test_a_wrong_message_closes_that_link_only() -> None:
+    """Garbage first, garbage on a listen link; the others go on."""
+
+    async def scenario() -> None:
+        async with _running_relay() as (address, ticker), asyncio.timeout(10):
+            kept = _Inbox(await _say(address, ticker, LISTENER, Listen()))
+            await asyncio.sleep(0.05)
+            broken = await connect(address, CONNECTOR, RELAY.public_key, ticker)
+            inbox = _Inbox(broken)
+            broken.send(b"garbage")
+            assert await inbox.messages.get() is None
+            listening = await _say(address, ticker, CONNECTOR, Listen())
+            inbox = _Inbox(listening)
+            listening.send(b"\xff" * 64)
+            assert await inbox.messages.get() is None
+            connector = await _say(address, ticker, CONNECTOR, Connect(LISTENER.public_key))
+            assert await kept.messages.get() is not None
+            connector.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_link_that_says_nothing_is_closed() -> None:
+    """D15, on sockets."""
+
+    async def scenario() -> None:
+        async with _running_relay() as (address, ticker), asyncio.timeout(10):
+            silent = _Inbox(await connect(address, CONNECTOR, RELAY.public_key, ticker))
+            assert await silent.messages.get() is None
+
+    asyncio.run(scenario())
