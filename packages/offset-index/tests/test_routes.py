@@ -1,5 +1,7 @@
 """The graph and the search. Spec 06 §6, §11 cases 7-12, 28-30, 36-42."""
 
+from itertools import pairwise
+
 import pytest
 
 from offset_index.graph import CapacityGraph, CurrencyGraph, Declaration
@@ -46,7 +48,7 @@ def _check_multi_route(multi_route) -> None:
     for part in multi_route.routes:
         keys = part.route.public_keys
         assert len(set(keys)) == len(keys) <= ROUTE_KEYS_MAX
-        hops.update(zip(keys, keys[1:], strict=False))
+        hops.update(pairwise(keys))
     assert not {(b, a) for a, b in hops} & hops
 
 
