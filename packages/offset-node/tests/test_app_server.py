@@ -1,0 +1,222 @@
+"""Apps of a node. Spec 07 §2.1, §3."""
+
+from random import Random
+
+import pytest
+
+from offset_crypto.identity import Identity
+from offset_funder.effects import SendToApps
+from offset_funder.reports import initial_report
+from offset_funder.state import FunderState
+from offset_funder.testing import FST, SimulatedNetwork
+from offset_node.app_server import (
+    AppServer,
+    AskIndexClient,
+    ChangeIndexServers,
+    CloseApp,
+    DeclareCapacities,
+    SendToApp,
+    TellFunder,
+)
+from offset_node.trusted_apps import find_permissions
+from offset_proto.files import APP_TICKET, AppTicket
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddIndexServer,
+    AddInvoice,
+    AppPermissions,
+    AppRequest,
+    AppToAppServer,
+    CancelInvoice,
+    ClientResponseRoutes,
+    CommitInvoice,
+    CreatePayment,
+    CreateTransaction,
+    DisableFriend,
+    EnableFriend,
+    Failure,
+    PaymentNotFound,
+    RemoveIndexServer,
+    RemoveRelay,
+    ReportMutations,
+    RequestClosePayment,
+    ResetFriendChannel,
+    ResponseClosePayment,
+    RoutesFailure,
+    TransactionResult,
+)
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import RemoveFriendCurrency, RequestRoutes, UpdateFriendCurrency
+from offset_proto.messages.payment import Commit, NamedIndexServerAddress
+from offset_proto.rate import FREE
+from offset_proto.types import (
+    Currency,
+    HashedLock,
+    HashResult,
+    InvoiceId,
+    PaymentId,
+    PlainLock,
+    PrivateKey,
+    PublicKey,
+    Signature,
+    Uid,
+)
+
+KEY = PublicKey(bytes(32))
+ALL = AppPermissions(routes=True, buyer=True, seller=True, config=True)
+PAYMENT, REQUEST, INVOICE = PaymentId(b"\x01" * 16), Uid(b"\x02" * 16), InvoiceId(b"\x03" * 32)
+ASK = Uid(b"\x09" * 16)
+COMMIT = Commit(
+    HashResult(bytes(32)),
+    PlainLock(bytes(32)),
+    HashedLock(bytes(32)),
+    1,
+    1,
+    INVOICE,
+    Currency("FST"),
+    Signature(bytes(64)),
+)
+TRANSACTION = CreateTransaction(PAYMENT, REQUEST, FriendsRoute((KEY,)), 1, 0)
+ROUTES = RequestRoutes(REQUEST, FST, 1, KEY, KEY, None)
+NEEDED: list[tuple[str, AppRequest]] = [
+    ("routes", ROUTES),
+    ("buyer", CreatePayment(PAYMENT, INVOICE, FST, 1, KEY)),
+    ("buyer", TRANSACTION),
+    ("buyer", RequestClosePayment(PAYMENT)),
+    ("buyer", AckClosePayment(PAYMENT, ASK)),
+    ("seller", AddInvoice(INVOICE, FST, 1)),
+    ("seller", CancelInvoice(INVOICE)),
+    ("seller", CommitInvoice(COMMIT)),
+    ("config", RemoveRelay(KEY)),
+    ("config", EnableFriend(KEY)),
+    ("config", ResetFriendChannel(KEY, HashResult(bytes(32)))),
+    ("config", AddIndexServer(NamedIndexServerAddress(KEY, "a:1", "i"))),
+    ("config", RemoveIndexServer(KEY)),
+]
+
+
+@pytest.fixture
+def server() -> AppServer:
+    """The apps of an empty node."""
+    return AppServer(initial_report(FunderState(KEY), ()))
+
+
+def _ask(server: AppServer, app_id: int, request: AppRequest):
+    return server.receive(app_id, AppToAppServer(ASK, request))
+
+
+@pytest.mark.parametrize(("needed", "request_"), NEEDED, ids=lambda value: getattr(value, "__name__", None))
+def test_permissions(server, needed, request_):
+    """Exactly the one that is needed; without it the app is closed, and is heard no more."""
+    names = ("routes", "buyer", "seller", "config")
+    only, _ = server.open_app(AppPermissions(**{name: name == needed for name in names}))
+    others, _ = server.open_app(AppPermissions(**{name: name != needed for name in names}))
+    watcher, _ = server.open_app(AppPermissions(**dict.fromkeys(names, False)))
+    assert not any(isinstance(effect, CloseApp) for effect in _ask(server, only, request_))
+    (closed,) = _ask(server, others, request_)
+    assert isinstance(closed, CloseApp)
+    assert closed.app_id == others
+    assert _ask(server, others, request_) == []
+    told = server.report(ReportMutations(None, ()))
+    assert [effect.app_id for effect in told if isinstance(effect, SendToApp)] == [only, watcher]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (TRANSACTION, TransactionResult(REQUEST, Failure())),
+        (RequestClosePayment(PAYMENT), ResponseClosePayment(PAYMENT, PaymentNotFound())),
+        (ROUTES, ClientResponseRoutes(REQUEST, RoutesFailure())),
+    ],
+)
+def test_results_go_to_who_asked(server, request_, answer):
+    """Once; and to nobody where the app has left (D55), or where nobody asked."""
+    first, _ = server.open_app(ALL)
+    second, _ = server.open_app(ALL)
+    assert server.answer(answer) == []
+    _ask(server, first, request_)
+    assert server.answer(answer) == [SendToApp(first, answer)]
+    assert server.answer(answer) == []
+    _ask(server, first, request_)
+    _ask(server, second, request_)
+    server.close_app(first)
+    assert server.answer(answer) == [SendToApp(second, answer)]
+    _ask(server, second, request_)
+    server.close_app(second)
+    server.close_app(second)
+    assert server.answer(answer) == []
+    assert (server._transactions, server._payments, server._routes) == ({}, {}, {})
+
+
+def test_where_requests_go(server):
+    """Routes are acknowledged to all apps and asked of the index client; the rest is the funder's."""
+    asking, _ = server.open_app(ALL)
+    other, _ = server.open_app(ALL)
+    acknowledged = ReportMutations(ASK, ())
+    assert _ask(server, asking, ROUTES) == [
+        SendToApp(asking, acknowledged),
+        SendToApp(other, acknowledged),
+        AskIndexClient(ROUTES),
+    ]
+    assert _ask(server, asking, RemoveIndexServer(KEY)) == [ChangeIndexServers(ASK, RemoveIndexServer(KEY))]
+    (told,) = _ask(server, asking, TRANSACTION)
+    assert isinstance(told, TellFunder)
+    assert (told.event.app_request_id, told.event.request) == (ASK, TRANSACTION)
+
+
+class _ReportingNetwork(SimulatedNetwork):
+    """What node A reports reaches its app server."""
+
+    server: AppServer | None = None
+
+    def handle(self, name, event, **options):
+        """Handle an event, and remember what index servers are told because of it."""
+        outcome = super().handle(name, event, **options)
+        if self.server is not None and name == "A":
+            for effect in outcome.effects:
+                if isinstance(effect, SendToApps) and isinstance(effect.message, ReportMutations):
+                    self.told += self.server.report(effect.message)
+        return outcome
+
+    def declared(self):
+        """What was declared since the last call."""
+        told, self.told = self.told, []
+        return [effect.mutations for effect in told if isinstance(effect, DeclareCapacities)]
+
+
+def test_snapshot_and_changes_meet():
+    """Spec 06 §7.2, §11-23 and 24: what is declared follows the report; a late app gets the present one."""
+    network = _ReportingNetwork(["A", "B"])
+    network.told = []
+    network.server = AppServer(initial_report(network.nodes["A"].funder.state, ()))
+    network.befriend("A", "B", limit=200)
+    friend = network.nodes["B"].key
+    assert network.declared()[-1] == (UpdateFriendCurrency(friend, FST, 200, FREE),)
+    network.pay(["B", "A"], 60)
+    assert network.declared()[-1] == (UpdateFriendCurrency(friend, FST, 140, FREE),)
+    network.set_limit("A", "B", 300)
+    assert network.declared() == [(UpdateFriendCurrency(friend, FST, 240, FREE),)]
+    _, snapshot = network.server.open_app(ALL)
+    (friend_report,) = snapshot.funder_report.friends.list
+    (config,) = friend_report.friend_report.currency_configs
+    assert config.remote_max_debt == 300
+    network.request("A", DisableFriend(friend))
+    assert network.declared() == [(RemoveFriendCurrency(friend, FST),)]
+    told = [effect for effect in network.server.report(ReportMutations(None, ())) if isinstance(effect, SendToApp)]
+    assert len(told) == 1
+
+
+def test_trusted_apps(tmp_path):
+    """Read for every connection; a file that is no ticket locks nobody out (D56), a missing directory everybody."""
+    app = Identity(PrivateKey(b"\x01" * 32)).public_key
+    assert find_permissions(tmp_path, app) is None
+    ticket = AppTicket(app, AppPermissions(routes=True, buyer=False, seller=True, config=False))
+    APP_TICKET.save(tmp_path / "app.ticket", ticket)
+    (tmp_path / "a.garbage").write_bytes(Random(1).randbytes(100))
+    (tmp_path / "z.empty").touch()
+    (tmp_path / "directory").mkdir()
+    assert find_permissions(tmp_path, app) == ticket.permissions
+    assert find_permissions(tmp_path, KEY) is None
+    (tmp_path / "app.ticket").unlink()
+    assert find_permissions(tmp_path, app) is None
+    assert find_permissions(tmp_path / "nowhere", app) is None

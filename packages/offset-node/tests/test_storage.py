@@ -1,0 +1,205 @@
+"""The database. Spec 07 §7, spec 08 §6."""
+
+import asyncio
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offset_funder.effects import SendFriendMessage
+from offset_funder.engine import Outcome
+from offset_funder.events import Event, FriendMessageReceived
+from offset_funder.state import Inconsistent
+from offset_funder.testing import SimulatedNetwork
+from offset_node.rust_database import NodeState, format_database, parse_database
+from offset_node.storage import Database, DatabaseInUse, DatabaseWriteError, LoadDbError, create_database, load_database
+from offset_node.tables import AddIndexServer, RemoveIndexServer
+from offset_proto.errors import InvalidInput
+from offset_proto.files import OutputAlreadyExists
+from offset_proto.messages.app import CancelInvoice, RemoveFriend
+from offset_proto.messages.friend import MoveToken, MoveTokenRequest
+from offset_proto.messages.payment import NamedIndexServerAddress
+from offset_proto.types import HashResult, PublicKey, RandValue, Signature
+
+
+class _StoringNetwork(SimulatedNetwork):
+    """Every node has a database as well, which must hold its state after every event."""
+
+    databases: dict[str, Database]
+
+    def store_in(self, directory: Path, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._directory = directory
+        self.databases = {}
+        for name, node in self.nodes.items():
+            create_database(directory / name, NodeState(node.stored))
+            self.databases[name] = Database(directory / name)
+            assert self.databases[name].load().funder == node.stored
+
+    def handle(self, name: str, event: Event, **options: Any) -> Outcome:
+        outcome = super().handle(name, event, **options)
+        databases = getattr(self, "databases", None)
+        if databases is not None:
+            self._runner.run(databases[name].apply(outcome.mutations))
+            assert databases[name].load().funder == self.nodes[name].stored
+        return outcome
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Three nodes in a row, with databases."""
+    made = _StoringNetwork(["A", "B", "C"])
+    with asyncio.Runner() as runner:
+        made.store_in(tmp_path, runner)
+        made.befriend("A", "B")
+        made.befriend("B", "C")
+        yield made
+        for database in made.databases.values():
+            database.close()
+
+
+def test_what_is_stored_is_the_state(network):
+    """After every event of payments, cancellations, a crash, a removal and an inconsistency."""
+    network.pay(["A", "B", "C"], 50, fees=3)
+    invoice = network.invoice("C", 20)
+    payment = network.payment("A", "C", invoice, 20)
+    network.transact(["A", "B", "C"], payment, 20, fees=1)
+    network.step()
+    network.crash("B")
+    network.connect("A", "B")
+    network.connect("B", "C")
+    network.settle()
+    network.request("C", CancelInvoice(invoice))
+    network.settle()
+    network.disconnect("A", "B")
+    network.request("A", RemoveFriend(network.nodes["B"].key))
+    network.connect("A", "B")
+    network.settle()
+
+
+def test_the_originals_database_and_back(network):
+    """A state with tokens, ledgers and pending requests survives its text; so does every prefix of a payment."""
+    payment = network.payment("A", "C", network.invoice("C", 20), 20)
+    network.transact(["A", "B", "C"], payment, 20, fees=1)
+    moving = True
+    while moving:
+        for node in network.nodes.values():
+            assert parse_database(format_database(NodeState(node.stored))).funder == node.stored
+        moving = network.step()
+
+
+def test_inconsistent_channels_are_stored(network):
+    """A token that does not fit is a break; both sides keep the terms."""
+    broken = network.handle("A", _broken_token(network))
+    assert any(isinstance(effect, SendFriendMessage) for effect in broken.effects)
+    network.settle()
+    channel = network.nodes["A"].stored.friends[network.nodes["B"].key].channel
+    assert isinstance(channel, Inconsistent)
+    text = format_database(NodeState(network.nodes["A"].stored))
+    assert parse_database(text).funder == network.nodes["A"].stored
+
+
+def _broken_token(network):
+    token = MoveToken(
+        old_token=Signature(b"\x07" * 64),
+        currencies_operations=(),
+        opt_local_relays=None,
+        opt_active_currencies=None,
+        info_hash=HashResult(bytes(32)),
+        rand_nonce=RandValue(bytes(16)),
+        new_token=Signature(b"\x08" * 64),
+    )
+    return FriendMessageReceived(network.nodes["B"].key, MoveTokenRequest(token, False))
+
+
+def test_index_servers(network, tmp_path):
+    """In order; one of the same key is replaced; an unknown one is no error."""
+    first, second = (NamedIndexServerAddress(PublicKey(bytes([n]) * 32), "a:1", str(n)) for n in (1, 2))
+    moved = NamedIndexServerAddress(first.public_key, "b:2", "moved")
+    database = network.databases["A"]
+    asyncio.run(database.apply([AddIndexServer(first), AddIndexServer(second), AddIndexServer(moved)]))
+    asyncio.run(database.apply([RemoveIndexServer(PublicKey(b"\x05" * 32))]))
+    assert database.load().index_servers == (second, moved)
+
+
+def test_a_batch_is_all_or_nothing(network):
+    """A batch that fails in its middle leaves nothing of itself."""
+    database = network.databases["A"]
+    server = NamedIndexServerAddress(PublicKey(bytes(32)), "a:1", "x")
+    before = database.load()
+    nameless: Any = NamedIndexServerAddress(PublicKey(b"\x01" * 32), "a:1", None)  # type: ignore[arg-type]
+    with pytest.raises(DatabaseWriteError, match="NOT NULL"):
+        asyncio.run(database.apply([AddIndexServer(server), AddIndexServer(nameless)]))
+    assert database.load() == before
+
+
+def test_files_are_private_and_held_by_one(network, tmp_path):
+    """D80: a second process is refused; modes are 0600."""
+    with pytest.raises(DatabaseInUse):
+        load_database(tmp_path / "A")
+    with pytest.raises(OutputAlreadyExists):
+        create_database(tmp_path / "A", NodeState(network.nodes["A"].stored))
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    network.databases["A"].close()
+    state = load_database(tmp_path / "A")
+    assert state.funder == network.nodes["A"].stored
+    network.databases["A"] = Database(tmp_path / "A")
+
+
+def test_bad_databases(tmp_path):
+    """Each is named, none is changed."""
+    good = tmp_path / "good.db"
+    network = SimulatedNetwork(["A", "B"])
+    network.befriend("A", "B")
+    network.pay(["A", "B"], 10)
+    create_database(good, NodeState(network.nodes["A"].stored))
+    content = good.read_bytes()
+    (tmp_path / "text.db").write_text("hello")
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "short.db").write_bytes(content[: len(content) // 2])
+    (tmp_path / "directory.db").mkdir()
+    for name in ("text", "empty", "short", "directory", "missing"):
+        with pytest.raises(LoadDbError, match=f"{name}.db"):
+            load_database(tmp_path / f"{name}.db")
+    assert (tmp_path / "text.db").read_text() == "hello"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE ledgers SET local_pending_debt = '1'",
+        "UPDATE ledgers SET balance = 'much'",
+        "UPDATE friends SET direction = '{}'",
+        "UPDATE friends SET direction = 'x'",
+        "DELETE FROM node",
+        "UPDATE node SET local_public_key = x'00'",
+        "UPDATE payments SET payment = '[]'",
+        "PRAGMA user_version = 99",
+        "DROP TABLE ledgers",
+    ],
+)
+def test_damage_is_found(tmp_path, damage):
+    """By type, by form, or by a rule of the ledger: what is stored is checked again."""
+    network = SimulatedNetwork(["A", "B"])
+    network.befriend("A", "B")
+    network.pay(["A", "B"], 10)
+    network.payment("A", "B", network.invoice("B", 7), 7)
+    path = tmp_path / "node.db"
+    create_database(path, NodeState(network.nodes["A"].stored))
+    load_database(path)
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(damage)
+    connection.close()
+    with pytest.raises(LoadDbError, match=r"node\.db"):
+        load_database(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"funder_state": {}}', '"text"', "[" * 100_000])
+def test_bad_texts_of_the_original(text):
+    """One error that says where, never another."""
+    with pytest.raises(InvalidInput):
+        parse_database(text)
