@@ -1,0 +1,67 @@
+"""An app author's machine: offset-ctrl in a fresh environment, and nothing of the servers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with offset-ctrl and what it declares."""
+    directory = tmp_path_factory.mktemp("installation")
+    wheelhouse = os.environ.get("OFFSET_WHEELHOUSE")
+    if wheelhouse is None:
+        wheelhouse = str(directory / "wheelhouse")
+        subprocess.run([sys.executable, ROOT / "tools" / "build_wheels.py", wheelhouse], check=True)
+    subprocess.run([sys.executable, "-m", "venv", directory / "venv"], check=True)
+    pip = [directory / "venv" / "bin" / "python", "-m", "pip", "install", "-q", "--find-links", wheelhouse]
+    subprocess.run([*pip, "offset-ctrl"], check=True)
+    return directory / "venv" / "bin"
+
+
+def _run(*command: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60)
+
+
+def test_what_is_there(environment: Path) -> None:
+    """Three programs and the packages that they need; no engine, no server, no event loop of C."""
+    listed = _run(environment / "python", "-m", "pip", "list", "--format", "freeze").stdout.lower()
+    names = {line.split("==")[0] for line in listed.splitlines()}
+    assert {name for name in names if name.startswith("offset")} == {"offset-ctrl", "offset-crypto", "offset-proto"}
+    assert not names & {"uvloop", "aiosqlite", "immutables"}
+    for program in ("stctrl", "stmgr", "stverify"):
+        assert _run(environment / program, "--version").stdout == f"{program} 0.1.0\n"
+    for program in ("stnode", "strelay", "stindex"):
+        assert not (environment / program).exists()
+
+
+def test_the_programs_work(environment: Path, tmp_path: Path) -> None:
+    """Keys and tickets are made; an unreachable node is told in one line."""
+    ident, ticket = tmp_path / "app.ident", tmp_path / "node.ticket"
+    assert _run(environment / "stmgr", "gen-ident", "-o", ident).returncode == 0
+    made = _run(environment / "stmgr", "node-ticket", "-i", ident, "-a", "127.0.0.1:1", "-o", ticket)
+    assert made.returncode == 0, made.stderr
+    result = _run(environment / "stctrl", "-I", ident, "-T", ticket, "info", "friends")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_a_database_needs_the_node(environment: Path, tmp_path: Path) -> None:
+    """And the message names the package to install."""
+    _run(environment / "stmgr", "gen-ident", "-o", tmp_path / "a.ident")
+    result = _run(environment / "stmgr", "init-node-db", "-i", tmp_path / "a.ident", "-o", tmp_path / "a.db")
+    assert result.returncode == 1
+    assert "pip install offset-node" in result.stderr
+    assert not (tmp_path / "a.db").exists()
+
+
+def test_the_library_works_alone(environment: Path) -> None:
+    """What an app imports needs nothing else."""
+    source = "import offset_ctrl.client, offset_ctrl.routes; from offset_ctrl.client import open_node; print('fine')"
+    assert _run(environment / "python", "-I", "-c", source).stdout == "fine\n"
