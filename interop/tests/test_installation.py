@@ -19,8 +19,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wheelhouse = str(directory / "wheelhouse")
         subprocess.run([sys.executable, ROOT / "tools" / "build_wheels.py", wheelhouse], check=True)
     subprocess.run([sys.executable, "-m", "venv", directory / "venv"], check=True)
-    pip = [directory / "venv" / "bin" / "python", "-m", "pip", "install", "-q", "--find-links", wheelhouse]
-    subprocess.run([*pip, "offset-ctrl"], check=True)
+    install = ["-m", "pip", "install", "-q", "--find-links", wheelhouse, "offset-ctrl"]
+    subprocess.run([directory / "venv" / "bin" / "python", *install], check=True)
     return directory / "venv" / "bin"
 
 
