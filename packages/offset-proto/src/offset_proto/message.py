@@ -8,6 +8,7 @@ and representation are inherited, and only ``__init__`` is generated. ``dataclas
 """
 
 from dataclasses import FrozenInstanceError, dataclass
+from inspect import get_annotations
 from operator import attrgetter
 from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
@@ -45,9 +46,12 @@ class Message:
 @dataclass_transform(frozen_default=True, field_specifiers=())
 def frozen(cls: T) -> T:
     """Turn a class with annotated fields, none of which has a default, into a `Message`."""
-    names = tuple(cls.__dict__.get("__annotations__", ()))
-    namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    made: Any = type(cls.__name__, (Message,), {**namespace, "__slots__": names})
+    annotations = get_annotations(cls)
+    names = tuple(annotations)
+    # From Python 3.14 on a class body holds a function that makes the annotations, and not these.
+    left_out = ("__dict__", "__weakref__", "__annotate_func__", "__annotations_cache__")
+    namespace = {name: value for name, value in vars(cls).items() if name not in left_out}
+    made: Any = type(cls.__name__, (Message,), {**namespace, "__annotations__": annotations, "__slots__": names})
     made = dataclass(init=False, repr=False, eq=False)(made)
     made.__init__ = _make_init(made, names)
     if names:
