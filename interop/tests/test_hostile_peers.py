@@ -15,7 +15,7 @@ from offset_proto import wire
 from offset_proto.files import APP_TICKET, IDENTITY, TICKET, AppTicket
 from offset_proto.messages.app import AppPermissions, AppToAppServer, RemoveRelay
 from offset_proto.messages.index import RequestRoutes
-from offset_proto.messages.relay import Accept, Connect, Listen
+from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen
 from offset_proto.types import Currency, PrivateKey, PublicKey, Uid
 
 STRANGER = Identity(PrivateKey(b"\x07" * 32))
@@ -29,12 +29,20 @@ class _Peer:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.received: list[bytes] = []
+        self._heard = asyncio.Event()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection.attach(self)
 
     def message_received(self, message: bytes) -> None:
         """Whatever it is."""
         self.received.append(message)
+        self._heard.set()
+
+    async def hear(self, count: int) -> None:
+        """Wait for so many messages in all."""
+        while len(self.received) < count:
+            self._heard.clear()
+            await self._heard.wait()
 
     def connection_closed(self) -> None:
         """The other side has had enough."""
@@ -124,7 +132,7 @@ def test_relay_clients(chain: Network) -> None:
     node = TICKET.load(chain.path("A.ticket")).public_key
 
     async def scenario() -> None:
-        first = [Connect(PublicKey(b"\x09" * 32)), Accept(node)]
+        first: list[InitConnection] = [Connect(PublicKey(b"\x09" * 32)), Accept(node)]
         for message in first:
             await _is_closed(chain, "relay0", [wire.INIT_CONNECTION.encode(message)])
         async with _peer(chain, "relay0") as listening:
@@ -158,8 +166,9 @@ def test_index_clients(chain: Network) -> None:
         async with asyncio.timeout(SECONDS), _peer(chain, "index0") as peer:
             for request in requests:
                 peer.connection.send(request)
-            while len(peer.received) < len(requests) and not peer.closed.done():
-                await asyncio.sleep(0.1)
+            answered = asyncio.ensure_future(peer.hear(len(requests)))
+            await asyncio.wait([peer.closed, answered], return_when=asyncio.FIRST_COMPLETED)
+            answered.cancel()
         with pytest.raises(ConnectFailed):
             await connect(f"127.0.0.1:{_port(chain, 'index0')}", STRANGER, nodes[0], Ticker())
 
