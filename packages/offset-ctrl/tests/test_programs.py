@@ -94,7 +94,11 @@ def test_usage(run, arguments):
     for main in (stmgr.main, stverify.main):
         status, said, complaint = run(main, *arguments)
         assert (status, said) == (2, "")
-        assert "Usage" in complaint or "rror" in complaint
+        if arguments:
+            assert complaint.startswith("error: ")
+            assert len(complaint.splitlines()) == 1
+        else:
+            assert complaint.startswith("Usage: ")
 
 
 def _receipt_and_invoice(tmp_path: Path, **changed: object) -> tuple[Path, Path]:

@@ -231,6 +231,13 @@ def fail(prefix: str, error: object) -> NoReturn:
     sys.exit(1)
 
 
+def _usage_error(program: str, error: click.ClickException) -> str:
+    """One line that names what is wrong with the command line, and where to read more."""
+    context = getattr(error, "ctx", None)
+    reason = " ".join(error.format_message().split()).rstrip(".")
+    return f"error: {reason} (see {program if context is None else context.command_path} --help)"
+
+
 def run_program(program: str, prefix: str, command: Callable[..., Any]) -> NoReturn:
     """
     Run a program's command line, and exit.
@@ -243,8 +250,11 @@ def run_program(program: str, prefix: str, command: Callable[..., Any]) -> NoRet
     set_up_logging(program)
     try:
         status = command(prog_name=program, standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(_usage_error(program, error), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
