@@ -1,5 +1,6 @@
 """stmgr and stverify, and tables. Spec 09 §4, §6, §10."""
 
+import base64
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,27 @@ def test_usage(run, arguments):
             assert len(complaint.splitlines()) == 1
         else:
             assert complaint.startswith("Usage: ")
+
+
+def test_recorded_receipt(run, tmp_path):
+    """Spec 09 §10.1: a receipt that the original made."""
+    signature = "u3JUozNtfZmjftudduXMdC111lx70VaPA8y-6hF8Cb8tfuT2le4PRIOB7pHPU1kUP5461AVEBDeTA7NnFJ8ZBA"
+    receipt = Receipt(
+        response_hash=HashResult(b"\x02" * 32),
+        invoice_id=InvoiceId(b"\x05" * 32),
+        currency=Currency("FST"),
+        src_plain_lock=PlainLock(b"\x03" * 32),
+        dest_plain_lock=PlainLock(b"\x04" * 32),
+        is_complete=True,
+        dest_payment=50,
+        total_dest_payment=50,
+        signature=Signature(base64.urlsafe_b64decode(signature + "==")),
+    )
+    seller = Identity(PrivateKey(b"\x01" * 32)).public_key
+    INVOICE.save(tmp_path / "x.invoice", Invoice(InvoiceId(b"\x05" * 32), Currency("FST"), seller, 50))
+    RECEIPT.save(tmp_path / "x.receipt", receipt)
+    command = ["verify-receipt", "-i", tmp_path / "x.invoice", "-r", tmp_path / "x.receipt"]
+    assert run(stverify.main, *command) == (0, "Receipt is valid!\n", "")
 
 
 def _receipt_and_invoice(tmp_path: Path, **changed: object) -> tuple[Path, Path]:

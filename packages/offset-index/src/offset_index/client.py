@@ -188,10 +188,10 @@ class IndexClient:
         if attempt != self._attempt or self._server is None:
             return []
         match message:
-            case TimeHash(time_hash) if self._session is None:
-                return self._open_session(self._server, time_hash)
             case TimeHash(time_hash):
-                self._session.time_hash = time_hash  # type: ignore[union-attr]
+                if self._session is None:
+                    return self._open_session(self._server, time_hash)
+                self._session.time_hash = time_hash
                 return []
             case ResponseRoutes(request_id, multi_routes):
                 if self._requests.pop(request_id, None) is None:
