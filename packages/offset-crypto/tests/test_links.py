@@ -17,6 +17,8 @@ from offset_proto.types import PrivateKey
 C = Identity(PrivateKey(bytes(range(32))))
 S = Identity(PrivateKey(bytes(range(32, 64))))
 
+MEBIBYTE = random.Random(5).randbytes(1024 * 1024)  # zeros would be packed to nothing
+
 
 def _open_pair(cut: int = 0) -> tuple[StreamLink, StreamLink, list]:
     """Two links with their streams joined, in pieces of *cut* bytes (0: whole)."""
@@ -216,5 +218,45 @@ def test_more_handshakes_than_the_limit_wait_and_succeed():
         for _, writer in silent:
             writer.close()
             await writer.wait_closed()
+
+    asyncio.run(_connected(body))
+
+
+def test_a_peer_that_does_not_read_is_left_by_bytes():
+    """D53: what waits for it has a limit, which nobody else notices."""
+
+    async def body(connector, acceptor, ticker, port):
+        collector = _Collector()
+        acceptor.attach(collector)
+        sent = 0
+        while not acceptor.is_closed:
+            assert sent <= 64, "unread messages pile up without end"
+            acceptor.send(MEBIBYTE)
+            sent += 1
+        await collector.closed.wait()
+        assert sent > 16
+        again = await connect(f"127.0.0.1:{port}", C, S.public_key, ticker)
+        again.close()
+
+    asyncio.run(_connected(body))
+
+
+def test_a_peer_that_does_not_read_is_left_by_time():
+    """D8: less than the limit, but no progress for too many ticks; one that reads late is kept."""
+
+    async def body(connector, acceptor, ticker, port):
+        collector, late = _Collector(), _Collector()
+        acceptor.attach(collector)
+        for _ in range(14):
+            acceptor.send(MEBIBYTE)
+        await asyncio.sleep(5 * ticker.seconds)
+        assert not acceptor.is_closed
+        connector.attach(late)
+        for _ in range(14):
+            assert await late.messages.get() == MEBIBYTE
+        connector.pause_reading()
+        for _ in range(14):
+            acceptor.send(MEBIBYTE)
+        await collector.closed.wait()
 
     asyncio.run(_connected(body))
