@@ -1,5 +1,6 @@
 """The program stnode. Spec 09 §3.3."""
 
+import logging
 from pathlib import Path
 
 import click
@@ -7,6 +8,8 @@ import click
 from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, run_program
 
 __all__ = ["main"]
+
+log = logging.getLogger("offset.node")
 
 _PATH = click.Path(path_type=Path)
 
@@ -25,6 +28,8 @@ def _stnode(idfile: Path, laddr: tuple[str, int], database: Path, trusted: Path)
 
     identity = load_identity(idfile)
     opened = Database(database)
+    if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
+        log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
     try:
         state = opened.load()
 

@@ -1,0 +1,33 @@
+"""The program stnode as a process. Spec 09 §3.3, D79."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from offset_crypto.identity import Identity
+from offset_funder.state import FunderState
+from offset_node.rust_database import NodeState
+from offset_node.storage import create_database
+from offset_proto.files import IDENTITY, IdentityFile
+from offset_proto.types import PrivateKey
+
+
+def test_a_node_without_its_trusted_directory_says_so_and_ends_well(tmp_path):
+    """The directory may be made later; until then no app can connect, and whoever mistyped it must learn that."""
+    key = PrivateKey(b"\x01" * 32)
+    IDENTITY.save(tmp_path / "node.ident", IdentityFile(key))
+    create_database(tmp_path / "node.db", NodeState(FunderState(Identity(key).public_key)))
+    program = Path(sys.executable).parent / "stnode"
+    files = ["-i", tmp_path / "node.ident", "-d", tmp_path / "node.db", "-t", tmp_path / "nowhere"]
+    with subprocess.Popen([program, *files, "-l", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True) as node:
+        assert node.stderr is not None
+        said = node.stderr.readline()
+        while node.poll() is None:
+            node.send_signal(signal.SIGTERM)
+            try:
+                node.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+    assert str(tmp_path / "nowhere") in said
+    assert node.returncode in (0, -signal.SIGTERM)  # the latter before it listens
