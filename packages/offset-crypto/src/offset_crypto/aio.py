@@ -245,7 +245,14 @@ class _SocketConnection(Connection, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
         self.pause_reading()  # until the handshake may begin
+        asyncio.get_running_loop().call_soon(self._stay_paused)
         self._made(self)
+
+    def _stay_paused(self) -> None:
+        # Early releases of Python 3.11 start to read after connection_made, though that has paused.
+        if self._reading_paused and not self.is_closed:
+            self.resume_reading()
+            self.pause_reading()
 
     def begin(self) -> None:
         """Start the handshake."""
