@@ -70,7 +70,7 @@ class App:
                     self._ready.set()
                     await asyncio.shield(node.closed)
             except NodeConnectionError:
-                pass
+                pass  # the node is down: it was killed, and comes back
             self._ready.clear()
             await asyncio.sleep(0.2)
 

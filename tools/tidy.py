@@ -34,7 +34,6 @@ LAZY = {"offset_ctrl/stmgr.py": {"offset_node", "offset_funder"}}
 
 IMPURE = {"asyncio", "socket", "sqlite3", "aiosqlite", "time", "random", "secrets", "os", "uvloop"}
 SHELLS = {
-    "offset_funder/testing.py",  # seeded, for tests
     "offset_proto/cli.py",
     "offset_proto/files.py",
     "offset_crypto/aio.py",

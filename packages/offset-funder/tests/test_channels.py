@@ -1,5 +1,7 @@
 """Friends, relays, inconsistency and reset between two funders. Spec 05 §5-§11, §18.1, §18.5."""
 
+from random import Random
+
 import pytest
 
 from offset_funder.capacities import declared, diff
@@ -36,7 +38,7 @@ from offset_proto.types import I128_MIN, Currency, NetAddress, PublicKey, Signat
 
 
 def _pair(seed: int = 1) -> SimulatedNetwork:
-    network = SimulatedNetwork("AB", seed)
+    network = SimulatedNetwork("AB", Random(seed))
     network.befriend("A", "B")
     return network
 
@@ -163,7 +165,7 @@ def test_currencies_of_an_inconsistent_channel_can_not_be_removed():
 
 def test_a_withdrawn_currency_that_becomes_active_gets_a_configuration():
     """D43: our withdrawal crosses the friend's acceptance."""
-    network = SimulatedNetwork("AB")
+    network = SimulatedNetwork("AB", Random(0))
     network.befriend("A", "B")
     new = Currency("NEW")
     key_a, key_b = network.nodes["A"].key, network.nodes["B"].key
@@ -179,7 +181,7 @@ def test_a_withdrawn_currency_that_becomes_active_gets_a_configuration():
 
 def test_own_key_is_no_friend():
     """D44."""
-    network = SimulatedNetwork("A")
+    network = SimulatedNetwork("A", Random(0))
     own = network.nodes["A"].key
     assert network.request("A", AddFriend(own, (), "me")).mutations == ()
     assert str(network.request("A", EnableFriend(own)).error) == "FriendDoesNotExist"
@@ -217,7 +219,7 @@ def test_a_friends_new_relays_reach_the_channeler():
 
 def test_seventeen_relays_are_too_many():
     """Spec 05 §5: also where one would only be replaced."""
-    network = SimulatedNetwork("A")
+    network = SimulatedNetwork("A", Random(0))
     for number in range(1, 16):
         assert network.request("A", AddRelay(_relay(number))).error is None
     assert str(network.request("A", AddRelay(_relay(3))).error) == "MaxNodeRelaysReached"
@@ -273,7 +275,7 @@ def test_crash_between_storing_and_sending():
 
 def test_reports_follow_the_state():
     """Spec 05 scenario 37: the initial report and all mutations give the report of the final state."""
-    network = SimulatedNetwork("ABC", 3)
+    network = SimulatedNetwork("ABC", Random(3))
     views = {name: ReportView(initial_report(node.funder.state, ())) for name, node in network.nodes.items()}
     original = network.handle
 
@@ -324,7 +326,7 @@ def test_declared_capacities():
 
 def test_commit_survives_a_reset_elsewhere():
     """A collect goes back only over channels that still know the request."""
-    network = SimulatedNetwork("ABC", 5)
+    network = SimulatedNetwork("ABC", Random(5))
     network.befriend("A", "B")
     network.befriend("B", "C")
     invoice = network.invoice("C", 10)

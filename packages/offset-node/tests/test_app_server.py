@@ -186,7 +186,7 @@ class _ReportingNetwork(SimulatedNetwork):
 
 def test_snapshot_and_changes_meet():
     """Spec 06 §7.2, §11-23 and 24: what is declared follows the report; a late app gets the present one."""
-    network = _ReportingNetwork(["A", "B"])
+    network = _ReportingNetwork(["A", "B"], Random(0))
     network.told = []
     network.server = AppServer(initial_report(network.nodes["A"].funder.state, ()))
     network.befriend("A", "B", limit=200)

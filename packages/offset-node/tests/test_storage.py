@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import stat
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ class _StoringNetwork(SimulatedNetwork):
 @pytest.fixture
 def network(tmp_path):
     """Three nodes in a row, with databases."""
-    made = _StoringNetwork(["A", "B", "C"])
+    made = _StoringNetwork(["A", "B", "C"], Random(0))
     with asyncio.Runner() as runner:
         made.store_in(tmp_path, runner)
         made.befriend("A", "B")
@@ -129,7 +130,8 @@ def test_a_batch_is_all_or_nothing(network):
     database = network.databases["A"]
     server = NamedIndexServerAddress(PublicKey(bytes(32)), "a:1", "x")
     before = database.load()
-    nameless: Any = NamedIndexServerAddress(PublicKey(b"\x01" * 32), "a:1", None)  # type: ignore[arg-type]
+    no_name: Any = None
+    nameless = NamedIndexServerAddress(PublicKey(b"\x01" * 32), "a:1", no_name)
     with pytest.raises(DatabaseWriteError, match="NOT NULL"):
         asyncio.run(database.apply([AddIndexServer(server), AddIndexServer(nameless)]))
     assert database.load() == before
@@ -152,7 +154,7 @@ def test_files_are_private_and_held_by_one(network, tmp_path):
 def test_bad_databases(tmp_path):
     """Each is named, none is changed."""
     good = tmp_path / "good.db"
-    network = SimulatedNetwork(["A", "B"])
+    network = SimulatedNetwork(["A", "B"], Random(0))
     network.befriend("A", "B")
     network.pay(["A", "B"], 10)
     create_database(good, NodeState(network.nodes["A"].stored))
@@ -183,7 +185,7 @@ def test_bad_databases(tmp_path):
 )
 def test_damage_is_found(tmp_path, damage):
     """By type, by form, or by a rule of the ledger: what is stored is checked again."""
-    network = SimulatedNetwork(["A", "B"])
+    network = SimulatedNetwork(["A", "B"], Random(0))
     network.befriend("A", "B")
     network.pay(["A", "B"], 10)
     network.payment("A", "B", network.invoice("B", 7), 7)

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, cast
@@ -75,7 +76,7 @@ class Ticker:
                 tick()
 
 
-class Connection:
+class Connection(ABC):
     """One authenticated link. Made by `connect`, `serve` and `open_tunnel`."""
 
     def __init__(self, link: StreamLink | SecureLink, ticker: Ticker) -> None:
@@ -155,17 +156,17 @@ class Connection:
 
     # What carries the link; a subclass says how.
 
-    def _write(self, outgoing: list[bytes]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, outgoing: list[bytes]) -> None: ...
 
-    def _close_carrier(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _close_carrier(self) -> None: ...
 
-    def _outbox_bytes(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _outbox_bytes(self) -> int: ...
 
-    def _receive(self, data: bytes) -> list[Opened | MessageReceived]:
-        raise NotImplementedError
+    @abstractmethod
+    def _receive(self, data: bytes) -> list[Opened | MessageReceived]: ...
 
     # Events of the carrier.
 

@@ -40,15 +40,17 @@ def run_server(serve: Callable[[], Awaitable[None]]) -> None:
     Raises:
         OffsetError, OSError: What ended it.
     """
-    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        runner.run(_run(serve))
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # comes with the server packages, not with the SDK
-
-        new_loop = uvloop.new_event_loop
     except ImportError:
-        pass
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_run(serve))
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 async def _run(serve: Callable[[], Awaitable[None]]) -> None:

@@ -1,15 +1,15 @@
 """
 A network of funders without sockets, disks or clocks, for tests.
 
-One seed decides everything: keys, random draws, and which message is delivered next. After each event the stored
-mutations are replayed and compared with the state, and the invariants of every node are checked; `settle` checks
+All draws are handed in, for keys, nonces, and which message is delivered next, so a seeded source replays
+a run. After each event the stored mutations are replayed and compared with the state, and the invariants of every node are checked; `settle` checks
 both sides of every friendship. Test verbs: `befriend`, `connect`, `disconnect`, `pay`, `crash`, `balance`.
 """
 
-import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from offset_crypto.identity import Identity
 from offset_funder.effects import SendFriendMessage, SendToApps
@@ -47,9 +47,21 @@ from offset_proto.messages.friend import FriendMessage, FriendsRoute
 from offset_proto.messages.payment import NamedRelayAddress, Rate
 from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey, Uid
 
-__all__ = ["FST", "SimulatedNetwork", "SimulatedNode"]
+__all__ = ["FST", "Draws", "SimulatedNetwork", "SimulatedNode"]
+
+T = TypeVar("T")
 
 FST = Currency("FST")
+
+
+class Draws(Protocol):
+    """Where random values come from; `random.Random` is one."""
+
+    def randbytes(self, n: int, /) -> bytes:
+        """*n* random bytes."""
+
+    def choice(self, seq: Sequence[T], /) -> T:
+        """One of several, none of which is preferred."""
 
 
 @dataclass
@@ -74,11 +86,11 @@ class SimulatedNetwork:
 
     Args:
         names: Of the nodes.
-        seed: Replays a run.
+        draws: Random values of the whole network.
     """
 
-    def __init__(self, names: Iterable[str], seed: int = 0) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, names: Iterable[str], draws: Draws) -> None:
+        self.draws = draws
         self.nodes: dict[str, SimulatedNode] = {}
         self._names: dict[PublicKey, str] = {}
         self._links: dict[tuple[str, str], deque[FriendMessage]] = {}
@@ -87,13 +99,13 @@ class SimulatedNetwork:
             self._add_node(name)
 
     def _add_node(self, name: str) -> None:
-        identity = Identity(PrivateKey(self.random.randbytes(32)))
+        identity = Identity(PrivateKey(self.draws.randbytes(32)))
         state = FunderState(identity.public_key)
-        funder = Funder(state, identity, self.random.randbytes)
+        funder = Funder(state, identity, self.draws.randbytes)
         self.nodes[name] = SimulatedNode(identity, funder, state)
         self._names[identity.public_key] = name
         self.handle(name, Started())
-        relay = NamedRelayAddress(PublicKey(self.random.randbytes(32)), NetAddress(f"{name}:1"), name)
+        relay = NamedRelayAddress(PublicKey(self.draws.randbytes(32)), NetAddress(f"{name}:1"), name)
         self.request(name, AddRelay(relay))
 
     # Events.
@@ -131,14 +143,14 @@ class SimulatedNetwork:
 
     def request(self, name: str, request: FunderRequest) -> Outcome:
         """A request of an app."""
-        return self.handle(name, AppRequested(Uid(self.random.randbytes(16)), request))
+        return self.handle(name, AppRequested(Uid(self.draws.randbytes(16)), request))
 
     def step(self) -> bool:
         """Deliver one message, of a link drawn at random; False where none is under way."""
         busy = [link for link, messages in self._links.items() if messages]
         if not busy:
             return False
-        sender, receiver = self.random.choice(busy)
+        sender, receiver = self.draws.choice(busy)
         message = self._links[sender, receiver].popleft()
         self.delivered += 1
         self.handle(receiver, FriendMessageReceived(self.nodes[sender].key, message))
@@ -182,7 +194,7 @@ class SimulatedNetwork:
             del self._links[other, name]
             self.handle(other, FriendWentOffline(self.nodes[name].key))
         node = self.nodes[name]
-        node.funder = Funder(node.stored, node.identity, self.random.randbytes)
+        node.funder = Funder(node.stored, node.identity, self.draws.randbytes)
         self.handle(name, Started())
 
     # Verbs.
@@ -223,7 +235,7 @@ class SimulatedNetwork:
 
     def invoice(self, seller: str, amount: int, currency: Currency = FST) -> InvoiceId:
         """A new invoice."""
-        invoice_id = InvoiceId(self.random.randbytes(32))
+        invoice_id = InvoiceId(self.draws.randbytes(32))
         self.request(seller, AddInvoice(invoice_id, currency, amount))
         return invoice_id
 
@@ -231,14 +243,14 @@ class SimulatedNetwork:
         self, buyer: str, seller: str, invoice_id: InvoiceId, amount: int, currency: Currency = FST
     ) -> PaymentId:
         """A new payment for an invoice."""
-        payment_id = PaymentId(self.random.randbytes(16))
+        payment_id = PaymentId(self.draws.randbytes(16))
         key = self.nodes[seller].key
         self.request(buyer, CreatePayment(payment_id, invoice_id, currency, amount, key))
         return payment_id
 
     def transact(self, route: list[str], payment_id: PaymentId, amount: int, fees: int = 0) -> Uid:
         """A transaction along *route*, the buyer first."""
-        request_id = Uid(self.random.randbytes(16))
+        request_id = Uid(self.draws.randbytes(16))
         keys = FriendsRoute(tuple(self.nodes[name].key for name in route))
         self.request(route[0], CreateTransaction(payment_id, request_id, keys, amount, fees))
         return request_id

@@ -105,7 +105,7 @@ def find_routes(
         if not any(_suffices((route,), capacity) for route in singles):
             multi = _several(search, capacity)
     except _BudgetSpent:
-        pass
+        pass  # what was found is the answer
     ranked = sorted(dict.fromkeys(singles), key=lambda route: _preference(route, capacity))
     answers = [MultiRoute((route,)) for route in ranked]
     if multi:

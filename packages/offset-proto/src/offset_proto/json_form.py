@@ -97,7 +97,8 @@ class JsonForm(Generic[T]):
         value: dict[str, Any] = self._converters()[0](message)
         if not self._order:
             return value
-        keys = dict(zip((f.name for f in fields(self._cls)), value, strict=True))  # type: ignore[arg-type]
+        cls: Any = self._cls
+        keys = dict(zip((f.name for f in fields(cls)), value, strict=True))
         return {keys[name]: value[keys[name]] for name in self._order}
 
     def from_value(self, value: Any) -> T:

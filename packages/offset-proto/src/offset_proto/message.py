@@ -10,7 +10,7 @@ and representation are inherited, and only ``__init__`` is generated. ``dataclas
 from dataclasses import FrozenInstanceError, dataclass
 from inspect import get_annotations
 from operator import attrgetter
-from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+from typing import Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
 __all__ = ["Message", "frozen"]
 
@@ -56,7 +56,7 @@ def frozen(cls: T) -> T:
     made.__init__ = _make_init(made, names)
     if names:
         made._values = staticmethod(attrgetter(*names))
-    return made  # type: ignore[no-any-return]
+    return cast(T, made)
 
 
 def _make_init(cls: type, names: tuple[str, ...]) -> Any:
