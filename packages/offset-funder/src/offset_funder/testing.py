@@ -1,9 +1,10 @@
 """
 A network of funders without sockets, disks or clocks, for tests.
 
-All draws are handed in, for keys, nonces, and which message is delivered next, so a seeded source replays
-a run. After each event the stored mutations are replayed and compared with the state, and the invariants of every node are checked; `settle` checks
-both sides of every friendship. Test verbs: `befriend`, `connect`, `disconnect`, `pay`, `crash`, `balance`.
+All draws are handed in, for keys, nonces, and which message is delivered next, so a seeded source replays a run.
+After each event the stored mutations are replayed and compared with the state, and the invariants of every node
+are checked; `settle` checks both sides of every friendship. Test verbs: `befriend`, `connect`, `disconnect`, `pay`,
+`crash`, `balance`.
 """
 
 from collections import deque
