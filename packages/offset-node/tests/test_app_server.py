@@ -145,7 +145,7 @@ def test_results_go_to_who_asked(server, request_, answer):
     server.close_app(second)
     server.close_app(second)
     assert server.answer(answer) == []
-    assert (server._transactions, server._payments, server._routes) == ({}, {}, {})
+    assert server._awaited_by == {}
 
 
 def test_where_requests_go(server):

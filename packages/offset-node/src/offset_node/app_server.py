@@ -97,13 +97,16 @@ class DeclareCapacities:
 
 Effect = SendToApp | CloseApp | TellFunder | ChangeIndexServers | AskIndexClient | DeclareCapacities
 
+Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
+
+Awaited = tuple[type[Result], Uid | PaymentId]
+"""A kind of result, and the id that it will carry."""
+
 
 @dataclass
 class _App:
     permissions: AppPermissions
-    transactions: set[Uid] = field(default_factory=set)
-    payments: set[PaymentId] = field(default_factory=set)
-    routes: set[Uid] = field(default_factory=set)
+    awaited: set[Awaited] = field(default_factory=set)
 
 
 class AppServer:
@@ -118,10 +121,8 @@ class AppServer:
         self._report = ReportView(report)
         self._apps: dict[AppId, _App] = {}
         self._last_app_id = 0
-        # Who waits for what; purged when an app leaves (D55).
-        self._transactions: dict[Uid, AppId] = {}
-        self._payments: dict[PaymentId, AppId] = {}
-        self._routes: dict[Uid, AppId] = {}
+        # Who waits for what, the last one to ask; purged when an app leaves (D55).
+        self._awaited_by: dict[Awaited, AppId] = {}
 
     def open_app(self, permissions: AppPermissions) -> tuple[AppId, NodeReport]:
         """An app connected: its id, and the snapshot that it must be sent before anything else."""
@@ -134,15 +135,9 @@ class AppServer:
         app = self._apps.pop(app_id, None)
         if app is None:
             return
-        for request_id in app.transactions:
-            if self._transactions.get(request_id) == app_id:
-                del self._transactions[request_id]
-        for payment_id in app.payments:
-            if self._payments.get(payment_id) == app_id:
-                del self._payments[payment_id]
-        for request_id in app.routes:
-            if self._routes.get(request_id) == app_id:
-                del self._routes[request_id]
+        for awaited in app.awaited:
+            if self._awaited_by.get(awaited) == app_id:
+                del self._awaited_by[awaited]
 
     def receive(self, app_id: AppId, message: AppToAppServer) -> list[Effect]:
         """A request of an app. Spec 07 §3.3."""
@@ -155,18 +150,15 @@ class AppServer:
             return [CloseApp(app_id, f"app {app_id} does not have permissions for {type(request).__name__}")]
         match request:
             case RequestRoutes():
-                self._routes[request.request_id] = app_id
-                app.routes.add(request.request_id)
+                self._await(app_id, (ClientResponseRoutes, request.request_id))
                 acknowledged = ReportMutations(message.app_request_id, ())
                 return [*self._broadcast(acknowledged), AskIndexClient(request)]
             case AddIndexServer() | RemoveIndexServer():
                 return [ChangeIndexServers(message.app_request_id, request)]
             case CreateTransaction():
-                self._transactions[request.request_id] = app_id
-                app.transactions.add(request.request_id)
+                self._await(app_id, (TransactionResult, request.request_id))
             case RequestClosePayment(payment_id):
-                self._payments[payment_id] = app_id
-                app.payments.add(payment_id)
+                self._await(app_id, (ResponseClosePayment, payment_id))
             case _:
                 pass
         return [TellFunder(AppRequested(message.app_request_id, request))]
@@ -180,25 +172,19 @@ class AppServer:
         effects: list[Effect] = [DeclareCapacities(changes)] if changes else []
         return effects + self._broadcast(message)
 
-    def answer(self, message: TransactionResult | ResponseClosePayment | ClientResponseRoutes) -> list[Effect]:
+    def answer(self, message: Result) -> list[Effect]:
         """A result for the app that waits for it, if one still does."""
-        match message:
-            case TransactionResult(request_id, _):
-                app_id = self._transactions.pop(request_id, None)
-                app = self._apps.get(app_id or 0)
-                if app is not None:
-                    app.transactions.discard(request_id)
-            case ResponseClosePayment(payment_id, _):
-                app_id = self._payments.pop(payment_id, None)
-                app = self._apps.get(app_id or 0)
-                if app is not None:
-                    app.payments.discard(payment_id)
-            case ClientResponseRoutes(request_id, _):
-                app_id = self._routes.pop(request_id, None)
-                app = self._apps.get(app_id or 0)
-                if app is not None:
-                    app.routes.discard(request_id)
-        return [] if app_id is None else [SendToApp(app_id, message)]
+        result_id = message.payment_id if isinstance(message, ResponseClosePayment) else message.request_id
+        awaited = (type(message), result_id)
+        app_id = self._awaited_by.pop(awaited, None)
+        if app_id is None:
+            return []
+        self._apps[app_id].awaited.discard(awaited)
+        return [SendToApp(app_id, message)]
+
+    def _await(self, app_id: AppId, awaited: Awaited) -> None:
+        self._awaited_by[awaited] = app_id
+        self._apps[app_id].awaited.add(awaited)
 
     def _broadcast(self, message: AppServerToApp) -> list[Effect]:
         return [SendToApp(app_id, message) for app_id in self._apps]
