@@ -114,7 +114,10 @@ def test_ring_with_alternating_sessions_comes_to_rest():
     federation.tick(8)
     for counter in range(3):
         for session in (b"\x0a", b"\x0b"):
+            before = len(federation.forwards)
             federation.update(_sign(federation.time_hash, [], counter, session=Uid(session * 16)))
+            # A counts until B has replaced it; then neither it nor what it repeats goes further.
+            assert (len(federation.forwards) > before) is (session == b"\x0b" or counter == 0)
 
 
 def test_single_server():
