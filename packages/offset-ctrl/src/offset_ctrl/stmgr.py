@@ -84,8 +84,6 @@ def _init_node_db(idfile: Path, output: Path) -> None:
 
 
 def _create_database(idfile: Path, output: Path) -> None:
-    from offset_proto.errors import OffsetError
-
     _check_new(output)
     public_key = _public_key(idfile)
     try:
@@ -93,8 +91,71 @@ def _create_database(idfile: Path, output: Path) -> None:
         from offset_node.rust_database import NodeState
         from offset_node.storage import create_database
     except ModuleNotFoundError as error:
-        raise OffsetError(f"{error.name} is not installed: pip install offset-node") from None
+        raise _not_installed(error) from None
     create_database(output, NodeState(FunderState(public_key)))
+
+
+def _not_installed(error: ModuleNotFoundError) -> Exception:
+    from offset_proto.errors import OffsetError
+
+    return OffsetError(f"{error.name} is not installed: pip install offset-node")
+
+
+def _summary(state: Any) -> str:
+    """What a node remembers, in numbers."""
+    funder = state.funder
+    counts = {
+        "friends": funder.friends,
+        "open invoices": funder.open_invoices,
+        "payments": funder.payments,
+        "relays": funder.relays,
+        "index servers": state.index_servers,
+    }
+    return ", ".join(f"{name}: {len(things)}" for name, things in counts.items())
+
+
+@_stmgr.command("import-db")
+@click.option("-d", "--database", type=_PATH, required=True, help="Database of a node of the original; is not changed.")
+@_OUTPUT
+def _import_db(database: Path, output: Path) -> None:
+    """
+    Make a node database from one of the original (Rust) program.
+
+    Stop the original first, and never start it on that file again: two nodes that go on from one state lose credits.
+    """
+
+    def move() -> str:
+        try:
+            from offset_node.move_over import import_database
+        except ModuleNotFoundError as error:
+            raise _not_installed(error) from None
+        return _summary(import_database(database, output))
+
+    click.echo(f"Imported. {_in_group('ImportDbError', move)}")
+    click.echo(f"Do not start a node on {database} again.")
+
+
+@_stmgr.command("export-db")
+@click.option("-d", "--database", type=_PATH, required=True, help="Node database; no node may run on it.")
+@_OUTPUT
+@click.option("--copy", is_flag=True, help="For a look at it only: the node goes on from its own database.")
+def _export_db(database: Path, output: Path, copy: bool) -> None:
+    """
+    Write a node database as one of the original (Rust) program.
+
+    The node is moved: it does not start on its old database any more.
+    """
+
+    def move() -> str:
+        try:
+            from offset_node.move_over import export_database
+        except ModuleNotFoundError as error:
+            raise _not_installed(error) from None
+        return _summary(export_database(database, output, copy=copy))
+
+    click.echo(f"Exported. {_in_group('ExportDbError', move)}")
+    if copy:
+        click.echo(f"Do not start a node on {output}.")
 
 
 @_stmgr.command("app-ticket")

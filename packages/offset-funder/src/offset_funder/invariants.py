@@ -5,11 +5,11 @@ What can be checked on one side of a friendship is in `check_state`; what needs 
 under way, in `check_pair`.
 """
 
-from offset_funder.state import Consistent, Friend, FunderState, Incoming, Ledger, Outgoing, TokenChannel
+from offset_funder.state import Consistent, FunderState, Incoming, Ledger, Outgoing, TokenChannel
 from offset_proto.errors import invariant
 from offset_proto.types import I128_MAX
 
-__all__ = ["check_pair", "check_state"]
+__all__ = ["check_channel", "check_ledger", "check_pair", "check_state"]
 
 
 def check_state(state: FunderState) -> None:
@@ -22,21 +22,33 @@ def check_state(state: FunderState) -> None:
     for key, friend in state.friends.items():
         invariant(friend.local_public_key == state.local_public_key, "a friend has our own key as local key")
         invariant(friend.remote_public_key == key, "a friend is stored under its key")
-        _check_friend(friend)
+        if isinstance(friend.channel, Consistent):
+            channel = friend.channel.token_channel
+            check_channel(channel)
+            for ledger in channel.ledgers.values():
+                check_ledger(ledger)
 
 
-def _check_friend(friend: Friend) -> None:
-    if not isinstance(friend.channel, Consistent):
-        return
-    channel = friend.channel.token_channel
+def check_channel(channel: TokenChannel) -> None:
+    """
+    Check which ledgers a channel has.
+
+    Raises:
+        InvariantBroken: Names the rule.
+    """
     both = channel.active_local & channel.active_remote
     invariant(set(channel.ledgers) == both, "there is a ledger for every currency that both sides want")
     for currency, ledger in channel.ledgers.items():
         invariant(ledger.currency == currency, "a ledger is stored under its currency")
-        _check_ledger(ledger)
 
 
-def _check_ledger(ledger: Ledger) -> None:
+def check_ledger(ledger: Ledger) -> None:
+    """
+    Check the sums of one ledger.
+
+    Raises:
+        InvariantBroken: Names the rule.
+    """
     local = sum(transaction.frozen_credits for transaction in ledger.pending_local.values())
     remote = sum(transaction.frozen_credits for transaction in ledger.pending_remote.values())
     invariant(ledger.local_pending_debt == local, "local pending debt is what our requests freeze")

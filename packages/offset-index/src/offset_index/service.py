@@ -115,12 +115,8 @@ class IndexService:
         """Serve until cancelled. Raises OSError where an address can not be listened on."""
         self._ticker.subscribe(self._tick)
         async with (
-            serve(
-                *client_address, self._identity, self._ticker, self._accept_client, handshakes_max=RELAY_HANDSHAKES_MAX
-            ),
-            serve(
-                *server_address, self._identity, self._ticker, self._accept_server, handshakes_max=RELAY_HANDSHAKES_MAX
-            ),
+            self._serve(client_address, self._accept_client),
+            self._serve(server_address, self._accept_server),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(self._search())

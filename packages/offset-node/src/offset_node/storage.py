@@ -37,6 +37,7 @@ from offset_node.json_forms import Form
 from offset_node.rust_database import NodeState
 from offset_node.tables import (
     APPLICATION_ID,
+    EXPORTED_APPLICATION_ID,
     SCHEMA,
     SCHEMA_VERSION,
     IndexServerMutation,
@@ -156,14 +157,17 @@ class Database:
 
     Args:
         path: Made by `create_database`.
+        even_exported: Also one whose node was moved to another program; to be read, not to run on.
 
     Raises:
-        LoadDbError: No such file, or not one of ours.
+        LoadDbError: No such file, not one of ours, or exported.
         DatabaseInUse: Another process holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, even_exported: bool = False) -> None:
         self._path = path
+        self._even_exported = even_exported
+        self.is_exported = False
         self._local_public_key: PublicKey | None = None
         if not path.is_file():
             raise LoadDbError(path, "no such file" if not path.exists() else "not a regular file")
@@ -183,8 +187,11 @@ class Database:
         execute = self._connection.execute
         application_id = execute("PRAGMA application_id").fetchone()[0]
         version = execute("PRAGMA user_version").fetchone()[0]
-        if application_id != APPLICATION_ID:
+        self.is_exported = application_id == EXPORTED_APPLICATION_ID
+        if application_id != APPLICATION_ID and not self.is_exported:
             raise LoadDbError(self._path, "not a node database")
+        if self.is_exported and not self._even_exported:
+            raise LoadDbError(self._path, "exported: its node may have gone on elsewhere, import it from there")
         if version != SCHEMA_VERSION:
             raise LoadDbError(self._path, f"schema version {version}, this program knows {SCHEMA_VERSION}")
         execute("PRAGMA journal_mode = WAL")
@@ -212,6 +219,15 @@ class Database:
             raise LoadDbError(self._path, error) from None
         self._local_public_key = state.funder.local_public_key
         return state
+
+    def mark_exported(self, is_exported: bool) -> None:
+        """Keep nodes from running on it, or let them again; durable when this returns."""
+        application_id = EXPORTED_APPLICATION_ID if is_exported else APPLICATION_ID
+        try:
+            self._connection.execute(f"PRAGMA application_id = {application_id}")
+        except sqlite3.Error as error:
+            raise DatabaseWriteError(self._path, error) from None
+        self.is_exported = is_exported
 
     async def apply(self, mutations: Iterable[Mutation | IndexServerMutation]) -> None:
         """

@@ -28,6 +28,7 @@ from offset_proto.types import PublicKey
 
 __all__ = [
     "APPLICATION_ID",
+    "EXPORTED_APPLICATION_ID",
     "SCHEMA",
     "SCHEMA_VERSION",
     "AddIndexServer",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
+EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
 SCHEMA_VERSION = 1
 
 SCHEMA = """

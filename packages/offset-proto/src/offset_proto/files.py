@@ -189,9 +189,9 @@ FRIEND_TOKEN = FileKind(
 )
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
     """
-    The text of a file.
+    The text of a file of at most *bytes_max* bytes.
 
     Raises:
         IoError: It can not be read.
@@ -199,11 +199,11 @@ def read_text(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except (OSError, ValueError) as error:
         raise IoError(path, _reason(error)) from None
-    if len(data) > FILE_BYTES_MAX:
-        raise IoError(path, f"more than {FILE_BYTES_MAX} bytes")
+    if len(data) > bytes_max:
+        raise IoError(path, f"more than {bytes_max} bytes")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
