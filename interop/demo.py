@@ -18,7 +18,8 @@ from types import FrameType
 
 import click
 
-from interop.network import CommandFailed, Network, NodeSpec, wait_until
+from interop.network import Network, NodeSpec
+from interop.programs import CommandFailed, wait_until
 
 __all__ = ["main"]
 

@@ -2,92 +2,40 @@
 A network of real processes on loopback, driven by the command-line programs alone.
 
 `Network` makes keys, tickets and databases with stmgr in one directory, starts the servers, and runs stctrl
-and stverify. Every process that it starts ends with it, by process id; nothing listens beyond 127.0.0.1.
+and stverify; a cast says which implementation plays which role. Nothing listens beyond 127.0.0.1.
 """
 
 import json
-import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CommandFailed", "Network", "NodeSpec", "Server", "wait_until"]
+from interop.programs import OURS, CommandFailed, Implementation, Server, wait_until
+from interop.recorder import Recorder
 
-STOP_SECONDS = 10.0
-COMMAND_SECONDS = 90.0
-
-
-class CommandFailed(Exception):
-    """A program did not do what it was asked to."""
-
-    def __init__(self, arguments: Iterable[object], result: "subprocess.CompletedProcess[str]") -> None:
-        self.result = result
-        words = " ".join(map(str, arguments))
-        super().__init__(f"{words}: exit status {result.returncode}: {result.stderr.strip()}")
+__all__ = ["Cast", "Network", "NodeSpec"]
 
 
-def wait_until(what: str, is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Ask again and again until it is so. Raises TimeoutError."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds:g} s for: {what}")
-        time.sleep(0.1)
+@dataclass(frozen=True)
+class Cast:
+    """
+    Which implementation plays which role.
 
+    Attributes:
+        default: Who plays every role that is not named.
+        roles: By name of a server ("relay0", "B"), of a node's app ("B.stctrl"), or "stmgr", "stverify".
+    """
 
-def _program(name: str) -> str:
-    """The program of this environment."""
-    return str(Path(sys.executable).parent / name)
+    default: Implementation = OURS
+    roles: dict[str, Implementation] = field(default_factory=dict)
 
-
-@dataclass
-class Server:
-    """A server process and the command that starts it."""
-
-    name: str
-    command: list[str]
-    port: int
-    log: Path
-    process: "subprocess.Popen[bytes] | None" = None
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        wait_until(f"{self.name} to listen", self._listens_or_died, 30)
-        if self.process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended: {self.log.read_text()[-500:]}")
-
-    def _listens_or_died(self) -> bool:
-        if self.process is None or self.process.poll() is not None:
-            return True
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        """kill -9."""
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-
-    def stop(self) -> int:
-        """SIGTERM, and its exit status."""
-        if self.process is None:
-            return 0
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+    def of(self, role: str) -> Implementation:
+        """Who plays *role*."""
+        return self.roles.get(role, self.default)
 
 
 def _is_active(friend: dict[str, Any], currency: str) -> bool:
@@ -110,9 +58,13 @@ class Network:
 
     Attributes:
         directory: All files of the network; must be empty.
+        cast: Who plays which role.
+        recorder: Writes down what passes on each link, where given.
     """
 
     directory: Path
+    cast: Cast = field(default_factory=Cast)
+    recorder: Recorder | None = None
     servers: dict[str, Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -126,17 +78,11 @@ class Network:
 
     def run(self, program: str, *arguments: object, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run a program to its end; raises CommandFailed where *check* is set and it failed."""
-        words = [_program(program), *map(str, arguments)]
-        result = subprocess.run(
-            words, capture_output=True, text=True, timeout=COMMAND_SECONDS, stdin=subprocess.DEVNULL
-        )
-        if check and result.returncode != 0:
-            raise CommandFailed([program, *arguments], result)
-        return result
+        return self.cast.of(program).run(program, *arguments, check=check)
 
     def stctrl(self, node: str, *arguments: object, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run stctrl as the app of *node*."""
-        return self.run("stctrl", *self.login(node), *arguments, check=check)
+        return self.cast.of(f"{node}.stctrl").run("stctrl", *self.login(node), *arguments, check=check)
 
     def login(self, node: str) -> list[str]:
         """Options -I and -T of the app of *node*."""
@@ -144,8 +90,8 @@ class Network:
         return ["-I", str(app), "-T", str(self.directory / f"{node}.ticket")]
 
     def friends(self, node: str) -> dict[str, Any]:
-        """Friends of a node by name, as ``info friends --json`` gives them."""
-        listed = json.loads(self.stctrl(node, "info", "friends", "--json").stdout)
+        """Friends of a node by name, as our ``info friends --json`` gives them, whoever plays the node."""
+        listed = json.loads(OURS.run("stctrl", *self.login(node), "info", "friends", "--json").stdout)
         return {friend["name"]: friend for friend in listed}
 
     def balance(self, node: str, friend: str, currency: str) -> dict[str, int]:
@@ -160,71 +106,77 @@ class Network:
         """A file of the network."""
         return self.directory / name
 
+    def identity(self, name: str) -> Path:
+        """The identity file of a server or app; made where there is none."""
+        path = self.path(f"{name}.ident")
+        if not path.exists():
+            self.run("stmgr", "gen-ident", "-o", path)
+        return path
+
     def add_relay(self, name: str) -> None:
         """Make and start a relay."""
-        port = self._free_port(name)
-        self.run("stmgr", "gen-ident", "-o", self.path(f"{name}.ident"))
-        address = f"127.0.0.1:{port}"
-        self.run(
-            "stmgr",
-            "relay-ticket",
-            "-i",
-            self.path(f"{name}.ident"),
-            "-a",
-            address,
-            "-o",
-            self.path(f"{name}.ticket"),
-        )
-        self._start(name, port, "strelay", "-i", self.path(f"{name}.ident"), "-l", address)
+        port, identity = self._free_port(name), self.identity(name)
+        address = self._public_address("relay", name, port)
+        self.run("stmgr", "relay-ticket", "-i", identity, "-a", address, "-o", self.path(f"{name}.ticket"))
+        self._start(name, port, "strelay", "-i", identity, "-l", f"127.0.0.1:{port}")
 
-    def add_index_servers(self, names: list[str]) -> None:
-        """Make and start index servers that all trust each other."""
+    def add_index_servers(self, names: list[str], trust: list[tuple[str, str]] | None = None) -> None:
+        """
+        Make and start index servers.
+
+        Args:
+            names: Of the servers.
+            trust: Pairs that trust each other; all of them where not given.
+        """
+        pairs = trust if trust is not None else [(a, b) for a in names for b in names if a < b]
         for name in names:
-            self.run("stmgr", "gen-ident", "-o", self.path(f"{name}.ident"))
-            self.path(f"{name}-trusted").mkdir(exist_ok=True)
-            client, server = self._free_port(f"{name}-client"), self._free_port(f"{name}-server")
-            identity = self.path(f"{name}.ident")
-            self.run(
-                "stmgr",
-                "index-ticket",
-                "-i",
-                identity,
-                "-a",
-                f"127.0.0.1:{client}",
-                "-o",
-                self.path(f"{name}.ticket"),
-            )
-            for other in names:
-                if other != name:
-                    self.path(f"{other}-trusted").mkdir(exist_ok=True)
-                    ticket = self.path(f"{other}-trusted") / f"{name}.ticket"
-                    self.run("stmgr", "index-ticket", "-i", identity, "-a", f"127.0.0.1:{server}", "-o", ticket)
+            self.path(f"{name}-trusted").mkdir()
+        for name in names:
+            self._make_index_tickets(name, {a if b == name else b for a, b in pairs if name in (a, b)})
         for name in names:
             client, server = self.ports[f"{name}-client"], self.ports[f"{name}-server"]
             listen = ["-c", f"127.0.0.1:{client}", "-s", f"127.0.0.1:{server}"]
             trusted = ["-t", self.path(f"{name}-trusted")]
-            self._start(name, client, "stindex", "-i", self.path(f"{name}.ident"), *listen, *trusted)
+            self._start(name, client, "stindex", "-i", self.identity(name), *listen, *trusted)
+
+    def _make_index_tickets(self, name: str, trusted_by: set[str]) -> None:
+        identity = self.identity(name)
+        client, server = self._free_port(f"{name}-client"), self._free_port(f"{name}-server")
+        address = self._public_address("index-client", name, client)
+        self.run("stmgr", "index-ticket", "-i", identity, "-a", address, "-o", self.path(f"{name}.ticket"))
+        address = self._public_address("index-server", name, server)
+        for other in trusted_by:
+            ticket = self.path(f"{other}-trusted") / f"{name}.ticket"
+            self.run("stmgr", "index-ticket", "-i", identity, "-a", address, "-o", ticket)
 
     def add_node(self, spec: NodeSpec) -> None:
         """Make and start a node with one app that may do everything; configure its relay and index server."""
         name, port = spec.name, self._free_port(spec.name)
-        identity, app = self.path(f"{name}.ident"), self.path(f"{name}-app.ident")
+        identity, app = self.identity(name), self.identity(f"{name}-app")
         trusted = self.path(f"{name}-trusted")
         trusted.mkdir()
-        self.run("stmgr", "gen-ident", "-o", identity)
-        self.run("stmgr", "gen-ident", "-o", app)
-        self.run("stmgr", "init-node-db", "-i", identity, "-o", self.path(f"{name}.db"))
-        address = f"127.0.0.1:{port}"
+        player = self.cast.of(name)  # its database is of its own kind
+        player.run("stmgr", "init-node-db", "-i", identity, "-o", self.path(f"{name}.db"))
+        address = self._public_address("app", name, port)
         self.run("stmgr", "node-ticket", "-i", identity, "-a", address, "-o", self.path(f"{name}.ticket"))
         permissions = ["--proutes", "--pbuyer", "--pseller", "--pconfig"]
         self.run("stmgr", "app-ticket", "-i", app, "-o", trusted / "app.ticket", *permissions)
         database = ["-d", self.path(f"{name}.db"), "-t", trusted]
-        self._start(name, port, "stnode", "-i", identity, "-l", address, *database)
+        self._start(name, port, "stnode", "-i", identity, "-l", f"127.0.0.1:{port}", *database)
         self.stctrl(name, "config", "add-relay", "-r", self.path(f"{spec.relay}.ticket"), "-n", spec.relay)
         self.stctrl(name, "config", "add-index", "-i", self.path(f"{spec.index}.ticket"), "-n", spec.index)
 
+    def replace_node(self, name: str, player: Implementation, database: Path) -> None:
+        """Start a node that was stopped again, played by another implementation, on another database."""
+        server = self.servers[name]
+        command = [player.program("stnode"), *server.command[1:]]
+        command[command.index("-d") + 1] = str(database)
+        server.command = command
+        self.cast.roles[name] = player
+        server.start()
+
     def _start(self, name: str, port: int, program: str, *arguments: object) -> None:
-        command = [_program(program), *map(str, arguments)]
+        command = [self.cast.of(name).program(program), *map(str, arguments)]
         server = self.servers[name] = Server(name, command, port, self.path(f"{name}.log"))
         server.start()
 
@@ -233,6 +185,12 @@ class Network:
             probe.bind(("127.0.0.1", 0))
             self.ports[name] = probe.getsockname()[1]
         return self.ports[name]
+
+    def _public_address(self, kind: str, name: str, port: int) -> str:
+        """Where others reach a server: at the recorder, where there is one."""
+        if self.recorder is not None:
+            port = self.recorder.tap(kind, self.identity(name), port)
+        return f"127.0.0.1:{port}"
 
     # Friends and payments.
 
@@ -257,11 +215,12 @@ class Network:
             name = ["-n", other, "-c", currency]
             self.stctrl(node, "config", "set-currency-rate", *name, "-m", 0, "-a", add)
         for node, other in ((first, second), (second, first)):
-            self._wait_for(f"{node} and {other} to be online", node, other, lambda friend: bool(friend["online"]))
-            self._wait_for(f"{currency} to be active", node, other, lambda friend: _is_active(friend, currency))
+            self.wait_for(f"{node} and {other} to be online", node, other, lambda friend: bool(friend["online"]))
+            self.wait_for(f"{currency} to be active", node, other, lambda friend: _is_active(friend, currency))
             self.stctrl(node, "config", "open-currency", "-n", other, "-c", currency)
 
-    def _wait_for(self, what: str, node: str, friend: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
+    def wait_for(self, what: str, node: str, friend: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
+        """Wait until it is so of *node*'s view of *friend*. Raises TimeoutError."""
         wait_until(what, lambda: is_so(self.friends(node)[friend]))
 
     def set_limit(self, node: str, friend: str, currency: str, amount: int) -> None:
@@ -280,8 +239,17 @@ class Network:
         self.stctrl(seller, "seller", "create-invoice", "-c", currency, "-a", amount, "-i", invoice)
         self.pay_invoice(buyer, invoice, payment, commit)
         self.stctrl(seller, "seller", "commit-invoice", "-i", invoice, "-c", commit)
-        self.stctrl(buyer, "buyer", "payment-status", "-p", payment, "-r", receipt)
+        self.wait_for_receipt(buyer, payment, receipt)
         return self.run("stverify", "verify-receipt", "-i", invoice, "-r", receipt).stdout.strip()
+
+    def wait_for_receipt(self, buyer: str, payment: Path, receipt: Path) -> None:
+        """Ask for the receipt until it is there."""
+
+        def is_there() -> bool:
+            self.stctrl(buyer, "buyer", "payment-status", "-p", payment, "-r", receipt)
+            return receipt.exists()
+
+        wait_until("the receipt", is_there, 30)
 
     def pay_invoice(self, buyer: str, invoice: Path, payment: Path, commit: Path) -> str:
         """Pay, asking again while the index servers do not know a route yet."""
@@ -294,6 +262,7 @@ class Network:
                 return result.stdout
             if not no_route or time.monotonic() > end:
                 raise CommandFailed(["stctrl", buyer, *arguments], result)
+            payment.unlink(missing_ok=True)  # the original leaves it
             time.sleep(0.3)
 
     def stop(self) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from interop.network import Network, wait_until
+from interop.network import Network
+from interop.programs import wait_until
 
 
 def _fails(network: Network, node: str, *arguments: object) -> str:

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from interop.load import App, Paid, run_payments
-from interop.network import Network, wait_until
+from interop.network import Network
+from interop.programs import wait_until
 
 COUNT = 50
 KILLED_AFTER = 10

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from interop.network import CommandFailed, Network, NodeSpec, wait_until
+from interop.network import Network, NodeSpec
+from interop.programs import CommandFailed, wait_until
 
 
 @pytest.fixture

@@ -208,6 +208,32 @@ def test_a_link_inside_a_link():
     asyncio.run(_connected(body))
 
 
+def test_a_tunnel_takes_over_where_the_peer_began_already():
+    """The peer's first message waits in the carrier; another receiver had read up to there, and let go."""
+
+    async def body(connector, acceptor, ticker, port):
+        class OnlyTheFirst(_Collector):
+            def message_received(self, message):
+                super().message_received(message)
+                acceptor.detach()
+
+        connector.send(b"hello")
+        opening = asyncio.ensure_future(open_tunnel(connector, C, S.public_key, ticker))
+        await asyncio.sleep(0.1)
+        first = OnlyTheFirst()
+        acceptor.attach(first)
+        assert await first.messages.get() == b"hello"
+        inner_s = await open_tunnel(acceptor, S, C.public_key, ticker)
+        inner_c = await opening
+        collector = _Collector()
+        inner_s.attach(collector)
+        inner_c.send(b"through")
+        assert await collector.messages.get() == b"through"
+        assert first.messages.empty()
+
+    asyncio.run(_connected(body))
+
+
 def test_more_handshakes_than_the_limit_wait_and_succeed():
     """Spec 02 §1: excess connections are not refused."""
 

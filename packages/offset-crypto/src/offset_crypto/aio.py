@@ -111,6 +111,11 @@ class Connection(ABC):
         else:
             self.resume_reading()
 
+    def detach(self) -> None:
+        """Hand messages to nobody: they wait for the next receiver, such as a tunnel."""
+        self._receiver = None
+        self.pause_reading()
+
     def send(self, message: bytes) -> None:
         """Send one message; nothing happens on a closed connection."""
         if self.is_closed:
@@ -313,9 +318,8 @@ class _Tunnel(Connection):
     def begin(self) -> None:
         """Start the handshake."""
         self._carrier.writing_changed = self._writing_paused
-        self._carrier.attach(self)
-        if not self.is_closed:
-            self._start()
+        self._start()
+        self._carrier.attach(self)  # what the peer sent already is handed over at once
 
     def message_received(self, message: bytes) -> None:
         self._arrived(message)
