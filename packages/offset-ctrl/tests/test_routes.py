@@ -48,6 +48,23 @@ def test_parts_of_nothing_are_dropped():
     assert _shares(choose_routes((_multi_route((5, FREE), (5, FREE)),), 1)) == [(0, 1)]
 
 
+def test_extra_fees():
+    """Offered on every route with a mediator, within its capacity; a friend is paid directly without."""
+    through = FriendsRoute((PublicKey(bytes(32)), PublicKey(b"\x01" * 32), PublicKey(b"\x02" * 32)))
+    mediated = MultiRoute(tuple(RouteCapacityRate(through, 50, Rate(0, 1)) for _ in range(2)))
+    choice = choose_routes((mediated,), 40, 5)
+    assert choice is not None
+    assert [(part.dest_payment, part.fees) for part in choice.parts] == [(20, 6), (20, 6)]
+    choice = choose_routes((mediated,), 80, 5)
+    assert choice is not None
+    assert [(part.dest_payment, part.fees) for part in choice.parts] == [(40, 6), (40, 6)]
+    assert choose_routes((mediated,), 89, 5) is None
+    assert choose_routes((mediated,), 89) is not None
+    direct = choose_routes((_multi_route((50, FREE)),), 50, 5)
+    assert direct is not None
+    assert direct.total_fees == 0
+
+
 def test_first_multi_route_that_carries_the_amount():
     """Empty ones and too small ones are passed by; none is none."""
     small, large = _multi_route((5, FREE)), _multi_route((50, Rate(0, 1)))

@@ -5,11 +5,12 @@ The first multi-route that can carry the amount is taken. Within it the amount i
 routes in use keep the same headroom, and none is used that is not needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
+from offset_proto.messages.payment import Rate
 from offset_proto.rate import FeeOverflow, calc_fee, max_payable
-from offset_proto.types import U128, U128_MAX, PublicKey
+from offset_proto.types import U32, U128, U128_MAX, PublicKey
 
 __all__ = ["Part", "RouteChoice", "choose_routes"]
 
@@ -37,21 +38,34 @@ class RouteChoice:
         return sum(part.fees for part in self.parts)
 
 
-def choose_routes(multi_routes: tuple[MultiRoute, ...], amount: U128) -> RouteChoice | None:
+def choose_routes(multi_routes: tuple[MultiRoute, ...], amount: U128, extra_fees: U32 = 0) -> RouteChoice | None:
     """
     How to pay *amount* credits; None where no multi-route can carry it.
+
+    Args:
+        multi_routes: As the index server answered, best first.
+        amount: Credits that the seller is to get.
+        extra_fees: Credits offered beyond what the index server says, on each route with a mediator. Servers of
+            the original add up rates of the wrong ends of friendships, so mediators may want more (spec 06 §6.6b).
 
     Raises:
         FeeOverflow: The fees exceed 128 bits (D83).
     """
     for index, multi_route in enumerate(multi_routes):
-        shares = _split(multi_route.routes, amount)
+        routes = tuple(_raise_fees(route, extra_fees) for route in multi_route.routes)
+        shares = _split(routes, amount)
         if shares is not None:
-            choice = RouteChoice(index, _parts(multi_route.routes, shares))
+            choice = RouteChoice(index, _parts(routes, shares))
             if choice.total_fees > U128_MAX:
                 raise FeeOverflow("the fees exceed 128 bits")
             return choice
     return None
+
+
+def _raise_fees(route: RouteCapacityRate, extra_fees: int) -> RouteCapacityRate:
+    if len(route.route.public_keys) <= 2:
+        return route  # nobody is between buyer and seller
+    return replace(route, rate=Rate(route.rate.mul, route.rate.add + extra_fees))
 
 
 def _parts(routes: tuple[RouteCapacityRate, ...], shares: list[tuple[int, int]]) -> tuple[Part, ...]:

@@ -38,14 +38,16 @@ __all__ = ["pay_invoice", "payment_status"]
 GROUP = "BuyerError"
 
 
-async def pay_invoice(node: NodeConnection, invoice_path: Path, payment: Path, commit: Path) -> None:
+async def pay_invoice(
+    node: NodeConnection, invoice_path: Path, payment: Path, commit: Path, *, extra_fees: int
+) -> None:
     """Find routes, pay, and write the commit for the seller. No credit has moved until the seller commits."""
     if payment.exists():
         raise CommandError(GROUP, f"PaymentFileAlreadyExists({payment})")
     if commit.exists():
         raise CommandError(GROUP, f"CommitFileAlreadyExists({commit})")
     invoice = load(GROUP, INVOICE, invoice_path, "IoError")
-    choice = await _find_routes(node, invoice)
+    choice = await _find_routes(node, invoice, extra_fees)
     click.echo(f"Total fees: {choice.total_fees}")
     payment_id = PaymentId(os.urandom(PaymentId.SIZE))
     _save(lambda: PAYMENT.save(payment, PaymentFile(payment_id)))
@@ -54,7 +56,7 @@ async def pay_invoice(node: NodeConnection, invoice_path: Path, payment: Path, c
     _save(lambda: COMMIT.save(commit, result))
 
 
-async def _find_routes(node: NodeConnection, invoice: Invoice) -> RouteChoice:
+async def _find_routes(node: NodeConnection, invoice: Invoice, extra_fees: int) -> RouteChoice:
     asked = RequestRoutes(
         request_id=Uid(os.urandom(Uid.SIZE)),
         currency=invoice.currency,
@@ -64,7 +66,7 @@ async def _find_routes(node: NodeConnection, invoice: Invoice) -> RouteChoice:
         opt_exclude=None,
     )
     try:
-        choice = choose_routes(await node.request_routes(asked), invoice.dest_payment)
+        choice = choose_routes(await node.request_routes(asked), invoice.dest_payment, extra_fees)
     except (RoutesUnavailable, ConnectionClosed) as error:
         raise CommandError(GROUP, f"AppRoutesError({error})") from None
     except FeeOverflow as error:

@@ -151,6 +151,12 @@ _add(
     _option("-i", "--invoice", "invoice_path", type=_PATH, help="Invoice file."),
     _option("-p", "--payment", type=_PATH, help="Output: payment file."),
     _option("-c", "--commit", type=_PATH, help="Output: commit file."),
+    click.option(
+        "--extra-fees",
+        type=U32_OPTION,
+        default=0,
+        help="Credits offered to mediators beyond what the index server says; the seller gets what they leave.",
+    ),
 )
 _add(
     _buyer,
