@@ -140,16 +140,18 @@ class Server:
             raise RuntimeError(f"{self.name} ended: {self.log.read_text()[-500:]}")
 
     def _listens_or_died(self) -> bool:
-        if self.process is None or self.process.poll() is not None:
-            return True
+        return self.process is None or self.process.poll() is not None or self._listens()
+
+    def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9; its port is free afterwards."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+            wait_until(f"{self.name} to be gone", lambda: not self._listens(), 10)
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

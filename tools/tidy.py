@@ -44,6 +44,7 @@ SHELLS = {
     "offset_node/links.py",
     "offset_node/index_link.py",
     "offset_node/move_over.py",
+    "offset_node/simulation/__main__.py",
     "offset_node/storage.py",
     "offset_ctrl/client.py",
     "offset_ctrl/stmgr.py",

@@ -1,0 +1,100 @@
+"""A node that means no good: what it says to friends is repeated, reordered, withheld or altered."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from offset_crypto.identity import Identity
+from offset_crypto.signed import move_token_buffer
+from offset_node.simulation.nodes import Disk, NodeMonitor, SimulatedNode
+from offset_node.simulation.world import LinkEnd, World
+from offset_proto.messages.app import AppServerToApp
+from offset_proto.messages.friend import (
+    CancelSendFundsOp,
+    FriendMessage,
+    FriendTcOp,
+    MoveToken,
+    MoveTokenRequest,
+    RequestSendFundsOp,
+    ResetTerms,
+)
+from offset_proto.types import HashResult, Signature, Uid
+
+__all__ = ["MaliciousNode"]
+
+ABUSE_SHARE = 0.2
+"""Of its messages that are tampered with."""
+
+
+class MaliciousNode(SimulatedNode):
+    """
+    A node that turns malicious once the network stands.
+
+    Attributes:
+        is_malicious: Whether it is at the moment.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        identity: Identity,
+        monitor: NodeMonitor,
+        disk: Disk,
+        to_app: Callable[[SimulatedNode, AppServerToApp], object],
+    ) -> None:
+        self.is_malicious = False
+        self._withheld: list[tuple[LinkEnd, FriendMessage]] = []
+        self._chance = world.chance
+        super().__init__(world, identity, monitor, disk, to_app)
+
+    def say(self, end: LinkEnd, message: FriendMessage) -> None:
+        """Send it, or do worse."""
+        if not self.is_malicious or self._chance.random() > ABUSE_SHARE:
+            end.send(message)
+            return
+        match self._chance.randrange(5):
+            case 0:
+                for _ in range(self._chance.randrange(2, 20)):
+                    end.send(message)
+            case 1:
+                self._withheld.append((end, message))
+            case 2:
+                end.send(message)
+                for late_end, late in self._withheld:
+                    late_end.send(late)
+                self._withheld.clear()
+            case 3:
+                end.send(self._alter(message, sign=False))
+            case _:
+                end.send(self._alter(message, sign=True))
+
+    def _alter(self, message: FriendMessage, *, sign: bool) -> FriendMessage:
+        match message:
+            case MoveTokenRequest(token, token_wanted):
+                altered = self._alter_token(token)
+                if sign:  # a valid signature under a lie
+                    altered = replace(altered, new_token=self._identity.sign(move_token_buffer(altered)))
+                return MoveTokenRequest(altered, token_wanted)
+            case ResetTerms():
+                return replace(message, reset_token=Signature(self._chance.randbytes(64)))
+
+    def _alter_token(self, token: MoveToken) -> MoveToken:
+        match self._chance.randrange(4):
+            case 0:
+                return replace(token, new_token=Signature(self._chance.randbytes(64)))
+            case 1:
+                return replace(token, old_token=Signature(self._chance.randbytes(64)))
+            case 2:
+                return replace(token, info_hash=HashResult(self._chance.randbytes(32)))
+            case _:
+                blocks = tuple(
+                    replace(block, operations=tuple(map(self._alter_operation, block.operations)))
+                    for block in token.currencies_operations
+                )
+                return replace(token, currencies_operations=blocks)
+
+    def _alter_operation(self, op: FriendTcOp) -> FriendTcOp:
+        match op:
+            case RequestSendFundsOp():
+                return replace(op, left_fees=op.left_fees + 1)
+            case _:
+                return CancelSendFundsOp(Uid(self._chance.randbytes(16)))

@@ -1,0 +1,272 @@
+"""
+Payments, driven by the apps of buyer and seller.
+
+Every step is a request that may be lost with its node or its answer, so it is asked again, under the ids chosen
+once, until the answer is there:
+
+    invoice -> create -> routes -> transact -> commit (or cancel) -> close -> acknowledge -> paid or cancelled
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from offset_node.simulation.nodes import SimulatedNode
+from offset_node.simulation.world import World
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddInvoice,
+    AppRequest,
+    AppServerToApp,
+    AppToAppServer,
+    Canceled,
+    CancelInvoice,
+    ClientResponseRoutes,
+    CommitInvoice,
+    Complete,
+    CreatePayment,
+    CreateTransaction,
+    PaymentNotFound,
+    PaymentStatusSuccess,
+    ReportMutations,
+    RequestClosePayment,
+    ResponseClosePayment,
+    RoutesFound,
+    TransactionResult,
+)
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import MultiRoute, RequestRoutes
+from offset_proto.messages.payment import Commit
+from offset_proto.rate import calc_fee
+from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
+
+__all__ = ["Outcome", "SimulatedPayment", "Wallets"]
+
+PATIENCE_TICKS = 8
+"""Before a step is asked again."""
+
+ROUTE_TRIES_MAX = 12
+"""Requests for routes before a buyer gives up."""
+
+
+class Outcome(Enum):
+    """How a payment ended."""
+
+    PAID = "paid"
+    CANCELLED = "cancelled"
+    NO_ROUTE = "no route"
+
+
+class Step(Enum):
+    """What a payment waits for."""
+
+    INVOICE = "invoice"
+    CREATE = "create"
+    ROUTES = "routes"
+    TRANSACT = "transact"
+    COMMIT = "commit"
+    CANCEL = "cancel"
+    CLOSE = "close"
+    ACKNOWLEDGE = "acknowledge"
+    DONE = "done"
+
+
+@dataclass(eq=False)
+class SimulatedPayment:
+    """One payment, from invoice to acknowledged end; *route* and *fees* are known once one was chosen."""
+
+    wallets: "Wallets"
+    buyer: SimulatedNode
+    seller: SimulatedNode
+    currency: Currency
+    amount: int
+    invoice_id: InvoiceId
+    payment_id: PaymentId
+    request_id: Uid
+    step: Step = Step.INVOICE
+    route: tuple[PublicKey, ...] = ()
+    fees: int = 0
+    commit: Commit | None = None
+    ack_uid: Uid | None = None
+    outcome: Outcome | None = None
+    has_no_route: bool = False
+    route_tries: int = 0
+    asked: int = 0
+
+    def ask(self) -> None:
+        """Carry out the present step, and again after a while if nothing came of it."""
+        if self.step is Step.DONE:
+            return
+        self.asked += 1
+        asked = self.asked
+        self.wallets.after(PATIENCE_TICKS, lambda: self.ask() if self.asked == asked else None)
+        self._request()
+
+    def proceed(self, step: Step) -> None:
+        """The present step is done."""
+        self.step = step
+        self.ask()
+
+    def _request(self) -> None:
+        wallets = self.wallets
+        match self.step:
+            case Step.INVOICE:
+                wallets.request(self, self.seller, AddInvoice(self.invoice_id, self.currency, self.amount))
+            case Step.CREATE:
+                created = CreatePayment(
+                    self.payment_id, self.invoice_id, self.currency, self.amount, self.seller.public_key
+                )
+                wallets.request(self, self.buyer, created)
+            case Step.ROUTES:
+                self._ask_for_routes()
+            case Step.TRANSACT:
+                route = FriendsRoute(self.route)
+                transaction = CreateTransaction(self.payment_id, self.request_id, route, self.amount, self.fees)
+                wallets.request(self, self.buyer, transaction)
+            case Step.COMMIT if self.commit is not None:
+                wallets.request(self, self.seller, CommitInvoice(self.commit))
+            case Step.CANCEL:
+                wallets.request(self, self.seller, CancelInvoice(self.invoice_id))
+            case Step.CLOSE:
+                wallets.request(self, self.buyer, RequestClosePayment(self.payment_id))
+            case Step.ACKNOWLEDGE if self.ack_uid is not None:
+                wallets.request(self, self.buyer, AckClosePayment(self.payment_id, self.ack_uid))
+            case _:
+                raise AssertionError(self.step)
+
+    def _ask_for_routes(self) -> None:
+        self.route_tries += 1
+        if self.route_tries > ROUTE_TRIES_MAX:
+            self.has_no_route = True
+            self.proceed(Step.CANCEL)
+            return
+        request_id = self.wallets.uid()
+        self.wallets.searches[request_id] = self
+        keys = self.buyer.public_key, self.seller.public_key
+        request = RequestRoutes(request_id, self.currency, self.amount, *keys, None)
+        self.wallets.request(self, self.buyer, request)
+
+    def acknowledged(self, request: AppRequest) -> None:
+        """A node acknowledged a request of this payment."""
+        match self.step, request:
+            case Step.INVOICE, AddInvoice():
+                self.proceed(Step.CREATE)
+            case Step.CREATE, CreatePayment():
+                self.proceed(Step.ROUTES)
+            case (Step.COMMIT, CommitInvoice()) | (Step.CANCEL, CancelInvoice()):
+                self.proceed(Step.CLOSE)
+            case Step.ACKNOWLEDGE, AckClosePayment():
+                self.step = Step.DONE
+                self.wallets.ended(self)
+            case _:
+                pass
+
+    def found(self, multi_routes: tuple[MultiRoute, ...]) -> None:
+        """Routes came; take the first that carries the amount and its fee."""
+        if self.step is not Step.ROUTES:
+            return
+        for multi_route in multi_routes:
+            for candidate in multi_route.routes:
+                fees = calc_fee(candidate.rate, self.amount)
+                if candidate.capacity >= self.amount + fees:
+                    self.route, self.fees = candidate.route.public_keys, fees
+                    self.proceed(Step.TRANSACT)
+                    return
+
+    def transacted(self, result: object) -> None:
+        """The transaction has its response, or has failed."""
+        if self.step is not Step.TRANSACT:
+            return
+        if isinstance(result, Complete):
+            self.commit = result.commit
+            self.proceed(Step.COMMIT)
+        else:
+            self.proceed(Step.CANCEL)
+
+    def closed(self, response: ResponseClosePayment) -> None:
+        """The payment ended."""
+        if self.step is not Step.CLOSE:
+            return
+        match response.status:
+            case PaymentStatusSuccess(_, ack_uid):
+                self.ack_uid, self.outcome = ack_uid, Outcome.PAID
+            case Canceled(ack_uid):
+                self.ack_uid = ack_uid
+                self.outcome = Outcome.NO_ROUTE if self.has_no_route else Outcome.CANCELLED
+            case PaymentNotFound():
+                raise AssertionError("a node forgot a payment that was not acknowledged")
+        self.proceed(Step.ACKNOWLEDGE)
+
+
+@dataclass
+class Wallets:
+    """
+    All apps of a network.
+
+    Attributes:
+        world: Where they live.
+        open: Payments that have not ended.
+        done: Payments that have.
+    """
+
+    world: World
+    open: dict[PaymentId, SimulatedPayment] = field(default_factory=dict)
+    done: list[SimulatedPayment] = field(default_factory=list)
+    searches: dict[Uid, SimulatedPayment] = field(default_factory=dict)
+    _requests: dict[Uid, tuple[SimulatedPayment, AppRequest]] = field(default_factory=dict)
+    _transactions: dict[Uid, SimulatedPayment] = field(default_factory=dict)
+
+    def uid(self) -> Uid:
+        """A new id."""
+        return Uid(self.world.chance.randbytes(16))
+
+    def after(self, ticks: float, action: Callable[[], object]) -> None:
+        """Let something happen later."""
+        self.world.after(ticks, action)
+
+    def configure(self, node: SimulatedNode, request: AppRequest) -> None:
+        """A request of the owner that belongs to no payment."""
+        node.request(AppToAppServer(self.uid(), request))
+
+    def pay(self, buyer: SimulatedNode, seller: SimulatedNode, currency: Currency, amount: int) -> SimulatedPayment:
+        """Begin a payment."""
+        randbytes = self.world.chance.randbytes
+        ids = InvoiceId(randbytes(32)), PaymentId(randbytes(16)), Uid(randbytes(16))
+        payment = SimulatedPayment(self, buyer, seller, currency, amount, *ids)
+        self.open[payment.payment_id] = payment
+        self._transactions[payment.request_id] = payment
+        payment.ask()
+        return payment
+
+    def request(self, payment: SimulatedPayment, node: SimulatedNode, request: AppRequest) -> None:
+        """A request of a payment; lost where the node is down."""
+        if node.is_up:
+            app_request_id = self.uid()
+            self._requests[app_request_id] = (payment, request)
+            node.request(AppToAppServer(app_request_id, request))
+
+    def receive(self, node: SimulatedNode, message: AppServerToApp) -> None:
+        """A message of a node for its app."""
+        match message:
+            case ReportMutations(app_request_id, _) if app_request_id is not None:
+                payment, request = self._requests.pop(app_request_id, (None, None))
+                if payment is not None and request is not None:
+                    payment.acknowledged(request)
+            case TransactionResult(request_id, result):
+                if request_id in self._transactions:
+                    self._transactions[request_id].transacted(result)
+            case ResponseClosePayment(payment_id, _):
+                if payment_id in self.open:
+                    self.open[payment_id].closed(message)
+            case ClientResponseRoutes(request_id, result):
+                searching = self.searches.pop(request_id, None)
+                if searching is not None and isinstance(result, RoutesFound):
+                    searching.found(result.multi_routes)
+            case _:
+                pass
+
+    def ended(self, payment: SimulatedPayment) -> None:
+        """A payment came to its end."""
+        del self.open[payment.payment_id]
+        del self._transactions[payment.request_id]
+        self.done.append(payment)

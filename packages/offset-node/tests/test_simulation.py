@@ -1,0 +1,109 @@
+"""Whole networks under faults: every invariant after every step, and every payment ends."""
+
+import os
+from random import Random
+
+import pytest
+
+from offset_node.rust_database import NodeState
+from offset_node.simulation.scenario import TOPOLOGIES, Faults, Plan, Scenario, run
+from offset_proto.errors import InvariantBroken
+
+SEED = 5
+FAULTS = Faults(
+    crash=0.0005,
+    crash_before_storing=0.0002,
+    crash_after_storing=0.0002,
+    loss=0.001,
+    silence=0.0002,
+    server_crash=0.005,
+    slow=0.02,
+    malicious=0.01,
+)
+
+
+@pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
+def test_two_hundred_nodes(topology):
+    """2,500 payments among 200 nodes, with all faults."""
+    plan = Plan(nodes=200, payments=2500, topology=topology, per_tick=50, faults=FAULTS)
+    try:
+        summary = run(plan, Random(SEED))
+    except InvariantBroken as error:
+        raise AssertionError(
+            f"{plan}, seed {SEED}, PYTHONHASHSEED={os.environ.get('PYTHONHASHSEED')}: {error}"
+        ) from error
+    assert sum(summary.outcomes.values()) == 2500
+    assert summary.outcomes["paid"] > 2000
+    assert summary.crashes > 0
+    assert summary.checked > 30_000
+
+
+@pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
+def test_without_faults_everything_is_paid(topology):
+    """Nothing is cancelled without a cause."""
+    summary = run(Plan(nodes=20, payments=100, topology=topology), Random(1))
+    assert summary.outcomes == {"paid": 100}
+    assert summary.resets == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_fault_at_once(seed):
+    """Small networks in which something always goes wrong."""
+    faults = Faults(
+        crash=0.005,
+        crash_before_storing=0.003,
+        crash_after_storing=0.003,
+        loss=0.02,
+        silence=0.003,
+        server_crash=0.02,
+        slow=0.1,
+        malicious=0.1,
+    )
+    summary = run(Plan(nodes=15, payments=80, topology="ring", per_tick=2, faults=faults), Random(seed))
+    assert sum(summary.outcomes.values()) == 80
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_crashes_cost_nobody_anything(seed):
+    """Honest nodes that crash at every moment: no channel breaks, and everybody has exactly what was paid."""
+    faults = Faults(crash=0.01, crash_before_storing=0.005, crash_after_storing=0.005, loss=0.02, server_crash=0.02)
+    plan = Plan(nodes=20, payments=150, topology="ring", per_tick=3, faults=faults)
+    summary = run(plan, Random(seed))  # compares what each node has with what was paid to it
+    assert summary.crashes > 10
+    assert summary.resets == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_malicious_nodes_alone(seed):
+    """A fifth of the nodes lies to its friends; honest friends stay whole, and every payment ends."""
+    summary = run(Plan(nodes=30, payments=200, faults=Faults(malicious=0.2)), Random(seed))
+    assert sum(summary.outcomes.values()) == 200
+    assert summary.resets > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lost_batch_is_noticed(seed):
+    """The simulation can fail: a node that goes on from an older state, as with a disk that lies about its syncs."""
+    scenario = Scenario(Plan(nodes=10, payments=300, topology="ring"), Random(seed))
+    node = scenario.monitor.nodes[min(scenario.monitor.nodes)]
+
+    def forget(old: NodeState) -> None:
+        node.stored = old
+        node.crash(1)
+
+    def wait() -> None:
+        if len(scenario.wallets.done) < 50:
+            scenario.world.after(0.5, wait)
+        else:
+            old = node.stored
+            scenario.world.after(3, lambda: forget(old))
+
+    wait()
+    with pytest.raises((InvariantBroken, AssertionError)):
+        scenario.run()
+
+
+def test_a_seed_repeats_a_run():
+    """Same seed, same interpreter: the same summary to the last event."""
+    plan = Plan(nodes=12, payments=40, topology="ring", faults=Faults(loss=0.02, malicious=0.1, crash=0.01))
+    assert str(run(plan, Random(3))) == str(run(plan, Random(3)))
