@@ -1,6 +1,7 @@
 """Messages to bytes and back; expected bytes are those of the specification, recorded from the original."""
 
 import random
+import struct
 
 import pytest
 
@@ -82,6 +83,72 @@ def test_truncated_and_garbage_are_malformed(data):
     """Spec 01 §9: empty or truncated input is an error, never a default."""
     with pytest.raises(MalformedMessage):
         wire.INIT_CONNECTION.decode(data)
+
+
+def _pack(words: bytes) -> bytes:
+    """Each word by its tag, without runs but those that the packing asks for."""
+    packed = bytearray()
+    for start in range(0, len(words), 8):
+        word = words[start : start + 8]
+        packed.append(sum(1 << bit for bit, byte in enumerate(word) if byte))
+        packed += bytes(byte for byte in word if byte)
+        if not any(word) or all(word):
+            packed.append(0)
+    return bytes(packed)
+
+
+def _segmented(*segments: bytes) -> bytes:
+    """The packed message of these segments, each a multiple of eight bytes."""
+    table = struct.pack("<I", len(segments) - 1) + b"".join(struct.pack("<I", len(part) // 8) for part in segments)
+    return _pack(table + bytes(-len(table) % 8) + b"".join(segments))
+
+
+FAR_ROOT = struct.pack("<II", 2, 1)  # far pointer to word 0 of segment 1
+PERMISSIONS = struct.pack("<IHH", 0, 1, 0) + struct.pack("<Q", 0b1010)  # struct of one data word; buyer and config
+
+
+def test_several_segments():
+    """Spec 01 §9: the original's messages over 8 KiB have them; the order of the segments is free."""
+    whole = _segmented(FAR_ROOT, PERMISSIONS)
+    expected = AppPermissions(routes=False, buyer=True, seller=False, config=True)
+    assert wire.APP_PERMISSIONS.decode(whole) == expected
+    assert wire.APP_PERMISSIONS.decode(whole + b"\xff\xff") == expected
+    assert wire.APP_PERMISSIONS.decode(_segmented(FAR_ROOT, PERMISSIONS, b"\x07" * 80)) == expected
+
+
+def test_segments_that_are_not_all_there():
+    """The library ends the process for such a message, by an exception in a destructor; it must never see one."""
+    whole = _segmented(FAR_ROOT, PERMISSIONS, bytes(800), b"\x07" * 80)
+    for end in range(len(whole)):
+        with pytest.raises(MalformedMessage):
+            wire.APP_PERMISSIONS.decode(whole[:end])
+    found_in_fuzzing = "0108500101000040011004ff82a2f2c91c18dd810365ae468e4fd7aeab8a9fa5908dff8c9440ae1661b7d11444"
+    with pytest.raises(MalformedMessage):
+        wire.INDEX_SERVER_TO_CLIENT.decode(bytes.fromhex(found_in_fuzzing))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        _pack(struct.pack("<II", 511, 1)) + bytes(2000),  # 512 segments
+        _pack(struct.pack("<II", 2**32 - 1, 1)),
+        _pack(struct.pack("<IIII", 1, 2**31, 2**31, 0)),  # 32 GiB
+        _pack(struct.pack("<IIII", 1, 1024 * 1024, 1, 0)),  # one word over the limit
+    ],
+)
+def test_announced_sizes_are_limited(packed):
+    """No memory is taken for what is only announced."""
+    with pytest.raises(LimitExceeded):
+        wire.APP_PERMISSIONS.decode(packed)
+
+
+def test_a_run_ends_with_the_table():
+    """Spec 01 §9: a run of zeros or of raw words must not reach from the table into the segments."""
+    table = b"\xff" + struct.pack("<II", 1, 1) + b"\x01" + struct.pack("<II", 2, 0)
+    assert wire.APP_PERMISSIONS.decode(table + _pack(FAR_ROOT + PERMISSIONS)).buyer
+    joined = b"\xff" + struct.pack("<II", 1, 1) + b"\x02" + struct.pack("<II", 2, 0) + FAR_ROOT
+    with pytest.raises(MalformedMessage, match="a run reaches"):
+        wire.APP_PERMISSIONS.decode(joined + _pack(PERMISSIONS))
 
 
 def test_unknown_union_member_is_malformed():

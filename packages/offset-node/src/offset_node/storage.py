@@ -176,7 +176,7 @@ class Database:
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # SQLite quotes what is damaged, which may be no text
             self.close()
             raise LoadDbError(path, error) from None
         except BaseException:

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.resources import files
 from operator import attrgetter
 from struct import Struct
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import capnp
 
@@ -44,6 +44,7 @@ from offset_proto.limits import (
     NET_ADDRESS_BYTES_MAX,
 )
 from offset_proto.messages import app, channel, friend, index, keepalive, relay, report
+from offset_proto.packing import has_several_segments, unpack
 from offset_proto.types import Currency, FixedBytes, Integer
 
 __all__ = [
@@ -142,16 +143,17 @@ class Codec(Generic[M]):
             self._compile()
         if words_max is None:
             words_max = max(MESSAGE_WORDS_MAX, len(data))
+        limits = {"traversal_limit_in_words": words_max, "nesting_limit": MESSAGE_NESTING_MAX}
+        budget = _Budget(len(data), clip=clip)
         try:
-            reader = self._type.from_bytes_packed(
-                data, traversal_limit_in_words=words_max, nesting_limit=MESSAGE_NESTING_MAX
-            )
-            message: M = self._read(reader, _Budget(len(data), clip=clip))
+            if has_several_segments(data):
+                with self._type.from_bytes(unpack(data, words_max), **limits) as reader:
+                    return cast(M, self._read(reader, budget))
+            return cast(M, self._read(self._type.from_bytes_packed(data, **limits), budget))
         except (capnp.KjException, UnicodeDecodeError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise LimitExceeded(f"{self._name}: {error}") from None
             raise MalformedMessage(f"not a {self._name}: {_first_line(error)}") from None
-        return message
 
 
 def _first_line(error: Exception) -> str:
