@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from interop.network import Network
+from offset_proto.frames import encode_frame
 
 GARBAGE = {
     "missing": None,
@@ -207,7 +208,16 @@ def test_servers_end_with_success_on_sigterm(tmp_path: Path) -> None:
 
 def test_garbage_on_every_port(chain: Network) -> None:
     """Noise, huge announced frames and silence close that connection; the network goes on."""
-    noises = [b"", b"\x00", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, b"\x00" * 4096, (2**63).to_bytes(8, "big")]
+    missing_segments = encode_frame(bytes(4)) + encode_frame(bytes.fromhex("01085001010000400110"))
+    noises = [
+        missing_segments,
+        b"",
+        b"\x00",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 64,
+        b"\x00" * 4096,
+        (2**63).to_bytes(8, "big"),
+    ]
     for port in chain.ports.values():
         for noise in noises:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:

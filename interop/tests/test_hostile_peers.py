@@ -91,7 +91,11 @@ def goes_on(chain: Network) -> Iterator[None]:
     assert _process_ids(chain) == before
 
 
-GARBAGE = [b"\xff" * 100, os.urandom(3000), b"\x10\x00\x00\x00" * 1000, bytes(200_000)]
+# Announces nine segments, of which not even the first is there: decoding it could end the process.
+MISSING_SEGMENTS = bytes.fromhex(
+    "0108500101000040011004ff82a2f2c91c18dd810365ae468e4fd7aeab8a9fa5908dff8c9440ae1661b7d11444"
+)
+GARBAGE = [MISSING_SEGMENTS, b"\xff" * 100, os.urandom(3000), b"\x10\x00\x00\x00" * 1000, bytes(200_000)]
 
 
 @pytest.mark.usefixtures("goes_on")

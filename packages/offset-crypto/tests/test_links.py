@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -286,3 +287,52 @@ def test_a_peer_that_does_not_read_is_left_by_time():
         await collector.closed.wait()
 
     asyncio.run(_connected(body))
+
+
+def test_connecting_has_a_time_limit():
+    """D9: a server that accepts and says nothing is left after 8 ticks, however patient the operating system is."""
+
+    async def body():
+        left = asyncio.Event()
+
+        async def say_nothing(reader, writer):
+            while await reader.read(1000):
+                pass
+            writer.close()
+            left.set()
+
+        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(ConnectFailed, match=r"timed out|too long"):
+                await connect(f"127.0.0.1:{port}", C, S.public_key, Ticker(0.01))
+            await left.wait()
+
+    asyncio.run(body())
+
+
+def test_late_ticks_are_merged():
+    """D7: a loop that stood still for many ticks goes on with one, and nobody loses the subscription."""
+
+    async def body():
+        ticker = Ticker(0.01)
+        counted = 0
+        thrice = asyncio.Event()
+
+        def count():
+            nonlocal counted
+            counted += 1
+            if counted == 3:
+                thrice.set()
+
+        def stand_still():
+            time.sleep(0.2)  # twenty ticks
+
+        ticker.subscribe(count)
+        stand_still()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert counted <= 1
+        await thrice.wait()
+        ticker.unsubscribe(count)
+
+    asyncio.run(body())

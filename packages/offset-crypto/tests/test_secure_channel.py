@@ -17,7 +17,7 @@ from offset_crypto.secure_channel import (
 from offset_proto import wire
 from offset_proto.errors import PeerError, RefusedError
 from offset_proto.limits import REKEY_TICKS
-from offset_proto.messages.channel import ExchangeDh
+from offset_proto.messages.channel import ChannelMessage, ExchangeDh, User
 from offset_proto.types import DhPublicKey, PrivateKey, SymmetricKey
 
 C = Identity(PrivateKey(bytes(range(32))))
@@ -234,3 +234,17 @@ def test_altered_handshakes_give_peer_errors_only():
                 receiver.receive(bytes(data))
         except PeerError:
             continue
+
+
+def test_padding_is_small_and_any_is_taken():
+    """D6: we add 0 to 255 bytes, never the same; what the peer adds is its own affair."""
+    first, _ = _open()
+    sizes = set()
+    for _ in range(300):
+        first.send(b"x" * 100)
+        (message,) = first.take_outgoing()
+        sizes.add(len(message))
+    assert len(sizes) > 50
+    assert max(sizes) - min(sizes) <= 255 + 40  # the length of packed random bytes varies a little
+    padded = wire.CHANNEL_MESSAGE.encode(ChannelMessage(bytes(65_535), User(b"hello")))
+    assert wire.CHANNEL_MESSAGE.decode(padded).content == User(b"hello")

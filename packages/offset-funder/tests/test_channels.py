@@ -5,9 +5,12 @@ from random import Random
 import pytest
 
 from offset_funder.capacities import declared, diff
-from offset_funder.effects import ForgetFriend, SendFriendMessage, SetRelays, UpdateFriend
+from offset_funder.effects import ForgetFriend, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
 from offset_funder.events import FriendMessageReceived, FriendWentOnline
+from offset_funder.open_requests import rebuild
 from offset_funder.reports import initial_report
+from offset_funder.sender import send_all
+from offset_funder.session import Session
 from offset_funder.state import Consistent, Inconsistent
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_proto.messages.app import (
@@ -33,6 +36,7 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.friend import CurrencyBalance, MoveTokenRequest, ResetTerms
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
+from offset_proto.messages.report import PkFriendReportMutation
 from offset_proto.report_view import ReportView
 from offset_proto.types import I128_MIN, Currency, NetAddress, PublicKey, Signature
 
@@ -339,3 +343,49 @@ def test_commit_survives_a_reset_elsewhere():
     network.settle()
     assert network.balance("C", "B") == (10, 0, 0)
     assert network.result("A", request_id) == Failure()
+
+
+def test_one_report_of_a_channel_for_each_event():
+    """D50: whatever an event changes in a channel, apps are told its last state once."""
+    network = SimulatedNetwork("ABC", Random(4))
+    network.befriend("A", "B")
+    network.befriend("B", "C")
+    payment = network.payment("A", "C", network.invoice("C", 20), 20)
+    for _ in range(10):
+        network.transact(["A", "B", "C"], payment, 2)
+    told = 0
+    handle = network.handle
+
+    def watch(name, event, **options):
+        nonlocal told
+        outcome = handle(name, event, **options)
+        for effect in outcome.effects:
+            if isinstance(effect, SendToApps) and isinstance(effect.message, ReportMutations):
+                changes = [mutation.mutation for mutation in effect.message.mutations]
+                pairs = [
+                    (change.friend_public_key, type(change.friend_report_mutation))
+                    for change in changes
+                    if isinstance(change, PkFriendReportMutation)
+                ]
+                assert len(pairs) == len(set(pairs))
+                told += len(pairs)
+        return outcome
+
+    network.handle = watch
+    network.settle()
+    assert told > 10
+
+
+def test_what_waits_for_a_friend_that_is_gone():
+    """D47: a friend removed in the same event has nobody who looks after it."""
+    network = _pair()
+    node, gone = network.nodes["A"], PublicKey(b"\x05" * 32)
+    known = network.nodes["B"].key
+    session = Session(
+        node.funder.state, rebuild(node.funder.state), frozenset((gone, known)), node.identity, Random(1).randbytes
+    )
+    session.try_send(gone).resend_outgoing = True
+    session.try_send(known).resend_outgoing = True
+    send_all(session)
+    assert [message.public_key for message in session.friend_messages] == [known]
+    assert not session.flags

@@ -48,6 +48,21 @@ from offset_proto.messages.app import (
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import RemoveFriendCurrency, RequestRoutes, UpdateFriendCurrency
 from offset_proto.messages.payment import Commit, NamedIndexServerAddress
+from offset_proto.messages.report import (
+    AddFriendReport,
+    ChannelConsistentReport,
+    CurrencyConfigReport,
+    CurrencyReport,
+    FriendLivenessReport,
+    FriendStatusReport,
+    FunderMutationReport,
+    McBalanceReport,
+    PkFriendReportMutation,
+    SetChannelStatus,
+    SetLiveness,
+    SetStatus,
+    UpdateCurrencyConfig,
+)
 from offset_proto.rate import FREE
 from offset_proto.types import (
     Currency,
@@ -220,3 +235,49 @@ def test_trusted_apps(tmp_path):
     (tmp_path / "app.ticket").unlink()
     assert find_permissions(tmp_path, app) is None
     assert find_permissions(tmp_path / "nowhere", app) is None
+
+
+def _consistent(balance: int, remote_pending_debt: int = 0) -> SetChannelStatus:
+    report = CurrencyReport(FST, McBalanceReport(balance, 0, remote_pending_debt))
+    return SetChannelStatus(ChannelConsistentReport((report,)))
+
+
+def _about_friend(*changes):
+    return tuple(FunderMutationReport(PkFriendReportMutation(KEY, change)) for change in changes)
+
+
+def _server_with_friend(max_debt: int) -> AppServer:
+    server = AppServer(initial_report(FunderState(PublicKey(b"\x77" * 32)), ()))
+    fresh = AddFriendReport(KEY, "friend", (), None, ChannelConsistentReport(()))
+    server.report(ReportMutations(None, (FunderMutationReport(fresh),)))
+    config = UpdateCurrencyConfig(CurrencyConfigReport(FST, FREE, max_debt, True))
+    server.report(ReportMutations(None, _about_friend(config)))
+    return server
+
+
+def _declared(effects):
+    return [effect.mutations for effect in effects if isinstance(effect, DeclareCapacities)]
+
+
+def test_a_batch_is_compared_once():
+    """D49: before against after; what opens only together is declared, what changes back is not."""
+    server = _server_with_friend(100)
+    online = (SetStatus(FriendStatusReport.ENABLED), SetLiveness(FriendLivenessReport.ONLINE), _consistent(0))
+    opened = _declared(server.report(ReportMutations(None, _about_friend(*online))))
+    assert opened == [(UpdateFriendCurrency(KEY, FST, 100, FREE),)]
+    there_and_back = _about_friend(_consistent(0, 50), _consistent(0))
+    assert _declared(server.report(ReportMutations(None, there_and_back))) == []
+
+
+def test_capacities_saturate():
+    """D48: whatever balances and debts add up to, what is declared is from 0 to 2**128 - 1."""
+    server = _server_with_friend(2**128 - 1)
+    online = (SetStatus(FriendStatusReport.ENABLED), SetLiveness(FriendLivenessReport.ONLINE))
+    server.report(ReportMutations(None, _about_friend(*online)))
+    for balance, pending, capacity in (
+        (-(2**127) + 1, 0, 2**128 - 1),
+        (2**127 - 1, 2**128 - 1, 0),
+        (0, 2**128 - 2, 1),
+    ):
+        declared = _declared(server.report(ReportMutations(None, _about_friend(_consistent(balance, pending)))))
+        assert declared == [(UpdateFriendCurrency(KEY, FST, capacity, FREE),)]

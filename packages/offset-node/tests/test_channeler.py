@@ -219,3 +219,14 @@ def test_new_addresses_are_used_after_a_loss(channeler):
     effects = channeler.link_closed(friend, A)
     dials = [effect for effect in effects if isinstance(effect, Dial)] or [_tick_until_dial(channeler)]
     assert dials[0].relay == RELAYS[5]
+
+
+def test_one_dead_relay_holds_nobody_up(channeler):
+    """D22: a listener that never comes about is no reason to wait with another one, or with a friend to be dialled."""
+    assert _started(channeler.set_relays((RELAYS[0],))) == {RELAYS[0]}
+    for _ in range(50):
+        assert channeler.tick() == []  # nothing was heard of it yet
+    assert _started(channeler.set_relays((RELAYS[0], RELAYS[1]))) == {RELAYS[1]}
+    assert _dial(channeler.update_friend(DIALED[0], (RELAYS[2],), ())).relay == RELAYS[2]
+    channeler.update_friend(LISTENED[0], (), (RELAYS[1],))
+    assert channeler.is_allowed(RELAYS[1], LISTENED[0])
