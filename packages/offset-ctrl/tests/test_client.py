@@ -14,7 +14,10 @@ from offset_ctrl.client import (
     RoutesUnavailable,
     open_node,
 )
+from offset_ctrl.stctrl.seller import create_invoice
+from offset_ctrl.stctrl.session import CommandError
 from offset_proto import wire
+from offset_proto.files import INVOICE
 from offset_proto.messages.app import (
     AppPermissions,
     AppToAppServer,
@@ -153,3 +156,22 @@ def test_a_node_that_goes_away_ends_every_wait():
             await node.request(EnableFriend(FRIEND))
 
     _run(lambda connection, message: connection.close(), body)
+
+
+def test_an_invoice_has_its_file_first(tmp_path):
+    """D84: where the file can not be written the node is asked for nothing; where no answer comes the file stays."""
+    asked = []
+
+    def ignore(connection, message):
+        asked.append(message.app_request)
+
+    async def body(node):
+        with pytest.raises(CommandError, match="IoError"):
+            await create_invoice(node, "FST", 5, tmp_path / "no" / "such.invoice")
+        assert asked == []
+        with pytest.raises(CommandError, match="cancel-invoice"):
+            await create_invoice(node, "FST", 5, tmp_path / "kept.invoice")
+        (request,) = asked
+        assert request.invoice_id == INVOICE.load(tmp_path / "kept.invoice").invoice_id
+
+    _run(ignore, body)

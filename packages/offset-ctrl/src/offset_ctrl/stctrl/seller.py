@@ -29,10 +29,10 @@ async def create_invoice(node: NodeConnection, currency: str, amount: int, invoi
     except OffsetError as error:
         raise CommandError(GROUP, str(error)) from None
     try:
-        await _request(node, AddInvoice(invoice_id, parsed, amount), "AddInvoiceError")
-    except CommandError:
-        invoice.unlink(missing_ok=True)
-        raise
+        await node.request(AddInvoice(invoice_id, parsed, amount))
+    except ConnectionClosed as error:
+        # Nobody knows whether the node has taken it, so the file stays: it is what cancels an invoice.
+        raise CommandError(GROUP, f"AddInvoiceError({error}; try cancel-invoice with {invoice})") from None
 
 
 async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
