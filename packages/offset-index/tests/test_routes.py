@@ -226,3 +226,24 @@ def test_a_large_graph_is_answered_within_the_budget():
     found = _routes(graph, 0, 2001, 5)
     assert _first(found)[0][-1] == 2001
     assert _routes(graph, 0, 5000, 5) == ()
+
+
+def test_the_room_for_declarations_is_shared():
+    """A node that floods the graph takes a part of it, many such nodes take what is left; the others keep theirs."""
+    graph = CapacityGraph(declarations_max=2560)
+    for friend in (2, 3):
+        graph.update(FST, _key(1), _key(friend), Declaration(5, FREE))
+    for flooder in range(1000, 1010):
+        for friend in range(2000, 3000):
+            graph.update(FST, _key(flooder), _key(friend), Declaration(5, FREE))
+    sizes = [len(_currency(graph).neighbours(_key(flooder))) for flooder in range(1000, 1010)]
+    assert set(sizes) <= {9, 10}
+    graph.update(FST, _key(1), _key(2), Declaration(7, FREE))
+    assert _currency(graph).neighbours(_key(1))[_key(2)].recv_capacity == 7
+    graph.update(FST, _key(4), _key(5), Declaration(1, FREE))
+    assert len(_currency(graph).neighbours(_key(4))) == 1
+    for flooder in range(1000, 1010):
+        graph.remove_node(_key(flooder))
+    for friend in range(2000, 3000):
+        graph.update(FST, _key(4), _key(friend), Declaration(5, FREE))
+    assert len(_currency(graph).neighbours(_key(4))) == 10

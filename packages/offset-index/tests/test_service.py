@@ -4,16 +4,25 @@ import asyncio
 import contextlib
 import socket
 
-from offset_crypto.aio import Ticker, serve
+from offset_crypto.aio import Ticker, connect, serve
 from offset_crypto.identity import Identity
 from offset_index.server import initiates
 from offset_index.service import IndexService
-from offset_proto.messages.payment import RelayAddress
-from offset_proto.types import NetAddress, PrivateKey
+from offset_proto import wire
+from offset_proto.messages.index import MutationsUpdate, UpdateFriendCurrency
+from offset_proto.messages.payment import Rate, RelayAddress
+from offset_proto.types import Currency, HashResult, NetAddress, PrivateKey, PublicKey, RandValue, Signature, Uid
 
 KEYS = [Identity(PrivateKey(bytes([value]) * 32)) for value in range(1, 9)]
 OTHER = KEYS[0]
 OWN = next(identity for identity in KEYS[1:] if initiates(identity.public_key, OTHER.public_key))
+
+
+SIGNATURE = Signature(bytes(64))
+MUTATIONS = tuple(
+    UpdateFriendCurrency(PublicKey(number.to_bytes(32, "big")), Currency("FST"), 1, Rate(0, 0))
+    for number in range(1000)
+)
 
 
 def _free_port() -> int:
@@ -66,3 +75,49 @@ def test_the_own_ticket_is_ignored():
 def test_a_server_that_refuses_is_not_stormed():
     """D68: 8 ticks of pause after a link that lived shorter."""
     assert 1 <= _attempts_at(OTHER, 40) <= 6
+
+
+def test_a_flood_of_declarations_is_slowed_down():
+    """A node may declare all its friends at once, and then a number in each tick; what comes beyond is not read yet."""
+
+    async def main() -> None:
+        ticker, node = Ticker(3600), Identity(PrivateKey(b"\x66" * 32))
+        service = IndexService(OWN, {}, ticker)
+        client, server = ("127.0.0.1", _free_port()), ("127.0.0.1", _free_port())
+        running = asyncio.ensure_future(service.run(client, server))
+        await asyncio.sleep(0.1)
+        connection = await connect(f"127.0.0.1:{client[1]}", node, OWN.public_key, ticker)
+        try:
+            nonce = RandValue(bytes(16))
+            update = MutationsUpdate(
+                node.public_key, MUTATIONS, HashResult(bytes(32)), Uid(bytes(16)), 0, nonce, SIGNATURE
+            )
+            for _ in range(30):
+                update = MutationsUpdate(
+                    node.public_key,
+                    MUTATIONS,
+                    HashResult(bytes(32)),
+                    Uid(bytes(16)),
+                    0,
+                    RandValue(bytes(16)),
+                    SIGNATURE,
+                )
+                connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(update))
+            taken = []
+            receive = service.engine.receive_update
+            service.engine.receive_update = lambda update: taken.append(update) or receive(update)
+            await asyncio.sleep(0.5)
+            at_once = len(taken)
+            assert 17 <= at_once <= 22  # 1,000 mutations each; 16,384 are allowed, and what came with the last of them
+            for _ in range(at_once - 15):
+                service._tick()
+            await asyncio.sleep(0.3)
+            assert at_once < len(taken) <= at_once + 6
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            await asyncio.sleep(0.1)
+            connection.close()
+            await asyncio.sleep(0.1)
+
+    asyncio.run(main())

@@ -7,12 +7,17 @@ to do with each other.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
-from offset_proto.limits import EDGE_AGE_BASE
+from offset_proto.limits import EDGE_AGE_BASE, INDEX_DECLARATIONS_MAX
 from offset_proto.messages.payment import Rate
 from offset_proto.types import U128, Currency, PublicKey
 
 __all__ = ["CapacityGraph", "CurrencyGraph", "Declaration"]
+
+
+SHARES: Final = 256
+"""A node may have as many declarations as this part of what is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +59,35 @@ class _NodeEdges:
 
 
 class CapacityGraph:
-    """The graphs of all currencies, and the age of each declaration."""
+    """
+    The graphs of all currencies, and the age of each declaration.
 
-    def __init__(self) -> None:
+    Anybody may declare anything under as many keys as he likes, so there is room for a number of declarations, and
+    the more of it is taken the less a single node gets. What goes beyond is ignored; it may come again later.
+
+    Args:
+        declarations_max: Of all nodes together.
+    """
+
+    def __init__(self, declarations_max: int = INDEX_DECLARATIONS_MAX) -> None:
         self._currencies: dict[Currency, CurrencyGraph] = {}
         self._nodes: dict[PublicKey, _NodeEdges] = {}
+        self._free = declarations_max
 
     def currency(self, currency: Currency) -> CurrencyGraph | None:
         """The graph of a currency; None where nobody declared anything in it."""
         return self._currencies.get(currency)
 
     def update(self, currency: Currency, node: PublicKey, friend: PublicKey, declaration: Declaration) -> None:
-        """*node* declares something about *friend*."""
+        """*node* declares something about *friend*; ignored where the node has no room for one more."""
+        edges = self._nodes.setdefault(node, _NodeEdges())
+        if edges.refreshed.pop((currency, friend), None) is None:
+            if len(edges.refreshed) * SHARES >= self._free:
+                return
+            self._free -= 1
+        edges.refreshed[currency, friend] = edges.updates
         graph = self._currencies.setdefault(currency, CurrencyGraph())
         graph.declared.setdefault(node, {})[friend] = declaration
-        edges = self._nodes.setdefault(node, _NodeEdges())
-        edges.refreshed.pop((currency, friend), None)
-        edges.refreshed[currency, friend] = edges.updates
 
     def remove(self, currency: Currency, node: PublicKey, friend: PublicKey) -> None:
         """*node* takes a declaration back; no effect where there is none (D60)."""
@@ -78,6 +95,7 @@ class CapacityGraph:
         if graph is None or friend not in graph.neighbours(node):
             return
         self._nodes[node].refreshed.pop((currency, friend))
+        self._free += 1
         del graph.declared[node][friend]
         if not graph.declared[node]:
             del graph.declared[node]

@@ -19,7 +19,7 @@ from offset_crypto.identity import Identity
 from offset_index.server import CloseClient, Effect, IndexServer, SendToClient, SendToServer, initiates
 from offset_proto import wire
 from offset_proto.errors import LimitExceeded
-from offset_proto.limits import INDEX_CLIENT_REQUESTS_MAX, RELAY_HANDSHAKES_MAX
+from offset_proto.limits import INDEX_CLIENT_MUTATIONS, INDEX_CLIENT_REQUESTS_MAX, RELAY_HANDSHAKES_MAX
 from offset_proto.messages.index import MutationsUpdate, RequestRoutes, ResponseRoutes
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.types import PublicKey
@@ -30,6 +30,9 @@ log = logging.getLogger("offset.index")
 
 NEIGHBOUR_OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 
+MUTATIONS_AT_ONCE = 16 * INDEX_CLIENT_MUTATIONS
+"""A node that connects declares all its friends."""
+
 
 @dataclass(eq=False)
 class _Client:
@@ -38,6 +41,7 @@ class _Client:
     service: "IndexService"
     connection: Connection
     requests: deque[RequestRoutes] = field(default_factory=deque)
+    allowance: int = MUTATIONS_AT_ONCE
 
     def message_received(self, message: bytes) -> None:
         try:
@@ -47,12 +51,26 @@ class _Client:
             return
         match received:
             case MutationsUpdate():
+                self.allowance -= 1 + len(received.index_mutations)
                 self.service.perform(self.service.engine.receive_update(received))
             case RequestRoutes():
                 self.requests.append(received)
-                if len(self.requests) >= INDEX_CLIENT_REQUESTS_MAX:
-                    self.connection.pause_reading()
                 self.service.queue_search(self)
+        if not self._is_modest():
+            self.connection.pause_reading()
+
+    def resume_if_modest(self) -> None:
+        """Go on reading, unless the node has asked, or declared, too much."""
+        if self._is_modest():
+            self.connection.resume_reading()
+
+    def tick(self) -> None:
+        """A tick passed: the node may declare some more."""
+        self.allowance = min(self.allowance + INDEX_CLIENT_MUTATIONS, MUTATIONS_AT_ONCE)
+        self.resume_if_modest()
+
+    def _is_modest(self) -> bool:
+        return len(self.requests) < INDEX_CLIENT_REQUESTS_MAX and self.allowance > 0
 
     def _answer_oversized(self, message: bytes, error: LimitExceeded) -> None:
         log.info("ignored a message: %s", error)
@@ -167,6 +185,8 @@ class IndexService:
             log.info("index server %r disconnected", server.public_key)
 
     def _tick(self) -> None:
+        for client in self._clients:
+            client.tick()
         self.perform(self.engine.tick())
 
     def _accept_client(self, connection: Connection) -> None:
@@ -219,6 +239,5 @@ class IndexService:
             if client.requests:
                 request = client.requests.popleft()
                 client.answer(self.engine.find_routes(request))
-                if len(client.requests) < INDEX_CLIENT_REQUESTS_MAX:
-                    client.connection.resume_reading()
+                client.resume_if_modest()
             await asyncio.sleep(0)
