@@ -205,3 +205,15 @@ def test_bad_texts_of_the_original(text):
     """One error that says where, never another."""
     with pytest.raises(InvalidInput):
         parse_database(text)
+
+
+def test_damage_that_is_no_text(tmp_path):
+    """SQLite quotes the damaged name in its message, which is then no text; it is an error like any other."""
+    path = tmp_path / "node.db"
+    network = SimulatedNetwork(["A"], Random(0))
+    create_database(path, NodeState(network.nodes["A"].stored))
+    content = path.read_bytes()
+    assert b"tableopen_transactions" in content
+    path.write_bytes(content.replace(b"tableopen_transactions", b"tableopen_transacti\x7f\xff\xff"))
+    with pytest.raises(LoadDbError, match=r"node\.db"):
+        load_database(path)
