@@ -11,8 +11,9 @@ from offset_funder.open_requests import rebuild
 from offset_funder.reports import initial_report
 from offset_funder.sender import send_all
 from offset_funder.session import Session
-from offset_funder.state import Consistent, Inconsistent
+from offset_funder.state import Consistent, Incoming, Inconsistent
 from offset_funder.testing import FST, SimulatedNetwork
+from offset_funder.token_channel import TokenBuilder
 from offset_proto.messages.app import (
     AddFriend,
     AddRelay,
@@ -34,11 +35,22 @@ from offset_proto.messages.app import (
     SetFriendName,
     SetFriendRelays,
 )
-from offset_proto.messages.friend import CurrencyBalance, MoveTokenRequest, ResetTerms
+from offset_proto.messages.friend import CurrencyBalance, FriendsRoute, MoveTokenRequest, RequestSendFundsOp, ResetTerms
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
 from offset_proto.messages.report import PkFriendReportMutation
+from offset_proto.rate import FREE
 from offset_proto.report_view import ReportView
-from offset_proto.types import I128_MIN, Currency, NetAddress, PublicKey, Signature
+from offset_proto.types import (
+    I128_MIN,
+    Currency,
+    HashedLock,
+    InvoiceId,
+    NetAddress,
+    PublicKey,
+    RandValue,
+    Signature,
+    Uid,
+)
 
 
 def _pair(seed: int = 1) -> SimulatedNetwork:
@@ -389,3 +401,36 @@ def test_what_waits_for_a_friend_that_is_gone():
     send_all(session)
     assert [message.public_key for message in session.friend_messages] == [known]
     assert not session.flags
+
+
+def test_a_token_with_very_many_operations():
+    """Only senders limit a token, so one may hold 10,000 requests: all are cancelled, sixteen in each answer."""
+    network = _pair()
+    sender, receiver = network.nodes["B"], network.nodes["A"]
+    network.set_limit("A", "B", 2**64)
+    network.set_rate("A", "B", FREE, Currency("EUR"))  # B has no answer to this, and keeps the token
+    network.settle()
+    channel = _channel(network, "B", "A").token_channel
+    assert isinstance(channel.direction, Incoming)
+    builder = TokenBuilder(channel)
+    builder.begin(FST)
+    for number in range(10_000):
+        request = RequestSendFundsOp(
+            request_id=Uid(number.to_bytes(16, "big")),
+            src_hashed_lock=HashedLock(bytes(32)),
+            route=FriendsRoute((PublicKey(b"\x05" * 32),)),
+            dest_payment=1,
+            total_dest_payment=1,
+            invoice_id=InvoiceId(bytes(32)),
+            left_fees=0,
+        )
+        builder.add(FST, request)
+    token, _ = builder.finish(None, RandValue(bytes(16)), sender.identity.sign)
+    outcome = receiver.funder.handle(FriendMessageReceived(sender.key, MoveTokenRequest(token, True)))
+    assert outcome.error is None
+    known = receiver.funder.state.friends[sender.key].channel
+    assert isinstance(known, Consistent)
+    ledger = known.token_channel.ledgers[FST]
+    assert ledger.remote_pending_debt == len(ledger.pending_remote) == 10_000 - 16
+    (answer,) = [effect for effect in outcome.effects if isinstance(effect, SendFriendMessage)]
+    assert len(answer.message.move_token.currencies_operations[0].operations) == 16
