@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from interop.network import Network
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_crypto.verify import verify_receipt
@@ -38,7 +39,7 @@ from offset_proto.messages.index import RequestRoutes
 from offset_proto.messages.payment import Receipt
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["App", "Paid", "run_payments"]
+__all__ = ["App", "Paid", "pay_and_kill", "run_payments"]
 
 T = TypeVar("T")
 
@@ -213,3 +214,31 @@ async def run_payments(
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
     return ended
+
+
+async def pay_and_kill(
+    network: Network, victim: str, currency: str, amount: int, *, buyer: str, seller: str, count: int, killed_after: int
+) -> list[Paid]:
+    """
+    Make payments, and kill -9 a server once *killed_after* of them have ended; it is started again.
+
+    Returns:
+        How each payment ended.
+    """
+    paying, paid = (App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket")) for name in (buyer, seller))
+    reached = asyncio.Event()
+
+    def on_paid(done: int) -> None:
+        if done == killed_after:
+            reached.set()
+
+    running = asyncio.ensure_future(
+        run_payments(paying, paid, currency, amount, count=count, at_once=8, on_paid=on_paid)
+    )
+    await reached.wait()
+    server = network.servers[victim]
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(0.5)
+    await asyncio.to_thread(server.start)
+    async with asyncio.timeout(180):
+        return await running

@@ -9,7 +9,7 @@ import pytest
 from interop.live.castings import CASTINGS, Casting
 from interop.live.conftest import open_recorder
 from interop.live.payments import is_settled, try_route, wait_for_route, wait_until_settled
-from interop.load import App, Paid, run_payments
+from interop.load import App, Paid, pay_and_kill, run_payments
 from interop.network import Network, NodeSpec
 from interop.programs import Implementation, wait_until
 from offset_proto.messages.app import Failure
@@ -210,30 +210,12 @@ def _app(network: Network, name: str) -> App:
     return App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket"))
 
 
-async def _pay_and_kill(network: Network, victim: str, count: int) -> list[Paid]:
-    reached = asyncio.Event()
-
-    def on_paid(done: int) -> None:
-        if done == count // 5:
-            reached.set()
-
-    buyer, seller = _app(network, "A"), _app(network, "D")
-    running = asyncio.ensure_future(run_payments(buyer, seller, "FST", 7, count=count, at_once=4, on_paid=on_paid))
-    await reached.wait()
-    server = network.servers[victim]
-    await asyncio.to_thread(server.kill)
-    await asyncio.sleep(0.5)
-    await asyncio.to_thread(server.start)
-    async with asyncio.timeout(180):
-        return await running
-
-
 @pytest.mark.parametrize("victim", ["A", "B", "C", "D"])
 def test_kill_in_the_middle(chain: Network, victim: str) -> None:
     """kill -9 while payments pass: each ends as paid or cancelled, and the balances say so on both sides."""
     wait_for_route(chain, "A", "D", "FST", 7)
     before = _balances(chain)
-    ended = asyncio.run(_pay_and_kill(chain, victim, 30))
+    ended = asyncio.run(pay_and_kill(chain, victim, "FST", 7, buyer="A", seller="D", count=30, killed_after=6))
     wait_until_settled(chain, PAIRS, "FST")
     paid = sum(1 for payment in ended if payment.receipt is not None)
     assert len(ended) == 30

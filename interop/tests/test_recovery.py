@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from interop.load import App, Paid, run_payments
+from interop.load import App, Paid, pay_and_kill, run_payments
 from interop.network import Network
 from interop.programs import wait_until
 from offset_crypto.aio import ConnectFailed, Ticker, connect
@@ -19,24 +19,6 @@ from offset_proto.types import PrivateKey
 STRANGER = Identity(PrivateKey(b"\x07" * 32))
 COUNT = 50
 KILLED_AFTER = 10
-
-
-async def _pay_and_kill(network: Network, victim: str) -> list[Paid]:
-    buyer, seller = (App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket")) for name in ("C", "A"))
-    reached = asyncio.Event()
-
-    def on_paid(done: int) -> None:
-        if done == KILLED_AFTER:
-            reached.set()
-
-    payments = asyncio.ensure_future(run_payments(buyer, seller, "FST", 7, count=COUNT, at_once=8, on_paid=on_paid))
-    await reached.wait()
-    server = network.servers[victim]
-    await asyncio.to_thread(server.kill)
-    await asyncio.sleep(0.5)
-    await asyncio.to_thread(server.start)
-    async with asyncio.timeout(120):
-        return await payments
 
 
 def _is_settled(network: Network) -> bool:
@@ -55,7 +37,9 @@ def test_payments_survive_a_kill(chain: Network, victim: str) -> None:
     """Each payment ends as paid or cancelled, each receipt verifies, balances mirror, B keeps its fees."""
     before = chain.balance("B", "C", "FST")["balance"], chain.balance("A", "B", "FST")["balance"]
 
-    ended = asyncio.run(_pay_and_kill(chain, victim))
+    ended = asyncio.run(
+        pay_and_kill(chain, victim, "FST", 7, buyer="C", seller="A", count=COUNT, killed_after=KILLED_AFTER)
+    )
 
     assert len(ended) == COUNT
     wait_until("all credits to be settled", lambda: _is_settled(chain), 60)

@@ -6,26 +6,16 @@ from random import Random
 import pytest
 
 from offset_node.rust_database import NodeState
-from offset_node.simulation.scenario import TOPOLOGIES, Faults, Plan, Scenario, run
+from offset_node.simulation.scenario import SOME_FAULTS, TOPOLOGIES, Faults, Plan, Scenario, run
 from offset_proto.errors import InvariantBroken
 
 SEED = 5
-FAULTS = Faults(
-    crash=0.0005,
-    crash_before_storing=0.0002,
-    crash_after_storing=0.0002,
-    loss=0.001,
-    silence=0.0002,
-    server_crash=0.005,
-    slow=0.02,
-    malicious=0.01,
-)
 
 
 @pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
 def test_two_hundred_nodes(topology):
     """2,500 payments among 200 nodes, with all faults."""
-    plan = Plan(nodes=200, payments=2500, topology=topology, per_tick=50, faults=FAULTS)
+    plan = Plan(nodes=200, payments=2500, topology=topology, per_tick=50, faults=SOME_FAULTS)
     try:
         summary = run(plan, Random(SEED))
     except InvariantBroken as error:

@@ -12,26 +12,15 @@ from random import Random
 
 import click
 
-from offset_node.simulation.scenario import TOPOLOGIES, Faults, Plan, run
+from offset_node.simulation.scenario import SOME_FAULTS, TOPOLOGIES, Faults, Plan, run
 from offset_proto.errors import InvariantBroken
 
 __all__ = ["main"]
 
-SOME = Faults(
-    crash=0.0005,
-    crash_before_storing=0.0002,
-    crash_after_storing=0.0002,
-    loss=0.001,
-    silence=0.0002,
-    server_crash=0.005,
-    slow=0.02,
-    malicious=0.01,
-)
-
 
 def _parse_faults(context: click.Context, parameter: click.Parameter, text: str) -> Faults:
     if text in ("none", "some"):
-        return SOME if text == "some" else Faults()
+        return SOME_FAULTS if text == "some" else Faults()
     known = {field.name for field in dataclasses.fields(Faults)}
     chosen: dict[str, float] = {}
     for part in text.split(","):

@@ -27,7 +27,7 @@ from offset_proto.messages.app import (
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate, RelayAddress
 from offset_proto.types import Currency, NetAddress, PrivateKey, PublicKey
 
-__all__ = ["TOPOLOGIES", "Faults", "Plan", "Scenario", "Summary", "run"]
+__all__ = ["SOME_FAULTS", "TOPOLOGIES", "Faults", "Plan", "Scenario", "Summary", "run"]
 
 FST: Final = Currency("FST")
 LIMIT: Final = 1_000_000
@@ -64,6 +64,19 @@ class Faults:
     server_crash: float = 0.0
     slow: float = 0.0
     malicious: float = 0.0
+
+
+SOME_FAULTS: Final = Faults(
+    crash=0.0005,
+    crash_before_storing=0.0002,
+    crash_after_storing=0.0002,
+    loss=0.001,
+    silence=0.0002,
+    server_crash=0.005,
+    slow=0.02,
+    malicious=0.01,
+)
+"""A little of everything."""
 
 
 @dataclass(frozen=True)
