@@ -1,5 +1,6 @@
 """A full round of every stctrl command, in text and JSON, and the refusals that it can see."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from interop.network import Network
 from interop.programs import wait_until
+from offset_crypto.identity import Identity
+from offset_ctrl.client import NodeConnectionError, open_node
+from offset_proto.files import IDENTITY, TICKET
 
 
 def _fails(network: Network, node: str, *arguments: object) -> str:
@@ -188,3 +192,24 @@ def test_permissions(chain: Network, permission: str) -> None:
     for needed, command in commands.items():
         result = chain.run("stctrl", *login, *command, check=False)
         assert ("InsufficientPermissions" in result.stderr) == (needed != permission)
+
+
+def test_tickets_that_change_while_the_node_runs(chain: Network) -> None:
+    """A ticket that is removed cuts the open connection of its app; one that is added lets it in again."""
+    ticket = chain.path("B-trusted") / "app.ticket"
+    content = ticket.read_text()
+    app = Identity(IDENTITY.load(chain.path("B-app.ident")).private_key)
+    node = TICKET.load(chain.path("B.ticket"))
+
+    async def scenario() -> None:
+        async with asyncio.timeout(30), open_node(node.address, node.public_key, app) as connection:
+            await asyncio.to_thread(ticket.unlink)
+            await connection.closed
+        with pytest.raises(NodeConnectionError):
+            async with open_node(node.address, node.public_key, app):
+                pass
+        await asyncio.to_thread(ticket.write_text, content)
+        async with open_node(node.address, node.public_key, app) as connection:
+            assert connection.permissions.config
+
+    asyncio.run(scenario())

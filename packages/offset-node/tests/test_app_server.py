@@ -1,5 +1,6 @@
 """Apps of a node. Spec 07 §2.1, §3."""
 
+import shutil
 from random import Random
 
 import pytest
@@ -18,7 +19,7 @@ from offset_node.app_server import (
     SendToApp,
     TellFunder,
 )
-from offset_node.trusted_apps import find_permissions
+from offset_node.trusted_apps import TrustedApps
 from offset_proto.files import APP_TICKET, AppTicket
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -222,19 +223,55 @@ def test_snapshot_and_changes_meet():
 
 
 def test_trusted_apps(tmp_path):
-    """Read for every connection; a file that is no ticket locks nobody out (D56), a missing directory everybody."""
+    """A file that is no ticket locks nobody out (D56), a missing directory everybody."""
     app = Identity(PrivateKey(b"\x01" * 32)).public_key
-    assert find_permissions(tmp_path, app) is None
+    trusted = TrustedApps(tmp_path)
+    assert trusted.find(app) is None
     ticket = AppTicket(app, AppPermissions(routes=True, buyer=False, seller=True, config=False))
     APP_TICKET.save(tmp_path / "app.ticket", ticket)
     (tmp_path / "a.garbage").write_bytes(Random(1).randbytes(100))
     (tmp_path / "z.empty").touch()
     (tmp_path / "directory").mkdir()
-    assert find_permissions(tmp_path, app) == ticket.permissions
-    assert find_permissions(tmp_path, KEY) is None
+    assert trusted.find(app) == ticket.permissions
+    assert trusted.find(KEY) is None
+    assert not trusted.refresh()
     (tmp_path / "app.ticket").unlink()
-    assert find_permissions(tmp_path, app) is None
-    assert find_permissions(tmp_path / "nowhere", app) is None
+    assert trusted.refresh()
+    assert trusted.find(app) is None
+    assert TrustedApps(tmp_path / "nowhere").find(app) is None
+
+
+def test_a_directory_that_comes_and_goes(tmp_path, caplog):
+    """Nothing is trusted while it is away, and that is said once."""
+    app = Identity(PrivateKey(b"\x01" * 32)).public_key
+    directory = tmp_path / "trusted"
+    trusted = TrustedApps(directory)
+    for _ in range(5):
+        assert trusted.find(app) is None
+    assert len(caplog.records) == 1
+    directory.mkdir()
+    APP_TICKET.save(directory / "app.ticket", AppTicket(app, ALL))
+    assert trusted.find(app) == ALL
+    shutil.rmtree(directory)
+    assert trusted.find(app) is None
+
+
+def test_another_ticket_for_an_app_that_is_connected():
+    """More is allowed at once; less, or nothing, cuts the app off."""
+    server = AppServer(initial_report(FunderState(KEY), ()))
+    buyer = AppPermissions(routes=False, buyer=True, seller=False, config=False)
+    asking, _ = server.open_app(buyer)
+    other, _ = server.open_app(buyer)
+    assert server.permissions_changed(asking, buyer) == []
+    assert server.permissions_changed(asking, ALL) == []
+    (told,) = _ask(server, asking, EnableFriend(KEY))
+    assert isinstance(told, TellFunder)
+    (cut,) = server.permissions_changed(asking, buyer)
+    assert isinstance(cut, CloseApp)
+    assert _ask(server, asking, TRANSACTION) == []
+    (cut,) = server.permissions_changed(other, None)
+    assert isinstance(cut, CloseApp)
+    assert server.permissions_changed(other, ALL) == []
 
 
 def _consistent(balance: int, remote_pending_debt: int = 0) -> SetChannelStatus:

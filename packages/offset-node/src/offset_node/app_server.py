@@ -130,6 +130,21 @@ class AppServer:
         self._apps[self._last_app_id] = _App(permissions)
         return self._last_app_id, self._report.snapshot()
 
+    def permissions_changed(self, app_id: AppId, permissions: AppPermissions | None) -> list[Effect]:
+        """
+        The app has another ticket, or None. It may do more at once; it is cut off where it may do less.
+
+        An app learns what it may do when it connects, so it has to connect again rather than run into a refusal.
+        """
+        app = self._apps.get(app_id)
+        if app is None or app.permissions == permissions:
+            return []
+        if permissions is None or not _includes(permissions, app.permissions):
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"the ticket of app {app_id} has changed")]
+        app.permissions = permissions
+        return []
+
     def close_app(self, app_id: AppId) -> None:
         """An app left; harmless where it is gone already (D51)."""
         app = self._apps.pop(app_id, None)
@@ -195,6 +210,11 @@ class AppServer:
             if key in self._report.friends:
                 view |= declared_by(key, self._report.friends[key])
         return view
+
+
+def _includes(more: AppPermissions, less: AppPermissions) -> bool:
+    names = ("routes", "buyer", "seller", "config")
+    return all(getattr(more, name) or not getattr(less, name) for name in names)
 
 
 def _touched_friends(message: ReportMutations) -> set[PublicKey]:

@@ -40,7 +40,7 @@ from offset_node.links import FriendLinks, LinkEvent
 from offset_node.rust_database import NodeState
 from offset_node.storage import Database
 from offset_node.tables import AddIndexServer, IndexServerMutation, RemoveIndexServer
-from offset_node.trusted_apps import find_permissions
+from offset_node.trusted_apps import TrustedApps
 from offset_proto import wire
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX, APP_OUTBOX_BYTES_MAX
@@ -113,7 +113,7 @@ class Node:
         self.apps = AppServer(initial_report(state.funder, state.index_servers))
         self._database = database
         self._identity = identity
-        self._trusted = trusted
+        self._trusted = TrustedApps(trusted)
         self._ticker = ticker
         self._funder = Funder(state.funder, identity, os.urandom)
         self._links = FriendLinks(identity, ticker, self._link_changed, self._friend_message)
@@ -138,6 +138,7 @@ class Node:
         ):
             self._links.start(tasks)
             self._index.start(tasks)
+            self._ticker.subscribe(self._look_at_tickets)
             tasks.create_task(self._work())
 
     # The inbox.
@@ -224,7 +225,7 @@ class Node:
     # Apps.
 
     def _accept_app(self, connection: Connection) -> None:
-        permissions = find_permissions(self._trusted, connection.remote_public_key)
+        permissions = self._trusted.find(connection.remote_public_key)
         if permissions is None:
             connection.close("not a trusted app")
             return
@@ -235,6 +236,13 @@ class Node:
         connection.send(wire.APP_PERMISSIONS.encode(permissions))
         connection.send(greeting)
         connection.attach(link)
+
+    def _look_at_tickets(self) -> None:
+        """On each tick: a ticket that was changed or removed counts for the connections that are open, too."""
+        if self._trusted.refresh():
+            for app_id, link in list(self._app_links.items()):
+                permissions = self._trusted.find(link.connection.remote_public_key)
+                self.perform_apps(self.apps.permissions_changed(app_id, permissions))
 
     def app_closed(self, link: _AppLink) -> None:
         """An app's connection ended."""
