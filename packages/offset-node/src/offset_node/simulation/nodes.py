@@ -23,7 +23,7 @@ from offset_node import app_server
 from offset_node import channeler as channels
 from offset_node.app_server import AppServer
 from offset_node.rust_database import NodeState
-from offset_node.simulation.world import Attempt, Host, LinkEnd, World
+from offset_node.simulation.world import Attempt, LinkEnd, World
 from offset_proto.limits import HANDSHAKE_TICKS
 from offset_proto.messages.app import (
     AddIndexServer,
@@ -467,6 +467,3 @@ class SimulatedNode:
     def accept(self, end: LinkEnd) -> None:
         """Nodes are reached through relays only."""
         end.close()
-
-
-_: type[Host] = SimulatedNode
