@@ -8,6 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from offset_funder.testing import SimulatedNetwork
 from offset_node.audit import audit
@@ -16,7 +18,7 @@ from offset_node.rust_database import NodeState, format_database, parse_database
 from offset_node.storage import Database, DatabaseInUse, LoadDbError, create_database, load_database
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError, OutputAlreadyExists, StringSerdeError
-from offset_proto.messages.app import RequestClosePayment
+from offset_proto.messages.app import RemoveFriend, RequestClosePayment
 from offset_proto.messages.payment import NamedIndexServerAddress
 from offset_proto.text import format_b64
 from offset_proto.types import PublicKey
@@ -249,3 +251,37 @@ def test_nothing_stands_twice(place):
     entries.append(entries[0])
     with pytest.raises(InvalidInput, match=rf"{place[0]}: {place[1]}: \[1\]"):
         audit(parse_database(json.dumps(database)))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**32)), max_size=25))
+def test_any_state_survives_its_text(steps):
+    """Whatever three nodes did, their databases pass the audit, and come back from the original's form unchanged."""
+    network = SimulatedNetwork(["A", "B", "C"], Random(0))
+    network.befriend("A", "B")
+    network.befriend("B", "C")
+    for action, number in steps:
+        route = [["A", "B", "C"], ["C", "B", "A"], ["A", "B"], ["B", "C"]][number % 4]
+        match action:
+            case 0:
+                invoice = network.invoice(route[-1], number % 300)
+                payment = network.payment(route[0], route[-1], invoice, number % 300)
+                network.transact(route, payment, number % 300, number % 3)
+            case 1:
+                for _ in range(number % 9):
+                    network.step()
+            case 2:
+                network.crash(route[0])
+                network.connect("A", "B")
+                network.connect("B", "C")
+            case 3:
+                network.set_limit(route[0], route[1], number)
+            case 4:
+                network.request(route[0], RemoveFriend(network.nodes[route[1]].key))
+            case _:
+                network.disconnect("A", "B")
+        for name, text in _texts(network).items():
+            state = parse_database(text)
+            audit(state)
+            assert state.funder == network.nodes[name].stored
+            assert format_database(state) == text
