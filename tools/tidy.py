@@ -46,6 +46,7 @@ SHELLS = {
     "offset_node/move_over.py",
     "offset_node/simulation/__main__.py",
     "offset_node/storage.py",
+    "offset_node/trusted_apps.py",
     "offset_ctrl/client.py",
     "offset_ctrl/stmgr.py",
     "offset_ctrl/stctrl/session.py",
