@@ -1,6 +1,9 @@
 """Index servers of both kinds in one federation: three in a row, both directions of connecting, expiry."""
 
+import asyncio
 import os
+import time
+from dataclasses import replace
 from functools import cmp_to_key
 from pathlib import Path
 
@@ -9,10 +12,29 @@ import pytest
 from interop.live.payments import has_route, wait_for_route
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import OURS, Implementation, wait_until
+from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.hashing import is_lower
 from offset_crypto.identity import Identity
-from offset_proto.files import IDENTITY, IdentityFile
-from offset_proto.types import PrivateKey
+from offset_crypto.signed import mutations_update_buffer
+from offset_proto import wire
+from offset_proto.files import IDENTITY, TICKET, IdentityFile
+from offset_proto.messages.index import (
+    MutationsUpdate,
+    RequestRoutes,
+    ResponseRoutes,
+    TimeHash,
+    UpdateFriendCurrency,
+)
+from offset_proto.messages.payment import Rate
+from offset_proto.types import (
+    Currency,
+    HashResult,
+    PrivateKey,
+    PublicKey,
+    RandValue,
+    Signature,
+    Uid,
+)
 
 NAMES = ["index0", "index1", "index2"]
 EXPIRY_SECONDS = 60.0
@@ -38,7 +60,7 @@ def _make_identities(network: Network, *, ascending: bool) -> None:
     ids=["the middle", "both ends", "one end", "all"],
 )
 def test_three_in_a_row(tmp_path: Path, original: Implementation, originals: tuple[str, ...], ascending: bool) -> None:
-    """What a node declares at one end is known at the other, two hops away, and forgotten when the node is silent."""
+    """What a node declares at one end is known at the other, two hops away, and so is a withdrawal."""
     with Network(tmp_path, Cast(OURS, dict.fromkeys(originals, original))) as network:
         _make_identities(network, ascending=ascending)
         network.add_relay("relay")
@@ -55,8 +77,83 @@ def test_three_in_a_row(tmp_path: Path, original: Implementation, originals: tup
         network.set_limit("B", "A", "FST", 200)
         wait_for_route(network, "A", "C", "FST", 100)
         network.servers["C"].kill()
-        wait_until(
-            "the silent node to be forgotten",
-            lambda: not has_route(network, "A", "C", "FST", 1),
-            EXPIRY_SECONDS + 40,
+        wait_until("the route to be withdrawn", lambda: not has_route(network, "A", "C", "FST", 1))
+
+
+class _Node:
+    """A node at an index server that says what the test wants."""
+
+    def __init__(self, connection: Connection, identity: Identity) -> None:
+        self._connection = connection
+        self._identity = identity
+        self._session, self._counter = Uid(os.urandom(16)), 0
+        self._hash: HashResult | None = None
+        self._answers: asyncio.Queue[ResponseRoutes] = asyncio.Queue()
+        connection.attach(self)
+
+    def message_received(self, message: bytes) -> None:
+        match wire.INDEX_SERVER_TO_CLIENT.decode(message):
+            case TimeHash(time_hash):
+                self._hash = time_hash
+            case ResponseRoutes() as answer:
+                self._answers.put_nowait(answer)
+
+    def connection_closed(self) -> None:
+        pass
+
+    def declare(self, friend: PublicKey, capacity: int) -> None:
+        """Say how much can be received from a friend, once the server has said its time."""
+        if self._hash is None:
+            return
+        mutation = UpdateFriendCurrency(friend, Currency("FST"), capacity, Rate(0, 0))
+        update = MutationsUpdate(
+            self._identity.public_key,
+            (mutation,),
+            self._hash,
+            self._session,
+            self._counter,
+            RandValue(os.urandom(16)),
+            Signature.zero(),
         )
+        signature = self._identity.sign(mutations_update_buffer(update))
+        self._counter += 1
+        self._connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(replace(update, signature=signature)))
+
+    async def has_route(self, source: PublicKey, destination: PublicKey) -> bool:
+        """Whether the server finds one."""
+        request = RequestRoutes(Uid(os.urandom(16)), Currency("FST"), 1, source, destination, None)
+        self._connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(request))
+        return bool((await asyncio.wait_for(self._answers.get(), 20)).multi_routes)
+
+
+async def _join(network: Network, server: str, identity: Identity) -> _Node:
+    ticket = TICKET.load(network.path(f"{server}.ticket"))
+    return _Node(await connect(ticket.address, identity, ticket.public_key, Ticker()), identity)
+
+
+async def _silence(network: Network) -> float:
+    """Two nodes at the two ends declare each other, and then say nothing more; how long a third one finds the route."""
+    first, second = (Identity(PrivateKey(os.urandom(32))) for _ in range(2))
+    ends = [await _join(network, "index0", first), await _join(network, "index2", second)]
+    watching = await _join(network, "index1", Identity(PrivateKey(os.urandom(32))))
+    started = time.monotonic()
+    while not await watching.has_route(first.public_key, second.public_key):
+        assert time.monotonic() < started + 30, "what was declared at the ends did not reach the middle"
+        ends[0].declare(second.public_key, 50)  # again and again: the servers may not know each other yet
+        ends[1].declare(first.public_key, 50)
+        await asyncio.sleep(1)
+    started = time.monotonic()
+    while await watching.has_route(first.public_key, second.public_key):
+        assert time.monotonic() < started + 2 * EXPIRY_SECONDS, "silent nodes are not forgotten"
+        await asyncio.sleep(1)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("player", ["ours", "original"])
+def test_silent_nodes_are_forgotten(tmp_path: Path, original: Implementation, player: str) -> None:
+    """60 ticks after its last word a node is forgotten, by a server of either kind between two of the other."""
+    middle, ends = (original, OURS) if player == "original" else (OURS, original)
+    with Network(tmp_path, Cast(ends, {"index1": middle})) as network:
+        network.add_index_servers(NAMES, [("index0", "index1"), ("index1", "index2")])
+        seconds = asyncio.run(_silence(network))
+        assert EXPIRY_SECONDS - 5 < seconds < EXPIRY_SECONDS + 10
