@@ -124,6 +124,15 @@ def test_files_that_are_none(tmp_path):
     sqlite3.connect(ours).execute("SELECT * FROM node").fetchone()
 
 
+def test_a_database_of_the_original_is_recognised(tmp_path):
+    """Somebody who starts our node on it is told what to do; no lock file is left beside it."""
+    path = tmp_path / "node.json"
+    path.write_text(_texts(_busy_network())["A"])
+    with pytest.raises(LoadDbError, match="stmgr import-db"):
+        Database(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every scalar and every empty array or object."""
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -171,6 +171,8 @@ class Database:
         self._local_public_key: PublicKey | None = None
         if not path.is_file():
             raise LoadDbError(path, "no such file" if not path.exists() else "not a regular file")
+        if _starts_with(path, b"{"):
+            raise LoadDbError(path, "JSON, as the original writes it; stmgr import-db makes a database from that")
         self._lock = _take_lock(path)
         self._worker = ThreadPoolExecutor(1, "database")
         try:
@@ -271,6 +273,14 @@ class Database:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError as error:
+        raise LoadDbError(path, error.strerror or error) from None
 
 
 def _take_lock(path: Path) -> int:
