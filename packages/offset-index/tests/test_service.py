@@ -103,16 +103,25 @@ def test_a_flood_of_declarations_is_slowed_down():
                     SIGNATURE,
                 )
                 connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(update))
-            taken = []
+            taken: asyncio.Queue[MutationsUpdate] = asyncio.Queue()
             receive = service.engine.receive_update
-            service.engine.receive_update = lambda update: taken.append(update) or receive(update)
-            await asyncio.sleep(0.5)
-            at_once = len(taken)
-            assert 17 <= at_once <= 22  # 1,000 mutations each; 16,384 are allowed, and what came with the last of them
-            for _ in range(at_once - 15):
+            service.engine.receive_update = lambda update: taken.put_nowait(update) or receive(update)
+
+            async def take(count: int) -> None:
+                async with asyncio.timeout(10):
+                    for _ in range(count):
+                        await taken.get()
+
+            await take(17)  # of 1,000 mutations each, where 16,384 are allowed
+            await asyncio.sleep(0.2)
+            ahead = taken.qsize()  # what came in one piece with the last of them
+            assert ahead <= 5
+            await take(ahead)
+            for _ in range(ahead + 3):
                 service._tick()
-            await asyncio.sleep(0.3)
-            assert at_once < len(taken) <= at_once + 6
+            await take(1)
+            await asyncio.sleep(0.2)
+            assert taken.qsize() <= 5
         finally:
             running.cancel()
             await asyncio.wait([running])

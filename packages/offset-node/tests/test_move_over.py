@@ -1,5 +1,6 @@
 """Import and export of the original's database. Spec 08 §6."""
 
+import contextlib
 import json
 import sqlite3
 import stat
@@ -121,7 +122,8 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(LoadDbError, match="list"):
         export_database(tmp_path / "list.json", tmp_path / "new.json")
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == before
-    sqlite3.connect(ours).execute("SELECT * FROM node").fetchone()
+    with contextlib.closing(sqlite3.connect(ours)) as connection:
+        assert connection.execute("SELECT * FROM node").fetchone()
 
 
 def test_a_database_of_the_original_is_recognised(tmp_path):
