@@ -204,6 +204,11 @@ def test_tickets_that_change_while_the_node_runs(chain: Network) -> None:
     async def scenario() -> None:
         async with asyncio.timeout(30), open_node(node.address, node.public_key, app) as connection:
             await asyncio.to_thread(ticket.unlink)
+            with pytest.raises(
+                NodeConnectionError
+            ):  # somebody who comes first sees it, and so does the open connection
+                async with open_node(node.address, node.public_key, app):
+                    pass
             await connection.closed
         with pytest.raises(NodeConnectionError):
             async with open_node(node.address, node.public_key, app):

@@ -80,11 +80,12 @@ class CapacityGraph:
 
     def update(self, currency: Currency, node: PublicKey, friend: PublicKey, declaration: Declaration) -> None:
         """*node* declares something about *friend*; ignored where the node has no room for one more."""
-        edges = self._nodes.setdefault(node, _NodeEdges())
+        edges = self._nodes.get(node) or _NodeEdges()
         if edges.refreshed.pop((currency, friend), None) is None:
             if len(edges.refreshed) * SHARES >= self._free:
                 return
             self._free -= 1
+        self._nodes[node] = edges
         edges.refreshed[currency, friend] = edges.updates
         graph = self._currencies.setdefault(currency, CurrencyGraph())
         graph.declared.setdefault(node, {})[friend] = declaration

@@ -225,7 +225,7 @@ class Node:
     # Apps.
 
     def _accept_app(self, connection: Connection) -> None:
-        permissions = self._trusted.find(connection.remote_public_key)
+        permissions = self._trusted.read().get(connection.remote_public_key)
         if permissions is None:
             connection.close("not a trusted app")
             return
@@ -239,10 +239,10 @@ class Node:
 
     def _look_at_tickets(self) -> None:
         """On each tick: a ticket that was changed or removed counts for the connections that are open, too."""
-        if self._trusted.refresh():
-            for app_id, link in list(self._app_links.items()):
-                permissions = self._trusted.find(link.connection.remote_public_key)
-                self.perform_apps(self.apps.permissions_changed(app_id, permissions))
+        trusted = self._trusted.read()
+        for app_id, link in list(self._app_links.items()):
+            permissions = trusted.get(link.connection.remote_public_key)
+            self.perform_apps(self.apps.permissions_changed(app_id, permissions))
 
     def app_closed(self, link: _AppLink) -> None:
         """An app's connection ended."""

@@ -2,10 +2,11 @@
 
 import logging
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from offset_proto.errors import OffsetError
-from offset_proto.files import APP_TICKET
+from offset_proto.files import APP_TICKET, AppTicket
 from offset_proto.messages.app import AppPermissions
 from offset_proto.types import PublicKey
 
@@ -33,33 +34,34 @@ class TrustedApps:
         self._seen: list[_Entry] | None = None
         self._permissions: dict[PublicKey, AppPermissions] = {}
 
-    def find(self, app: PublicKey) -> AppPermissions | None:
-        """What the ticket of *app* allows; None where there is no ticket."""
-        self.refresh()
-        return self._permissions.get(app)
-
-    def refresh(self) -> bool:
-        """Look at the directory; read the tickets again where one was added, changed or removed, and tell so."""
+    def read(self) -> Mapping[PublicKey, AppPermissions]:
+        """What each app may do now; the files are read again only where one was added, changed or removed."""
         entries = self._list()
-        if entries == self._seen:
-            return False
-        self._seen = entries
-        self._permissions = {}
-        for name, *_ in entries or []:
+        if entries != self._seen:
+            self._seen = entries
+            self._permissions = {ticket.public_key: ticket.permissions for ticket in self._load(entries)}
+        return self._permissions
+
+    def _load(self, entries: list[_Entry]) -> Iterator[AppTicket]:
+        for name, *_ in entries:
             try:
-                ticket = APP_TICKET.load(self._directory / name)
+                yield APP_TICKET.load(self._directory / name)
             except OffsetError as error:
                 log.error("trusted apps: skipped a file: %s", error)
-                continue
-            self._permissions[ticket.public_key] = ticket.permissions
-        return True
 
     def _list(self) -> list[_Entry]:
         try:
             with os.scandir(self._directory) as found:
-                files = [(entry.name, entry.stat()) for entry in found if not entry.is_dir()]
+                return sorted(_entry(file) for file in found if not file.is_dir())
         except OSError as error:
             if self._seen != []:
                 log.error("trusted apps: %s: %s", self._directory, error.strerror)
             return []
-        return sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in files)
+
+
+def _entry(file: "os.DirEntry[str]") -> _Entry:
+    try:
+        stat = file.stat()
+    except OSError:  # a link to nowhere, or removed meanwhile: reading it will say so
+        return file.name, 0, 0, 0
+    return file.name, stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,13 +1,10 @@
 """A node that means no good: what it says to friends is repeated, reordered, withheld or altered."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from offset_crypto.identity import Identity
 from offset_crypto.signed import move_token_buffer
-from offset_node.simulation.nodes import Disk, NodeMonitor, SimulatedNode
-from offset_node.simulation.world import LinkEnd, World
-from offset_proto.messages.app import AppServerToApp
+from offset_node.simulation.nodes import SimulatedNode
+from offset_node.simulation.world import LinkEnd
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     FriendMessage,
@@ -33,27 +30,21 @@ class MaliciousNode(SimulatedNode):
         is_malicious: Whether it is at the moment.
     """
 
-    def __init__(
-        self,
-        world: World,
-        identity: Identity,
-        monitor: NodeMonitor,
-        disk: Disk,
-        to_app: Callable[[SimulatedNode, AppServerToApp], object],
-    ) -> None:
-        self.is_malicious = False
+    is_malicious = False
+
+    def start(self) -> None:
+        """What was withheld is forgotten with the process."""
         self._withheld: list[tuple[LinkEnd, FriendMessage]] = []
-        self._chance = world.chance
-        super().__init__(world, identity, monitor, disk, to_app)
+        super().start()
 
     def say(self, end: LinkEnd, message: FriendMessage) -> None:
         """Send it, or do worse."""
-        if not self.is_malicious or self._chance.random() > ABUSE_SHARE:
+        if not self.is_malicious or self._world.chance.random() > ABUSE_SHARE:
             end.send(message)
             return
-        match self._chance.randrange(5):
+        match self._world.chance.randrange(5):
             case 0:
-                for _ in range(self._chance.randrange(2, 20)):
+                for _ in range(self._world.chance.randrange(2, 20)):
                     end.send(message)
             case 1:
                 self._withheld.append((end, message))
@@ -75,16 +66,16 @@ class MaliciousNode(SimulatedNode):
                     altered = replace(altered, new_token=self._identity.sign(move_token_buffer(altered)))
                 return MoveTokenRequest(altered, token_wanted)
             case ResetTerms():
-                return replace(message, reset_token=Signature(self._chance.randbytes(64)))
+                return replace(message, reset_token=Signature(self._world.chance.randbytes(64)))
 
     def _alter_token(self, token: MoveToken) -> MoveToken:
-        match self._chance.randrange(4):
+        match self._world.chance.randrange(4):
             case 0:
-                return replace(token, new_token=Signature(self._chance.randbytes(64)))
+                return replace(token, new_token=Signature(self._world.chance.randbytes(64)))
             case 1:
-                return replace(token, old_token=Signature(self._chance.randbytes(64)))
+                return replace(token, old_token=Signature(self._world.chance.randbytes(64)))
             case 2:
-                return replace(token, info_hash=HashResult(self._chance.randbytes(32)))
+                return replace(token, info_hash=HashResult(self._world.chance.randbytes(32)))
             case _:
                 blocks = tuple(
                     replace(block, operations=tuple(map(self._alter_operation, block.operations)))
@@ -97,4 +88,4 @@ class MaliciousNode(SimulatedNode):
             case RequestSendFundsOp():
                 return replace(op, left_fees=op.left_fees + 1)
             case _:
-                return CancelSendFundsOp(Uid(self._chance.randbytes(16)))
+                return CancelSendFundsOp(Uid(self._world.chance.randbytes(16)))

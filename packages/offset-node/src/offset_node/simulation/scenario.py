@@ -313,7 +313,8 @@ class Scenario:
             other = (one + distance) % count if self.plan.topology == "ring" else min(count - 1, max(0, one + distance))
             other = other if other != one else (one + 1) % count if one == 0 else one - 1
         else:
-            other = chance.choice([number for number in range(count) if number != one])
+            other = chance.randrange(count - 1)
+            other += other >= one
         return self._nodes[one], self._nodes[other]
 
     def _do_harm(self) -> None:
