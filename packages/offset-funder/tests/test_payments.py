@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from offset_crypto.verify import verify_receipt
-from offset_funder.effects import SendFriendMessage, SendToApps
+from offset_funder.effects import InvoicePaid, PaymentFinished, RequestForwarded, SendFriendMessage, SendToApps
 from offset_funder.events import FriendWentOnline
 from offset_funder.state import NewTransactions
 from offset_funder.testing import FST, SimulatedNetwork
@@ -410,3 +410,40 @@ def _finish(network, pairs, open_payments):
             assert (local_debt, remote_debt) == (0, 0)
             total += balance
     assert total == 0
+
+
+def test_what_watchers_learn_of_a_payment():
+    """Each of the three nodes of a route tells once what happened at it; a repeated question tells nothing new."""
+    network = _chain("A", "B", "C")
+    network.set_rate("B", "A", Rate(0, 3))
+    closed = network.pay(["A", "B", "C"], 20, fees=3)
+    network.request("A", RequestClosePayment(closed.payment_id))
+    assert isinstance(closed.status, PaymentStatusSuccess)
+    keys = {name: node.key for name, node in network.nodes.items()}
+    receipt = closed.status.receipt
+    (forwarded,) = network.nodes["B"].occurrences
+    assert isinstance(forwarded, RequestForwarded)
+    assert (forwarded.friend, forwarded.next_friend) == (keys["A"], keys["C"])
+    assert (forwarded.currency, forwarded.dest_payment, forwarded.fee) == (FST, 20, 3)
+    assert network.nodes["A"].occurrences == [PaymentFinished(closed.payment_id, receipt)]
+    assert network.nodes["C"].occurrences == [InvoicePaid(receipt.invoice_id, FST, 20)]
+
+
+def test_a_refused_request_is_cancelled_and_frees_the_credits():
+    """A mediator's owner may refuse to forward one request and let the next one pass."""
+    network = _chain("A", "B", "C")
+    invoice_id = network.invoice("C", 20)
+    payment_id = network.payment("A", "C", invoice_id, 20)
+    refused = network.transact(["A", "B", "C"], payment_id, 20)
+    network.nodes["B"].refused.add((FST, refused))
+    network.settle()
+    assert network.result("A", refused) == Failure()
+    assert network.balance("B", "A") == (0, 0, 0)
+    assert network.nodes["B"].occurrences == []
+    passed = network.transact(["A", "B", "C"], payment_id, 20)
+    network.settle()
+    assert isinstance(network.result("A", passed), Complete)
+    network.request("A", RequestClosePayment(payment_id))
+    network.request("C", CancelInvoice(invoice_id))
+    network.settle()
+    assert network.nodes["A"].occurrences == [PaymentFinished(payment_id, None)]

@@ -22,6 +22,7 @@ AfterSuccessAck n   n = 1:          n = 1:          PaymentNotFound      AckStat
 from dataclasses import replace
 
 from offset_crypto.hashing import hash_lock, response_hash
+from offset_funder.effects import PaymentFinished
 from offset_funder.mutations import (
     AddTransaction,
     PushBackPendingUserRequest,
@@ -350,6 +351,12 @@ def _one_less(session: Session, payment_id: PaymentId) -> None:
 def _set_stage(session: Session, payment_id: PaymentId, stage: PaymentStage) -> None:
     payment = session.state.payments[payment_id]
     session.mutate(UpdatePayment(payment_id, replace(payment, stage=stage)))
+    if type(stage) is not type(payment.stage):
+        match stage:
+            case SuccessfulPayment(_, receipt, _):
+                session.occurrences.append(PaymentFinished(payment_id, receipt))
+            case CanceledPayment():
+                session.occurrences.append(PaymentFinished(payment_id, None))
 
 
 def _draw_uid(session: Session) -> Uid:

@@ -1,16 +1,20 @@
-"""All outputs of a funder, to be performed once its mutations are durable. Spec 05 §1.2."""
+"""All outputs of a funder, to be performed, or told, once its mutations are durable. Spec 05 §1.2."""
 
 from dataclasses import dataclass
 
 from offset_proto.messages.app import ReportMutations, ResponseClosePayment, TransactionResult
 from offset_proto.messages.friend import FriendMessage
-from offset_proto.messages.payment import RelayAddress
-from offset_proto.types import PublicKey
+from offset_proto.messages.payment import Receipt, RelayAddress
+from offset_proto.types import U128, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
     "ChannelerEffect",
     "Effect",
     "ForgetFriend",
+    "InvoicePaid",
+    "Occurrence",
+    "PaymentFinished",
+    "RequestForwarded",
     "SendFriendMessage",
     "SendToApps",
     "SetRelays",
@@ -58,3 +62,36 @@ class SendToApps:
 
 ChannelerEffect = SetRelays | UpdateFriend | ForgetFriend
 Effect = ChannelerEffect | SendFriendMessage | SendToApps
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePaid:
+    """An app of ours collected an invoice; *amount* in credits, over all transactions of the payment."""
+
+    invoice_id: InvoiceId
+    currency: Currency
+    amount: U128
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFinished:
+    """A payment of ours has its end: paid, with the seller's receipt, or cancelled, without one."""
+
+    payment_id: PaymentId
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestForwarded:
+    """We handed on a request as mediator; *dest_payment* and *fee* (ours) in credits."""
+
+    friend: PublicKey
+    next_friend: PublicKey
+    currency: Currency
+    request_id: Uid
+    dest_payment: U128
+    fee: U128
+
+
+Occurrence = InvoicePaid | PaymentFinished | RequestForwarded
+"""What happened, for whoever watches the node; nothing has to be performed."""

@@ -9,13 +9,13 @@ as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHA
 3. one report to the apps, if something changed or an app asked; then results of requests.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder import routing, seller
 from offset_funder.control import handle_request, set_relays
-from offset_funder.effects import Effect, SendToApps
+from offset_funder.effects import Effect, Occurrence, SendToApps
 from offset_funder.events import (
     AppRequested,
     Event,
@@ -49,12 +49,14 @@ class Outcome:
         effects: To be performed afterwards, in order.
         error: Why an event of a friend was dropped, or a request of an app refused.
         notes: For the log; no secrets.
+        occurrences: For whoever watches the node, in order.
     """
 
     mutations: tuple[Mutation, ...] = ()
     effects: tuple[Effect, ...] = ()
     error: PeerError | RefusedError | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    occurrences: tuple[Occurrence, ...] = ()
 
 
 class Funder:
@@ -106,7 +108,8 @@ class Funder:
                 session.online -= {public_key}
                 if public_key in session.state.friends:
                     routing.cancel_queued(session, public_key)
-            case FriendMessageReceived(public_key, message):
+            case FriendMessageReceived(public_key, message, refused):
+                session.refused = refused
                 handle_friend_message(session, public_key, message)
 
     def _finish(self, session: Session, event: Event, error: PeerError | RefusedError | None) -> Outcome:
@@ -123,7 +126,9 @@ class Funder:
         if reported or app_request_id is not None:
             effects.append(SendToApps(ReportMutations(app_request_id, reported)))
         effects += [SendToApps(result) for result in session.results]
-        return Outcome(tuple(session.mutations), tuple(effects), error, tuple(session.notes))
+        return Outcome(
+            tuple(session.mutations), tuple(effects), error, tuple(session.notes), tuple(session.occurrences)
+        )
 
 
 def _go_online(session: Session, public_key: PublicKey) -> None:

@@ -26,7 +26,7 @@ from offset_proto.messages.app import (
     SetFriendRelays,
 )
 from offset_proto.messages.friend import FriendMessage
-from offset_proto.types import PublicKey, Uid
+from offset_proto.types import Currency, PublicKey, Uid
 
 __all__ = [
     "AppRequested",
@@ -93,10 +93,18 @@ class FriendWentOffline:
 
 @dataclass(frozen=True, slots=True)
 class FriendMessageReceived:
-    """A message of a friend, decoded."""
+    """
+    A message of a friend, decoded.
+
+    Attributes:
+        public_key: The friend.
+        message: What it says.
+        refused: Requests in it that are not to be forwarded, whatever their fees: the owner's policy.
+    """
 
     public_key: PublicKey
     message: FriendMessage
+    refused: frozenset[tuple[Currency, Uid]] = frozenset()
 
 
 Event = Started | AppRequested | FriendWentOnline | FriendWentOffline | FriendMessageReceived

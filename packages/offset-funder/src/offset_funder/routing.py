@@ -9,6 +9,7 @@ seller in `seller`.
 from dataclasses import replace
 
 from offset_funder import buyer, seller
+from offset_funder.effects import RequestForwarded
 from offset_funder.ledger import (
     CancelReceived,
     CollectReceived,
@@ -71,6 +72,8 @@ def _accept_request(session: Session, sender: PublicKey, currency: Currency, req
 
 def _forward(session: Session, sender: PublicKey, currency: Currency, request: RequestSendFundsOp) -> bool:
     """Hand a request on to the next friend of its route, less our fee. Spec 05 §8.1."""
+    if (currency, request.request_id) in session.refused:
+        return False
     config = session.friend(sender).currency_configs.get(currency)
     if config is None or not config.is_open:
         return False
@@ -90,6 +93,9 @@ def _forward(session: Session, sender: PublicKey, currency: Currency, request: R
     forwarded = replace(request, route=FriendsRoute(tuple(rest)), left_fees=request.left_fees - fee)
     session.mutate_friend(next_key, PushBackPendingRequest(currency, forwarded))
     session.try_send(next_key)
+    session.occurrences.append(
+        RequestForwarded(sender, next_key, currency, request.request_id, request.dest_payment, fee)
+    )
     return True
 
 

@@ -4,6 +4,7 @@ from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import InvalidSignature
 from offset_crypto.signed import response_buffer
 from offset_crypto.verify import verify_commit
+from offset_funder.effects import InvoicePaid
 from offset_funder.mutations import (
     AddIncomingTransaction,
     AddInvoice,
@@ -156,3 +157,4 @@ def commit_invoice(session: Session, commit: Commit) -> None:
         op = CollectSendFundsOp(request_id, commit.src_plain_lock, invoice.dest_plain_lock)
         session.pass_back(source, invoice.currency, op)
     session.mutate(RemoveInvoice(commit.invoice_id))
+    session.occurrences.append(InvoicePaid(commit.invoice_id, invoice.currency, invoice.total_dest_payment))

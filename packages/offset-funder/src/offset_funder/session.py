@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
-from offset_funder.effects import ChannelerEffect, SendFriendMessage, UpdateFriend
+from offset_funder.effects import ChannelerEffect, Occurrence, SendFriendMessage, UpdateFriend
 from offset_funder.mutations import FriendMutation, FriendPart, Mutation, PushBackPendingBackwardsOp, apply
 from offset_funder.open_requests import OpenRequests, Origin
 from offset_funder.relay_lists import relays_of
@@ -74,6 +74,9 @@ class Session:
         self.responses: list[ResponseDraft] = []
         self.reply_origins: dict[tuple[Currency, Uid], Origin] = {}
         """Origins of the replies in the token at hand, looked up before the ledgers forgot them."""
+        self.refused: frozenset[tuple[Currency, Uid]] = frozenset()
+        """Requests in the token at hand that the owner's policy does not let us forward."""
+        self.occurrences: list[Occurrence] = []
         self.notes: list[str] = []
 
     def mutate(self, mutation: Mutation) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from offset_crypto.identity import Identity
-from offset_funder.effects import SendFriendMessage, SendToApps
+from offset_funder.effects import Occurrence, SendFriendMessage, SendToApps
 from offset_funder.engine import Funder, Outcome
 from offset_funder.events import (
     AppRequested,
@@ -67,13 +67,15 @@ class Draws(Protocol):
 
 @dataclass
 class SimulatedNode:
-    """A funder, what its database holds, and what its apps were told."""
+    """A funder, what its database holds, what its apps and watchers were told, and what its owner refuses to forward."""
 
     identity: Identity
     funder: Funder
     stored: FunderState
     results: list[TransactionResult] = field(default_factory=list)
     closes: list[ResponseClosePayment] = field(default_factory=list)
+    occurrences: list[Occurrence] = field(default_factory=list)
+    refused: set[tuple[Currency, Uid]] = field(default_factory=set)
 
     @property
     def key(self) -> PublicKey:
@@ -128,6 +130,7 @@ class SimulatedNetwork:
         check_state(node.stored)
         if lose_effects:
             return outcome
+        node.occurrences += outcome.occurrences
         for effect in outcome.effects:
             match effect:
                 case SendFriendMessage(public_key, message):
@@ -154,7 +157,8 @@ class SimulatedNetwork:
         sender, receiver = self.draws.choice(busy)
         message = self._links[sender, receiver].popleft()
         self.delivered += 1
-        self.handle(receiver, FriendMessageReceived(self.nodes[sender].key, message))
+        refused = frozenset(self.nodes[receiver].refused)
+        self.handle(receiver, FriendMessageReceived(self.nodes[sender].key, message, refused))
         return True
 
     def settle(self, steps_max: int = 100_000) -> None:
