@@ -19,6 +19,8 @@ from offset_node.app_server import (
     SendToApp,
     TellFunder,
 )
+from offset_node.permissions import TicketPlugin
+from offset_node.policy import App, Refusal, decide
 from offset_node.trusted_apps import TrustedApps
 from offset_proto.files import APP_TICKET, AppTicket
 from offset_proto.messages.app import (
@@ -118,7 +120,9 @@ def server() -> AppServer:
 
 
 def _ask(server: AppServer, app_id: int, request: AppRequest):
-    return server.receive(app_id, AppToAppServer(ASK, request))
+    permissions = server.permissions_of(app_id)
+    answer = None if permissions is None else TicketPlugin().offset_judge_request(App(KEY, permissions), request)
+    return server.receive(app_id, AppToAppServer(ASK, request), decide([answer]))
 
 
 @pytest.mark.parametrize(("needed", "request_"), NEEDED, ids=lambda value: getattr(value, "__name__", None))
@@ -133,8 +137,27 @@ def test_permissions(server, needed, request_):
     assert isinstance(closed, CloseApp)
     assert closed.app_id == others
     assert _ask(server, others, request_) == []
-    told = server.report(ReportMutations(None, ()))
+    told = server.report(ReportMutations(ASK, ()))
     assert [effect.app_id for effect in told if isinstance(effect, SendToApp)] == [only, watcher]
+
+
+ANSWERS = {
+    TRANSACTION: [TransactionResult(REQUEST, Failure())],
+    ROUTES: [ClientResponseRoutes(REQUEST, RoutesFailure())],
+}
+ENDS = (RequestClosePayment, AckClosePayment, AddInvoice, CancelInvoice, CommitInvoice)
+
+
+@pytest.mark.parametrize(("needed", "request_"), NEEDED, ids=lambda value: getattr(value, "__name__", None))
+def test_what_a_plugin_refuses(server, needed, request_):
+    """The app is told in words that the protocol has for a failure; where it has none, its connection ends."""
+    app, _ = server.open_app(ALL)
+    effects = server.receive(app, AppToAppServer(ASK, request_), Refusal("too much"))
+    if isinstance(request_, ENDS):
+        assert effects == [CloseApp(app, f"app {app} may not {type(request_).__name__}: too much")]
+    else:
+        acknowledged = ReportMutations(ASK, ())
+        assert effects == [SendToApp(app, message) for message in (acknowledged, *ANSWERS.get(request_, []))]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +241,7 @@ def test_snapshot_and_changes_meet():
     assert config.remote_max_debt == 300
     network.request("A", DisableFriend(friend))
     assert network.declared() == [(RemoveFriendCurrency(friend, FST),)]
-    told = [effect for effect in network.server.report(ReportMutations(None, ())) if isinstance(effect, SendToApp)]
+    told = [effect for effect in network.server.report(ReportMutations(ASK, ())) if isinstance(effect, SendToApp)]
     assert len(told) == 1
 
 

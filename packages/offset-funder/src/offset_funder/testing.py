@@ -67,7 +67,7 @@ class Draws(Protocol):
 
 @dataclass
 class SimulatedNode:
-    """A funder, what its database holds, what its apps and watchers were told, and what its owner refuses to forward."""
+    """A funder, what its database holds, what apps and watchers were told, what its owner refuses to forward."""
 
     identity: Identity
     funder: Funder

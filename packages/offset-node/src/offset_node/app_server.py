@@ -11,18 +11,25 @@ from dataclasses import dataclass, field
 
 from offset_funder.capacities import Declared, declared_by, diff
 from offset_funder.events import AppRequested
-from offset_node.permissions import is_permitted
+from offset_node.policy import NotGranted, Refusal, Verdict
+from offset_node.report_scope import EVERYTHING, ReportScope
 from offset_proto.messages.app import (
+    AckClosePayment,
     AddIndexServer,
+    AddInvoice,
     AppPermissions,
     AppServerToApp,
     AppToAppServer,
+    CancelInvoice,
     ClientResponseRoutes,
+    CommitInvoice,
     CreateTransaction,
+    Failure,
     RemoveIndexServer,
     ReportMutations,
     RequestClosePayment,
     ResponseClosePayment,
+    RoutesFailure,
     TransactionResult,
 )
 from offset_proto.messages.index import IndexMutation, RequestRoutes
@@ -103,9 +110,14 @@ Awaited = tuple[type[Result], Uid | PaymentId]
 """A kind of result, and the id that it will carry."""
 
 
+_UNANSWERABLE = (AddInvoice, CancelInvoice, CommitInvoice, RequestClosePayment, AckClosePayment)
+"""Requests whose acknowledgement says to an app that they were carried out: the protocol has no word for a refusal."""
+
+
 @dataclass
 class _App:
     permissions: AppPermissions
+    scope: ReportScope
     awaited: set[Awaited] = field(default_factory=set)
 
 
@@ -124,11 +136,16 @@ class AppServer:
         # Who waits for what, the last one to ask; purged when an app leaves (D55).
         self._awaited_by: dict[Awaited, AppId] = {}
 
-    def open_app(self, permissions: AppPermissions) -> tuple[AppId, NodeReport]:
-        """An app connected: its id, and the snapshot that it must be sent before anything else."""
+    def open_app(self, permissions: AppPermissions, scope: ReportScope = EVERYTHING) -> tuple[AppId, NodeReport]:
+        """An app connected that sees *scope*: its id, and the snapshot that it must be sent before anything else."""
         self._last_app_id += 1
-        self._apps[self._last_app_id] = _App(permissions)
-        return self._last_app_id, self._report.snapshot()
+        self._apps[self._last_app_id] = _App(permissions, scope)
+        return self._last_app_id, scope.filter_report(self._report.snapshot())
+
+    def permissions_of(self, app_id: AppId) -> AppPermissions | None:
+        """What the app's ticket allows now; None where it is gone."""
+        app = self._apps.get(app_id)
+        return None if app is None else app.permissions
 
     def permissions_changed(self, app_id: AppId, permissions: AppPermissions | None) -> list[Effect]:
         """
@@ -154,15 +171,13 @@ class AppServer:
             if self._awaited_by.get(awaited) == app_id:
                 del self._awaited_by[awaited]
 
-    def receive(self, app_id: AppId, message: AppToAppServer) -> list[Effect]:
-        """A request of an app. Spec 07 §3.3."""
-        app = self._apps.get(app_id)
-        if app is None:
+    def receive(self, app_id: AppId, message: AppToAppServer, verdict: Verdict) -> list[Effect]:
+        """A request of an app, and what the plugins say of it. Spec 07 §3.3."""
+        if app_id not in self._apps:
             return []
         request = message.app_request
-        if not is_permitted(app.permissions, request):
-            self.close_app(app_id)
-            return [CloseApp(app_id, f"app {app_id} does not have permissions for {type(request).__name__}")]
+        if isinstance(verdict, Refusal):
+            return self._refuse(app_id, message, verdict)
         match request:
             case RequestRoutes():
                 self._await(app_id, (ClientResponseRoutes, request.request_id))
@@ -177,6 +192,27 @@ class AppServer:
             case _:
                 pass
         return [TellFunder(AppRequested(message.app_request_id, request))]
+
+    def _refuse(self, app_id: AppId, message: AppToAppServer, refusal: Refusal) -> list[Effect]:
+        """
+        A request that is not carried out.
+
+        What nobody granted ends the connection, as the protocol has it. What a plugin refused is answered in the way of
+        a request that failed, where there is one that an app can tell from success; else the connection ends, too.
+        """
+        request = message.app_request
+        if isinstance(refusal, NotGranted) or isinstance(request, _UNANSWERABLE):
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"app {app_id} may not {type(request).__name__}: {refusal.reason}")]
+        effects = self._broadcast(ReportMutations(message.app_request_id, ()))
+        match request:
+            case CreateTransaction():
+                effects.append(SendToApp(app_id, TransactionResult(request.request_id, Failure())))
+            case RequestRoutes():
+                effects.append(SendToApp(app_id, ClientResponseRoutes(request.request_id, RoutesFailure())))
+            case _:
+                pass
+        return effects
 
     def report(self, message: ReportMutations) -> list[Effect]:
         """The report changed, or a request is acknowledged; index servers are told before apps. Spec 07 §3.6."""
@@ -201,8 +237,17 @@ class AppServer:
         self._awaited_by[awaited] = app_id
         self._apps[app_id].awaited.add(awaited)
 
-    def _broadcast(self, message: AppServerToApp) -> list[Effect]:
-        return [SendToApp(app_id, message) for app_id in self._apps]
+    def _broadcast(self, message: ReportMutations) -> list[Effect]:
+        seen: dict[ReportScope, ReportMutations] = {EVERYTHING: message}
+        effects: list[Effect] = []
+        for app_id, app in self._apps.items():
+            if app.scope not in seen:
+                mutations = app.scope.filter_mutations(message.mutations)
+                seen[app.scope] = ReportMutations(message.opt_app_request_id, mutations)
+            filtered = seen[app.scope]
+            if filtered.mutations or filtered.opt_app_request_id is not None:
+                effects.append(SendToApp(app_id, filtered))
+        return effects
 
     def _declared(self, friends: Iterable[PublicKey]) -> Declared:
         view: Declared = {}

@@ -1,7 +1,9 @@
 """The program stnode. Spec 09 §3.3."""
 
+import contextlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,19 +16,47 @@ log = logging.getLogger("offset.node")
 _PATH = click.Path(path_type=Path)
 
 
+def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from offset_node.plugins import list_plugins
+
+    for row in list_plugins(ctx.params.get("without", ())):
+        click.echo(f"{row.name:20} {row.state:4} {row.origin}\n    {row.hooks}")
+    ctx.exit()
+
+
 @click.command("stnode", cls=OffsetCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the node.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port.")
 @click.option("-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of trusted apps.")
-def _stnode(idfile: Path, laddr: tuple[str, int], database: Path, trusted: Path) -> None:
+@click.option("--without", metavar="NAME", multiple=True, is_eager=True, help="Switch a plugin off; may be repeated.")
+@click.option("--plugin-settings", type=_PATH, help="TOML file with a table of settings for each plugin.")
+@click.option("--metrics", type=SOCKET_ADDRESS, help="Address to serve Prometheus metrics on, IP:port.")
+@click.option(
+    "--plugins",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_plugins,
+    help="List the plugins that are installed, and exit.",
+)
+def _stnode(
+    idfile: Path,
+    laddr: tuple[str, int],
+    database: Path,
+    trusted: Path,
+    **options: Any,
+) -> None:
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""
-    from offset_crypto.aio import Ticker
-    from offset_crypto.program import ListenError, load_identity, run_server
-    from offset_node.node import Node
+    from offset_crypto.program import load_identity, run_server
+    from offset_node.plugins import find_plugins, load_settings
     from offset_node.storage import Database
 
     identity = load_identity(idfile)
+    plugins = find_plugins(options["without"])
+    settings = load_settings(options["plugin_settings"], plugins)
     opened = Database(database)
     if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
         log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
@@ -34,11 +64,24 @@ def _stnode(idfile: Path, laddr: tuple[str, int], database: Path, trusted: Path)
         state = opened.load()
 
         async def serve() -> None:
-            node = Node(opened, state, identity, trusted, Ticker())
+            from offset_crypto.aio import Ticker
+            from offset_crypto.program import ListenError
+            from offset_node.metrics import serve_metrics
+            from offset_node.node import Node
+            from offset_node.plugin_host import PluginHost
+
+            host = PluginHost(plugins, settings, opened, state.funder)
             try:
-                await node.run(laddr)
+                await host.start()
+                node = Node(opened, state, identity, trusted, Ticker(), host)
+                with contextlib.ExitStack() as stack:
+                    if options["metrics"] is not None:
+                        stack.enter_context(serve_metrics(options["metrics"], node.counts, host))
+                    await node.run(laddr)
             except OSError as error:
                 raise ListenError(laddr, error) from None
+            finally:
+                await host.stop()
 
         run_server(serve)
     finally:

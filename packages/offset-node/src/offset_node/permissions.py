@@ -1,5 +1,7 @@
-"""Which request needs which permission of the app's ticket. Spec 07 §2.1."""
+"""Which request needs which permission of the app's ticket: the plugin that every node has. Spec 07 §2.1."""
 
+from offset_node.hookspecs import HOOKS_VERSION, hookimpl
+from offset_node.policy import App, Grant
 from offset_proto.messages.app import (
     AckClosePayment,
     AddInvoice,
@@ -13,7 +15,7 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.index import RequestRoutes
 
-__all__ = ["is_permitted"]
+__all__ = ["TicketPlugin", "is_permitted"]
 
 _BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment)
 _SELLER = (AddInvoice, CancelInvoice, CommitInvoice)
@@ -28,3 +30,14 @@ def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
     if isinstance(request, _SELLER):
         return permissions.seller
     return permissions.config
+
+
+class TicketPlugin:
+    """Grants what the four flags of the app's ticket allow, and leaves the rest to other plugins."""
+
+    hooks_version = HOOKS_VERSION
+
+    @hookimpl
+    def offset_judge_request(self, app: App, request: AppRequest) -> Grant | None:
+        """The flags decide."""
+        return Grant() if is_permitted(app.permissions, request) else None

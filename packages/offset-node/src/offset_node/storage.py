@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ from offset_funder.state import (
 )
 from offset_node import rust_database as forms
 from offset_node.json_forms import Form
+from offset_node.plugin_tables import PLUGIN_SCHEMA, AddPluginEvent, PluginMutation, plugin_statements
 from offset_node.rust_database import NodeState
 from offset_node.tables import (
     APPLICATION_ID,
@@ -67,6 +69,7 @@ __all__ = [
     "DatabaseInUse",
     "DatabaseWriteError",
     "LoadDbError",
+    "PluginRecords",
     "create_database",
     "load_database",
 ]
@@ -93,6 +96,18 @@ class DatabaseWriteError(OffsetError):
 
     def __init__(self, path: Path, reason: object) -> None:
         super().__init__(f"DatabaseError({path}: {reason})")
+
+
+MIGRATIONS = {1: PLUGIN_SCHEMA}
+"""What turns a database of a version into one of the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecords:
+    """What the database keeps for plugins: values by plugin and key, events in order."""
+
+    values: dict[str, dict[str, bytes]]
+    events: list[AddPluginEvent]
 
 
 def create_database(path: Path, state: NodeState) -> None:
@@ -126,7 +141,7 @@ def _fill(path: Path, state: NodeState) -> None:
     try:
         connection.executescript(
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-            "PRAGMA synchronous = FULL; BEGIN;" + SCHEMA
+            "PRAGMA synchronous = FULL; BEGIN;" + SCHEMA + PLUGIN_SCHEMA
         )
         for sql, parameters in insert_state(state):
             connection.execute(sql, parameters)
@@ -194,11 +209,13 @@ class Database:
             raise LoadDbError(self._path, "not a node database")
         if self.is_exported and not self._even_exported:
             raise LoadDbError(self._path, "exported: its node may have gone on elsewhere, import it from there")
-        if version != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION and version not in MIGRATIONS:
             raise LoadDbError(self._path, f"schema version {version}, this program knows {SCHEMA_VERSION}")
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA foreign_keys = ON")
+        for older in range(version, SCHEMA_VERSION):
+            self._connection.executescript(f"BEGIN;{MIGRATIONS[older]}PRAGMA user_version = {older + 1};COMMIT;")
         for suffix in ("-wal", "-shm"):
             extra = self._path.with_name(self._path.name + suffix)
             if extra.exists():
@@ -222,6 +239,22 @@ class Database:
         self._local_public_key = state.funder.local_public_key
         return state
 
+    def load_plugins(self) -> PluginRecords:
+        """
+        What is kept for plugins.
+
+        Raises:
+            LoadDbError: Damaged.
+        """
+        values: dict[str, dict[str, bytes]] = {}
+        try:
+            for plugin, key, value in self._connection.execute("SELECT plugin, key, value FROM plugin_values"):
+                values.setdefault(plugin, {})[key] = value
+            rows = self._connection.execute("SELECT * FROM plugin_events ORDER BY position")
+            return PluginRecords(values, [AddPluginEvent(*row) for row in rows])
+        except (sqlite3.Error, UnicodeError) as error:
+            raise LoadDbError(self._path, error) from None
+
     def mark_exported(self, is_exported: bool) -> None:
         """Keep nodes from running on it, or let them again; durable when this returns."""
         application_id = EXPORTED_APPLICATION_ID if is_exported else APPLICATION_ID
@@ -231,7 +264,7 @@ class Database:
             raise DatabaseWriteError(self._path, error) from None
         self.is_exported = is_exported
 
-    async def apply(self, mutations: Iterable[Mutation | IndexServerMutation]) -> None:
+    async def apply(self, mutations: Iterable[Mutation | IndexServerMutation | PluginMutation]) -> None:
         """
         Store a batch, all or nothing; durable when this returns.
 
@@ -253,9 +286,11 @@ class Database:
             connection.close()
         os.close(self._lock)
 
-    def _statements(self, mutations: Iterable[Mutation | IndexServerMutation]) -> Iterator[Statement]:
+    def _statements(self, mutations: Iterable[Mutation | IndexServerMutation | PluginMutation]) -> Iterator[Statement]:
         for mutation in mutations:
-            if isinstance(mutation, AddFriend):
+            if isinstance(mutation, PluginMutation):
+                yield from plugin_statements(mutation)
+            elif isinstance(mutation, AddFriend):
                 if self._local_public_key is None:
                     raise InvariantBroken("a database is loaded before it is written")
                 yield from insert_friend(self._local_public_key, mutation)

@@ -41,7 +41,7 @@ __all__ = [
 
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;

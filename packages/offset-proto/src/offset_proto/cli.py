@@ -4,8 +4,8 @@ What the command lines of all programs have in common: grammar, errors, logging.
 Needs click, which comes with the extra ``offset-proto[cli]``; nothing else in this package imports it.
 
 The grammar is that of the original, so its users' scripts go on working: ``-x VAL``, ``-xVAL``, ``-x=VAL``,
-``--long VAL``, ``--long=VAL``; an option at most once; a value of its own word never starts with ``-``;
-``-h`` and ``-V`` on every level; ``help`` as a subcommand wherever there are subcommands.
+``--long VAL``, ``--long=VAL``; an option at most once, unless it is made to be repeated; a value of its own word
+never starts with ``-``; ``-h`` and ``-V`` on every level; ``help`` as a subcommand wherever there are subcommands.
 
 A runtime failure is one line on stderr, ``[TIME ERROR PROGRAM] PREFIX: NAME(...)``, and exit status 1; a
 usage error has 2.
@@ -116,7 +116,7 @@ class _StrictGrammar(click.Command):
             if not isinstance(param, click.Option) or param.is_flag:
                 checked.append(word)
                 continue
-            if param.name in seen:
+            if param.name in seen and not param.multiple:
                 raise click.UsageError(f"The argument '{name}' was provided more than once", ctx)
             seen.add(str(param.name))
             if value is None and position < len(args):

@@ -22,6 +22,7 @@ from offset_index import client as index_client
 from offset_node import app_server
 from offset_node import channeler as channels
 from offset_node.app_server import AppServer
+from offset_node.policy import Grant
 from offset_node.rust_database import NodeState
 from offset_node.simulation.world import Attempt, LinkEnd, World
 from offset_proto.limits import HANDSHAKE_TICKS
@@ -243,7 +244,7 @@ class SimulatedNode:
     def request(self, message: AppToAppServer) -> None:
         """A request of the app; lost where the node is down."""
         if self.is_up:
-            self.perform_apps(self.apps.receive(self._app_id, message))
+            self.perform_apps(self.apps.receive(self._app_id, message, Grant()))
 
     # The inbox.
 

@@ -1,0 +1,109 @@
+"""
+Figures of a running node for Prometheus, where they are asked for with ``--metrics``.
+
+Needs prometheus-client, which comes with the extra ``offset-node[metrics]``; served by threads of that library, so that
+a scrape never holds up the node.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from offset_node.plugin_host import PluginHost
+from offset_proto.errors import OffsetError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+
+__all__ = ["MetricsUnavailable", "NodeCounts", "serve_metrics"]
+
+
+class MetricsUnavailable(OffsetError):
+    """prometheus-client is not installed, or the address can not be listened on."""
+
+
+@dataclass
+class NodeCounts:
+    """What the node counts while it runs; written by its thread alone."""
+
+    events: int = 0
+    batches: int = 0
+    mutations: int = 0
+    refused_events: int = 0
+    apps: int = 0
+    friends_online: int = 0
+    inbox: int = 0
+    occurrences: dict[str, int] = field(
+        default_factory=lambda: {"InvoicePaid": 0, "PaymentFinished": 0, "RequestForwarded": 0}
+    )
+
+
+class _Collector:
+    def __init__(self, counts: NodeCounts, plugins: PluginHost) -> None:
+        self._counts = counts
+        self._plugins = plugins
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        counts = self._counts
+        for name, text, value in (
+            ("offset_events", "Events handled", counts.events),
+            ("offset_refused_events", "Events of apps and friends that were refused", counts.refused_events),
+            ("offset_batches", "Batches stored, each with one disk sync", counts.batches),
+            ("offset_mutations", "Mutations stored", counts.mutations),
+            ("offset_invoices_paid", "Invoices collected", counts.occurrences["InvoicePaid"]),
+            ("offset_payments_finished", "Payments of ours that ended", counts.occurrences["PaymentFinished"]),
+            ("offset_requests_forwarded", "Requests forwarded", counts.occurrences["RequestForwarded"]),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
+        for name, text, value in (
+            ("offset_apps", "Apps connected", counts.apps),
+            ("offset_friends_online", "Friends with a link", counts.friends_online),
+            ("offset_inbox_events", "Events that wait", counts.inbox),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+        yield from self._collect_plugins()
+
+    def _collect_plugins(self) -> "Iterator[Metric]":
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        waiting = GaugeMetricFamily("offset_plugin_calls_waiting", "Calls of hooks that wait", labels=["plugin"])
+        failures = CounterMetricFamily("offset_plugin_failures", "Calls of hooks that failed", labels=["plugin"])
+        dropped = CounterMetricFamily("offset_plugin_dropped", "Observations not told", labels=["plugin"])
+        refusals = CounterMetricFamily("offset_plugin_refusals", "Requests refused", labels=["plugin"])
+        for name, (calls, failed, lost) in self._plugins.states().items():
+            waiting.add_metric([name], calls)
+            failures.add_metric([name], failed)
+            dropped.add_metric([name], lost)
+            refusals.add_metric([name], self._plugins.refusals[name])
+        yield from (waiting, failures, dropped, refusals)
+
+
+@contextmanager
+def serve_metrics(address: tuple[str, int], counts: NodeCounts, plugins: PluginHost) -> "Iterator[CollectorRegistry]":
+    """
+    Serve the figures of a node over HTTP for the length of a ``with`` block.
+
+    Raises:
+        MetricsUnavailable: No prometheus-client, or the address can not be listened on.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+    except ImportError:
+        raise MetricsUnavailable("--metrics needs prometheus-client: pip install 'offset-node[metrics]'") from None
+    registry = CollectorRegistry()
+    registry.register(_Collector(counts, plugins))
+    plugins.register_metrics(registry)
+    host, port = address
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise MetricsUnavailable(f"ListenError({host}:{port}: {error.strerror or error})") from None
+    try:
+        yield registry
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
