@@ -44,11 +44,12 @@ def _is_active(friend: dict[str, Any], currency: str) -> bool:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node of the network: its relay and its index server."""
+    """A node of the network: its relay, its index server, and further options of stnode."""
 
     name: str
     relay: str
     index: str
+    options: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,9 +163,26 @@ class Network:
         permissions = ["--proutes", "--pbuyer", "--pseller", "--pconfig"]
         self.run("stmgr", "app-ticket", "-i", app, "-o", trusted / "app.ticket", *permissions)
         database = ["-d", self.path(f"{name}.db"), "-t", trusted]
-        self._start(name, port, "stnode", "-i", identity, "-l", f"127.0.0.1:{port}", *database)
+        self._start(name, port, "stnode", "-i", identity, "-l", f"127.0.0.1:{port}", *database, *spec.options)
         self.stctrl(name, "config", "add-relay", "-r", self.path(f"{spec.relay}.ticket"), "-n", spec.relay)
         self.stctrl(name, "config", "add-index", "-i", self.path(f"{spec.index}.ticket"), "-n", spec.index)
+
+    def add_app(self, node: str, app: str, *permissions: str) -> list[object]:
+        """
+        Trust one more app of a node.
+
+        Args:
+            node: The node.
+            app: Name of the app; its identity is made where there is none.
+            permissions: Of its ticket, as options: ``--pbuyer``.
+
+        Returns:
+            Options -I and -T of the app.
+        """
+        identity = self.identity(app)
+        ticket = self.path(f"{node}-trusted") / f"{app}.ticket"
+        self.run("stmgr", "app-ticket", "-i", identity, "-o", ticket, *permissions)
+        return ["-I", identity, "-T", self.path(f"{node}.ticket")]
 
     def replace_node(self, name: str, player: Implementation, database: Path) -> None:
         """Start a node that was stopped again, played by another implementation, on another database."""

@@ -10,6 +10,7 @@ from typing import Any
 from offset_crypto.aio import Connection
 from offset_node import app_server
 from offset_node.app_server import AppServer
+from offset_node.permissions import NO_PERMISSIONS, add_permissions
 from offset_node.plugin_host import PluginHost
 from offset_node.policy import App
 from offset_node.reading import ReadingPauses
@@ -94,23 +95,39 @@ class AppLinks:
         permissions = self._trusted.read().get(connection.remote_public_key)
         if permissions is None:
             connection.close("not a trusted app")
-        elif self._plugins.limits_reports:
-            self._spawn(self._find_scope(connection, permissions))
+        elif self._plugins.shapes_greetings:
+            self._spawn(self._greet(connection, permissions))
         else:
-            self.open(connection, permissions, EVERYTHING)
+            self.open(connection, permissions)
 
-    async def _find_scope(self, connection: Connection, permissions: AppPermissions) -> None:
-        scope = await self._plugins.report_scope(App(connection.remote_public_key, permissions))
+    async def _greet(self, connection: Connection, permissions: AppPermissions) -> None:
+        app = App(connection.remote_public_key, permissions)
+        scope = await self._plugins.report_scope(app)
+        extra = await self._plugins.announced_permissions(app)
         if not connection.is_closed:
-            self.open(connection, permissions, scope)
+            self.open(connection, permissions, scope, extra)
 
-    def open(self, connection: Connection, permissions: AppPermissions, scope: ReportScope) -> None:
-        """Greet an app: what it may do, and what there is to see; then listen to it."""
+    def open(
+        self,
+        connection: Connection,
+        permissions: AppPermissions,
+        scope: ReportScope = EVERYTHING,
+        extra: AppPermissions = NO_PERMISSIONS,
+    ) -> None:
+        """
+        Greet an app, then listen to it.
+
+        Args:
+            connection: Of the app.
+            permissions: Of its ticket.
+            scope: What it gets to see.
+            extra: What plugins may allow it beyond its ticket.
+        """
         app_id, snapshot = self.server.open_app(permissions, scope)
         link = self._links[app_id] = _AppLink(self, app_id, connection)
         greeting = wire.NODE_REPORT.encode(snapshot)
         connection.outbox_bytes_max = APP_OUTBOX_BYTES_MAX + len(greeting)
-        connection.send(wire.APP_PERMISSIONS.encode(permissions))
+        connection.send(wire.APP_PERMISSIONS.encode(add_permissions(permissions, extra)))
         connection.send(greeting)
         self._plugins.tell("offset_app_connected", app=App(connection.remote_public_key, permissions))
         connection.attach(link)
@@ -191,6 +208,3 @@ class AppLinks:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None
         self._tasks.create_task(work)
-
-
-NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)

@@ -15,7 +15,7 @@ from offset_funder.effects import InvoicePaid, PaymentFinished, RequestForwarded
 from offset_node.plugin_store import NodeAccess
 from offset_node.policy import App, Forwarding, Grant, Refusal
 from offset_node.report_scope import ReportScope
-from offset_proto.messages.app import AppRequest, RequestResult
+from offset_proto.messages.app import AppPermissions, AppRequest, RequestResult
 from offset_proto.types import Uid
 
 __all__ = ["HOOKS_VERSION", "hookimpl", "hookspec"]
@@ -53,6 +53,11 @@ def offset_transaction_ended(request_id: Uid, result: RequestResult) -> None:
 @hookspec
 def offset_report_scope(app: App) -> ReportScope | None:
     """Question: what of the node's report does *app* get to see? Asked when it connects. None: all of it."""
+
+
+@hookspec
+def offset_announce_permissions(app: App) -> AppPermissions | None:
+    """Question: what may *app* ask for beyond its ticket? The app is told when it connects; this grants nothing yet."""
 
 
 @hookspec

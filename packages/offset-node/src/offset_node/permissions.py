@@ -15,7 +15,9 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.index import RequestRoutes
 
-__all__ = ["TicketPlugin", "is_permitted"]
+__all__ = ["NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
+
+NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
 
 _BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment)
 _SELLER = (AddInvoice, CancelInvoice, CommitInvoice)
@@ -30,6 +32,16 @@ def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
     if isinstance(request, _SELLER):
         return permissions.seller
     return permissions.config
+
+
+def add_permissions(one: AppPermissions, other: AppPermissions) -> AppPermissions:
+    """What either allows."""
+    return AppPermissions(
+        routes=one.routes or other.routes,
+        buyer=one.buyer or other.buyer,
+        seller=one.seller or other.seller,
+        config=one.config or other.config,
+    )
 
 
 class TicketPlugin:

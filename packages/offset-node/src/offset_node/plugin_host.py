@@ -28,6 +28,7 @@ import pluggy
 from offset_funder.effects import InvoicePaid, Occurrence, PaymentFinished, RequestForwarded
 from offset_funder.state import FunderState, NewTransactions
 from offset_node import hookspecs
+from offset_node.permissions import NO_PERMISSIONS, add_permissions
 from offset_node.plugin_store import NodeAccess, PluginStore
 from offset_node.plugin_tables import AddPluginEvent, PluginMutation, RemovePluginEvent
 from offset_node.plugins import TICKET, Plugin, PluginError
@@ -37,7 +38,7 @@ from offset_node.storage import Database
 from offset_proto.errors import InvalidInput
 from offset_proto.files import RECEIPT
 from offset_proto.json_form import parse_json
-from offset_proto.messages.app import AppRequest, TransactionResult
+from offset_proto.messages.app import AppPermissions, AppRequest, TransactionResult
 from offset_proto.text import format_b64, parse_b64, parse_integer
 from offset_proto.types import Currency, Integer, InvoiceId, PaymentId, Uid
 
@@ -65,6 +66,7 @@ class _Worker:
         self.name = plugin.name
         self.plugin = plugin.plugin
         self.hooks = plugin.hooks
+        self.is_started = False
         self.waiting = 0
         self.dropped = 0
         self.failures = 0
@@ -80,7 +82,7 @@ class _Worker:
         self._thread.start()
 
     def call(self, hook: str, arguments: dict[str, Any]) -> "asyncio.Future[Any]":
-        """Have a hook called after those that wait; the future has its result, or the error that it raised."""
+        """Have a hook called after those that wait; the future has its result, or a _PluginFailed."""
         future: asyncio.Future[Any] = self._loop.create_future()
         self.waiting += 1
         self._calls.put((hook, arguments, future))
@@ -97,13 +99,9 @@ class _Worker:
             async with asyncio.timeout(seconds):
                 return await asyncio.shield(future)
         except TimeoutError:
-            if future.done() and not future.cancelled():
-                raise _PluginFailed(_describe(future)) from None  # the hook raised one itself
             self._late = future
-            future.add_done_callback(_seen)
+            future.add_done_callback(asyncio.Future.exception)  # seen, though nobody waits any more
             raise _PluginFailed(f"did not answer within {seconds:g} seconds") from None
-        except Exception as error:  # noqa: BLE001 - code of others may raise anything
-            raise _PluginFailed(f"{type(error).__name__}: {error}") from None
 
     def end(self) -> None:
         """Let the thread end once it has nothing to do."""
@@ -129,22 +127,8 @@ class _Worker:
             return
         if error is None:
             future.set_result(result)
-        else:  # a StopIteration can not be set
-            future.set_exception(error if isinstance(error, OSError | ValueError) else RuntimeError(_name(error)))
-
-
-def _name(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _describe(future: "asyncio.Future[Any]") -> str:
-    error = future.exception()
-    return "unknown" if error is None else _name(error)
-
-
-def _seen(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled():
-        future.exception()
+        else:
+            future.set_exception(_PluginFailed(f"{type(error).__name__}: {error}"))
 
 
 class PluginHost:
@@ -205,6 +189,7 @@ class PluginHost:
                     raise PluginError(worker.name, error) from None
             elif node.settings:
                 raise PluginError(worker.name, "has settings, and takes none")
+            worker.is_started = True
         by_name = {worker.name: worker for worker in self._workers}
         for event in stored.events:
             self._next_position = event.position + 1
@@ -229,7 +214,7 @@ class PluginHost:
         endings = [
             worker.ask("offset_shutdown", {}, SHUTDOWN_SECONDS)
             for worker in self._workers
-            if "offset_shutdown" in worker.hooks
+            if worker.is_started and "offset_shutdown" in worker.hooks
         ]
         for result in await asyncio.gather(*endings, return_exceptions=True):
             if isinstance(result, Exception):
@@ -258,9 +243,9 @@ class PluginHost:
         return any("offset_judge_forwarding" in worker.hooks for worker in self._workers)
 
     @property
-    def limits_reports(self) -> bool:
-        """Whether the scope of an app may be less than everything."""
-        return any("offset_report_scope" in worker.hooks for worker in self._workers)
+    def shapes_greetings(self) -> bool:
+        """Whether plugins are to be asked when an app connects."""
+        return any(w.hooks & {"offset_report_scope", "offset_announce_permissions"} for w in self._workers)
 
     def judge_by_ticket(self, app: App, request: AppRequest) -> Verdict:
         """What the ticket alone says."""
@@ -285,6 +270,15 @@ class PluginHost:
         for answer in await self._ask_all("offset_report_scope", {"app": app}, ReportScope, lambda reason: NOTHING):
             scope = scope if answer is None else scope & answer
         return scope
+
+    async def announced_permissions(self, app: App) -> AppPermissions:
+        """What *app* may ask for beyond its ticket, as the plugins say."""
+        permissions = NO_PERMISSIONS
+        for answer in await self._ask_all(
+            "offset_announce_permissions", {"app": app}, AppPermissions, lambda reason: None
+        ):
+            permissions = permissions if answer is None else add_permissions(permissions, answer)
+        return permissions
 
     async def judge_forwarding(self, forwardings: Iterable[Forwarding]) -> frozenset[tuple[Currency, Uid]]:
         """Which requests are not to be forwarded."""
@@ -340,7 +334,7 @@ class PluginHost:
     def _told(self, worker: _Worker, hook: str, future: "asyncio.Future[Any]") -> None:
         if not future.cancelled() and future.exception() is not None:
             worker.failures += 1
-            log.error("plugin %s, %s: %s", worker.name, hook, _describe(future))
+            log.error("plugin %s, %s: %s", worker.name, hook, future.exception())
 
     # Events that must not be missed.
 

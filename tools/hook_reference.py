@@ -1,0 +1,63 @@
+"""
+The reference of docs/plugins.md, made from the hookspecs.
+
+    python tools/hook_reference.py            writes it
+    python tools/hook_reference.py --check    fails where the file has another one
+"""
+
+import inspect
+import sys
+from pathlib import Path
+
+from offset_node import hookspecs
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
+BEGIN, END = "<!-- made by tools/hook_reference.py -->\n", "<!-- end -->\n"
+
+
+def reference() -> str:
+    """One section for each hook, in the order of the file."""
+    sections = []
+    for name, function in vars(hookspecs).items():
+        if not name.startswith("offset_"):
+            continue
+        parameters = ", ".join(map(str, inspect.signature(function).parameters))
+        annotations = inspect.get_annotations(function)
+        rows = [f"* `{key}`: `{_name(value)}`" for key, value in annotations.items() if key != "return"]
+        result = annotations["return"]
+        if result is not None:
+            rows.append(f"* answers `{_name(result)}`")
+        text = inspect.getdoc(function)
+        sections.append("\n".join([f"### `{name}({parameters})`\n", f"{text}\n", *rows]) + "\n")
+    return "\n".join(sections)
+
+
+def _name(annotation: object) -> str:
+    if annotation is hookspecs.AppRequest:
+        return "AppRequest"
+    if annotation is hookspecs.RequestResult:
+        return "RequestResult"
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return " | ".join(part.strip().rpartition(".")[2] for part in str(annotation).split("|"))
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check; returns the exit status."""
+    text = DOCUMENT.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        print(f"{DOCUMENT.name}: the marks of the reference are missing")
+        return 1
+    made = f"{before}{BEGIN}\n{reference()}\n{END}{after}"
+    if "--check" not in arguments:
+        DOCUMENT.write_text(made)
+    elif made != text:
+        print(f"{DOCUMENT.name}: the reference is not that of the hookspecs; run tools/hook_reference.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
