@@ -8,7 +8,7 @@ a time limit, except the one for the end of a payment, which may take as long as
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -69,6 +69,7 @@ class NodeConnection:
         permissions: What this app may ask for.
         report: The node's report, kept up to date.
         closed: Done when the connection is over.
+        on_report: Called after each change of the report.
     """
 
     permissions: AppPermissions
@@ -83,7 +84,7 @@ class NodeConnection:
         self._routes: dict[Uid, asyncio.Future[tuple[MultiRoute, ...]]] = {}
         self._results: dict[Uid, asyncio.Queue[TransactionResult]] = {}
         self._closes: dict[PaymentId, asyncio.Future[ResponseClosePayment]] = {}
-        self._changed = asyncio.Event()
+        self.on_report: Callable[[], object] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error = ConnectionClosed("the node closed the connection")
 
@@ -145,13 +146,6 @@ class NodeConnection:
         await self.request(RequestClosePayment(payment_id))
         return await future
 
-    async def report_changed(self) -> None:
-        """Wait for the next change of the report. Raises ConnectionClosed."""
-        self._changed.clear()
-        await self._changed.wait()
-        if self._connection.is_closed:
-            raise self._error
-
     def close(self) -> None:
         """End the connection."""
         self._connection.close("the app is done")
@@ -173,7 +167,8 @@ class NodeConnection:
         match wire.APP_SERVER_TO_APP.decode(data):
             case ReportMutations(app_request_id, mutations):
                 self.report.apply(mutations)
-                self._changed.set()
+                if self.on_report is not None:
+                    self.on_report()
                 if app_request_id is not None:
                     _resolve(self._acks.get(app_request_id), mutations)
             case TransactionResult(request_id, _) as result:
@@ -191,7 +186,6 @@ class NodeConnection:
 
     def connection_closed(self) -> None:
         """The connection is over: every wait ends."""
-        self._changed.set()
         if not self.closed.done():
             self.closed.set_result(None)
         waiting: list[asyncio.Future[Any]] = [

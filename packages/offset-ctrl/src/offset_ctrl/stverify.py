@@ -21,22 +21,11 @@ def _stverify() -> None:
 @click.option("-r", "--receipt", "receipt_path", type=_PATH, required=True, help="Receipt file.")
 def _verify_receipt(invoice_path: Path, receipt_path: Path) -> None:
     """Check that an invoice was paid."""
-    from offset_crypto.identity import InvalidSignature
-    from offset_crypto.verify import verify_receipt
-    from offset_proto.errors import OffsetError
+    from offset_ctrl.proofs import check_receipt
     from offset_proto.files import INVOICE, RECEIPT
 
     invoice, receipt = INVOICE.load(invoice_path), RECEIPT.load(receipt_path)
-    if invoice.invoice_id != receipt.invoice_id:
-        raise OffsetError("InvoiceIdMismatch")
-    if invoice.dest_payment != receipt.total_dest_payment:
-        raise OffsetError("DestPaymentMismatch")
-    if invoice.currency != receipt.currency:  # D88
-        raise OffsetError("CurrencyMismatch")
-    try:
-        verify_receipt(receipt, invoice.dest_public_key)
-    except InvalidSignature:
-        raise OffsetError("InvalidReceipt") from None
+    check_receipt(receipt, invoice)
     click.echo("Receipt is valid!")
     if receipt.dest_payment != receipt.total_dest_payment:
         click.echo(f"It stands for a part of {receipt.dest_payment} of {receipt.total_dest_payment}.")

@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-from offset_crypto.identity import InvalidSignature
-from offset_crypto.verify import verify_commit
 from offset_ctrl.client import ConnectionClosed, NodeConnection
+from offset_ctrl.proofs import InvalidProof, check_commit
 from offset_ctrl.stctrl.session import CommandError, load, parse_currency
 from offset_proto.errors import OffsetError
 from offset_proto.files import COMMIT, INVOICE, Invoice, OutputAlreadyExists
@@ -50,16 +49,9 @@ async def commit_invoice(node: NodeConnection, invoice: Path, commit: Path) -> N
     expected = load(GROUP, INVOICE, invoice, "IoError")
     offered = load(GROUP, COMMIT, commit, "IoError")
     try:
-        verify_commit(offered, expected.dest_public_key)
-    except InvalidSignature as error:
-        raise CommandError(GROUP, f"InvalidCommit({error})") from None
-    if offered.invoice_id != expected.invoice_id:
-        raise CommandError(GROUP, "InvoiceCommitMismatch(another invoice)")
-    # D85
-    if offered.currency != expected.currency:
-        raise CommandError(GROUP, "InvoiceCommitMismatch(another currency)")
-    if offered.total_dest_payment != expected.dest_payment:
-        raise CommandError(GROUP, "InvoiceCommitMismatch(another amount)")
+        check_commit(offered, expected)
+    except InvalidProof as error:
+        raise CommandError(GROUP, str(error)) from None
     await _request(node, CommitInvoice(offered), "CommitInvoiceError")
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from offset_crypto.identity import Identity
+from offset_ctrl.changes import Change
 from offset_ctrl.client import ConnectionClosed, NodeConnection, open_node
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import IDENTITY, TICKET, FileKind, IoError, StringSerdeError
-from offset_proto.messages.app import AppRequest
 from offset_proto.messages.report import FriendReport
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
@@ -104,22 +104,19 @@ def parse_currency(group: str, text: str) -> Currency:
         raise CommandError(group, f"InvalidCurrencyName({error})") from None
 
 
-async def request(
-    node: NodeConnection, failure: tuple[str, str], message: AppRequest, holds: Callable[[ReportView], bool]
-) -> None:
+async def request(node: NodeConnection, failure: tuple[str, str], change: Change) -> None:
     """
-    Send a request, and check that it took effect.
+    Ask for a change, and check that it took effect.
 
     Args:
         node: The connection.
         failure: Group and name of the error where no acknowledgement comes.
-        message: The request.
-        holds: Whether the report shows what was asked for; the node acknowledges refused requests too (D82).
+        change: What is asked for.
     """
     group, name = failure
     try:
-        await node.request(message)
+        await node.request(change.request)
     except ConnectionClosed as error:
         raise CommandError(group, f"{name}({error})") from None
-    if not holds(node.report):
+    if not change.holds(node.report):
         raise CommandError(group, "RequestRefused(the node did not carry the request out)")

@@ -1,0 +1,178 @@
+"""
+Changes of a node's configuration: the request, and how the report shows that it took effect. Pure. Spec 09 §7.
+
+A node acknowledges a request that it refused like one that it carried out (D82), so whoever asks has to look.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from offset_proto.files import FriendTicket
+from offset_proto.messages.app import (
+    AddFriend,
+    AddIndexServer,
+    AddRelay,
+    AppRequest,
+    CloseFriendCurrency,
+    DisableFriend,
+    EnableFriend,
+    OpenFriendCurrency,
+    RemoveFriend,
+    RemoveFriendCurrency,
+    RemoveIndexServer,
+    RemoveRelay,
+    ResetFriendChannel,
+    SetFriendCurrencyMaxDebt,
+    SetFriendCurrencyRate,
+    SetFriendName,
+    SetFriendRelays,
+)
+from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate, RelayAddress
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    CurrencyConfigReport,
+    FriendReport,
+    FriendStatusReport,
+)
+from offset_proto.report_view import ReportView
+from offset_proto.types import U128, Currency, PublicKey, Signature
+
+__all__ = [
+    "Change",
+    "add_friend",
+    "add_index_server",
+    "add_relay",
+    "close_currency",
+    "disable_friend",
+    "enable_friend",
+    "open_currency",
+    "remove_currency",
+    "remove_friend",
+    "remove_index_server",
+    "remove_relay",
+    "reset_channel",
+    "set_friend_name",
+    "set_friend_relays",
+    "set_max_debt",
+    "set_rate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    A change to ask for.
+
+    Attributes:
+        request: What to send.
+        holds: Whether a report shows it.
+    """
+
+    request: AppRequest
+    holds: Callable[[ReportView], bool]
+
+
+def add_relay(ticket: RelayAddress, name: str) -> Change:
+    """Use a relay, under a local name."""
+    named = NamedRelayAddress(ticket.public_key, ticket.address, name)
+    return Change(AddRelay(named), lambda report: named in report.relays)
+
+
+def remove_relay(key: PublicKey) -> Change:
+    """Stop to use a relay."""
+    return Change(RemoveRelay(key), lambda report: all(relay.public_key != key for relay in report.relays))
+
+
+def add_index_server(ticket: RelayAddress, name: str) -> Change:
+    """Use an index server, under a local name."""
+    named = NamedIndexServerAddress(ticket.public_key, ticket.address, name)
+    return Change(AddIndexServer(named), lambda report: named in report.index_servers)
+
+
+def remove_index_server(key: PublicKey) -> Change:
+    """Stop to use an index server."""
+    return Change(RemoveIndexServer(key), lambda report: all(s.public_key != key for s in report.index_servers))
+
+
+def add_friend(ticket: FriendTicket, name: str) -> Change:
+    """Add a friend by the ticket that it exported, under a local name."""
+    request = AddFriend(ticket.public_key, ticket.relays, name)
+    return _of_friend(ticket.public_key, request, lambda friend: friend.name == name)
+
+
+def set_friend_relays(key: PublicKey, relays: tuple[RelayAddress, ...]) -> Change:
+    """Say where a friend is reached now."""
+    return _of_friend(key, SetFriendRelays(key, relays), lambda friend: friend.remote_relays == relays)
+
+
+def set_friend_name(key: PublicKey, name: str) -> Change:
+    """Give a friend another local name."""
+    return _of_friend(key, SetFriendName(key, name), lambda friend: friend.name == name)
+
+
+def remove_friend(key: PublicKey) -> Change:
+    """Forget a friend, and all that is open with it."""
+    return Change(RemoveFriend(key), lambda report: key not in report.friends)
+
+
+def enable_friend(key: PublicKey) -> Change:
+    """Connect to a friend."""
+    return _of_friend(key, EnableFriend(key), lambda friend: friend.status is FriendStatusReport.ENABLED)
+
+
+def disable_friend(key: PublicKey) -> Change:
+    """Stay away from a friend."""
+    return _of_friend(key, DisableFriend(key), lambda friend: friend.status is FriendStatusReport.DISABLED)
+
+
+def open_currency(key: PublicKey, currency: Currency) -> Change:
+    """Forward requests of and to a friend."""
+    return _of_config(key, currency, OpenFriendCurrency(key, currency), lambda config: config.is_open)
+
+
+def close_currency(key: PublicKey, currency: Currency) -> Change:
+    """Forward no more requests."""
+    return _of_config(key, currency, CloseFriendCurrency(key, currency), lambda config: not config.is_open)
+
+
+def set_max_debt(key: PublicKey, currency: Currency, max_debt: U128) -> Change:
+    """Set how many credits a friend may owe."""
+    request = SetFriendCurrencyMaxDebt(key, currency, max_debt)
+    return _of_config(key, currency, request, lambda config: config.remote_max_debt == max_debt)
+
+
+def set_rate(key: PublicKey, currency: Currency, rate: Rate) -> Change:
+    """Set what a friend is charged for forwarding."""
+    request = SetFriendCurrencyRate(key, currency, rate)
+    return _of_config(key, currency, request, lambda config: config.rate == rate)
+
+
+def remove_currency(key: PublicKey, currency: Currency) -> Change:
+    """Withdraw a currency that the friend has not agreed to."""
+    return Change(RemoveFriendCurrency(key, currency), lambda report: _config(report, key, currency) is None)
+
+
+def reset_channel(key: PublicKey, reset_token: Signature) -> Change:
+    """Accept a friend's terms for an inconsistent channel."""
+    request = ResetFriendChannel(key, reset_token)
+    return _of_friend(key, request, lambda friend: isinstance(friend.channel_status, ChannelConsistentReport))
+
+
+def _of_friend(key: PublicKey, request: AppRequest, is_as_asked: Callable[[FriendReport], bool]) -> Change:
+    return Change(request, lambda report: key in report.friends and is_as_asked(report.friends[key]))
+
+
+def _of_config(
+    key: PublicKey, currency: Currency, request: AppRequest, is_as_asked: Callable[[CurrencyConfigReport], bool]
+) -> Change:
+    def holds(report: ReportView) -> bool:
+        config = _config(report, key, currency)
+        return config is not None and is_as_asked(config)
+
+    return Change(request, holds)
+
+
+def _config(report: ReportView, key: PublicKey, currency: Currency) -> CurrencyConfigReport | None:
+    friend = report.friends.get(key)
+    configs = () if friend is None else friend.currency_configs
+    return next((config for config in configs if config.currency == currency), None)

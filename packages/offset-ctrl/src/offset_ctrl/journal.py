@@ -1,0 +1,129 @@
+"""
+Payments on disk, so that none is forgotten when the app ends. Spec 07 §5.4.
+
+A directory with the files that stctrl uses, named by the payment's id: ``ID.invoice`` and ``ID.payment`` from the
+start, ``ID.commit`` once the seller can collect, ``ID.receipt`` when it has. ``stctrl buyer payment-status`` can go on
+with them. What ended without a receipt leaves nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.files import (
+    COMMIT,
+    INVOICE,
+    PAYMENT,
+    RECEIPT,
+    FileKind,
+    Invoice,
+    IoError,
+    OutputAlreadyExists,
+    PaymentFile,
+)
+from offset_proto.messages.payment import Commit, Receipt
+from offset_proto.text import format_b64, parse_b64
+from offset_proto.types import PaymentId
+
+__all__ = ["Journal", "JournalEntry"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A payment that has not ended; with its commit, if the seller may have that already."""
+
+    payment_id: PaymentId
+    invoice: Invoice
+    commit: Commit | None
+
+
+class Journal:
+    """
+    The payments of one app.
+
+    Args:
+        directory: Is made where it is missing, readable for its owner only.
+
+    Raises:
+        IoError: It can not be made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise IoError(directory, error.strerror or str(error)) from None
+
+    def unfinished(self) -> list[JournalEntry]:
+        """
+        The payments that have not ended.
+
+        Raises:
+            IoError, StringSerdeError: A file can not be read, or is damaged; the error names it.
+        """
+        entries = []
+        for path in sorted(self._directory.glob("*.payment")):
+            payment_id = PAYMENT.load(path).payment_id
+            commit = self._path(payment_id, "commit")
+            invoice = INVOICE.load(path.with_suffix(".invoice"))
+            entries.append(JournalEntry(payment_id, invoice, COMMIT.load(commit) if commit.exists() else None))
+        return entries
+
+    def receipts(self) -> list[tuple[Invoice, Receipt]]:
+        """Everything that was paid. Raises as `unfinished`."""
+        return [
+            (INVOICE.load(path.with_suffix(".invoice")), RECEIPT.load(path))
+            for path in sorted(self._directory.glob("*.receipt"))
+            if _names_payment(path)
+        ]
+
+    def begin(self, payment_id: PaymentId, invoice: Invoice) -> None:
+        """A payment is about to be created."""
+        INVOICE.save(self._path(payment_id, "invoice"), invoice)
+        PAYMENT.save(self._path(payment_id, "payment"), PaymentFile(payment_id))
+
+    def committed(self, payment_id: PaymentId, commit: Commit) -> None:
+        """The seller is about to get the commit."""
+        self._save(COMMIT, payment_id, "commit", commit)
+
+    def paid(self, payment_id: PaymentId, receipt: Receipt) -> None:
+        """The receipt is there; to be called before the node is told that it may forget the payment."""
+        self._save(RECEIPT, payment_id, "receipt", receipt)
+
+    def ended(self, payment_id: PaymentId) -> None:
+        """Nothing is left to be done for a payment; invoice and receipt stay where there is a receipt."""
+        is_paid = self._path(payment_id, "receipt").exists()
+        for suffix in ("commit", "payment") if is_paid else ("commit", "payment", "invoice"):
+            path = self._path(payment_id, suffix)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise IoError(path, error.strerror or str(error)) from None
+
+    def receipt_of(self, payment_id: PaymentId) -> Receipt | None:
+        """The receipt of a payment, if it is there."""
+        path = self._path(payment_id, "receipt")
+        return RECEIPT.load(path) if path.exists() else None
+
+    def _save(self, kind: FileKind[T], payment_id: PaymentId, suffix: str, value: T) -> None:
+        path = self._path(payment_id, suffix)
+        try:
+            kind.save(path, value)
+        except OutputAlreadyExists:
+            if kind.load(path) != value:
+                raise OffsetError(f"{path} holds another {suffix} of the same payment") from None
+
+    def _path(self, payment_id: PaymentId, suffix: str) -> Path:
+        return self._directory / f"{format_b64(payment_id)}.{suffix}"
+
+
+def _names_payment(path: Path) -> bool:
+    try:
+        parse_b64(PaymentId, path.stem)
+    except InvalidInput:
+        return False
+    return True

@@ -1,0 +1,888 @@
+"""The SDK against a node that says what the test wants: payments, invoices, reconnecting, the journal. Spec 07 §5."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offset_crypto.aio import Connection, Ticker, serve
+from offset_crypto.hashing import hash_lock
+from offset_crypto.identity import Identity
+from offset_crypto.signed import commit_buffer, receipt_buffer
+from offset_ctrl import (
+    CommitNotDelivered,
+    ConnectionClosed,
+    InvalidProof,
+    Node,
+    NodeConnectionError,
+    NotPermitted,
+    PaymentFailed,
+    PaymentPending,
+    PaymentState,
+    PayOptions,
+    RequestRefused,
+    RoutesUnavailable,
+    UnknownName,
+    blocking,
+    connect,
+)
+from offset_ctrl.journal import Journal
+from offset_proto import wire
+from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile, StringSerdeError
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddInvoice,
+    AppPermissions,
+    AppRequest,
+    Canceled,
+    CancelInvoice,
+    ClientResponseRoutes,
+    CommitInvoice,
+    Complete,
+    CreatePayment,
+    CreateTransaction,
+    EnableFriend,
+    Failure,
+    PaymentNotFound,
+    PaymentStatus,
+    PaymentStatusSuccess,
+    ReportMutations,
+    RequestClosePayment,
+    RequestResult,
+    ResponseClosePayment,
+    RoutesFailure,
+    RoutesFound,
+    Success,
+    TransactionResult,
+)
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes, RouteCapacityRate
+from offset_proto.messages.payment import Commit, NamedRelayAddress, Rate, Receipt, RelayAddress
+from offset_proto.messages.report import (
+    AddRelayReport,
+    ChannelConsistentReport,
+    CurrencyReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderMutationReport,
+    FunderReport,
+    IndexClientReport,
+    McBalanceReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+    PkFriendReportMutation,
+    SetStatus,
+)
+from offset_proto.types import (
+    Currency,
+    HashResult,
+    InvoiceId,
+    NetAddress,
+    PaymentId,
+    PlainLock,
+    PrivateKey,
+    PublicKey,
+    Signature,
+    Uid,
+)
+
+NODE, APP, SELLER = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3))
+FST = Currency("FST")
+BOB, EVE = PublicKey(b"\x05" * 32), PublicKey(b"\x06" * 32)
+INVOICE_OF_20 = Invoice(InvoiceId(b"\x07" * 32), FST, SELLER.public_key, 20)
+ALL = AppPermissions(routes=True, buyer=True, seller=True, config=True)
+NOTHING = AppPermissions(routes=False, buyer=False, seller=False, config=False)
+QUICK = PayOptions(timeout=5.0, route_seconds=0.0)
+LOCK, DEST_LOCK = PlainLock(b"\x08" * 32), PlainLock(b"\x09" * 32)
+
+
+def _friend(name: str, balance: int) -> FriendReport:
+    ledger = CurrencyReport(FST, McBalanceReport(balance, 0, 0))
+    return FriendReport(
+        name, (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport((ledger,)), FriendStatusReport.DISABLED
+    )
+
+
+def _report() -> NodeReport:
+    friends = PkFriendReportList((PkFriendReport(BOB, _friend("bob", -7)), PkFriendReport(EVE, _friend("eve", 9))))
+    return NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None))
+
+
+def _receipt(invoice: Invoice) -> Receipt:
+    unsigned = Receipt(
+        HashResult(bytes(32)),
+        invoice.invoice_id,
+        invoice.currency,
+        LOCK,
+        DEST_LOCK,
+        True,
+        invoice.dest_payment,
+        invoice.dest_payment,
+        Signature(bytes(64)),
+    )
+    values = {name: getattr(unsigned, name) for name in Receipt.__slots__}
+    return Receipt(**values | {"signature": SELLER.sign(receipt_buffer(unsigned))})
+
+
+def _commit(invoice: Invoice, seller: Identity = SELLER) -> Commit:
+    unsigned = Commit(
+        HashResult(bytes(32)),
+        LOCK,
+        hash_lock(DEST_LOCK),
+        invoice.dest_payment,
+        invoice.dest_payment,
+        invoice.invoice_id,
+        invoice.currency,
+        Signature(bytes(64)),
+    )
+    values = {name: getattr(unsigned, name) for name in Commit.__slots__}
+    return Commit(**values | {"signature": seller.sign(commit_buffer(unsigned))})
+
+
+def _route(*via: PublicKey, capacity: int = 1000, fee: int = 0) -> RouteCapacityRate:
+    keys = FriendsRoute((NODE.public_key, *via, SELLER.public_key))
+    return RouteCapacityRate(keys, capacity, Rate(0, fee))
+
+
+class FakeNode:
+    """
+    A node whose routes, results and ends of payments are the test's.
+
+    Attributes:
+        requests: All that was asked of it.
+        routes: What an index server answers; None: there is none.
+        results: What becomes of a transaction; None: nothing, for now.
+        status: How a payment ended; None: not yet.
+    """
+
+    def __init__(self) -> None:
+        self.permissions = ALL
+        self.requests: list[AppRequest] = []
+        self.routes: Callable[[RequestRoutes], tuple[MultiRoute, ...] | None] = lambda asked: (
+            MultiRoute((_route(BOB),)),
+        )
+        self.results: Callable[[CreateTransaction], RequestResult | None] = lambda asked: Complete(
+            _commit(INVOICE_OF_20)
+        )
+        self.status: Callable[[PaymentId], PaymentStatus | None] = lambda asked: PaymentStatusSuccess(
+            _receipt(INVOICE_OF_20), Uid(b"\x01" * 16)
+        )
+        self.mutations: Callable[[AppRequest], tuple[Any, ...]] = lambda asked: ()
+        self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
+        self.connections: list[Connection] = []
+        self.accepts = True
+
+    def accept(self, connection: Connection) -> None:
+        """An app connects."""
+        if not self.accepts:
+            connection.close()
+            return
+        self.connections.append(connection)
+        connection.send(wire.APP_PERMISSIONS.encode(self.permissions))
+        connection.send(wire.NODE_REPORT.encode(_report()))
+        connection.attach(_Receiver(self, connection))
+
+    def tell(self, *messages: Any) -> None:
+        """Send to the app that is connected."""
+        for message in messages:
+            self.connections[-1].send(wire.APP_SERVER_TO_APP.encode(message))
+
+    def drop(self) -> None:
+        """Close the connection."""
+        self.connections[-1].close("the test wants it")
+
+    def asked(self, kind: type) -> list[Any]:
+        """Requests of one kind."""
+        return [request for request in self.requests if isinstance(request, kind)]
+
+    def receive(self, connection: Connection, app_request_id: Uid, request: AppRequest) -> None:
+        """A request of the app."""
+        self.requests.append(request)
+        if not self.before(connection, request):
+            return
+
+        def tell(message: Any) -> None:
+            connection.send(wire.APP_SERVER_TO_APP.encode(message))
+
+        tell(ReportMutations(app_request_id, self.mutations(request)))
+        match request:
+            case RequestRoutes():
+                found = self.routes(request)
+                answer = RoutesFailure() if found is None else RoutesFound(found)
+                tell(ClientResponseRoutes(request.request_id, answer))
+            case CreateTransaction():
+                result = self.results(request)
+                if result is not None:
+                    tell(TransactionResult(request.request_id, result))
+            case RequestClosePayment(payment_id):
+                status = self.status(payment_id)
+                if status is not None:
+                    tell(ResponseClosePayment(payment_id, status))
+
+
+class _Receiver:
+    def __init__(self, node: FakeNode, connection: Connection) -> None:
+        self._node = node
+        self._connection = connection
+
+    def message_received(self, message: bytes) -> None:
+        received = wire.APP_TO_APP_SERVER.decode(message)
+        self._node.receive(self._connection, received.app_request_id, received.app_request)
+
+    def connection_closed(self) -> None:
+        """Nothing to do."""
+
+
+def _run(
+    fake: FakeNode, body: Callable[[Node], Awaitable[None]], *, journal: Path | None = None, seconds: float = 20.0
+) -> None:
+    async def main() -> None:
+        ticker = Ticker(0.01)
+        async with (
+            asyncio.timeout(seconds),
+            serve("127.0.0.1", 0, NODE, ticker, fake.accept, handshakes_max=4) as port,
+            connect(
+                RelayAddress(NODE.public_key, NetAddress(f"127.0.0.1:{port}")), APP, journal=journal, ticker=ticker
+            ) as node,
+        ):
+            await body(node)
+
+    asyncio.run(main())
+
+
+async def _hand_over(commit: Commit) -> None:
+    """To a seller who takes it."""
+
+
+# Paying.
+
+
+def test_a_payment_from_routes_to_receipt():
+    """Payment, transaction, close, receipt, acknowledgement: in this order, each once."""
+    fake, handed = FakeNode(), []
+
+    async def body(node: Node) -> None:
+        async def deliver(commit: Commit) -> None:
+            handed.append(commit)
+
+        assert await node.pay(INVOICE_OF_20, deliver, QUICK) == _receipt(INVOICE_OF_20)
+        await asyncio.sleep(0)
+        assert node.payments == []
+
+    _run(fake, body)
+    assert handed == [_commit(INVOICE_OF_20)]
+    kinds = [type(request) for request in fake.requests]
+    assert kinds == [CreatePayment, RequestRoutes, CreateTransaction, RequestClosePayment, AckClosePayment]
+    (transaction,) = fake.asked(CreateTransaction)
+    assert (transaction.dest_payment, transaction.fees) == (20, 0)
+
+
+def test_a_payment_is_split():
+    """Two routes of 15 and 10: both are used, each has its fee; the last result is complete."""
+    fake = FakeNode()
+    fake.routes = lambda asked: (MultiRoute((_route(BOB, capacity=15, fee=1), _route(EVE, capacity=10, fee=2))),)
+    seen = []
+
+    def results(asked: CreateTransaction) -> RequestResult:
+        seen.append(asked)
+        return Success() if len(seen) == 1 else Complete(_commit(INVOICE_OF_20))
+
+    fake.results = results
+
+    async def body(node: Node) -> None:
+        payment = node.start_payment(INVOICE_OF_20, QUICK)
+        await payment.commit()
+        assert payment.fees == 3
+        assert payment.state is PaymentState.COMMITTED
+        await payment.receipt()
+
+    _run(fake, body)
+    assert sum(asked.dest_payment for asked in seen) == 20
+    assert sorted(asked.fees for asked in seen) == [1, 2]
+
+
+def test_what_fails_is_sent_over_another_route():
+    """The first route fails; the server has the other one only when a hop of the first is left out."""
+    fake = FakeNode()
+
+    def routes(asked: RequestRoutes) -> tuple[MultiRoute, ...]:
+        avoided = Edge(BOB, SELLER.public_key)
+        return (MultiRoute((_route(EVE if asked.opt_exclude == avoided else BOB),)),)
+
+    fake.routes = routes
+    fake.results = lambda asked: Failure() if BOB in asked.route.public_keys else Complete(_commit(INVOICE_OF_20))
+
+    async def body(node: Node) -> None:
+        await node.pay(INVOICE_OF_20, _hand_over, QUICK)
+
+    _run(fake, body)
+    assert [asked.route.public_keys[1] for asked in fake.asked(CreateTransaction)] == [BOB, EVE]
+
+
+def test_only_the_part_that_failed_is_sent_again():
+    """Of 15 and 5 the 5 fail; they go over a third route, and what the seller holds stays."""
+    fake, third = FakeNode(), PublicKey(b"\x0a" * 32)
+    fake.routes = lambda asked: (
+        (MultiRoute((_route(BOB, capacity=15), _route(EVE, capacity=5))),)
+        if asked.capacity == 20
+        else (MultiRoute((_route(EVE),)), MultiRoute((_route(third),)))
+    )
+
+    def results(asked: CreateTransaction) -> RequestResult:
+        if EVE in asked.route.public_keys:
+            return Failure()
+        return Success() if BOB in asked.route.public_keys else Complete(_commit(INVOICE_OF_20))
+
+    fake.results = results
+
+    async def body(node: Node) -> None:
+        await node.pay(INVOICE_OF_20, _hand_over, QUICK)
+
+    _run(fake, body)
+    sent = [(asked.route.public_keys[1], asked.dest_payment) for asked in fake.asked(CreateTransaction)]
+    assert sorted(sent[:2]) == [(BOB, 15), (EVE, 5)]
+    assert sent[2:] == [(third, 5)]
+    assert [asked.capacity for asked in fake.asked(RequestRoutes)] == [20, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "reason"),
+    [
+        ({"routes": lambda asked: ()}, QUICK, "no route that can carry"),
+        ({"routes": lambda asked: None}, QUICK, "not connected to an index server"),
+        ({"routes": lambda asked: (MultiRoute((_route(BOB, capacity=19),)),)}, QUICK, "no route that can carry"),
+        (
+            {"results": lambda asked: Failure()},
+            QUICK,
+            "no route .*, after 1 routes that failed",
+        ),
+        (
+            {"routes": lambda asked: (MultiRoute((_route(BOB, fee=3),)),)},
+            PayOptions(route_seconds=0.0, fees_max=2),
+            "fees of 3, more than 2",
+        ),
+        ({"results": lambda asked: None}, PayOptions(timeout=0.1), "no commit within 0.1 seconds"),
+    ],
+)
+def test_what_can_not_be_paid_says_why_and_is_closed(changes, options, reason):
+    """The node is told that there is no more to come, and its answer is acknowledged: nothing is left there."""
+    fake = FakeNode()
+    fake.status = lambda asked: Canceled(Uid(b"\x0b" * 16))
+    for name, value in changes.items():
+        setattr(fake, name, value)
+
+    async def body(node: Node) -> None:
+        with pytest.raises(PaymentFailed, match=reason):
+            await node.pay(INVOICE_OF_20, _hand_over, options)
+
+    _run(fake, body)
+    assert len(fake.asked(RequestClosePayment)) == 1
+    assert [asked.ack_uid for asked in fake.asked(AckClosePayment)] == [Uid(b"\x0b" * 16)]
+
+
+def test_routes_that_are_not_known_yet_are_asked_for_again():
+    """Index servers learn of friends within seconds."""
+    fake, asked_before = FakeNode(), []
+
+    def routes(asked: RequestRoutes) -> tuple[MultiRoute, ...]:
+        asked_before.append(asked)
+        return (MultiRoute((_route(BOB),)),) if len(asked_before) > 3 else ()
+
+    fake.routes = routes
+
+    async def body(node: Node) -> None:
+        await node.pay(INVOICE_OF_20, _hand_over, PayOptions(route_seconds=5.0))
+
+    _run(fake, body)
+    assert len(asked_before) == 4
+
+
+def test_routes_that_the_app_knows():
+    """No index server is asked; where they fail, the payment does."""
+    fake = FakeNode()
+    known = PayOptions(routes=(MultiRoute((_route(BOB, fee=1),)), MultiRoute((_route(EVE, fee=2),))))
+    fake.results = lambda asked: Failure() if BOB in asked.route.public_keys else Complete(_commit(INVOICE_OF_20))
+
+    async def body(node: Node) -> None:
+        payment = node.start_payment(INVOICE_OF_20, known)
+        await payment.receipt()
+        assert payment.fees == 2
+        fake.results, fake.status = lambda asked: Failure(), lambda asked: Canceled(Uid(bytes(16)))
+        with pytest.raises(PaymentFailed, match="no route"):
+            await node.pay(INVOICE_OF_20, _hand_over, known)
+
+    _run(fake, body)
+    assert fake.asked(RequestRoutes) == []
+
+
+def test_a_payment_of_nothing():
+    """An invoice over 0 credits is paid by one transaction."""
+    fake, free = FakeNode(), Invoice(InvoiceId(b"\x0c" * 32), FST, SELLER.public_key, 0)
+    fake.results = lambda asked: Complete(_commit(free))
+    fake.status = lambda asked: PaymentStatusSuccess(_receipt(free), Uid(bytes(16)))
+
+    async def body(node: Node) -> None:
+        assert (await node.pay(free, _hand_over, QUICK)).total_dest_payment == 0
+
+    _run(fake, body)
+
+
+def test_a_receipt_that_proves_nothing_is_not_acknowledged():
+    """The node still has it, and somebody may look; the payer does not wait for ever."""
+    fake = FakeNode()
+    other = Invoice(INVOICE_OF_20.invoice_id, FST, SELLER.public_key, 19)
+    fake.status = lambda asked: PaymentStatusSuccess(_receipt(other), Uid(bytes(16)))
+
+    async def body(node: Node) -> None:
+        with pytest.raises(PaymentFailed, match="DestPaymentMismatch"):
+            await node.pay(INVOICE_OF_20, _hand_over, QUICK)
+        assert len(node.payments) == 1
+
+    _run(fake, body)
+    assert fake.asked(AckClosePayment) == []
+
+
+# Cancellation.
+
+
+def test_a_payment_cancelled_before_its_commit_is_closed():
+    """Whoever waited is gone; the node is told all the same, and hears that its answer has arrived."""
+    fake = FakeNode()
+    fake.results = lambda asked: None
+    fake.status = lambda asked: Canceled(Uid(bytes(16)))
+
+    async def body(node: Node) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await node.pay(INVOICE_OF_20, _hand_over)
+        await node.wait_until(lambda report: True)
+        for payment in node.payments:
+            with pytest.raises(PaymentFailed, match="given up"):
+                await payment.receipt()
+
+    _run(fake, body)
+    assert len(fake.asked(CreateTransaction)) == len(fake.asked(RequestClosePayment)) == 1
+    assert len(fake.asked(AckClosePayment)) == 1
+
+
+def test_a_payment_cancelled_after_its_commit_goes_on():
+    """The seller may have it: the receipt is waited for, and acknowledged."""
+    fake, paid = FakeNode(), asyncio.Event()
+    fake.status = lambda asked: None
+
+    async def body(node: Node) -> None:
+        async def deliver(commit: Commit) -> None:
+            paid.set()
+            await asyncio.sleep(60)
+
+        paying = asyncio.create_task(node.pay(INVOICE_OF_20, deliver, QUICK))
+        await paid.wait()
+        paying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await paying
+        (payment,) = node.payments
+        paid_at_last = PaymentStatusSuccess(_receipt(INVOICE_OF_20), Uid(bytes(16)))
+        fake.tell(ResponseClosePayment(payment.payment_id, paid_at_last))
+        assert await payment.receipt() == _receipt(INVOICE_OF_20)
+
+    _run(fake, body)
+    assert len(fake.asked(AckClosePayment)) == 1
+
+
+def test_a_seller_who_can_not_be_reached():
+    """The payment is not lost: its commit can be delivered in another way."""
+    fake = FakeNode()
+
+    async def body(node: Node) -> None:
+        async def deliver(commit: Commit) -> None:
+            raise OSError("no such host")
+
+        with pytest.raises(CommitNotDelivered, match="OSError: no such host") as raised:
+            await node.pay(INVOICE_OF_20, deliver, QUICK)
+        assert await raised.value.payment.commit() == _commit(INVOICE_OF_20)
+        assert await raised.value.payment.receipt() == _receipt(INVOICE_OF_20)
+
+    _run(fake, body)
+
+
+def test_a_seller_who_takes_time_or_cancels():
+    """Waiting has a limit, the payment has not; a cancelled invoice fails it."""
+    fake = FakeNode()
+    fake.status = lambda asked: None
+
+    async def body(node: Node) -> None:
+        with pytest.raises(PaymentPending, match=r"within 0\.1 seconds") as raised:
+            await node.pay(INVOICE_OF_20, _hand_over, QUICK, receipt_timeout=0.1)
+        payment = raised.value.payment
+        fake.tell(ResponseClosePayment(payment.payment_id, Canceled(Uid(bytes(16)))))
+        with pytest.raises(PaymentFailed, match="the seller cancelled"):
+            await payment.receipt()
+
+    _run(fake, body)
+
+
+# Lost connections.
+
+
+def test_a_connection_lost_in_the_middle_of_a_payment():
+    """Everything is asked for again on the next connection; the transaction keeps its id."""
+    fake = FakeNode()
+    lost: set[type] = set()
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        if type(asked) in lost:
+            return True
+        lost.add(type(asked))
+        connection.close("the test wants it")
+        return False
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        assert await node.pay(INVOICE_OF_20, _hand_over, PayOptions(timeout=15.0)) == _receipt(INVOICE_OF_20)
+
+    _run(fake, body)
+    assert lost == {CreatePayment, RequestRoutes, CreateTransaction, RequestClosePayment, AckClosePayment}
+    assert len({asked.request_id for asked in fake.asked(CreateTransaction)}) == 1
+    assert len({asked.payment_id for asked in fake.asked(CreatePayment)}) == 1
+
+
+def test_a_request_that_the_node_answers_by_hanging_up():
+    """It is given up after three connections."""
+    fake = FakeNode()
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        connection.close("not allowed")
+        return False
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        with pytest.raises(ConnectionClosed):
+            await node.create_invoice("FST", 5)
+
+    _run(fake, body)
+    assert len(fake.asked(AddInvoice)) == 3
+
+
+def test_a_node_that_is_away():
+    """A request waits for half a minute, then says why; the report stays the last one seen; it comes back by itself."""
+    fake = FakeNode()
+
+    async def body(node: Node) -> None:
+        fake.accepts = False
+        fake.drop()
+        with pytest.raises(NodeConnectionError, match="no connection to the node"):
+            await node.create_invoice("FST", 5)
+        assert not node.is_connected
+        assert node.balance("bob", "FST") == -7
+        fake.accepts = True
+        await node.wait_until(lambda report: node.is_connected)
+        await node.create_invoice("FST", 5)
+
+    _run(fake, body)
+
+
+def test_a_node_that_can_not_be_reached_at_first():
+    """Another key, and nobody there: an error at once."""
+
+    async def main() -> None:
+        ticker = Ticker(0.01)
+        async with serve("127.0.0.1", 0, SELLER, ticker, lambda connection: None, handshakes_max=4) as port:
+            for address in (f"127.0.0.1:{port}", "127.0.0.1:1", "nonsense"):
+                with pytest.raises(NodeConnectionError):
+                    async with connect(RelayAddress(NODE.public_key, NetAddress(address)), APP, ticker=ticker):
+                        raise AssertionError("there is no such node")
+
+    asyncio.run(main())
+
+
+# Selling, configuration, report.
+
+
+def test_an_invoice_and_its_commit():
+    """A commit that does not fit collects nothing; the right one ends the wait, whoever hands it in, early or late."""
+    fake = FakeNode()
+
+    async def body(node: Node) -> None:
+        invoice = await node.create_invoice("FST", 20)
+        assert fake.asked(AddInvoice) == [AddInvoice(invoice.invoice_id, FST, 20)]
+        of_seller = Invoice(invoice.invoice_id, FST, SELLER.public_key, 20)
+        for wrong in (INVOICE_OF_20, Invoice(invoice.invoice_id, FST, SELLER.public_key, 19)):
+            with pytest.raises(InvalidProof):
+                await node.accept_commit(of_seller, _commit(wrong))
+        with pytest.raises(TimeoutError):
+            await node.wait_for_payment(of_seller, timeout=0.05)
+        waiting = asyncio.create_task(node.wait_for_payment(of_seller))
+        await asyncio.sleep(0)
+        await node.accept_commit(of_seller, _commit(of_seller))
+        assert await waiting == _commit(of_seller)
+        assert await node.wait_for_payment(of_seller) == _commit(of_seller)
+        cancelled = await node.create_invoice("FST", 5)
+        waiting = asyncio.create_task(node.wait_for_payment(cancelled))
+        await asyncio.sleep(0)
+        await node.cancel_invoice(cancelled)
+        with pytest.raises(PaymentFailed, match="the invoice was cancelled"):
+            await waiting
+
+    _run(fake, body)
+    assert len(fake.asked(CommitInvoice)) == 1
+    assert len(fake.asked(CancelInvoice)) == 1
+
+
+def test_the_report():
+    """Friends by name or key; balances with their sign; a copy that stays as it is."""
+    fake = FakeNode()
+    fake.mutations = lambda asked: (
+        (FunderMutationReport(PkFriendReportMutation(BOB, SetStatus(FriendStatusReport.ENABLED))),)
+        if isinstance(asked, EnableFriend)
+        else ()
+    )
+
+    async def body(node: Node) -> None:
+        assert (node.public_key, node.permissions) == (NODE.public_key, ALL)
+        assert node.balance("bob", "FST") == -7
+        assert node.balance(EVE, "FST") == 9
+        for friend, currency in (("nobody", "FST"), ("bob", "EUR"), (APP.public_key, "FST")):
+            with pytest.raises(UnknownName):
+                node.balance(friend, currency)
+        reports = aiter(node.reports())
+        first = await anext(reports)
+        await node.enable_friend("bob")
+        second = await anext(reports)
+        assert first.friends[BOB].status is FriendStatusReport.DISABLED
+        assert second.friends[BOB].status is FriendStatusReport.ENABLED
+        with pytest.raises(RequestRefused, match="EnableFriend"):
+            await node.enable_friend("eve")
+
+    _run(fake, body)
+
+
+def test_a_slow_reader_of_reports_gets_the_latest():
+    """And never waits for a change that came while it was busy."""
+    fake = FakeNode()
+
+    async def body(node: Node) -> None:
+        reports = aiter(node.reports())
+        await anext(reports)
+        for number in range(3):
+            relay = NamedRelayAddress(PublicKey(bytes([number]) * 32), NetAddress("a:1"), f"relay{number}")
+            fake.tell(ReportMutations(None, (FunderMutationReport(AddRelayReport(relay)),)))
+        await node.wait_until(lambda report: len(report.relays) == 3)
+        latest = await anext(reports)
+        assert len(latest.relays) == 3
+        assert [relay.address for relay in node.friend_ticket().relays] == ["a:1"] * 3
+
+    _run(fake, body)
+
+
+def test_what_the_ticket_does_not_allow_is_not_asked():
+    """Which saves the connection: the node would close it."""
+    fake = FakeNode()
+    fake.permissions = NOTHING
+
+    async def body(node: Node) -> None:
+        for verb in (
+            node.create_invoice("FST", 5),
+            node.enable_friend("bob"),
+            node.find_routes("FST", 5, BOB),
+            node.pay(INVOICE_OF_20, _hand_over),
+        ):
+            with pytest.raises(NotPermitted):
+                await verb
+
+    _run(fake, body)
+    assert fake.requests == []
+
+
+def test_routes():
+    """Asked for on behalf of this node, or of another; without an index server an error."""
+    fake = FakeNode()
+
+    async def body(node: Node) -> None:
+        assert await node.find_routes("FST", 5, SELLER.public_key) == (MultiRoute((_route(BOB),)),)
+        fake.routes = lambda asked: None
+        with pytest.raises(RoutesUnavailable):
+            await node.find_routes("FST", 5, SELLER.public_key, source=BOB)
+
+    _run(fake, body)
+    assert [asked.source for asked in fake.asked(RequestRoutes)] == [NODE.public_key, BOB]
+
+
+# The journal.
+
+
+def test_the_journal_of_a_payment(tmp_path):
+    """The id before the payment, the commit before the seller has it, the receipt before the node forgets it."""
+    fake, journal = FakeNode(), tmp_path / "payments"
+    seen = []
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        seen.append((type(asked), sorted(path.suffix for path in journal.iterdir())))
+        return True
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        async def deliver(commit: Commit) -> None:
+            (path,) = journal.glob("*.commit")
+            assert COMMIT.load(path) == commit
+
+        await node.pay(INVOICE_OF_20, deliver, QUICK)
+
+    _run(fake, body, journal=journal)
+    at = dict(seen)
+    assert at[CreatePayment] == [".invoice", ".payment"]
+    assert at[AckClosePayment] == [".commit", ".invoice", ".payment", ".receipt"]
+    assert sorted(path.suffix for path in journal.iterdir()) == [".invoice", ".receipt"]
+    assert Journal(journal).receipts() == [(INVOICE_OF_20, _receipt(INVOICE_OF_20))]
+    assert journal.stat().st_mode & 0o777 == 0o700
+
+
+def _leave(journal: Path, commit: Commit | None) -> PaymentId:
+    payment_id = PaymentId(b"\x0d" * 16)
+    kept = Journal(journal)
+    kept.begin(payment_id, INVOICE_OF_20)
+    if commit is not None:
+        kept.committed(payment_id, commit)
+    return payment_id
+
+
+@pytest.mark.parametrize("status", [Canceled(Uid(bytes(16))), PaymentNotFound()])
+def test_a_payment_without_commit_is_closed_when_the_app_is_back(tmp_path, status):
+    """Nothing was paid; nothing is left on disk."""
+    fake, payment_id = FakeNode(), _leave(tmp_path, None)
+    fake.status = lambda asked: status
+
+    async def body(node: Node) -> None:
+        for payment in node.payments:
+            assert payment.payment_id == payment_id
+            with pytest.raises(PaymentFailed, match="the app ended"):
+                await payment.receipt()
+
+    _run(fake, body, journal=tmp_path)
+    assert fake.asked(RequestClosePayment) == [RequestClosePayment(payment_id)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_payment_with_commit_is_waited_for_when_the_app_is_back(tmp_path):
+    """Its commit can be delivered again; the receipt is fetched and kept."""
+    fake, payment_id = FakeNode(), _leave(tmp_path, _commit(INVOICE_OF_20))
+
+    async def body(node: Node) -> None:
+        (payment,) = node.payments
+        assert (payment.payment_id, payment.invoice) == (payment_id, INVOICE_OF_20)
+        assert await payment.commit() == _commit(INVOICE_OF_20)
+        assert await payment.receipt() == _receipt(INVOICE_OF_20)
+
+    _run(fake, body, journal=tmp_path)
+    assert Journal(tmp_path).receipts() == [(INVOICE_OF_20, _receipt(INVOICE_OF_20))]
+
+
+def test_a_receipt_that_was_acknowledged_just_before_the_end(tmp_path):
+    """The node has forgotten the payment, and the receipt is there: it was paid."""
+    fake, payment_id = FakeNode(), _leave(tmp_path, _commit(INVOICE_OF_20))
+    Journal(tmp_path).paid(payment_id, _receipt(INVOICE_OF_20))
+    fake.status = lambda asked: PaymentNotFound()
+
+    async def body(node: Node) -> None:
+        for payment in node.payments:
+            assert await payment.receipt() == _receipt(INVOICE_OF_20)
+
+    _run(fake, body, journal=tmp_path)
+    assert Journal(tmp_path).unfinished() == []
+    assert len(Journal(tmp_path).receipts()) == 1
+
+
+def test_a_damaged_journal_is_named(tmp_path):
+    """Money may be in it: the app does not start without a word."""
+    _leave(tmp_path, None)
+    (path,) = tmp_path.glob("*.invoice")
+    path.write_text("{")
+
+    async def body(node: Node) -> None:
+        raise AssertionError("not with this journal")
+
+    with pytest.raises(StringSerdeError, match=path.name):
+        _run(FakeNode(), body, journal=tmp_path)
+
+
+def test_open_payments_at_the_end_of_the_app(tmp_path, caplog):
+    """What has no commit is closed; what has one is in the journal, or the log complains of having none."""
+    fake = FakeNode()
+    fake.status = lambda asked: None
+
+    async def body(node: Node) -> None:
+        await node.start_payment(INVOICE_OF_20, QUICK).commit()
+
+    _run(fake, body, journal=tmp_path)
+    (entry,) = Journal(tmp_path).unfinished()
+    assert entry.commit == _commit(INVOICE_OF_20)
+    with caplog.at_level(logging.WARNING):
+        _run(fake, body)
+    assert "1 payments have not ended, and there is no journal" in caplog.text
+    fake.results, fake.status = lambda asked: None, lambda asked: Canceled(Uid(bytes(16)))
+    fake.requests.clear()
+
+    async def begin(node: Node) -> None:
+        node.start_payment(INVOICE_OF_20, QUICK)
+        await node.wait_until(lambda report: True)
+        await asyncio.sleep(0.05)
+
+    _run(fake, begin)
+    assert [type(request) for request in fake.requests][-2:] == [RequestClosePayment, AckClosePayment]
+
+
+def test_files_of_the_journal_are_those_of_stctrl(tmp_path):
+    """So a person can go on with them by hand."""
+    payment_id = _leave(tmp_path, _commit(INVOICE_OF_20))
+    kinds = {".invoice": INVOICE, ".payment": PAYMENT, ".commit": COMMIT, ".receipt": RECEIPT}
+    loaded = {path.suffix: kinds[path.suffix].load(path) for path in tmp_path.iterdir()}
+    assert loaded == {
+        ".invoice": INVOICE_OF_20,
+        ".payment": PaymentFile(payment_id),
+        ".commit": _commit(INVOICE_OF_20),
+    }
+
+
+# Without an event loop.
+
+
+def test_blocking(tmp_path):
+    """The same verbs, from a script; errors are the same."""
+    fake = FakeNode()
+    handed: list[Commit] = []
+
+    async def main() -> None:
+        ticker = Ticker(0.01)
+        async with serve("127.0.0.1", 0, NODE, ticker, fake.accept, handshakes_max=4) as port:
+            ticket = RelayAddress(NODE.public_key, NetAddress(f"127.0.0.1:{port}"))
+            await asyncio.to_thread(script, ticket)
+
+    def script(ticket: RelayAddress) -> None:
+        with blocking.connect(ticket, APP, journal=tmp_path) as node:
+            assert node.public_key == NODE.public_key
+            assert node.permissions == ALL
+            assert node.balance("bob", "FST") == -7
+            assert node.friend("eve").name == "eve"
+            assert node.pay(INVOICE_OF_20, handed.append, QUICK) == _receipt(INVOICE_OF_20)
+            with pytest.raises(UnknownName):
+                node.enable_friend("nobody")
+            assert len(node.report.friends) == 2
+        with pytest.raises(NodeConnectionError), blocking.connect(ticket, SELLER):
+            raise AssertionError("there is nobody")
+
+    def accept_app_only(connection: Connection) -> None:
+        if connection.remote_public_key != APP.public_key:
+            connection.close("not trusted")
+        else:
+            FakeNode.accept(fake, connection)
+
+    fake.accept = accept_app_only
+    asyncio.run(main())
+    assert handed == [_commit(INVOICE_OF_20)]
