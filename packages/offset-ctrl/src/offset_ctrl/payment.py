@@ -124,6 +124,7 @@ class Payment:
         self._commit: asyncio.Future[Commit] = loop.create_future()
         self._receipt: asyncio.Future[Receipt] = loop.create_future()
         self._given_up = asyncio.Event()
+        self._over = asyncio.Event()
         self._results: asyncio.Queue[TransactionResult] = asyncio.Queue()
         self._parts: dict[Uid, Part] = {}
         self._failed_routes: list[tuple[PublicKey, ...]] = []
@@ -153,6 +154,11 @@ class Payment:
         """
         return await asyncio.shield(self._receipt)
 
+    async def ended(self) -> PaymentState:
+        """Wait until nothing is left to be done, however the payment ended; PAID or FAILED, or where it got stuck."""
+        await self._over.wait()
+        return self.state
+
     def give_up(self, reason: str = "the payment was given up") -> None:
         """Close the payment, if there is no commit yet; what is frozen comes back in the background."""
         if self.state is PaymentState.SENDING:
@@ -173,6 +179,8 @@ class Payment:
                 raise
             log.error("payment %s did not end well: %s", format_b64(self.payment_id), error)
             return False
+        finally:
+            self._over.set()
         return True
 
     async def _send(self) -> None:
