@@ -9,6 +9,8 @@ of 16 numbers [QUIRK]. Reading is strict: whatever does not check is refused wit
 from dataclasses import dataclass
 from typing import Any
 
+from immutables import Map
+
 from offset_funder.state import (
     AfterSuccessAck,
     CanceledPayment,
@@ -33,7 +35,9 @@ from offset_funder.state import (
     TokenChannel,
     Transition,
 )
-from offset_node.json_forms import (
+from offset_proto.errors import InvalidInput
+from offset_proto.json_form import format_json, parse_json
+from offset_proto.json_forms import (
     BOOL,
     CURRENCY,
     TEXT,
@@ -50,8 +54,6 @@ from offset_node.json_forms import (
     renamed,
     variants,
 )
-from offset_proto.errors import InvalidInput
-from offset_proto.json_form import format_json, parse_json
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,
@@ -278,7 +280,7 @@ _LEDGER_STATE = record(
     idents=record(_Idents, local_public_key=_KEY, remote_public_key=_KEY),
     currency=CURRENCY,
     balance=_BALANCE_INFO,
-    pending_transactions=record(_PendingMaps, local=mapping(_UID, PENDING), remote=mapping(_UID, PENDING)),
+    pending_transactions=record(_PendingMaps, local=mapping(_UID, PENDING, Map), remote=mapping(_UID, PENDING, Map)),
 )
 _LEDGER: Form[Ledger] = Form(
     lambda ledger: {"state": _LEDGER_STATE.write(_LedgerState.of(ledger))},
@@ -328,7 +330,7 @@ class _ChannelState:
 _CHANNEL_STATE = record(
     _ChannelState,
     direction=DIRECTION,
-    mutual_credits=mapping(CURRENCY, _LEDGER),
+    mutual_credits=mapping(CURRENCY, _LEDGER, Map),
     active_currencies=record(_ActiveCurrencies, local=_CURRENCY_SET, remote=_CURRENCY_SET),
 )
 _TOKEN_CHANNEL: Form[TokenChannel] = Form(
@@ -395,7 +397,7 @@ _FRIEND = record(
     remote_relays=RELAYS,
     sent_local_relays=SENT_RELAYS,
     name=TEXT,
-    currency_configs=mapping(CURRENCY, _CONFIG),
+    currency_configs=mapping(CURRENCY, _CONFIG, Map),
     is_enabled=renamed("status", Form(lambda enabled: "Enabled" if enabled else "Disabled", _read_status)),
     channel=renamed("channel_status", _CHANNEL),
 )
@@ -477,10 +479,10 @@ _DATABASE = record(
             FunderState,
             local_public_key=_KEY,
             relays=_NAMED_RELAYS,
-            friends=mapping(_KEY, _FRIEND),
-            open_invoices=mapping(_INVOICE_ID, _INVOICE),
-            open_transactions=mapping(_UID, _TRANSACTION),
-            payments=mapping(b64(PaymentId), PAYMENT),
+            friends=mapping(_KEY, _FRIEND, Map),
+            open_invoices=mapping(_INVOICE_ID, _INVOICE, Map),
+            open_transactions=mapping(_UID, _TRANSACTION, Map),
+            payments=mapping(b64(PaymentId), PAYMENT, Map),
         ),
     ),
     index_servers=renamed(

@@ -34,7 +34,6 @@ from offset_funder.state import (
     TokenChannel,
 )
 from offset_node import rust_database as forms
-from offset_node.json_forms import Form
 from offset_node.plugin_tables import PLUGIN_SCHEMA, AddPluginEvent, PluginMutation, plugin_statements
 from offset_node.rust_database import NodeState
 from offset_node.tables import (
@@ -50,6 +49,7 @@ from offset_node.tables import (
 )
 from offset_proto.errors import InvalidInput, InvariantBroken, OffsetError
 from offset_proto.files import IoError, OutputAlreadyExists
+from offset_proto.json_forms import Form
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate
 from offset_proto.text import parse_integer
 from offset_proto.types import (

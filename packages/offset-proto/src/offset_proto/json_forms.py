@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from immutables import Map
-
 from offset_proto.errors import InvalidInput
 from offset_proto.json_form import CAMEL_CASE, JsonForm, at, json_integer, required
 from offset_proto.text import format_b64, parse_b64, parse_integer
@@ -27,6 +25,7 @@ __all__ = [
     "record",
     "renamed",
     "variants",
+    "wrapped",
 ]
 
 T = TypeVar("T")
@@ -95,16 +94,16 @@ def pair(first: Form[Any], second: Form[Any]) -> Form[tuple[Any, Any]]:
     return Form(lambda both: [first.write(both[0]), second.write(both[1])], read)
 
 
-def mapping(keys: Form[Any], values: Form[Any]) -> Form[Any]:
-    """An object as a persistent map."""
+def mapping(keys: Form[Any], values: Form[Any], into: Callable[[dict[Any, Any]], Any] = dict) -> Form[Any]:
+    """An object as a map, written in the order of its keys."""
 
     def read(value: Any) -> Any:
-        found: Map[Any, Any] = Map()
+        found = {}
         for key, item in _expect(dict, "an object", value).items():
-            found = found.set(at(repr(key), keys.read, key), at(repr(key), values.read, item))
+            found[at(repr(key), keys.read, key)] = at(repr(key), values.read, item)
         if len(found) != len(value):
             raise InvalidInput("two keys stand for the same bytes")
-        return found
+        return into(found)
 
     return Form(lambda found: {keys.write(key): values.write(found[key]) for key in sorted(found)}, read)
 
@@ -115,6 +114,11 @@ def optional(form: Form[T]) -> Form[T | None]:
         lambda value: None if value is None else form.write(value),
         lambda value: None if value is None else form.read(value),
     )
+
+
+def wrapped(cls: Callable[[Any], T], attribute: str, form: Form[Any]) -> Form[T]:
+    """A class with one attribute, in the form of that."""
+    return Form(lambda value: form.write(getattr(value, attribute)), lambda value: cls(form.read(value)))
 
 
 def camel(cls: type[T]) -> Form[T]:
