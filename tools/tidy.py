@@ -29,8 +29,11 @@ ALLOWED = {
     "offset_node": {"offset_proto", "offset_crypto", "offset_funder", "offset_relay", "offset_index"},
     "offset_ctrl": {"offset_proto", "offset_crypto"},
 }
-# stmgr init-node-db uses offset-node where it is installed.
-LAZY = {"offset_ctrl/stmgr.py": {"offset_node", "offset_funder"}}
+# stmgr init-node-db and the local nodes of stcompact use offset-node where it is installed.
+LAZY = {
+    "offset_ctrl/stmgr.py": {"offset_node", "offset_funder"},
+    "offset_ctrl/compact/local_node.py": {"offset_node"},
+}
 
 IMPURE = {"asyncio", "socket", "sqlite3", "aiosqlite", "time", "random", "secrets", "os", "uvloop"}
 SHELLS = {
@@ -41,6 +44,8 @@ SHELLS = {
     "offset_relay/service.py",
     "offset_index/service.py",
     "offset_node/app_links.py",
+    "offset_node/embedded.py",
+    "offset_node/json_database.py",
     "offset_node/node.py",
     "offset_node/links.py",
     "offset_node/index_link.py",
@@ -49,7 +54,16 @@ SHELLS = {
     "offset_node/simulation/__main__.py",
     "offset_node/storage.py",
     "offset_node/trusted_apps.py",
+    "offset_ctrl/blocking.py",
     "offset_ctrl/client.py",
+    "offset_ctrl/compact/cli.py",
+    "offset_ctrl/compact/local_node.py",
+    "offset_ctrl/compact/remote_node.py",
+    "offset_ctrl/compact/server.py",
+    "offset_ctrl/compact/store.py",
+    "offset_ctrl/node.py",
+    "offset_ctrl/payment.py",
+    "offset_ctrl/session.py",
     "offset_ctrl/stmgr.py",
     "offset_ctrl/stctrl/session.py",
     "offset_ctrl/stctrl/buyer.py",

@@ -5,15 +5,15 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from offset_crypto.aio import Connection
+from offset_crypto.aio import Receiver
 from offset_node import app_server
 from offset_node.app_server import AppServer
 from offset_node.permissions import NO_PERMISSIONS, add_permissions
 from offset_node.plugin_host import PluginHost
 from offset_node.policy import App
-from offset_node.reading import ReadingPauses
+from offset_node.reading import Pausable, ReadingPauses
 from offset_node.report_scope import EVERYTHING, ReportScope
 from offset_node.trusted_apps import TrustedApps
 from offset_proto import wire
@@ -27,8 +27,9 @@ from offset_proto.messages.app import (
     ResponseClosePayment,
     TransactionResult,
 )
+from offset_proto.types import PublicKey
 
-__all__ = ["AppLinks", "NodeEffect"]
+__all__ = ["AppConnection", "AppLinks", "NodeEffect"]
 
 log = logging.getLogger("offset.node")
 
@@ -38,13 +39,32 @@ NodeEffect = (
 """Effects of the app server that concern others than apps."""
 
 
+class AppConnection(Pausable, Protocol):
+    """A connection whose other end has proved to be an app: a socket, or a program that the node runs in."""
+
+    outbox_bytes_max: int
+
+    @property
+    def remote_public_key(self) -> PublicKey:
+        """The app's key."""
+
+    def attach(self, receiver: Receiver) -> None:
+        """Hand what the app says to *receiver*."""
+
+    def send(self, message: bytes) -> None:
+        """Say something; never waits."""
+
+    def close(self, reason: str) -> None:
+        """End it."""
+
+
 @dataclass(eq=False)
 class _AppLink:
     """An app's connection; receives its requests."""
 
     apps: "AppLinks"
     app_id: int
-    connection: Connection
+    connection: AppConnection
     waiting: deque[AppToAppServer] = field(default_factory=deque)
     is_judged: bool = False
 
@@ -61,7 +81,7 @@ class AppLinks:
 
     Args:
         server: Says who is told what.
-        trusted: Tickets.
+        trusted: Tickets; None: nobody comes from outside.
         plugins: Judge requests, and what an app gets to see.
         pauses: Of reading.
         perform: Carries out what concerns others than apps; told which connection it came from.
@@ -70,10 +90,10 @@ class AppLinks:
     def __init__(
         self,
         server: AppServer,
-        trusted: TrustedApps,
+        trusted: TrustedApps | None,
         plugins: PluginHost,
         pauses: ReadingPauses,
-        perform: Callable[[NodeEffect, Connection | None], None],
+        perform: Callable[[NodeEffect, Pausable | None], None],
     ) -> None:
         self.server = server
         self._trusted = trusted
@@ -90,9 +110,10 @@ class AppLinks:
         """Whatever takes time runs in *tasks*."""
         self._tasks = tasks
 
-    def accept(self, connection: Connection) -> None:
+    def accept(self, connection: AppConnection) -> None:
         """An app proved its key."""
-        permissions = self._trusted.read().get(connection.remote_public_key)
+        trusted = {} if self._trusted is None else self._trusted.read()
+        permissions = trusted.get(connection.remote_public_key)
         if permissions is None:
             connection.close("not a trusted app")
         elif self._plugins.shapes_greetings:
@@ -100,7 +121,7 @@ class AppLinks:
         else:
             self.open(connection, permissions)
 
-    async def _greet(self, connection: Connection, permissions: AppPermissions) -> None:
+    async def _greet(self, connection: AppConnection, permissions: AppPermissions) -> None:
         app = App(connection.remote_public_key, permissions)
         scope = await self._plugins.report_scope(app)
         extra = await self._plugins.announced_permissions(app)
@@ -109,7 +130,7 @@ class AppLinks:
 
     def open(
         self,
-        connection: Connection,
+        connection: AppConnection,
         permissions: AppPermissions,
         scope: ReportScope = EVERYTHING,
         extra: AppPermissions = NO_PERMISSIONS,
@@ -134,6 +155,8 @@ class AppLinks:
 
     def look_at_tickets(self) -> None:
         """On each tick: a ticket that was changed or removed counts for the connections that are open, too."""
+        if self._trusted is None:
+            return
         trusted = self._trusted.read()
         for app_id, link in list(self._links.items()):
             permissions = trusted.get(link.connection.remote_public_key)
@@ -176,7 +199,7 @@ class AppLinks:
             permissions = NO_PERMISSIONS if app is None else app.permissions
             self._plugins.tell("offset_app_disconnected", app=App(link.connection.remote_public_key, permissions))
 
-    def perform(self, effects: list[app_server.Effect], source: Connection | None = None) -> None:
+    def perform(self, effects: list[app_server.Effect], source: Pausable | None = None) -> None:
         """Carry out what the app server asks for; *source* is the connection of the app that caused it."""
         last: tuple[AppServerToApp | None, bytes] = (None, b"")  # reports go to all apps
         for effect in effects:

@@ -12,11 +12,14 @@ read from until the inbox is empty again.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
@@ -50,9 +53,9 @@ from offset_node.metrics import NodeCounts
 from offset_node.plugin_host import PluginHost
 from offset_node.plugin_tables import PluginMutation
 from offset_node.policy import forwardings_of
-from offset_node.reading import ReadingPauses
+from offset_node.reading import Pausable, ReadingPauses
 from offset_node.rust_database import NodeState
-from offset_node.storage import Database
+from offset_node.storage import PluginRecords
 from offset_node.tables import AddIndexServer, IndexServerMutation, RemoveIndexServer
 from offset_node.trusted_apps import TrustedApps
 from offset_proto.errors import OffsetError
@@ -89,6 +92,16 @@ class DatabaseIdentityMismatch(OffsetError):
 Item = Event | ChangeIndexServers
 
 
+class NodeDatabase(Protocol):
+    """Where a node keeps its state: SQLite, or the file of the original."""
+
+    async def apply(self, mutations: Iterable[Mutation | IndexServerMutation | PluginMutation]) -> None:
+        """Store a batch, all or nothing; durable when this returns. Raises DatabaseWriteError."""
+
+    def load_plugins(self) -> PluginRecords:
+        """What is kept for plugins."""
+
+
 class Node:
     """
     A node that runs.
@@ -97,7 +110,7 @@ class Node:
         database: Open and loaded.
         state: What was loaded.
         identity: The node's.
-        trusted: Directory of app tickets.
+        trusted: Directory of app tickets; None: no app comes from outside.
         ticker: Ticks of the process.
         plugins: Started; are stopped by whoever started them.
 
@@ -111,10 +124,10 @@ class Node:
 
     def __init__(
         self,
-        database: Database,
+        database: NodeDatabase,
         state: NodeState,
         identity: Identity,
-        trusted: Path,
+        trusted: Path | None,
         ticker: Ticker,
         plugins: PluginHost,
     ) -> None:
@@ -123,8 +136,9 @@ class Node:
         self.counts = NodeCounts()
         self._plugins = plugins
         self._pauses = ReadingPauses()
+        tickets = None if trusted is None else TrustedApps(trusted)
         server = AppServer(initial_report(state.funder, state.index_servers))
-        self.apps = AppLinks(server, TrustedApps(trusted), plugins, self._pauses, self._perform_for_app)
+        self.apps = AppLinks(server, tickets, plugins, self._pauses, self._perform_for_app)
         self._database = database
         self._identity = identity
         self._ticker = ticker
@@ -136,18 +150,15 @@ class Node:
         self._inbox_filled.set()
         self._judged: dict[Connection, deque[FriendMessageReceived]] = {}
 
-    async def run(self, address: tuple[str, int]) -> None:
-        """Serve until cancelled. Raises OSError where the address can not be listened on."""
-        async with (
-            serve(
-                *address,
-                self._identity,
-                self._ticker,
-                self.apps.accept,
-                handshakes_max=APP_HANDSHAKES_MAX,
-            ),
-            asyncio.TaskGroup() as tasks,
-        ):
+    async def run(self, address: tuple[str, int] | None) -> None:
+        """Serve until cancelled, apps at *address* too. Raises OSError where that can not be listened on."""
+        async with contextlib.AsyncExitStack() as stack:
+            if address is not None:
+                listening = serve(
+                    *address, self._identity, self._ticker, self.apps.accept, handshakes_max=APP_HANDSHAKES_MAX
+                )
+                await stack.enter_async_context(listening)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             self._links.start(tasks)
             self._index.start(tasks)
             self.apps.start(tasks)
@@ -158,7 +169,7 @@ class Node:
 
     # The inbox.
 
-    def _put(self, item: Item, source: Connection | None = None) -> None:
+    def _put(self, item: Item, source: Pausable | None = None) -> None:
         self._inbox.append(item)
         self._inbox_filled.set()
         if source is not None and len(self._inbox) > INBOX_EVENTS_MAX:
@@ -268,7 +279,7 @@ class Node:
 
     # Apps.
 
-    def _perform_for_app(self, effect: NodeEffect, source: Connection | None) -> None:
+    def _perform_for_app(self, effect: NodeEffect, source: Pausable | None) -> None:
         """What the app server asks of others."""
         match effect:
             case app_server.TellFunder(event):

@@ -21,7 +21,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pluggy
 
@@ -34,7 +34,7 @@ from offset_node.plugin_tables import AddPluginEvent, PluginMutation, RemovePlug
 from offset_node.plugins import TICKET, Plugin, PluginError
 from offset_node.policy import App, Forwarding, Grant, Refusal, Verdict, decide
 from offset_node.report_scope import EVERYTHING, NOTHING, ReportScope
-from offset_node.storage import Database
+from offset_node.storage import PluginRecords
 from offset_proto.errors import InvalidInput
 from offset_proto.files import RECEIPT
 from offset_proto.json_form import parse_json
@@ -53,6 +53,16 @@ STORE_SECONDS: Final = 30.0
 CALLS_WAITING_MAX: Final = 1024
 EVENTS_STORED_MAX: Final = 65_536
 """Events of one plugin that wait in the database."""
+
+
+class PluginDatabase(Protocol):
+    """Where values and events of plugins are kept."""
+
+    async def apply(self, mutations: Iterable[PluginMutation]) -> None:
+        """Store a batch, all or nothing; durable when this returns."""
+
+    def load_plugins(self) -> PluginRecords:
+        """What is kept."""
 
 
 class _PluginFailed(Exception):
@@ -146,7 +156,7 @@ class PluginHost:
         self,
         plugins: Sequence[Plugin],
         settings: Mapping[str, Mapping[str, Any]],
-        database: Database,
+        database: PluginDatabase,
         state: FunderState,
     ) -> None:
         loop = asyncio.get_running_loop()

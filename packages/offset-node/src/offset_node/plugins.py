@@ -51,15 +51,15 @@ class PluginListing:
     hooks: str
 
 
-def find_plugins(without: Collection[str] = ()) -> tuple[Plugin, ...]:
+def find_plugins(without: Collection[str] = (), *, only_ticket: bool = False) -> tuple[Plugin, ...]:
     """
-    All plugins that are installed, the ticket's first, but those named in *without*.
+    All plugins that are installed, the ticket's first, but those named in *without*; or the ticket's alone.
 
     Raises:
         PluginError: One can not be loaded, is of another version, has a hook that there is not; or a name in *without*
             is no plugin's.
     """
-    found = _entry_points()
+    found = {} if only_ticket else _entry_points()
     for name in without:
         if name != TICKET and name not in found:
             raise PluginError(name, "no plugin of this name is installed; stnode --plugins lists them")

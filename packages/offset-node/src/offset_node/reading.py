@@ -1,24 +1,36 @@
 """Connections that are not read from for a while, each for one or more reasons."""
 
-from offset_crypto.aio import Connection
+from typing import Protocol
 
-__all__ = ["ReadingPauses"]
+__all__ = ["Pausable", "ReadingPauses"]
+
+
+class Pausable(Protocol):
+    """What can be paused: a connection."""
+
+    is_closed: bool
+
+    def pause_reading(self) -> None:
+        """Take nothing from the peer."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
 
 
 class ReadingPauses:
     """Reading goes on when the last reason is gone."""
 
     def __init__(self) -> None:
-        self._reasons: dict[Connection, set[str]] = {}
+        self._reasons: dict[Pausable, set[str]] = {}
 
-    def pause(self, connection: Connection, reason: str) -> None:
+    def pause(self, connection: Pausable, reason: str) -> None:
         """Do not read from *connection* until the *reason* is gone."""
         if connection.is_closed:
             return
         self._reasons.setdefault(connection, set()).add(reason)
         connection.pause_reading()
 
-    def resume(self, connection: Connection, reason: str) -> None:
+    def resume(self, connection: Pausable, reason: str) -> None:
         """The reason is gone; harmless where there was none."""
         reasons = self._reasons.get(connection)
         if reasons is None:

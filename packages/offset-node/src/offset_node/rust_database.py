@@ -52,6 +52,7 @@ from offset_proto.json_forms import (
     pair,
     record,
     renamed,
+    row,
     variants,
 )
 from offset_proto.messages.friend import (
@@ -424,12 +425,6 @@ _TRANSACTION = record(
 )
 
 
-def _read_success(value: Any) -> SuccessfulPayment:
-    if not isinstance(value, list) or len(value) != 3:
-        raise InvalidInput("expected an array of three")
-    return SuccessfulPayment(_U64_NUMBER.read(value[0]), _RECEIPT.read(value[1]), _UID.read(value[2]))
-
-
 PAYMENT = record(
     Payment,
     src_plain_lock=_PLAIN_LOCK,
@@ -451,14 +446,7 @@ PAYMENT = record(
         ),
         Success=(
             SuccessfulPayment,
-            Form(
-                lambda stage: [
-                    stage.num_transactions,
-                    _RECEIPT.write(stage.receipt),
-                    _UID.write(stage.ack_uid),
-                ],
-                _read_success,
-            ),
+            row(SuccessfulPayment, num_transactions=_U64_NUMBER, receipt=_RECEIPT, ack_uid=_UID),
         ),
         Canceled=(
             CanceledPayment,

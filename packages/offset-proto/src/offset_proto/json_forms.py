@@ -24,6 +24,7 @@ __all__ = [
     "pair",
     "record",
     "renamed",
+    "row",
     "variants",
     "wrapped",
 ]
@@ -160,12 +161,27 @@ def record(cls: Callable[..., T], **members: Form[Any] | _Renamed) -> Form[T]:
     return Form(write, read)
 
 
-def variants(**forms: tuple[type, Form[Any] | None]) -> Form[Any]:
+def row(cls: Callable[..., T], **members: Form[Any]) -> Form[T]:
+    """An array: the attributes of a class, in this order."""
+    names = list(members)
+
+    def write(value: T) -> list[Any]:
+        return [form.write(getattr(value, name)) for name, form in members.items()]
+
+    def read(value: Any) -> T:
+        if len(_expect(list, "an array", value)) != len(names):
+            raise InvalidInput(f"expected an array of {len(names)}")
+        return cls(**{name: at(f"[{i}]", members[name].read, value[i]) for i, name in enumerate(names)})
+
+    return Form(write, read)
+
+
+def variants(**forms: tuple[type | tuple[type, ...], Form[Any] | None]) -> Form[Any]:
     """
     An enumeration of the original: ``"Name"``, or ``{"Name": payload}``.
 
     Args:
-        forms: Variant name = (class, form of the payload, or None for a bare name).
+        forms: Variant name = (class or classes, form of the payload, or None for a bare name).
     """
 
     def write(value: Any) -> Any:
@@ -175,8 +191,9 @@ def variants(**forms: tuple[type, Form[Any] | None]) -> Form[Any]:
         raise InvalidInput(f"no variant for {type(value).__name__}")
 
     def read(value: Any) -> Any:
-        if isinstance(value, str) and value in forms and forms[value][1] is None:
-            return forms[value][0]()
+        cls, form = forms.get(value, (None, None)) if isinstance(value, str) else (None, None)
+        if isinstance(cls, type) and form is None:
+            return cls()
         if isinstance(value, dict) and len(value) == 1:
             ((name, payload),) = value.items()
             form = forms[name][1] if name in forms else None

@@ -1,0 +1,13 @@
+"""
+The program stcompact: the engine behind a graphical wallet, in lines of JSON over stdin and stdout. Spec 10.
+
+=================  ===============================================================================
+`state`            what a compact node remembers; `database` is its text
+`messages`         what is said in both directions; `report_form` is the JSON of a report
+`compact_node`     engine: payments and invoices of one node
+`store`            directory of nodes
+`server`           which nodes are open; who is told what
+`remote_node`      a node elsewhere; `local_node` one in this process, where offset-node is installed
+`cli`              stdin, stdout, options
+=================  ===============================================================================
+"""

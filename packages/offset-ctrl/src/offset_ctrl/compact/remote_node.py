@@ -1,0 +1,81 @@
+"""A node elsewhere, as stcompact reaches it: the app connection, message by message."""
+
+import asyncio
+
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
+from offset_ctrl.client import REPORT_FRAME_BYTES_MAX, ConnectionClosed, NodeConnectionError
+from offset_ctrl.compact.server import Listener
+from offset_ctrl.compact.store import RemoteEntry
+from offset_proto import wire
+from offset_proto.limits import APP_GREETING_TICKS
+from offset_proto.messages.app import AppPermissions, AppToAppServer
+from offset_proto.report_view import ReportView
+
+__all__ = ["RemoteNode", "open_remote"]
+
+
+class RemoteNode:
+    """An open connection; made by `open_remote`. Receives the node's messages."""
+
+    permissions: AppPermissions
+    report: ReportView
+
+    def __init__(self, connection: Connection, listener: Listener) -> None:
+        self._connection = connection
+        self._listener = listener
+        self._greetings = 0
+        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def send(self, message: AppToAppServer) -> None:
+        """Ask the node."""
+        self._connection.send(wire.APP_TO_APP_SERVER.encode(message))
+
+    async def close(self) -> None:
+        """End the connection."""
+        self._connection.close("the app is done")
+
+    def message_received(self, message: bytes) -> None:
+        """Permissions, report, then everything else."""
+        self._greetings += 1
+        if self._greetings == 1:
+            self.permissions = wire.APP_PERMISSIONS.decode(message)
+        elif self._greetings == 2:
+            self.report = ReportView(wire.NODE_REPORT.decode(message))
+            self.greeted.set_result(None)
+        else:
+            self._listener.received(wire.APP_SERVER_TO_APP.decode(message))
+
+    def connection_closed(self) -> None:
+        """The node is gone."""
+        if not self.greeted.done():
+            self.greeted.set_exception(ConnectionClosed("the node closed the connection; does it trust this app?"))
+            self.greeted.exception()  # seen, also where nobody waits any more
+        self._listener.closed("the connection is closed")
+
+
+async def open_remote(entry: RemoteEntry, listener: Listener, ticker: Ticker) -> RemoteNode:
+    """
+    Connect to a node.
+
+    Raises:
+        NodeConnectionError: Not reached, another key, not trusted, or no greeting in time.
+    """
+    ticket = entry.ticket
+    try:
+        connection = await connect(
+            ticket.address, entry.app, ticket.public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX
+        )
+    except ConnectFailed as error:
+        raise NodeConnectionError(f"ConnectionError({error})") from None
+    node = RemoteNode(connection, listener)
+    try:
+        connection.attach(node)
+        async with asyncio.timeout(APP_GREETING_TICKS * ticker.seconds):
+            await node.greeted
+    except (ConnectionClosed, TimeoutError) as error:
+        connection.close("gave up")
+        raise NodeConnectionError(f"ConnectionError({ticket.address}: {error or 'no greeting'})") from None
+    except BaseException:
+        connection.close("gave up")
+        raise
+    return node

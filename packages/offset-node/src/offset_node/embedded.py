@@ -1,0 +1,147 @@
+"""A node inside another program, with that program as its only app and no socket for others. Spec 10 §6.3."""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from offset_crypto.aio import Receiver, Ticker
+from offset_crypto.identity import Identity
+from offset_funder.state import FunderState
+from offset_node.json_database import JsonDatabase
+from offset_node.node import Node
+from offset_node.plugin_host import PluginHost
+from offset_node.plugins import find_plugins
+from offset_node.rust_database import NodeState, format_database
+from offset_proto.errors import PeerError
+from offset_proto.messages.app import AppPermissions
+from offset_proto.types import PublicKey
+
+__all__ = ["EVERYTHING", "InnerConnection", "format_new_database", "run_embedded"]
+
+log = logging.getLogger("offset.node")
+
+EVERYTHING: Final = AppPermissions(routes=True, buyer=True, seller=True, config=True)
+
+
+class InnerConnection:
+    """
+    What a socket is to other apps: carries encoded messages both ways, in order, without waiting.
+
+    Args:
+        app: The key that stands for the program.
+        outer: Takes what the node says.
+    """
+
+    def __init__(self, app: PublicKey, outer: Receiver) -> None:
+        self.remote_public_key = app
+        self.is_closed = False
+        self.outbox_bytes_max = 0  # the program is in this process: it takes everything at once
+        self._outer = outer
+        self._node: Receiver | None = None
+        self._reading_paused = False
+        self._waiting: deque[bytes] = deque()
+
+    # The program's side.
+
+    def ask(self, message: bytes) -> None:
+        """Say something to the node."""
+        if not self.is_closed:
+            self._waiting.append(message)
+            asyncio.get_running_loop().call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        while self._waiting and self._node is not None and not self._reading_paused and not self.is_closed:
+            try:
+                self._node.message_received(self._waiting.popleft())
+            except PeerError as error:
+                self.close(str(error))
+
+    # The node's side.
+
+    def attach(self, receiver: Receiver) -> None:
+        """The node listens."""
+        self._node = receiver
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+    def send(self, message: bytes) -> None:
+        """The node says something."""
+        if not self.is_closed:
+            self._outer.message_received(message)
+
+    def close(self, reason: str = "closed") -> None:
+        """Either side has had enough; safe to call twice."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        log.debug("closed: %s", reason)
+        self._outer.connection_closed()
+        if self._node is not None:
+            self._node.connection_closed()
+
+    def pause_reading(self) -> None:
+        """The node is busy."""
+        self._reading_paused = True
+
+    def resume_reading(self) -> None:
+        """It is not any more."""
+        self._reading_paused = False
+        asyncio.get_running_loop().call_soon(self._deliver)
+
+
+def format_new_database(public_key: PublicKey) -> str:
+    """The text of the database of a new node."""
+    return format_database(NodeState(FunderState(public_key)))
+
+
+@asynccontextmanager
+async def run_embedded(
+    path: Path, identity: Identity, outer: Receiver, ticker: Ticker
+) -> AsyncIterator[InnerConnection]:
+    """
+    Run a node for the length of a ``with`` block.
+
+    Args:
+        path: Its database, in the form of the original; nobody else uses it.
+        identity: The node's.
+        outer: Takes what the node says to its app: permissions, report, messages; and that it ended, whatever ended it.
+        ticker: Ticks of the process.
+
+    Yields:
+        The app's connection, already greeted.
+
+    Raises:
+        LoadDbError: The database can not be loaded.
+        DatabaseIdentityMismatch: It belongs to another identity.
+    """
+    database = JsonDatabase(path)
+    try:
+        state = database.load()
+        plugins = PluginHost(find_plugins(only_ticket=True), {}, database, state.funder)
+        node = Node(database, state, identity, None, ticker, plugins)
+        connection = InnerConnection(identity.public_key, outer)
+        running = asyncio.create_task(_run(node, connection))
+        try:
+            node.apps.open(connection, EVERYTHING)
+            yield connection
+        finally:
+            connection.close("the program is done")
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+    finally:
+        database.close()
+
+
+async def _run(node: Node, connection: InnerConnection) -> None:
+    try:
+        await node.run(None)
+    except* Exception as errors:  # noqa: BLE001 - whatever ends the node, the program goes on
+        for error in errors.exceptions:
+            log.error("a node has ended: %s", error)
+    finally:
+        connection.close("the node has ended")

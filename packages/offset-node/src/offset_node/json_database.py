@@ -1,0 +1,114 @@
+"""
+A node's database as the original keeps it: one JSON file, replaced as a whole for each batch. Spec 07 §7.1, 08 §6.
+
+For the nodes of stcompact, whose store the original's program must be able to go on with at any time. What a batch
+costs grows with what is stored; stnode uses `storage`.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from offset_funder.mutations import Mutation, apply
+from offset_node.audit import audit
+from offset_node.plugin_tables import PluginMutation
+from offset_node.rust_database import NodeState, format_database, parse_database
+from offset_node.storage import DatabaseWriteError, LoadDbError, PluginRecords
+from offset_node.tables import AddIndexServer, IndexServerMutation, RemoveIndexServer
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.files import read_text
+
+__all__ = ["JsonDatabase"]
+
+DATABASE_BYTES_MAX: Final = 1024 * 1024 * 1024
+
+
+class JsonDatabase:
+    """
+    An open database; whoever opens it sees to it that nobody else does.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._state: NodeState | None = None
+        self._worker = ThreadPoolExecutor(1, "database")
+
+    def load(self) -> NodeState:
+        """
+        The whole state.
+
+        Raises:
+            LoadDbError: Missing, damaged, or its parts do not fit together.
+        """
+        try:
+            state = parse_database(read_text(self._path, DATABASE_BYTES_MAX))
+            audit(state)
+        except (InvalidInput, OffsetError) as error:
+            raise LoadDbError(self._path, error) from None
+        self._state = state
+        return state
+
+    def load_plugins(self) -> PluginRecords:
+        """Nothing: the original's form has no place for plugins."""
+        return PluginRecords({}, [])
+
+    async def apply(self, mutations: Iterable[Mutation | IndexServerMutation | PluginMutation]) -> None:
+        """
+        Store a batch, all or nothing; durable when this returns.
+
+        Raises:
+            DatabaseWriteError: It is not stored.
+        """
+        assert self._state is not None, "a database is loaded before it is written"
+        state = self._state
+        for mutation in mutations:
+            state = _apply(state, mutation)
+        try:
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._worker, self._replace, state))
+        except OSError as error:
+            raise DatabaseWriteError(self._path, error.strerror or error) from None
+        self._state = state
+
+    def close(self) -> None:
+        """Wait for the batch under way."""
+        self._worker.shutdown(wait=True)
+
+    def _replace(self, state: NodeState) -> None:
+        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(format_database(state).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self._path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _apply(state: NodeState, mutation: Mutation | IndexServerMutation | PluginMutation) -> NodeState:
+    match mutation:
+        case AddIndexServer(server):
+            others = tuple(known for known in state.index_servers if known.public_key != server.public_key)
+            return replace(state, index_servers=(*others, server))
+        case RemoveIndexServer(public_key):
+            kept = tuple(known for known in state.index_servers if known.public_key != public_key)
+            return replace(state, index_servers=kept)
+        case _ if isinstance(mutation, PluginMutation):
+            raise TypeError("this form of a database has no place for plugins")
+        case _:
+            return replace(state, funder=apply(state.funder, mutation))
