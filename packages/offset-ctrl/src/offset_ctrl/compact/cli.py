@@ -1,12 +1,14 @@
 """The program stcompact: lines of JSON over stdin and stdout. Spec 10 §1."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import queue
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -24,6 +26,7 @@ __all__ = ["main"]
 
 log = logging.getLogger("offset.compact")
 
+READ_BYTES: Final = 64 * 1024
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 LINES_AHEAD_MAX: Final = 256
 """Lines of the user that are read and not carried out yet."""
@@ -47,10 +50,10 @@ class LocalNodesUnavailable(OffsetError):
 
 
 class _Output:
-    """Lines for the user, written and flushed (D91) by a thread, so that a slow reader holds up nobody."""
+    """Lines for the user, written at once (D91) and by a thread, so that a slow reader holds up nobody."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._is_broken = False
         self._thread = threading.Thread(target=self._run, name="stdout", daemon=True)
@@ -72,28 +75,36 @@ class _Output:
     def _run(self) -> None:
         try:
             while (line := self._lines.get()) is not None:
-                self._stream.write(line)
-                self._stream.flush()
-        except (OSError, ValueError):
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+        except OSError:
             self._is_broken = True
 
 
 class _Input:
     """Lines of the user, read by a thread; no more are read than the server keeps up with."""
 
-    def __init__(self, stream: BinaryIO, lines: "asyncio.Queue[bytes | None]", loop: asyncio.AbstractEventLoop) -> None:
-        self._stream = stream
+    def __init__(self, descriptor: int, lines: "asyncio.Queue[bytes | None]", loop: asyncio.AbstractEventLoop) -> None:
+        self._descriptor = descriptor
         self._lines = lines
         self._loop = loop
         threading.Thread(target=self._run, name="stdin", daemon=True).start()
 
     def _run(self) -> None:
-        try:
-            while line := self._stream.readline(LINE_BYTES_MAX):
-                self._put(line)
+        # Not by sys.stdin: Python aborts at its end where a thread still reads from that.
+        rest = b""
+        with contextlib.suppress(OSError, RuntimeError):  # the program ends
+            while data := os.read(self._descriptor, READ_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._put(line)
+                if len(rest) > LINE_BYTES_MAX:
+                    log.error("a line of more than %d bytes ends the input", LINE_BYTES_MAX)
+                    break
+            else:
+                if rest:
+                    self._put(rest)  # the last line may have no end
             self._put(None)
-        except (OSError, ValueError, RuntimeError):
-            pass  # the program ends
 
     def _put(self, line: bytes | None) -> None:
         asyncio.run_coroutine_threadsafe(self._lines.put(line), self._loop).result()
@@ -154,14 +165,14 @@ async def _serve(store_path: Path) -> None:
     from offset_ctrl.compact.store import Store
 
     store = Store(store_path)
-    output = _Output(sys.stdout.buffer)
+    output = _Output(sys.stdout.fileno())
     try:
         ticker = Ticker()
         nodes: NodeSource = _Nodes(ticker)
         server = CompactServer(store, nodes, output.send)
         ticker.subscribe(server.tick)
         lines: asyncio.Queue[bytes | None] = asyncio.Queue(LINES_AHEAD_MAX)
-        _Input(sys.stdin.buffer, lines, asyncio.get_running_loop())
+        _Input(sys.stdin.fileno(), lines, asyncio.get_running_loop())
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(_feed(lines, server))
             await server.run()
