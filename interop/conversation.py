@@ -24,7 +24,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ConversationFailed", "Wallet", "hold"]
+__all__ = ["ConversationFailed", "Wallet", "hold", "lines_of_user"]
 
 ANSWER_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
@@ -98,6 +98,13 @@ class Wallet:
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.process.wait(STOP_SECONDS)
+
+
+def lines_of_user(path: Path) -> list[str]:
+    """What the user says in a conversation, with values drawn."""
+    values: dict[str, Any] = {}
+    said = [text.removeprefix("-> ") for text in path.read_text().splitlines() if text.startswith("-> ")]
+    return [json.dumps(_filled(json.loads(text), values)) for text in said]
 
 
 def hold(path: Path, wallet: Wallet) -> None:

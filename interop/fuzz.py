@@ -27,9 +27,12 @@ from typing import Any
 
 import click
 
+from interop.conversation import lines_of_user
 from interop.runner.texts import KINDS as FILE_KINDS
 from offset_crypto.identity import Identity
 from offset_crypto.link import StreamLink
+from offset_ctrl.compact.database import format_compact, parse_compact
+from offset_ctrl.compact.messages import format_user_message, parse_user_message
 from offset_funder.state import FunderState
 from offset_node.audit import audit
 from offset_node.rust_database import NodeState, format_database, parse_database
@@ -43,6 +46,7 @@ from offset_proto.wire import Codec, codec
 __all__ = ["FuzzFailure", "Report", "Target", "make_targets", "run"]
 
 VECTORS = Path(__file__).parent / "vectors"
+CONVERSATIONS = Path(__file__).parent / "conversations"
 GROWTH_BYTES_MAX = 256 * 1024 * 1024
 """Of the whole process over a run; a frame may be 4 MiB, a message 8 MiB unpacked."""
 
@@ -246,6 +250,48 @@ def _text_targets() -> Iterator[Target]:
         yield Target(name, recorded, functools.partial(_feed_file, parse), (InvalidInput,), weight=3)
 
 
+def _compact_targets() -> Iterator[Target]:
+    def take(text: str) -> None:
+        message = parse_user_message(text)
+        if parse_user_message(format_user_message(message)) != message:
+            raise AssertionError("what was read does not survive being written")
+
+    def take_database(text: str) -> None:
+        state = parse_compact(text)
+        if parse_compact(format_compact(state)) != state:
+            raise AssertionError("what was read does not survive being written")
+
+    lines = [line.encode() for path in sorted(CONVERSATIONS.glob("*.talk")) for line in lines_of_user(path)]
+    yield Target("compact line", lines, functools.partial(_feed_file, take), (InvalidInput,), weight=20)
+    route = {"public_keys": ["iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"] * 2}
+    found = {
+        "confirm_id": "AQIBAAIAAQIBAQEAAAIBAQ",
+        "multi_route": {"routes": [{"route": route, "capacity": "9", "rate": {"mul": 1, "add": 2}}]},
+        "multi_route_choice": [[0, 2**127]],
+        "fees": "3",
+    }
+    statuses = [
+        {"SearchingRoute": "AQIBAAIAAQIBAQEAAAIBAQ"},
+        {"FoundRoute": found},
+        {"Sending": {"fees": "3", "open_transactions": [list(range(16))]}},
+        {"Failure": "AQIBAAIAAQIBAQEAAAIBAQ"},
+    ]
+    payment = {
+        "invoice_id": "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w",
+        "currency": "FST",
+        "dest_public_key": "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w",
+        "dest_payment": "5",
+        "description": "tea",
+        "generation": "1",
+    }
+    databases = []
+    for status in statuses:
+        payments = {"AQIBAAIAAQIBAQEAAAIBAQ": {**payment, "status": status}}
+        state = {"open_invoices": {}, "open_payments": payments, "generation": "2"}
+        databases.append(json.dumps(state, indent=2).encode())
+    yield Target("compact database", databases, functools.partial(_feed_file, take_database), (InvalidInput,))
+
+
 def _database_target(directory: Path) -> Target:
     sample = directory / "sample.db"
     create_database(sample, NodeState(FunderState(CLIENT.public_key)))
@@ -268,6 +314,7 @@ def make_targets() -> Iterator[list[Target]]:
             *_message_targets(),
             *_file_targets(),
             *_text_targets(),
+            *_compact_targets(),
             _database_target(Path(directory)),
         ]
 

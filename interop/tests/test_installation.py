@@ -29,12 +29,12 @@ def _run(*command: object) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_is_there(environment: Path) -> None:
-    """Three programs and the packages that they need; no engine, no server, no event loop of C."""
+    """Four programs and the packages that they need; no engine, no server, no event loop of C."""
     listed = _run(environment / "python", "-m", "pip", "list", "--format", "freeze").stdout.lower()
     names = {line.split("==")[0] for line in listed.splitlines()}
     assert {name for name in names if name.startswith("offset")} == {"offset-ctrl", "offset-crypto", "offset-proto"}
     assert not names & {"uvloop", "aiosqlite", "immutables"}
-    for program in ("stctrl", "stmgr", "stverify"):
+    for program in ("stctrl", "stmgr", "stverify", "stcompact"):
         assert _run(environment / program, "--version").stdout == f"{program} 0.1.0\n"
     for program in ("stnode", "strelay", "stindex"):
         assert not (environment / program).exists()
@@ -61,7 +61,41 @@ def test_a_database_needs_the_node(environment: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a.db").exists()
 
 
+def test_local_nodes_of_a_wallet_need_the_node(environment: Path, tmp_path: Path) -> None:
+    """stcompact says so, acknowledges, and goes on with remote nodes."""
+    lines = [
+        '{"requestId":"AQIBAAIAAQIBAQEAAAIBAQ","inner":{"createNode":{"createNodeLocal":{"nodeName":"a"}}}}',
+        '{"requestId":"AgICAAECAAIBAQIAAgIBAA","inner":{"removeNode":"a"}}',
+    ]
+    command = [str(environment / "stcompact"), "-s", str(tmp_path / "store")]
+    result = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[1:] == [
+        '{"ack":"AQIBAAIAAQIBAQEAAAIBAQ"}',
+        '{"ack":"AgICAAECAAIBAQIAAgIBAA"}',
+    ]
+    assert "pip install offset-node" in result.stderr
+
+
 def test_the_library_works_alone(environment: Path) -> None:
     """What an app imports needs nothing else."""
-    source = "import offset_ctrl.client, offset_ctrl.routes; from offset_ctrl.client import open_node; print('fine')"
+    source = "import offset_ctrl; from offset_ctrl import connect, blocking; print('fine')"
     assert _run(environment / "python", "-I", "-c", source).stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    "app", ["shop/shop.py", "shop/buy.py", "pay-list/pay_list.py", "even-balances/even_balances.py"]
+)
+def test_the_examples_need_nothing_else(environment: Path, app: str, tmp_path: Path) -> None:
+    """Each shows its help, and tells in one line that there is no such node."""
+    script = ROOT / "examples" / "apps" / app
+    monkeypatch.chdir(tmp_path)
+    assert "Usage: " in _run(environment / "python", script, "--help").stdout
+    ident, ticket = tmp_path / "app.ident", tmp_path / "node.ticket"
+    _run(environment / "stmgr", "gen-ident", "-o", ident)
+    _run(environment / "stmgr", "node-ticket", "-i", ident, "-a", "127.0.0.1:1", "-o", ticket)
+    (tmp_path / "list.csv").write_text("invoice,deliver\na.invoice,a.commit\n")
+    result = _run(environment / "python", script, *APPS[app], "-T", ticket, "-I", ident)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
