@@ -83,10 +83,18 @@ def test_the_library_works_alone(environment: Path) -> None:
     assert _run(environment / "python", "-I", "-c", source).stdout == "fine\n"
 
 
-@pytest.mark.parametrize(
-    "app", ["shop/shop.py", "shop/buy.py", "pay-list/pay_list.py", "even-balances/even_balances.py"]
-)
-def test_the_examples_need_nothing_else(environment: Path, app: str, tmp_path: Path) -> None:
+APPS: dict[str, list[object]] = {
+    "shop/shop.py": [],
+    "shop/buy.py": ["http://127.0.0.1:1/"],
+    "pay-list/pay_list.py": ["list.csv"],
+    "even-balances/even_balances.py": [],
+}
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_examples_need_nothing_else(
+    environment: Path, app: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each shows its help, and tells in one line that there is no such node."""
     script = ROOT / "examples" / "apps" / app
     monkeypatch.chdir(tmp_path)
