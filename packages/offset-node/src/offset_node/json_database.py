@@ -6,8 +6,6 @@ costs grows with what is stored; stnode uses `storage`.
 """
 
 import asyncio
-import os
-import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,7 +19,7 @@ from offset_node.rust_database import NodeState, format_database, parse_database
 from offset_node.storage import DatabaseWriteError, LoadDbError, PluginRecords
 from offset_node.tables import AddIndexServer, IndexServerMutation, RemoveIndexServer
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.files import read_text
+from offset_proto.files import read_text, replace_text
 
 __all__ = ["JsonDatabase"]
 
@@ -72,7 +70,9 @@ class JsonDatabase:
         for mutation in mutations:
             state = _apply(state, mutation)
         try:
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._worker, self._replace, state))
+            loop = asyncio.get_running_loop()
+            writing = loop.run_in_executor(self._worker, lambda: replace_text(self._path, format_database(state)))
+            await asyncio.shield(writing)
         except OSError as error:
             raise DatabaseWriteError(self._path, error.strerror or error) from None
         self._state = state
@@ -80,24 +80,6 @@ class JsonDatabase:
     def close(self) -> None:
         """Wait for the batch under way."""
         self._worker.shutdown(wait=True)
-
-    def _replace(self, state: NodeState) -> None:
-        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(format_database(state).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
 
 def _apply(state: NodeState, mutation: Mutation | IndexServerMutation | PluginMutation) -> NodeState:

@@ -40,7 +40,9 @@ __all__ = [
     "PaymentFile",
     "StringSerdeError",
     "read_text",
+    "replace_text",
     "save_text",
+    "sync_directory",
 ]
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -235,11 +237,31 @@ def save_text(path: Path, text: str, *, secret: bool = False) -> None:
             os.link(temporary, path)
         finally:
             os.unlink(temporary)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         raise OutputAlreadyExists(path) from None
     except (OSError, ValueError) as error:
         raise IoError(path, _reason(error)) from None
+
+
+def replace_text(path: Path, text: str) -> None:
+    """
+    Write a file anew, complete or not at all, whether there is one or not; mode 0600, durable when this returns.
+
+    Raises:
+        OSError: It can not be written; what was there is there.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_directory(path.parent)
 
 
 def _umask() -> int:
@@ -248,7 +270,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make durable which files there are in a directory. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

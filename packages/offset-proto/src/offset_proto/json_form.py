@@ -26,7 +26,7 @@ from offset_proto.layout import (
 from offset_proto.text import format_b64, parse_b64, parse_integer
 from offset_proto.types import Integer
 
-__all__ = ["CAMEL_CASE", "SNAKE_CASE", "JsonForm", "format_json", "parse_json"]
+__all__ = ["CAMEL_CASE", "SNAKE_CASE", "JsonForm", "format_json", "format_json_line", "parse_json"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,11 @@ def parse_json(text: str) -> Any:
 def format_json(value: Any) -> str:
     """*value* with an indent of two, keys in order, no line end after it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def format_json_line(value: Any) -> str:
+    """*value* in one line without whitespace, keys in order, no line end after it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _unique_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from offset_proto.errors import InvalidInput, OffsetError
 
 if TYPE_CHECKING:
     from offset_crypto.aio import Ticker
+    from offset_ctrl.compact.greeting import Listener
     from offset_ctrl.compact.messages import ServerMessage
-    from offset_ctrl.compact.server import CompactServer, Listener, NodeHandle, NodeSource
+    from offset_ctrl.compact.server import CompactServer, NodeHandle, NodeSource
     from offset_ctrl.compact.store import LocalEntry, RemoteEntry
     from offset_proto.types import PublicKey
 

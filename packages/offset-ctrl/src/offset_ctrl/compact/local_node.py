@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from offset_crypto.aio import Ticker
-from offset_ctrl.compact.server import Listener
+from offset_ctrl.compact.greeting import Greeting, Listener
 from offset_ctrl.compact.store import LocalEntry
 from offset_node.embedded import InnerConnection, format_new_database, run_embedded
 from offset_proto import wire
@@ -18,12 +18,8 @@ __all__ = ["LocalNode", "format_new_database", "open_local"]
 class LocalNode:
     """A node that runs; made by `open_local`. Receives what it says."""
 
-    permissions: AppPermissions
-    report: ReportView
-
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._greetings = 0
+        self._greeting = Greeting(listener)
         self._resources = AsyncExitStack()
         self._connection: InnerConnection
 
@@ -31,6 +27,16 @@ class LocalNode:
         """Run until `close`. Raises OffsetError where the database can not be used."""
         running = run_embedded(entry.database, entry.identity, self, ticker)
         self._connection = await self._resources.enter_async_context(running)
+
+    @property
+    def permissions(self) -> AppPermissions:
+        """What we may ask for."""
+        return self._greeting.permissions
+
+    @property
+    def report(self) -> ReportView:
+        """The node's report."""
+        return self._greeting.report
 
     def send(self, message: AppToAppServer) -> None:
         """Ask the node."""
@@ -41,18 +47,12 @@ class LocalNode:
         await asyncio.shield(self._resources.aclose())
 
     def message_received(self, message: bytes) -> None:
-        """Permissions, report, then everything else."""
-        self._greetings += 1
-        if self._greetings == 1:
-            self.permissions = wire.APP_PERMISSIONS.decode(message)
-        elif self._greetings == 2:
-            self.report = ReportView(wire.NODE_REPORT.decode(message))
-        else:
-            self._listener.received(wire.APP_SERVER_TO_APP.decode(message))
+        """Take a message of the node."""
+        self._greeting.take(message)
 
     def connection_closed(self) -> None:
         """The node has ended."""
-        self._listener.closed("the node has ended")
+        self._greeting.end("the node has ended")
 
 
 async def open_local(entry: LocalEntry, listener: Listener, ticker: Ticker) -> LocalNode:

@@ -1,13 +1,12 @@
 """What stcompact and its user say to each other, one line of JSON each. Spec 10 §2-§4 [WIRE]."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from offset_ctrl.compact.report_form import COMPACT_REPORT, SUCCESS, CompactReport
 from offset_ctrl.compact.state import Failed, Succeeded
 from offset_proto.errors import InvalidInput
-from offset_proto.json_form import parse_json
+from offset_proto.json_form import format_json_line, parse_json
 from offset_proto.json_forms import (
     BOOL,
     CURRENCY,
@@ -514,10 +513,6 @@ _SERVER_MESSAGE = variants(
 )
 
 
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def parse_user_message(line: str) -> UserMessage:
     """
     What a line of the user says.
@@ -530,12 +525,12 @@ def parse_user_message(line: str) -> UserMessage:
 
 def format_user_message(message: UserMessage) -> str:
     """The line, without its end."""
-    return _line(_USER_MESSAGE.write(message))
+    return format_json_line(_USER_MESSAGE.write(message))
 
 
 def format_server_message(message: ServerMessage) -> str:
     """The line, without its end."""
-    return _line(_SERVER_MESSAGE.write(message))
+    return format_json_line(_SERVER_MESSAGE.write(message))
 
 
 def parse_server_message(line: str) -> ServerMessage:

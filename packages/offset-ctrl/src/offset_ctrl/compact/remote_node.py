@@ -4,7 +4,7 @@ import asyncio
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_ctrl.client import REPORT_FRAME_BYTES_MAX, ConnectionClosed, NodeConnectionError
-from offset_ctrl.compact.server import Listener
+from offset_ctrl.compact.greeting import Greeting, Listener
 from offset_ctrl.compact.store import RemoteEntry
 from offset_proto import wire
 from offset_proto.limits import APP_GREETING_TICKS
@@ -17,14 +17,20 @@ __all__ = ["RemoteNode", "open_remote"]
 class RemoteNode:
     """An open connection; made by `open_remote`. Receives the node's messages."""
 
-    permissions: AppPermissions
-    report: ReportView
-
     def __init__(self, connection: Connection, listener: Listener) -> None:
         self._connection = connection
-        self._listener = listener
-        self._greetings = 0
+        self._greeting = Greeting(listener)
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def permissions(self) -> AppPermissions:
+        """What we may ask for."""
+        return self._greeting.permissions
+
+    @property
+    def report(self) -> ReportView:
+        """The node's report."""
+        return self._greeting.report
 
     def send(self, message: AppToAppServer) -> None:
         """Ask the node."""
@@ -35,22 +41,17 @@ class RemoteNode:
         self._connection.close("the app is done")
 
     def message_received(self, message: bytes) -> None:
-        """Permissions, report, then everything else."""
-        self._greetings += 1
-        if self._greetings == 1:
-            self.permissions = wire.APP_PERMISSIONS.decode(message)
-        elif self._greetings == 2:
-            self.report = ReportView(wire.NODE_REPORT.decode(message))
+        """Take a message of the node."""
+        self._greeting.take(message)
+        if self._greeting.is_complete and not self.greeted.done():
             self.greeted.set_result(None)
-        else:
-            self._listener.received(wire.APP_SERVER_TO_APP.decode(message))
 
     def connection_closed(self) -> None:
         """The node is gone."""
         if not self.greeted.done():
             self.greeted.set_exception(ConnectionClosed("the node closed the connection; does it trust this app?"))
             self.greeted.exception()  # seen, also where nobody waits any more
-        self._listener.closed("the connection is closed")
+        self._greeting.end("the connection is closed")
 
 
 async def open_remote(entry: RemoteEntry, listener: Listener, ticker: Ticker) -> RemoteNode:

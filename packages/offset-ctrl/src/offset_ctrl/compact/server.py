@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from offset_ctrl.compact import compact_node
 from offset_ctrl.compact.compact_node import AckUser, AskNode, CompactNode, End, Save, TellUser
+from offset_ctrl.compact.greeting import Listener
 from offset_ctrl.compact.messages import (
     Ack,
     CreateNodeLocal,
@@ -49,24 +50,19 @@ RECONNECT_TICKS: Final = 8
 class NodeHandle(Protocol):
     """A node that is reached: what it said first, and a way to ask it."""
 
-    permissions: AppPermissions
-    report: ReportView
+    @property
+    def permissions(self) -> AppPermissions:
+        """What we may ask for."""
+
+    @property
+    def report(self) -> ReportView:
+        """The node's report."""
 
     def send(self, message: AppToAppServer) -> None:
         """Ask it."""
 
     async def close(self) -> None:
         """Leave it; a node in this process has ended when this returns."""
-
-
-class Listener(Protocol):
-    """Who takes what a node says."""
-
-    def received(self, message: AppServerToApp) -> None:
-        """A message after the report."""
-
-    def closed(self, reason: str) -> None:
-        """Nothing more will come."""
 
 
 class NodeSource(Protocol):

@@ -9,7 +9,6 @@ A new node appears complete or not at all. What does not belong there is left al
 """
 
 import fcntl
-import json
 import logging
 import os
 import secrets
@@ -17,14 +16,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from offset_crypto.identity import Identity
 from offset_ctrl.compact.database import format_compact, parse_compact
 from offset_ctrl.compact.state import CompactState
 from offset_proto.errors import InvalidInput, OffsetError, RefusedError
-from offset_proto.files import IDENTITY, TICKET, IoError, StringSerdeError, read_text
-from offset_proto.json_form import parse_json
+from offset_proto.files import IDENTITY, TICKET, IoError, StringSerdeError, read_text, replace_text, sync_directory
+from offset_proto.json_form import format_json_line, parse_json
 from offset_proto.json_forms import BOOL, record, renamed
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.text import format_b64
@@ -184,8 +183,8 @@ class Store:
         key = PrivateKey(secrets.token_bytes(PrivateKey.SIZE))
 
         def fill(directory: Path) -> None:
-            _write(directory / "node.db", format_database(Identity(key).public_key))
-            _write(directory / "node.ident", _line({"privateKey": format_b64(key)}))
+            replace_text(directory / "node.db", format_database(Identity(key).public_key))
+            replace_text(directory / "node.ident", format_json_line({"privateKey": format_b64(key)}))
 
         self._create("local", name, fill)
 
@@ -193,9 +192,9 @@ class Store:
         """A node elsewhere, not enabled. Raises as `create_local`."""
 
         def fill(directory: Path) -> None:
-            _write(directory / "app.ident", _line({"privateKey": format_b64(app)}))
+            replace_text(directory / "app.ident", format_json_line({"privateKey": format_b64(app)}))
             info = {"publicKey": format_b64(ticket.public_key), "address": str(ticket.address)}
-            _write(directory / "node.info", _line(info))
+            replace_text(directory / "node.info", format_json_line(info))
 
         self._create("remote", name, fill)
 
@@ -208,11 +207,11 @@ class Store:
         def create() -> None:
             (self._path / kind).mkdir(mode=0o700, exist_ok=True)
             temporary.mkdir(mode=0o700)
-            _write(temporary / "compact.db", format_compact(CompactState()))
-            _write(temporary / "node.config", _line({"isEnabled": False}))
+            replace_text(temporary / "compact.db", format_compact(CompactState()))
+            replace_text(temporary / "node.config", format_json_line({"isEnabled": False}))
             fill(temporary)
             temporary.rename(self._path / kind / name)
-            _sync(self._path / kind)
+            sync_directory(self._path / kind)
 
         try:
             _attempt(name, create)
@@ -232,7 +231,7 @@ class Store:
 
         def remove() -> None:
             directory.rename(temporary)  # gone at once, whatever happens to what is in it
-            _sync(directory.parent)
+            sync_directory(directory.parent)
             shutil.rmtree(temporary)
 
         _attempt(name, remove)
@@ -245,7 +244,7 @@ class Store:
             StoreError: NodeDoesNotExist, or it can not be written.
         """
         directory = self.entry(name).directory
-        _attempt(name, lambda: _write(directory / "node.config", _line({"isEnabled": is_enabled})))
+        _attempt(name, lambda: replace_text(directory / "node.config", format_json_line({"isEnabled": is_enabled})))
 
     def load_compact(self, entry: Entry) -> CompactState:
         """
@@ -271,7 +270,7 @@ class Store:
         """
         path = entry.directory / "compact.db"
         try:
-            _write(path, format_compact(state))
+            replace_text(path, format_compact(state))
         except OSError as error:
             raise IoError(path, error.strerror or str(error)) from None
 
@@ -282,34 +281,6 @@ def _read_config(directory: Path) -> bool:
         return bool(_CONFIG.read(parse_json(read_text(path))))
     except InvalidInput as error:
         raise StringSerdeError(path, error) from None
-
-
-def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file, complete or not at all; mode 0600."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _attempt(name: str, step: Callable[[], T]) -> T:
