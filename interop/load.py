@@ -1,53 +1,28 @@
 """
-Payments over the app protocol, many at once, by apps that survive the end of their node.
+Many payments at once, by apps that survive the end of their node: the SDK as its users have it.
 
-Every step can be repeated: ids are chosen once, and whatever was lost with a connection is asked for again
-when the node is back. So a run ends with every payment paid or cancelled, whatever was killed meanwhile.
+A run ends with every payment paid or cancelled, whatever was killed meanwhile.
 """
 
 import asyncio
-import functools
-import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from interop.network import Network
-from offset_crypto.aio import Ticker
-from offset_crypto.identity import Identity
-from offset_crypto.verify import verify_receipt
-from offset_ctrl.client import ConnectionClosed, NodeConnection, NodeConnectionError, RoutesUnavailable, open_node
-from offset_ctrl.routes import RouteChoice, choose_routes
-from offset_proto.files import IDENTITY, TICKET
-from offset_proto.messages.app import (
-    AckClosePayment,
-    AddInvoice,
-    Canceled,
-    CancelInvoice,
-    CommitInvoice,
-    Complete,
-    CreatePayment,
-    CreateTransaction,
-    PaymentStatus,
-    PaymentStatusSuccess,
-    RequestResult,
-    TransactionResult,
-)
-from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.index import RequestRoutes
-from offset_proto.messages.payment import Receipt
-from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
+from offset_ctrl import Node, PaymentFailed, PayOptions, connect
+from offset_ctrl.proofs import check_receipt
+from offset_proto.messages.payment import Commit, Receipt
 
 __all__ = ["App", "Paid", "pay_and_kill", "run_payments"]
 
-T = TypeVar("T")
+PATIENT = PayOptions(timeout=170.0, route_seconds=120.0)
 
 
-@dataclass
+@dataclass(frozen=True)
 class App:
     """
-    An app of a node that connects again whenever the connection is lost.
+    An app of a node.
 
     Attributes:
         identity_path: Identity file of the app.
@@ -56,34 +31,6 @@ class App:
 
     identity_path: Path
     ticket_path: Path
-    _node: NodeConnection | None = None
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def keep_connected(self) -> None:
-        """Run for as long as the app is used."""
-        identity = Identity(IDENTITY.load(self.identity_path).private_key)
-        ticket = TICKET.load(self.ticket_path)
-        ticker = Ticker()
-        while True:
-            try:
-                async with open_node(ticket.address, ticket.public_key, identity, ticker) as node:
-                    self._node = node
-                    self._ready.set()
-                    await asyncio.shield(node.closed)
-            except NodeConnectionError:
-                pass  # the node is down: it was killed, and comes back
-            self._ready.clear()
-            await asyncio.sleep(0.2)
-
-    async def insist(self, step: Callable[[NodeConnection], Awaitable[T]]) -> T:
-        """Carry *step* out, again on each new connection, until it comes to its end."""
-        while True:
-            await self._ready.wait()
-            assert self._node is not None
-            try:
-                return await step(self._node)
-            except ConnectionClosed:
-                await asyncio.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -93,79 +40,22 @@ class Paid:
     receipt: Receipt | None
 
 
-@dataclass(frozen=True)
-class _Payment:
-    buyer: App
-    seller: App
-    buyer_key: PublicKey
-    seller_key: PublicKey
-    currency: Currency
-    amount: int
-    invoice_id: InvoiceId
-    payment_id: PaymentId
+async def _pay(buyer: Node, seller: Node, currency: str, amount: int) -> Paid:
+    invoice = await seller.create_invoice(currency, amount)
 
-    async def run(self) -> Paid:
-        invoice = AddInvoice(self.invoice_id, self.currency, self.amount)
-        await self.seller.insist(lambda node: node.request(invoice))
-        created = CreatePayment(self.payment_id, self.invoice_id, self.currency, self.amount, self.seller_key)
-        await self.buyer.insist(lambda node: node.request(created))
-        choice = await self._find_routes()
-        results = await asyncio.gather(*[self._transact(choice, index) for index in range(len(choice.parts))])
-        commits = [result.commit for result in results if isinstance(result, Complete)]
-        if commits:
-            await self.seller.insist(lambda node: node.request(CommitInvoice(commits[0])))
-        else:
-            await self.seller.insist(lambda node: node.request(CancelInvoice(self.invoice_id)))
-        return await self._close()
+    async def deliver(commit: Commit) -> None:
+        await seller.accept_commit(invoice, commit)
 
-    async def _find_routes(self) -> RouteChoice:
-        while True:
-            asked = RequestRoutes(
-                Uid(os.urandom(16)), self.currency, self.amount, self.buyer_key, self.seller_key, None
-            )
-            try:
-                found = await self.buyer.insist(functools.partial(NodeConnection.request_routes, request=asked))
-            except RoutesUnavailable:
-                found = ()
-            choice = choose_routes(found, self.amount)
-            if choice is not None:
-                return choice
-            await asyncio.sleep(0.3)
-
-    async def _transact(self, choice: RouteChoice, index: int) -> RequestResult:
-        part, request_id = choice.parts[index], Uid(os.urandom(16))
-        route = FriendsRoute(part.public_keys)
-        request = CreateTransaction(self.payment_id, request_id, route, part.dest_payment, part.fees)
-
-        async def transact(node: NodeConnection) -> RequestResult:
-            results: asyncio.Queue[TransactionResult] = asyncio.Queue()
-            node.start_transaction(request, results)
-            getting = asyncio.ensure_future(results.get())
-            endings: list[asyncio.Future[Any]] = [getting, node.closed]
-            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
-            if not getting.done():
-                getting.cancel()
-                raise ConnectionClosed("the node went away")
-            return getting.result().result
-
-        return await self.buyer.insist(transact)
-
-    async def _close(self) -> Paid:
-        async def close(node: NodeConnection) -> PaymentStatus:
-            return (await node.close_payment(self.payment_id)).status
-
-        match await self.buyer.insist(close):
-            case PaymentStatusSuccess(receipt, ack_uid):
-                await self._acknowledge(ack_uid)
-                verify_receipt(receipt, self.seller_key)
-                return Paid(receipt)
-            case Canceled(ack_uid):
-                await self._acknowledge(ack_uid)
+    payment = buyer.start_payment(invoice, PATIENT)
+    try:
+        await deliver(await payment.commit())
+        receipt = await payment.receipt()
+    except PaymentFailed:
+        await seller.cancel_invoice(invoice)
+        await payment.ended()
         return Paid(None)
-
-    async def _acknowledge(self, ack_uid: Uid) -> None:
-        acknowledged = AckClosePayment(self.payment_id, ack_uid)
-        await self.buyer.insist(lambda node: node.request(acknowledged))
+    check_receipt(receipt, invoice)
+    return Paid(receipt)
 
 
 async def run_payments(
@@ -193,26 +83,21 @@ async def run_payments(
     Returns:
         How each ended; every receipt has been verified.
     """
-    buyer_key, seller_key = (TICKET.load(app.ticket_path).public_key for app in (buyer, seller))
     free = asyncio.Semaphore(at_once)
     ended: list[Paid] = []
 
-    async def pay() -> None:
+    async def pay(paying: Node, paid: Node) -> None:
         async with free:
-            invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
-            payment = _Payment(buyer, seller, buyer_key, seller_key, Currency(currency), amount, invoice_id, payment_id)
-            ended.append(await payment.run())
+            ended.append(await _pay(paying, paid, currency, amount))
             on_paid(len(ended))
 
-    connections = [asyncio.ensure_future(app.keep_connected()) for app in (buyer, seller)]
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(count):
-                tasks.create_task(pay())
-    finally:
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+    async with (
+        connect(buyer.ticket_path, buyer.identity_path) as paying,
+        connect(seller.ticket_path, seller.identity_path) as paid,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for _ in range(count):
+            tasks.create_task(pay(paying, paid))
     return ended
 
 

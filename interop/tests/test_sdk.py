@@ -9,7 +9,7 @@ from interop.network import Network
 from interop.programs import wait_until
 from offset_ctrl import PaymentFailed, PaymentState, PayOptions, connect
 from offset_ctrl.journal import Journal
-from offset_proto.files import COMMIT, INVOICE
+from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.messages.payment import Commit
 
 OPTIONS = PayOptions(route_seconds=30.0, timeout=60.0)
@@ -51,17 +51,17 @@ def test_nodes_that_are_killed_while_their_apps_pay(chain: Network) -> None:
         async with connect(*_files(chain, "A")) as seller, connect(*_files(chain, "C")) as buyer:
 
             async def pay(number: int) -> None:
-                invoice = await seller.create_invoice("FST", 10 + number)
-
-                async def deliver(commit: Commit) -> None:
-                    await seller.accept_commit(invoice, commit)
-
                 for _ in range(3):
+                    invoice = await seller.create_invoice("FST", 10 + number)
+
+                    async def deliver(commit: Commit, invoice: Invoice = invoice) -> None:
+                        await seller.accept_commit(invoice, commit)
+
                     try:
                         await buyer.pay(invoice, deliver, OPTIONS, receipt_timeout=90)
                         return
                     except PaymentFailed:  # a node went down with it: nothing was paid, so again
-                        continue
+                        await seller.cancel_invoice(invoice)
                 raise AssertionError("three payments failed")
 
             paying = [asyncio.create_task(pay(number)) for number in range(10)]

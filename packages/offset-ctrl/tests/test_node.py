@@ -420,6 +420,23 @@ def test_routes_that_the_app_knows():
     assert fake.asked(RequestRoutes) == []
 
 
+def test_the_only_route_is_tried_again_after_a_while():
+    """A mediator was away for a moment; nobody knows another route."""
+    fake, sent = FakeNode(), []
+
+    def results(asked: CreateTransaction) -> RequestResult:
+        sent.append(asked)
+        return Failure() if len(sent) < 3 else Complete(_commit(INVOICE_OF_20))
+
+    fake.results = results
+
+    async def body(node: Node) -> None:
+        await node.pay(INVOICE_OF_20, _hand_over, PayOptions(route_seconds=5.0))
+
+    _run(fake, body)
+    assert len({asked.request_id for asked in sent}) == 3
+
+
 def test_a_payment_of_nothing():
     """An invoice over 0 credits is paid by one transaction."""
     fake, free = FakeNode(), Invoice(InvoiceId(b"\x0c" * 32), FST, SELLER.public_key, 0)

@@ -54,6 +54,9 @@ log = logging.getLogger("offset.sdk")
 FAILED_PARTS_MAX: Final = 16
 """Transactions of one payment that may fail before it is given up."""
 
+AGAIN_TICKS: Final = 2
+"""With no other route for so long, one that failed is tried again: a friend may have been away for a moment."""
+
 EXCLUSIONS_MAX: Final = 4
 """Hops of failed routes that routes are asked for without."""
 
@@ -248,9 +251,10 @@ class Payment:
     async def _choose(self, amount: int) -> RouteChoice:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._options.route_seconds
-        while True:
+        for ticks in itertools.count():
+            avoided = frozenset() if ticks >= AGAIN_TICKS else frozenset(self._failed_routes)
             try:
-                choice = await self._choose_once(amount)
+                choice = await self._choose_once(amount, avoided)
                 reason = "no route that can carry the payment"
             except RoutesUnavailable as error:
                 choice, reason = None, str(error)
@@ -263,15 +267,16 @@ class Payment:
                 failed = f", after {len(self._failed_routes)} routes that failed" if self._failed_routes else ""
                 raise PaymentFailed(reason + failed)
             await asyncio.sleep(self._session.tick_seconds)
+        raise AssertionError("a count has no end")
 
-    async def _choose_once(self, amount: int) -> RouteChoice | None:
+    async def _choose_once(self, amount: int, avoided: frozenset[tuple[PublicKey, ...]]) -> RouteChoice | None:
         if self._options.routes is not None:
-            return self._choose_from(self._options.routes, amount)
-        choice = self._choose_from(await self._ask(amount, None), amount)
+            return self._choose_from(self._options.routes, amount, avoided)
+        choice = self._choose_from(await self._ask(amount, None), amount, avoided)
         for edge in self._edges_to_avoid():
             if choice is not None:
                 break
-            choice = self._choose_from(await self._ask(amount, edge), amount)
+            choice = self._choose_from(await self._ask(amount, edge), amount, avoided)
         return choice
 
     async def _ask(self, amount: int, exclude: Edge | None) -> tuple[MultiRoute, ...]:
@@ -286,10 +291,11 @@ class Payment:
             )
         )
 
-    def _choose_from(self, multi_routes: tuple[MultiRoute, ...], amount: int) -> RouteChoice | None:
-        failed = set(self._failed_routes)
+    def _choose_from(
+        self, multi_routes: tuple[MultiRoute, ...], amount: int, avoided: frozenset[tuple[PublicKey, ...]]
+    ) -> RouteChoice | None:
         fresh = [
-            MultiRoute(tuple(route for route in multi.routes if route.route.public_keys not in failed))
+            MultiRoute(tuple(route for route in multi.routes if route.route.public_keys not in avoided))
             for multi in multi_routes
         ]
         return choose_routes(tuple(multi for multi in fresh if multi.routes), amount, self._options.extra_fees)
