@@ -193,6 +193,7 @@ def test_metrics(live: Live) -> None:
     assert float(figures["offset_friends_online"]) == 1
     assert float(figures["offset_events_total"]) > 0
     assert 'offset_plugin_refusals_total{plugin="auditor"}' in figures
+    assert any(name.startswith('offset_spending_left{app="') for name in figures)
 
 
 @pytest.mark.parametrize(

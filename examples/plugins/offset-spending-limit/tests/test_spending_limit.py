@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from offset_node.plugin_testing import build_node_access
 from offset_node.policy import App, Refusal
@@ -113,6 +114,17 @@ def test_the_currency_of_a_payment_can_not_be_changed(day, values):
     plugin = _start(day, values, open_payments={payment_id: EUR})
     assert not _pay(plugin, CHILD, 1, 1)
     assert not _send(plugin, CHILD, 7, 1)  # a payment that nobody has created
+
+
+def test_metrics(day, values):
+    """What is left, for each app and currency with a limit."""
+    registry = CollectorRegistry()
+    plugin = _start(day, values)
+    plugin.offset_metrics(registry)
+    labels = {"app": format_b64(CHILD.public_key), "currency": "FST"}
+    assert registry.get_sample_value("offset_spending_left", labels) == 100
+    assert _pay(plugin, CHILD, 1, 60)
+    assert registry.get_sample_value("offset_spending_left", labels) == 40
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ in the node's store, so a restart does not reset them; a day is one of UTC.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from offset_funder.effects import PaymentFinished
 from offset_node.hookspecs import hookimpl
@@ -112,6 +113,22 @@ class SpendingLimit:
     def offset_payment_finished(self, payment: PaymentFinished) -> None:
         """A payment gets no more transactions."""
         self._currencies.pop(payment.payment_id, None)
+
+    @hookimpl
+    def offset_metrics(self, registry: Any) -> None:
+        """What each app has left; read when somebody scrapes, in the thread of the metrics."""
+        registry.register(self)
+
+    def collect(self) -> Iterator[Any]:
+        """One gauge for each app and currency with a limit."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        left = GaugeMetricFamily("offset_spending_left", "Credits left for today", labels=["app", "currency"])
+        for app, limits in self._limits.items():
+            for currency, limit in limits.items():
+                name = format_b64(app)
+                left.add_metric([name, str(currency)], limit - self._spent(f"{name}/{currency}"))
+        yield left
 
     def _give_back(self, request_id: Uid) -> None:
         key = f"open/{format_b64(request_id)}"

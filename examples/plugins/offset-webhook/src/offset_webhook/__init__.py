@@ -98,18 +98,23 @@ class Webhook:
         self._thread.join(TIMEOUT_SECONDS)
 
     def _run(self) -> None:
-        wait = self._retry_seconds
         while not self._ended.is_set():
             self._filled.wait()
             self._filled.clear()
             for key in sorted(self._store):
-                while not self._ended.is_set() and not self._post(self._store[key]):
-                    self._ended.wait(wait)
-                    wait = min(wait * 2, RETRY_SECONDS_MAX)
-                if self._ended.is_set():
+                if not self._deliver(self._store[key]):
                     return
-                wait = self._retry_seconds
                 del self._store[key]
+
+    def _deliver(self, body: bytes) -> bool:
+        """Until the receiver has it, or the node ends: False."""
+        wait = self._retry_seconds
+        while not self._ended.is_set():
+            if self._post(body):
+                return True
+            self._ended.wait(wait)
+            wait = min(wait * 2, RETRY_SECONDS_MAX)
+        return False
 
     def _post(self, body: bytes) -> bool:
         timestamp = str(int(self._clock()))
