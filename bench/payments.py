@@ -1,0 +1,164 @@
+"""
+Payments over the app protocol, from invoice to acknowledged receipt, along a route that is known.
+
+The driver is an app of the buyer's node and one of the seller's. It does what a patient app does and nothing else, so
+what it measures is the network. Ids are drawn once, and every wait has a limit: a payment that does not end is a stall.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from interop.network import Network
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl.client import NodeConnection, open_node
+from offset_proto.files import IDENTITY, TICKET
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddInvoice,
+    CommitInvoice,
+    Complete,
+    CreatePayment,
+    CreateTransaction,
+    PaymentStatusSuccess,
+    RequestClosePayment,
+    TransactionResult,
+)
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
+
+__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "pay", "run_payments"]
+
+STALL_SECONDS: Final = 60.0
+"""The original's keepalive gives up a dead link after 32."""
+
+CURRENCY: Final = Currency("FST")
+LIMIT: Final = 10**12
+
+
+class PaymentStalled(Exception):
+    """A payment did not end, or ended without a receipt."""
+
+
+@dataclass
+class PaymentRun:
+    """Payments that were made: how long each took, and how long all of them did."""
+
+    latencies_seconds: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def per_second(self) -> float:
+        """Payments in a second."""
+        return len(self.latencies_seconds) / self.seconds
+
+
+def build_chain(network: Network, nodes: int) -> list[str]:
+    """Nodes ``n0`` to ``nN`` in a row, one relay, one index server, credit in both directions; their names."""
+    network.add_relay("relay")
+    network.add_index_servers(["index"])
+    names = [f"n{number}" for number in range(nodes)]
+    from interop.network import NodeSpec
+
+    for name in names:
+        network.add_node(NodeSpec(name, "relay", "index"))
+    for one, other in zip(names, names[1:], strict=False):
+        network.befriend(one, other, CURRENCY)
+        network.set_limit(one, other, CURRENCY, LIMIT)
+        network.set_limit(other, one, CURRENCY, LIMIT)
+    return names
+
+
+def public_key(network: Network, name: str) -> PublicKey:
+    """Of a node."""
+    return Identity(IDENTITY.load(network.identity(name)).private_key).public_key
+
+
+async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute, amount: int = 1) -> None:
+    """One payment. Raises PaymentStalled, ConnectionClosed."""
+    invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
+    results: asyncio.Queue[TransactionResult] = asyncio.Queue()
+    transaction = CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0)
+    await seller.request(AddInvoice(invoice_id, CURRENCY, amount))
+    creating = buyer.request(CreatePayment(payment_id, invoice_id, CURRENCY, amount, route.public_keys[-1]))
+    created = asyncio.ensure_future(creating)
+    await asyncio.sleep(0)  # it is sent first
+    buyer.start_transaction(transaction, results)
+    await created
+    result = (await results.get()).result
+    if not isinstance(result, Complete):
+        raise PaymentStalled(f"the transaction ended with {type(result).__name__}")
+    closed = buyer.expect_close(payment_id)
+    closing = asyncio.ensure_future(buyer.request(RequestClosePayment(payment_id)))
+    await seller.request(CommitInvoice(result.commit))
+    await closing
+    status = (await closed).status
+    if not isinstance(status, PaymentStatusSuccess):
+        raise PaymentStalled(f"the payment ended with {type(status).__name__}")
+    await buyer.request(AckClosePayment(payment_id, status.ack_uid))
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_of(network: Network) -> dict[str, float]:
+    return {
+        name: _cpu_seconds(server.process.pid) for name, server in network.servers.items() if server.process is not None
+    }
+
+
+def _login(network: Network, name: str) -> tuple[str, PublicKey, Identity]:
+    ticket = TICKET.load(network.path(f"{name}.ticket"))
+    app = Identity(IDENTITY.load(network.identity(f"{name}-app")).private_key)
+    return ticket.address, ticket.public_key, app
+
+
+async def run_payments(
+    network: Network,
+    names: list[str],
+    *,
+    count: int,
+    in_flight: int,
+    on_paid: Callable[[], object] = lambda: None,
+) -> PaymentRun:
+    """
+    Make *count* payments from the first to the last node, *in_flight* at the same time.
+
+    Raises:
+        PaymentStalled: One did not end within `STALL_SECONDS`.
+    """
+    route = FriendsRoute(tuple(public_key(network, name) for name in names))
+    run = PaymentRun()
+    left = iter(range(count))
+    ticker = Ticker()
+    async with (
+        open_node(*_login(network, names[0]), ticker) as buyer,
+        open_node(*_login(network, names[-1]), ticker) as seller,
+    ):
+
+        async def work() -> None:
+            for _ in left:
+                started = time.perf_counter()
+                try:
+                    async with asyncio.timeout(STALL_SECONDS):
+                        await pay(buyer, seller, route)
+                except TimeoutError:
+                    raise PaymentStalled(f"a payment did not end within {STALL_SECONDS:g} s") from None
+                run.latencies_seconds.append(time.perf_counter() - started)
+                on_paid()
+
+        before, started = _cpu_of(network), time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(in_flight):
+                tasks.create_task(work())
+        run.seconds = time.perf_counter() - started
+        run.cpu_seconds = {name: cpu - before[name] for name, cpu in _cpu_of(network).items()}
+    return run
