@@ -37,6 +37,8 @@ __all__ = ["PaymentRun", "PaymentStalled", "build_chain", "pay", "run_payments"]
 STALL_SECONDS: Final = 60.0
 """The original's keepalive gives up a dead link after 32."""
 
+RETRY_SECONDS: Final = 0.01
+
 CURRENCY: Final = Currency("FST")
 LIMIT: Final = 10**12
 
@@ -84,19 +86,22 @@ async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute
     """One payment. Raises PaymentStalled, ConnectionClosed."""
     invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
     results: asyncio.Queue[TransactionResult] = asyncio.Queue()
-    transaction = CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0)
     await seller.request(AddInvoice(invoice_id, CURRENCY, amount))
     creating = buyer.request(CreatePayment(payment_id, invoice_id, CURRENCY, amount, route.public_keys[-1]))
     created = asyncio.ensure_future(creating)
     await asyncio.sleep(0)  # it is sent first
-    buyer.start_transaction(transaction, results)
+    commit = None
+    while commit is None:
+        buyer.start_transaction(CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0), results)
+        match (await results.get()).result:
+            case Complete(commit):
+                pass
+            case _:  # a node queues 32 requests for a friend, and refuses more
+                await asyncio.sleep(RETRY_SECONDS)
     await created
-    result = (await results.get()).result
-    if not isinstance(result, Complete):
-        raise PaymentStalled(f"the transaction ended with {type(result).__name__}")
     closed = buyer.expect_close(payment_id)
     closing = asyncio.ensure_future(buyer.request(RequestClosePayment(payment_id)))
-    await seller.request(CommitInvoice(result.commit))
+    await seller.request(CommitInvoice(commit))
     await closing
     status = (await closed).status
     if not isinstance(status, PaymentStatusSuccess):

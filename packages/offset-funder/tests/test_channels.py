@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from immutables import Map
 
 from offset_funder.capacities import declared, diff
 from offset_funder.effects import ForgetFriend, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
@@ -393,9 +394,8 @@ def test_what_waits_for_a_friend_that_is_gone():
     network = _pair()
     node, gone = network.nodes["A"], PublicKey(b"\x05" * 32)
     known = network.nodes["B"].key
-    session = Session(
-        node.funder.state, rebuild(node.funder.state), frozenset((gone, known)), node.identity, Random(1).randbytes
-    )
+    online, random_bytes = frozenset((gone, known)), Random(1).randbytes
+    session = Session(node.funder.state, rebuild(node.funder.state), online, Map(), node.identity, random_bytes)
     session.try_send(gone).resend_outgoing = True
     session.try_send(known).resend_outgoing = True
     send_all(session)

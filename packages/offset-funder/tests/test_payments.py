@@ -447,3 +447,24 @@ def test_a_refused_request_is_cancelled_and_frees_the_credits():
     network.request("C", CancelInvoice(invoice_id))
     network.settle()
     assert network.nodes["A"].occurrences == [PaymentFinished(payment_id, None)]
+
+
+def test_friends_do_not_repeat_themselves():
+    """
+    Thirty requests in each direction at once: each token is said once, and once more at most to ask for the other's.
+
+    Two friends that answered each repetition with one of their own went on for ever, and had no time for payments.
+    """
+    network = _chain("A", "B")
+    invoices = {
+        name: [(network.invoice(seller, 1), seller) for _ in range(30)] for name, seller in (("A", "B"), ("B", "A"))
+    }
+    before = network.delivered
+    for name, open_invoices in invoices.items():
+        for invoice_id, seller in open_invoices:
+            network.transact([name, seller], network.payment(name, seller, invoice_id, 1), 1)
+    network.settle()
+    for name in ("A", "B"):
+        assert sum(isinstance(result.result, Complete) for result in network.nodes[name].results) == 30
+    # Requests of both in four tokens of sixteen operations at most, and as many for the responses.
+    assert network.delivered - before < 40

@@ -11,6 +11,8 @@ as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHA
 
 from dataclasses import dataclass
 
+from immutables import Map
+
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder import routing, seller
@@ -29,7 +31,7 @@ from offset_funder.mutations import Mutation
 from offset_funder.open_requests import rebuild
 from offset_funder.reports import derive_report_mutations
 from offset_funder.sender import send_all
-from offset_funder.session import ControlError, Session
+from offset_funder.session import ControlError, Said, Session
 from offset_funder.state import FunderState
 from offset_proto.errors import PeerError, RefusedError, invariant
 from offset_proto.messages.app import ReportMutations
@@ -73,13 +75,14 @@ class Funder:
         invariant(state.local_public_key == identity.public_key, "state and identity belong together")
         self.state = state
         self.online: frozenset[PublicKey] = frozenset()
+        self._said: Said = Map()
         self._open_requests = rebuild(state)
         self._identity = identity
         self._random_bytes = random_bytes
 
     def handle(self, event: Event) -> Outcome:
         """Handle one event."""
-        session = Session(self.state, self._open_requests, self.online, self._identity, self._random_bytes)
+        session = Session(self.state, self._open_requests, self.online, self._said, self._identity, self._random_bytes)
         error: PeerError | RefusedError | None = None
         try:
             self._dispatch(session, event)
@@ -106,6 +109,7 @@ class Funder:
                 _go_online(session, public_key)
             case FriendWentOffline(public_key):
                 session.online -= {public_key}
+                session.new_link(public_key)
                 if public_key in session.state.friends:
                     routing.cancel_queued(session, public_key)
             case FriendMessageReceived(public_key, message, refused):
@@ -121,6 +125,7 @@ class Funder:
             liveness = [(event.public_key, FriendLivenessReport.OFFLINE)]
         reported = derive_report_mutations(session.mutations, session.state, liveness)
         self.state, self._open_requests, self.online = session.state, session.open_requests, session.online
+        self._said = session.said
         effects: list[Effect] = [*session.channeler, *session.friend_messages]
         app_request_id = event.app_request_id if isinstance(event, AppRequested) else None
         if reported or app_request_id is not None:
@@ -137,4 +142,5 @@ def _go_online(session: Session, public_key: PublicKey) -> None:
     if public_key in session.online:
         raise ControlError("FriendAlreadyOnline")
     session.online |= {public_key}
+    session.new_link(public_key)
     session.try_send(public_key).resend_outgoing = True
