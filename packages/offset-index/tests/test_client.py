@@ -102,6 +102,7 @@ def test_updates_carry_the_newest_hash_and_a_growing_counter():
     for number in range(2, 8):
         assert client.receive(1, _hash(number)) == []
     (first,) = _updates(client.apply_mutations((_declare(9),)))
+    client.tick()
     (second,) = _updates(client.apply_mutations((_declare(9, 1),)))
     assert first.index_mutations == (_declare(9), _declare(7))
     assert second.index_mutations == (_declare(9, 1), _declare(8))
@@ -207,3 +208,20 @@ def test_rotation():
     rotation.apply([RemoveFriendCurrency(_declare(number).public_key, FST) for number in (1, 2, 4)])
     assert rotation.next() is None
     assert len(rotation) == 0
+
+
+def test_changes_of_one_tick_are_told_together():
+    """The first at once, all others at the next tick, each with its latest value; a lost server has forgotten them."""
+    client = _connected(_declare(7))
+    assert len(_updates(client.apply_mutations((_declare(8, 1),)))) == 1
+    for capacity in range(2, 50):
+        assert client.apply_mutations((_declare(8, capacity), _declare(9, capacity))) == []
+    (told,) = _updates(client.tick())
+    assert [change for change in told.index_mutations if change != _declare(7)][:2] == [
+        _declare(8, 49),
+        _declare(9, 49),
+    ]
+    assert client.apply_mutations((_declare(8, 50),)) == []
+    assert len(_updates(client.tick())) == 1
+    assert _updates(client.tick()) == []
+    assert len(_updates(client.apply_mutations((_declare(8, 51),)))) == 1

@@ -16,7 +16,7 @@ connected       link ended, or server removed      waiting; open requests fail
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
@@ -40,7 +40,7 @@ from offset_proto.messages.index import (
     TimeHash,
 )
 from offset_proto.messages.payment import NamedIndexServerAddress
-from offset_proto.types import HashResult, PublicKey, RandValue, Signature, Uid
+from offset_proto.types import Currency, HashResult, PublicKey, RandValue, Signature, Uid
 
 __all__ = [
     "Connect",
@@ -105,6 +105,9 @@ class _Session:
     counter: int = 0
     refresh_ticks: int = INDEX_REFRESH_TICKS
     lived_ticks: int = 0
+    has_told: bool = False
+    """Whether a change was told in this tick already: further ones wait for the next one."""
+    changes: dict[tuple[PublicKey, Currency], IndexMutation] = field(default_factory=dict)
 
 
 class IndexClient:
@@ -153,13 +156,24 @@ class IndexClient:
         return [Disconnect(self._attempt), *self._leave()]
 
     def apply_mutations(self, mutations: tuple[IndexMutation, ...]) -> list[Effect]:
-        """What the node declares has changed. Spec 06 §7.6."""
+        """
+        What the node declares has changed. Spec 06 §7.6.
+
+        The first change of a tick is told at once, those after it together at the next tick: a node that forwards a
+        hundred payments a second would otherwise sign a hundred updates, each of which every index server verifies.
+        """
         self._declared.apply(mutations)
         if self._session is None or not mutations:
             return []
+        self._session.changes |= {(change.public_key, change.currency): change for change in mutations}
+        return [] if self._session.has_told else [self._tell_changes(self._session)]
+
+    def _tell_changes(self, session: _Session) -> SendToServer:
+        changes, session.changes = tuple(session.changes.values()), {}
+        session.has_told = True
+        session.refresh_ticks = INDEX_REFRESH_TICKS
         extra = self._declared.next()
-        self._session.refresh_ticks = INDEX_REFRESH_TICKS
-        return [self._update([*guard_removals(mutations), *([] if extra is None else [extra])])]
+        return self._update([*guard_removals(changes), *([] if extra is None else [extra])])
 
     def request_routes(self, request: RequestRoutes) -> list[Effect]:
         """An app asks for routes. Spec 06 §7.7."""
@@ -211,6 +225,9 @@ class IndexClient:
             return effects
         self._session.lived_ticks += 1
         self._session.refresh_ticks -= 1
+        self._session.has_told = False
+        if self._session.changes:
+            effects.append(self._tell_changes(self._session))
         if self._session.refresh_ticks <= 0:
             self._session.refresh_ticks = INDEX_REFRESH_TICKS
             extra = self._declared.next()
