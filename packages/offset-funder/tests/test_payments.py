@@ -7,7 +7,7 @@ import pytest
 
 from offset_crypto.verify import verify_receipt
 from offset_funder.effects import InvoicePaid, PaymentFinished, RequestForwarded, SendFriendMessage, SendToApps
-from offset_funder.events import FriendWentOnline
+from offset_funder.events import AppRequested, FriendWentOnline
 from offset_funder.state import NewTransactions
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_proto.messages.app import (
@@ -29,7 +29,7 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.friend import FriendsRoute, MoveTokenRequest
 from offset_proto.messages.payment import Rate
-from offset_proto.types import Currency, PaymentId, Uid
+from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 
 def _chain(*names: str, seed: int = 1) -> SimulatedNetwork:
@@ -468,3 +468,23 @@ def test_friends_do_not_repeat_themselves():
         assert sum(isinstance(result.result, Complete) for result in network.nodes[name].results) == 30
     # Requests of both in four tokens of sixteen operations at most, and as many for the responses.
     assert network.delivered - before < 40
+
+
+def test_events_of_a_batch_share_a_token():
+    """Sixteen requests that are held go into one token; a request that is refused in between takes nothing with it."""
+    network = _chain("A", "B")
+    node = network.nodes["A"]
+    payments = [network.payment("A", "B", network.invoice("B", 1), 1) for _ in range(16)]
+    keys = FriendsRoute((node.key, network.nodes["B"].key))
+    for number, payment_id in enumerate(payments):
+        request = CreateTransaction(payment_id, Uid(bytes([number]) * 16), keys, 1, 0)
+        held = node.funder.handle(AppRequested(Uid(bytes([number]) * 16), request), hold=True)
+        assert not any(isinstance(effect, SendFriendMessage) for effect in held.effects)
+        refused = node.funder.handle(AppRequested(Uid(bytes(16)), CancelInvoice(InvoiceId(bytes(32)))), hold=True)
+        assert refused.error is not None
+        assert node.funder.handle(FriendWentOnline(PublicKey(bytes(32))), hold=True).error is not None
+    (sent,) = [effect for effect in node.funder.send_held().effects if isinstance(effect, SendFriendMessage)]
+    assert isinstance(sent.message, MoveTokenRequest)
+    (block,) = sent.message.move_token.currencies_operations
+    assert len(block.operations) == 16
+    assert node.funder.send_held().effects == ()

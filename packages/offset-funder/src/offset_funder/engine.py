@@ -9,7 +9,7 @@ as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHA
 3. one report to the apps, if something changed or an app asked; then results of requests.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from immutables import Map
 
@@ -31,7 +31,7 @@ from offset_funder.mutations import Mutation
 from offset_funder.open_requests import rebuild
 from offset_funder.reports import derive_report_mutations
 from offset_funder.sender import send_all
-from offset_funder.session import ControlError, Said, Session
+from offset_funder.session import ControlError, Said, SendFlags, Session
 from offset_funder.state import FunderState
 from offset_proto.errors import PeerError, RefusedError, invariant
 from offset_proto.messages.app import ReportMutations
@@ -76,13 +76,20 @@ class Funder:
         self.state = state
         self.online: frozenset[PublicKey] = frozenset()
         self._said: Said = Map()
+        self._held: dict[PublicKey, SendFlags] = {}
         self._open_requests = rebuild(state)
         self._identity = identity
         self._random_bytes = random_bytes
 
-    def handle(self, event: Event) -> Outcome:
-        """Handle one event."""
-        session = Session(self.state, self._open_requests, self.online, self._said, self._identity, self._random_bytes)
+    def handle(self, event: Event, *, hold: bool = False) -> Outcome:
+        """
+        Handle one event.
+
+        Args:
+            event: What reached the node.
+            hold: Keep what is to be sent to friends until `send_held`, so that the events of a batch share tokens.
+        """
+        session = self._new_session()
         error: PeerError | RefusedError | None = None
         try:
             self._dispatch(session, event)
@@ -94,8 +101,26 @@ class Funder:
             return Outcome(error=dropped)
         for draft in reversed(session.responses):
             seller.sign_response(session, draft)
-        send_all(session)
+        if hold:
+            self._held, session.flags = session.flags, {}
+        else:
+            self._held = {}
+            send_all(session)
         return self._finish(session, event, error)
+
+    def send_held(self) -> Outcome:
+        """Send to friends what the events of a batch have left to be sent."""
+        if not self._held:
+            return Outcome()
+        session = self._new_session()
+        self._held = {}
+        send_all(session)
+        return self._finish(session, None, None)
+
+    def _new_session(self) -> Session:
+        session = Session(self.state, self._open_requests, self.online, self._said, self._identity, self._random_bytes)
+        session.flags = {public_key: replace(flags) for public_key, flags in self._held.items()}
+        return session
 
     def _dispatch(self, session: Session, event: Event) -> None:
         match event:
@@ -116,7 +141,7 @@ class Funder:
                 session.refused = refused
                 handle_friend_message(session, public_key, message)
 
-    def _finish(self, session: Session, event: Event, error: PeerError | RefusedError | None) -> Outcome:
+    def _finish(self, session: Session, event: Event | None, error: PeerError | RefusedError | None) -> Outcome:
         liveness = [
             (key, FriendLivenessReport.ONLINE if key in session.online else FriendLivenessReport.OFFLINE)
             for key in session.online ^ self.online

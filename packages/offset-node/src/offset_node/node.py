@@ -183,17 +183,21 @@ class Node:
             effects: list[Effect] = []
             occurrences: list[Occurrence] = []
             performed: list[ChangeIndexServers] = []
-            for _ in range(min(len(self._inbox), BATCH_EVENTS_MAX)):
+            count = min(len(self._inbox), BATCH_EVENTS_MAX)
+            for _ in range(count):
                 item = self._inbox.popleft()
                 self.counts.events += 1
                 if isinstance(item, ChangeIndexServers):
                     mutations.append(_index_mutation(item))
                     performed.append(item)
                     break  # keep the order of effects: what came before it is performed first
-                outcome = self._handle(item)
+                outcome = self._handle(item, hold=count > 1)
                 mutations += outcome.mutations
                 effects += outcome.effects
                 occurrences += outcome.occurrences
+            sent = self._funder.send_held()
+            mutations += sent.mutations
+            effects += sent.effects
             recorded = self._plugins.record(occurrences) if occurrences else []
             if mutations:
                 await self._database.apply([*mutations, *recorded])
@@ -211,8 +215,8 @@ class Node:
                 self._inbox_filled.clear()
                 self._pauses.resume_all("inbox")
 
-    def _handle(self, event: Event) -> Outcome:
-        outcome = self._funder.handle(event)
+    def _handle(self, event: Event, *, hold: bool) -> Outcome:
+        outcome = self._funder.handle(event, hold=hold)
         if outcome.error is not None:
             self.counts.refused_events += 1
             if isinstance(event, AppRequested):

@@ -265,14 +265,18 @@ class SimulatedNode:
         mutations: list[Mutation] = []
         effects: list[funder_effects.Effect] = []
         changes: list[app_server.ChangeIndexServers] = []
+        hold = len(self._inbox) > 1
         while self._inbox:
             item = self._inbox.popleft()
             if isinstance(item, app_server.ChangeIndexServers):
                 changes.append(item)
                 continue
-            outcome = self.funder.handle(item)
+            outcome = self.funder.handle(item, hold=hold)
             mutations += outcome.mutations
             effects += outcome.effects
+        sent = self.funder.send_held()
+        mutations += sent.mutations
+        effects += sent.effects
         self._store(mutations, changes)
         self._monitor.batch_stored(self, mutations)
         if self._disk.crashes_after_storing():
