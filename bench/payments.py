@@ -6,6 +6,7 @@ what it measures is the network. Ids are drawn once, and every wait has a limit:
 """
 
 import asyncio
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from interop.network import Network
+from interop.network import Network, NodeSpec
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.client import NodeConnection, open_node
@@ -30,9 +31,10 @@ from offset_proto.messages.app import (
     TransactionResult,
 )
 from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.payment import Commit
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "pay", "run_payments"]
+__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "cpu_seconds", "pay", "public_key", "run_payments"]
 
 STALL_SECONDS: Final = 60.0
 """The original's keepalive gives up a dead link after 32."""
@@ -66,11 +68,9 @@ def build_chain(network: Network, nodes: int) -> list[str]:
     network.add_relay("relay")
     network.add_index_servers(["index"])
     names = [f"n{number}" for number in range(nodes)]
-    from interop.network import NodeSpec
-
     for name in names:
         network.add_node(NodeSpec(name, "relay", "index"))
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in itertools.pairwise(names):
         network.befriend(one, other, CURRENCY)
         network.set_limit(one, other, CURRENCY, LIMIT)
         network.set_limit(other, one, CURRENCY, LIMIT)
@@ -85,19 +85,11 @@ def public_key(network: Network, name: str) -> PublicKey:
 async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute, amount: int = 1) -> None:
     """One payment. Raises PaymentStalled, ConnectionClosed."""
     invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
-    results: asyncio.Queue[TransactionResult] = asyncio.Queue()
     await seller.request(AddInvoice(invoice_id, CURRENCY, amount))
     creating = buyer.request(CreatePayment(payment_id, invoice_id, CURRENCY, amount, route.public_keys[-1]))
     created = asyncio.ensure_future(creating)
     await asyncio.sleep(0)  # it is sent first
-    commit = None
-    while commit is None:
-        buyer.start_transaction(CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0), results)
-        match (await results.get()).result:
-            case Complete(commit):
-                pass
-            case _:  # a node queues 32 requests for a friend, and refuses more
-                await asyncio.sleep(RETRY_SECONDS)
+    commit = await _transact(buyer, payment_id, route, amount)
     await created
     closed = buyer.expect_close(payment_id)
     closing = asyncio.ensure_future(buyer.request(RequestClosePayment(payment_id)))
@@ -109,14 +101,26 @@ async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute
     await buyer.request(AckClosePayment(payment_id, status.ack_uid))
 
 
-def _cpu_seconds(pid: int) -> float:
+async def _transact(buyer: NodeConnection, payment_id: PaymentId, route: FriendsRoute, amount: int) -> Commit:
+    """A node queues 32 requests for a friend, and refuses more: then again after a moment."""
+    results: asyncio.Queue[TransactionResult] = asyncio.Queue()
+    while True:
+        buyer.start_transaction(CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0), results)
+        result = (await results.get()).result
+        if isinstance(result, Complete):
+            return result.commit
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_of(network: Network) -> dict[str, float]:
     return {
-        name: _cpu_seconds(server.process.pid) for name, server in network.servers.items() if server.process is not None
+        name: cpu_seconds(server.process.pid) for name, server in network.servers.items() if server.process is not None
     }
 
 

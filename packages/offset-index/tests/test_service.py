@@ -126,7 +126,7 @@ def test_a_flood_of_declarations_is_slowed_down():
             running.cancel()
             await asyncio.wait([running])
             await asyncio.sleep(0.1)
-            connection.close()
+            connection._transport.abort()  # much of it was never read
             await asyncio.sleep(0.1)
 
     asyncio.run(main())

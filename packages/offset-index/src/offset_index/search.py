@@ -11,8 +11,9 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from offset_index.graph import CurrencyGraph
+from offset_index.graph import CurrencyGraph, Declaration
 from offset_proto.limits import ROUTE_KEYS_MAX
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import Edge, MultiRoute, RouteCapacityRate
@@ -35,6 +36,8 @@ Path = tuple[PublicKey, ...]
 Links = dict[PublicKey, PublicKey | None]
 Taken = dict[tuple[PublicKey, PublicKey], int]
 
+_NOBODY: Final[dict[PublicKey, Declaration]] = {}
+
 
 class _BudgetSpent(Exception):
     """Stop searching; what was found is the answer."""
@@ -48,28 +51,46 @@ class _Search:
     exclude: Edge | None
     edges_left: int = EDGES_MAX
 
-    def hops(self, node: PublicKey, capacity: U128, taken: Taken) -> Iterator[PublicKey]:
+    def hops(self, node: PublicKey, capacity: U128, taken: Taken) -> list[PublicKey]:
         """Nodes that *node* can send *capacity* to, less what is taken."""
-        for receiver in self.graph.neighbours(node):
-            if self._carries(node, receiver, capacity, taken):
-                yield receiver
+        declared = self.graph.declared
+        receivers = declared.get(node, _NOBODY)
+        self._count(len(receivers))
+        found = []
+        for receiver in receivers:
+            declaration = declared.get(receiver, _NOBODY).get(node)
+            if declaration is not None and declaration.recv_capacity >= capacity:
+                found.append(receiver)
+        if taken or self.exclude is not None:
+            return [receiver for receiver in found if self._is_free(node, receiver, capacity, taken)]
+        return found
 
-    def hops_back(self, node: PublicKey, capacity: U128, taken: Taken) -> Iterator[PublicKey]:
+    def hops_back(self, node: PublicKey, capacity: U128, taken: Taken) -> list[PublicKey]:
         """Nodes that can send *capacity* to *node*, less what is taken."""
-        for sender in self.graph.neighbours(node):
-            if self._carries(sender, node, capacity, taken):
-                yield sender
+        declared = self.graph.declared
+        senders = declared.get(node, _NOBODY)
+        self._count(len(senders))
+        found = []
+        for sender, declaration in senders.items():
+            if declaration.recv_capacity >= capacity and node in declared.get(sender, _NOBODY):
+                found.append(sender)
+        if taken or self.exclude is not None:
+            return [sender for sender in found if self._is_free(sender, node, capacity, taken)]
+        return found
 
-    def _carries(self, sender: PublicKey, receiver: PublicKey, capacity: U128, taken: Taken) -> bool:
-        self.edges_left -= 1
+    def _count(self, edges: int) -> None:
+        self.edges_left -= edges
         if self.edges_left < 0:
             raise _BudgetSpent
-        sendable = self.graph.send_capacity(sender, receiver)
-        if sendable is None or (receiver, sender) in taken:
-            return False
+
+    def _is_free(self, sender: PublicKey, receiver: PublicKey, capacity: U128, taken: Taken) -> bool:
+        """Whether a hop that carries *capacity* still does, less what is taken; no pair is used in both directions."""
         if self.exclude is not None and self.exclude == Edge(sender, receiver):
             return False
-        return sendable - taken.get((sender, receiver), 0) >= capacity
+        if (receiver, sender) in taken:
+            return False
+        sendable = self.graph.send_capacity(sender, receiver)
+        return sendable is not None and sendable - taken.get((sender, receiver), 0) >= capacity
 
 
 def find_routes(
@@ -143,7 +164,7 @@ def _expand(
     frontier: list[PublicKey],
     seen: Links,
     others: Links,
-    hops: Callable[[PublicKey], Iterator[PublicKey]],
+    hops: Callable[[PublicKey], list[PublicKey]],
 ) -> tuple[list[PublicKey], PublicKey | None]:
     """The next frontier of one end, and where it met the other end, if it did."""
     reached: list[PublicKey] = []
@@ -170,27 +191,61 @@ def _walk(start: PublicKey | None, links: Links) -> Iterator[PublicKey]:
 
 
 def _cheapest(search: _Search, capacity: U128) -> Path | None:
-    """The route of the least fees for *capacity*, among equals the shortest; None where the budget ends first."""
+    """
+    The route of the least fees for *capacity*, among equals the shortest; None where the budget ends first.
+
+    Dijkstra's search from both ends; what a hop costs is the fee of its receiver for what comes from its sender, and
+    nothing at the destination. It ends when no route through what is not settled yet can be cheaper than the best one.
+    """
     reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
-    before: Links = {}
-    heap: list[tuple[int, int, PublicKey, PublicKey | None]] = [(0, 0, search.source, None)]
-    while heap:
-        fees, hops, node, previous = heapq.heappop(heap)
-        if node in before:
+    sides = (_Side.at(search.source), _Side.at(search.destination))
+    best: tuple[int, int] | None = None
+    meeting: PublicKey | None = None
+    while sides[0].heap and sides[1].heap:
+        tops = (sides[0].heap[0], sides[1].heap[0])
+        if best is not None and (tops[0][0] + tops[1][0], tops[0][1] + tops[1][1]) >= best:
+            break
+        is_forward = len(sides[0].heap) <= len(sides[1].heap)
+        side, other = sides if is_forward else sides[::-1]
+        fees, hops, node, previous = heapq.heappop(side.heap)
+        if node in side.links:
             continue
-        before[node] = previous
-        if node == search.destination:
-            return tuple(reversed(list(_walk(node, before))))
-        if hops == ROUTE_KEYS_MAX - 1:
-            continue
-        for receiver in search.hops(node, capacity, {}):
-            if receiver not in before:
-                rate = search.graph.rate(receiver, node)
-                fee = 0 if receiver == search.destination else calc_fee(rate, capacity)
-                heapq.heappush(heap, (fees + fee, hops + 1, receiver, node))
+        side.links[node] = previous
+        side.costs[node] = (fees, hops)
+        if node in other.costs:
+            total = (fees + other.costs[node][0], hops + other.costs[node][1])
+            if best is None or total < best:
+                best, meeting = total, node
+        step = search.hops if is_forward else search.hops_back
+        for neighbour in step(node, capacity, {}):
+            if neighbour not in side.links:
+                hop = (node, neighbour) if is_forward else (neighbour, node)
+                heapq.heappush(side.heap, (fees + _fee(search, *hop, capacity), hops + 1, neighbour, node))
         if search.edges_left <= reserve:
             return None
-    return None
+    if meeting is None or best is None or best[1] > ROUTE_KEYS_MAX - 1:
+        return None
+    return _joined(meeting, sides[0].links, sides[1].links)
+
+
+@dataclass
+class _Side:
+    """One end of a search: what is to be settled, cheapest first; what is, with its way back and its cost."""
+
+    heap: list[tuple[int, int, PublicKey, PublicKey | None]]
+    links: Links
+    costs: dict[PublicKey, tuple[int, int]]
+
+    @classmethod
+    def at(cls, node: PublicKey) -> "_Side":
+        """A search that begins at *node*."""
+        return cls([(0, 0, node, None)], {}, {})
+
+
+def _fee(search: _Search, sender: PublicKey, receiver: PublicKey, capacity: U128) -> int:
+    if receiver == search.destination:
+        return 0
+    return calc_fee(search.graph.rate(receiver, sender), capacity)
 
 
 def _described(search: _Search, path: Path | None) -> list[RouteCapacityRate]:

@@ -223,9 +223,12 @@ class IndexService:
                 ticks = backoff.after_failure()
             else:
                 since = loop.time()
-                server = self._adopt_server(connection, address.public_key)
-                if server is not None:
-                    await server.closed.wait()
+                try:
+                    server = self._adopt_server(connection, address.public_key)
+                    if server is not None:
+                        await server.closed.wait()
+                finally:
+                    connection.close("the index server ends")
                 ticks = backoff.after_link(int((loop.time() - since) / self._ticker.seconds))
             await asyncio.sleep(ticks * self._ticker.seconds)
 
