@@ -336,3 +336,26 @@ def test_late_ticks_are_merged():
         ticker.unsubscribe(count)
 
     asyncio.run(body())
+
+
+def test_a_link_that_opens_as_its_caller_is_cancelled_is_closed(monkeypatch):
+    """Nobody has it, so nobody would ever close it."""
+    opened = Connection.opened
+
+    async def cancelled(connection: Connection) -> None:
+        await opened(connection)
+        made.append(connection)
+        raise asyncio.CancelledError
+
+    made: list[Connection] = []
+    monkeypatch.setattr(Connection, "opened", cancelled)
+
+    async def main() -> None:
+        ticker = Ticker(0.1)
+        async with serve("127.0.0.1", 0, S, ticker, lambda connection: None, handshakes_max=1) as port:
+            connecting = asyncio.ensure_future(connect(f"127.0.0.1:{port}", C, S.public_key, ticker))
+            await asyncio.wait([connecting])
+            assert connecting.cancelled()
+            assert made[0].is_closed
+
+    asyncio.run(main())

@@ -368,6 +368,7 @@ async def connect(
     """
     link = StreamLink(identity, remote_public_key, os.urandom, frame_bytes_max)
     connection: _SocketConnection | None = None
+    is_handed_over = False
     try:
         host, port = split_host_port(address)
         async with asyncio.timeout(HANDSHAKE_TICKS * ticker.seconds):
@@ -376,13 +377,14 @@ async def connect(
                 lambda: _SocketConnection(link, ticker, _SocketConnection.begin), host, port
             )
             await connection.opened()
+        is_handed_over = True
     except (OSError, ValueError) as error:
         reason = "timed out" if isinstance(error, TimeoutError) else str(error)
         raise ConnectFailed(f"{address}: {reason}") from None
     except ConnectFailed as error:
         raise ConnectFailed(f"{address}: {error}") from None
     finally:
-        if connection is not None and not link.is_open:
+        if connection is not None and not is_handed_over:  # also where the caller is cancelled as the link opens
             connection.close("gave up")
     return connection
 
