@@ -61,8 +61,8 @@ class _Client:
         """The run notices by waiting too long."""
 
 
-async def _open(network: Network, ticker: Ticker) -> tuple[Connection, _Client]:
-    ticket = TICKET.load(network.path("index.ticket"))
+async def _open(network: Network, server: str, ticker: Ticker) -> tuple[Connection, _Client]:
+    ticket = TICKET.load(network.path(f"{server}.ticket"))
     connection = await connect(ticket.address, Identity(PrivateKey(os.urandom(32))), ticket.public_key, ticker)
     client = _Client()
     connection.attach(client)
@@ -88,7 +88,7 @@ async def _ask(connection: Connection, client: _Client, one: PublicKey, other: P
     return time.perf_counter() - started, bool(found)
 
 
-async def run_index(network: Network, nodes: int, friendships: int, requests: int) -> IndexRun:
+async def run_index(network: Network, nodes: int, friendships: int, requests: int, server: str = "index") -> IndexRun:
     """
     Declare a random graph over several connections, as many nodes would; then ask for routes over one.
 
@@ -102,7 +102,7 @@ async def run_index(network: Network, nodes: int, friendships: int, requests: in
         one, other = chance.sample(range(nodes), 2)
         friends[one].append(identities[other].public_key)
         friends[other].append(identities[one].public_key)
-    connections = [await _open(network, ticker) for _ in range(max(1, nodes // 1000))]
+    connections = [await _open(network, server, ticker) for _ in range(max(1, nodes // 1000))]
     time_hash = connections[0][1].latest
     assert time_hash is not None
     updates = [_update(identity, known, time_hash) for identity, known in zip(identities, friends, strict=True)]

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from interop.programs import OURS, CommandFailed, Implementation, Server, wait_until
-from interop.recorder import Recorder
 
 __all__ = ["Cast", "Network", "NodeSpec"]
 
@@ -36,6 +35,13 @@ class Cast:
     def of(self, role: str) -> Implementation:
         """Who plays *role*."""
         return self.roles.get(role, self.default)
+
+
+class Tap(Protocol):
+    """Stands before the servers of a network."""
+
+    def tap(self, kind: str, identity: Path, port: int) -> int:
+        """Stand before a server that listens at *port*; the port that its clients are to be told."""
 
 
 def _is_active(friend: dict[str, Any], currency: str) -> bool:
@@ -60,12 +66,12 @@ class Network:
     Attributes:
         directory: All files of the network; must be empty.
         cast: Who plays which role.
-        recorder: Writes down what passes on each link, where given.
+        recorder: Stands before each server, where given: writes down what passes, or counts it.
     """
 
     directory: Path
     cast: Cast = field(default_factory=Cast)
-    recorder: Recorder | None = None
+    recorder: Tap | None = None
     servers: dict[str, Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 

@@ -1,0 +1,264 @@
+"""
+Figures of whole networks, on this machine.
+
+    python -m bench                     everything, three rounds
+    python -m bench --only relay        rows whose name contains this
+    python -m bench --rounds 1 --quick  a look
+
+With OFFSET_RUST_BIN set, the original's programs are measured in alternating rounds with ours, where a row can be
+measured from outside. Results go to a JSON file with what the machine is; ``python -m bench.report`` makes tables and
+plots of it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.indexes import run_index
+from bench.payments import PaymentRun, build_chain, run_payments
+from bench.relays import hold_listeners, run_tunnel
+from bench.stored_state import add_stored_state, measure_start
+from bench.wire_bytes import ByteCounter
+from interop.network import Cast, Network
+from interop.programs import OURS, Implementation, find_original
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is done for each row; less for a look."""
+
+    payments: int = 1000
+    long_payments: int = 10_000
+    messages: int = 40_000
+    listeners: int = 5000
+    listener_seconds: float = 70.0
+    routes: int = 4000
+    idle_seconds: float = 60.0
+
+
+QUICK = Scale(200, 500, 5000, 500, 5.0, 500, 10.0)
+
+Measure = Callable[[Network, Scale], Figures]
+
+
+def _run(work: Any) -> Any:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _payment_figures(run: PaymentRun) -> Figures:
+    latencies = sorted(run.latencies_seconds)
+    count = len(latencies)
+    figures = {
+        "payments/s": run.per_second,
+        "p50 ms": latencies[count // 2] * 1000,
+        "p95 ms": latencies[int(count * 0.95)] * 1000,
+        "p99 ms": latencies[int(count * 0.99)] * 1000,
+    }
+    return figures | {f"CPU ms {name}": cpu / count * 1000 for name, cpu in run.cpu_seconds.items() if name != "index"}
+
+
+def _payments(nodes: int, in_flight: int) -> Measure:
+    def measure(network: Network, scale: Scale) -> Figures:
+        names = build_chain(network, nodes)
+        _run(run_payments(network, names, count=50, in_flight=in_flight))
+        return _payment_figures(_run(run_payments(network, names, count=scale.payments, in_flight=in_flight)))
+
+    return measure
+
+
+def _endurance(network: Network, scale: Scale) -> Figures:
+    names = build_chain(network, 2)
+    figures = {}
+    for in_flight in (1, 10, 50, 100):
+        run = _run(run_payments(network, names, count=scale.long_payments, in_flight=in_flight))
+        figures[f"payments/s, {in_flight} in flight"] = run.per_second
+        figures[f"slowest ms, {in_flight} in flight"] = max(run.latencies_seconds) * 1000
+    return figures
+
+
+def _stored(network: Network, scale: Scale) -> Figures:
+    names = build_chain(network, 2)
+    before = _run(run_payments(network, names, count=scale.payments, in_flight=10)).per_second
+    share = scale.payments / Scale().payments
+    friends, invoices, payments = (int(count * min(1, share)) for count in (1000, 10_000, 100_000))
+    for name in names:
+        add_stored_state(network, name, friends=friends, invoices=invoices, payments=payments)
+    network.wait_for("both to be online", names[0], names[1], lambda friend: bool(friend["online"]))
+    after = _run(run_payments(network, names, count=scale.payments, in_flight=10)).per_second
+    return {"payments/s before": before, "payments/s after": after, "kept": after / before}
+
+
+def _wire(network: Network, scale: Scale) -> Figures:
+    counter = network.recorder
+    assert isinstance(counter, ByteCounter)
+    names = build_chain(network, 2)
+    time.sleep(2)
+    counter.passed.clear()
+    _run(run_payments(network, names, count=scale.payments, in_flight=1))
+    one = sum(counter.passed.values()) / scale.payments
+    counter.passed.clear()
+    _run(run_payments(network, names, count=scale.payments, in_flight=10))
+    ten = sum(counter.passed.values()) / scale.payments
+    time.sleep(5)
+    counter.passed.clear()
+    time.sleep(scale.idle_seconds)
+    idle = counter.passed["relay"] / scale.idle_seconds
+    return {"bytes per payment, 1 in flight": one, "bytes per payment, 10 in flight": ten, "idle relay links B/s": idle}
+
+
+def _tunnel(network: Network, scale: Scale) -> Figures:
+    network.add_relay("relay")
+    run = _run(run_tunnel(network, scale.messages))
+    return {
+        "messages/s": run.messages_per_second,
+        "relay CPU us each": run.relay_cpu_us,
+        "round trip p50 ms": run.round_trip_ms,
+    }
+
+
+def _listeners(network: Network, scale: Scale) -> Figures:
+    network.add_relay("relay")
+    run = _run(hold_listeners(network, scale.listeners, scale.listener_seconds))
+    return {
+        "held": run.listeners,
+        "set up/s": run.per_second,
+        "kB each when fresh": run.bytes_each / 1000,
+        "kB each later": run.bytes_each_later / 1000,
+    }
+
+
+def _index(network: Network, scale: Scale) -> Figures:
+    network.add_index_servers(["index"])
+    run = _run(run_index(network, 10_000, 30_000, scale.routes))
+    return {
+        "routes/s": run.routes_per_second,
+        "p50 ms": run.p50_ms,
+        "p95 ms": run.p95_ms,
+        "found": run.found_share,
+        "updates/s": run.updates_per_second,
+    }
+
+
+def _index_by_size(network: Network, scale: Scale) -> Figures:
+    figures: Figures = {}
+    for nodes in (1000, 5000, 20_000, 50_000) if scale.routes > 1000 else (1000, 5000):
+        name = f"index{nodes}"
+        network.add_index_servers([name])
+        run = _run(run_index(network, nodes, 3 * nodes, scale.routes // 4, name))
+        figures |= {f"{nodes} nodes, p50 ms": run.p50_ms, f"{nodes} nodes, p95 ms": run.p95_ms}
+        network.servers[name].stop()
+    return figures
+
+
+def _start(network: Network, scale: Scale) -> Figures:
+    return {"seconds with 10,000 friends": measure_start(network, 10_000)}
+
+
+def _command_line(network: Network, scale: Scale) -> Figures:
+    names = build_chain(network, 2)
+    figures = {}
+    stctrl = network.cast.of("stctrl").program("stctrl")
+    for title, words in (("info friends ms", [*network.login(names[0]), "info", "friends"]), ("--help ms", ["--help"])):
+        took = []
+        for _ in range(10):
+            started = time.perf_counter()
+            subprocess.run([stctrl, *words], check=True, stdout=subprocess.DEVNULL)
+            took.append(time.perf_counter() - started)
+        figures[title] = statistics.median(took) * 1000
+    return figures
+
+
+ROWS: dict[str, tuple[Measure, bool]] = {
+    **{
+        f"payments, {nodes} nodes, {in_flight} in flight": (_payments(nodes, in_flight), True)
+        for nodes in (2, 3, 5)
+        for in_flight in (1, 10, 50)
+    },
+    "payments, 10,000 at each of 1, 10, 50, 100": (_endurance, True),
+    "rate with stored state": (_stored, False),
+    "bytes on the wire": (_wire, True),
+    "relay, one tunnel": (_tunnel, True),
+    "relay, idle listeners": (_listeners, True),
+    "index, 10,000 nodes": (_index, True),
+    "index, by size": (_index_by_size, True),
+    "node start": (_start, False),
+    "command line": (_command_line, True),
+}
+"""Row: how it is measured, and whether that works for every implementation."""
+
+
+@contextlib.contextmanager
+def _network(player: Implementation, row: str) -> Iterator[Network]:
+    with tempfile.TemporaryDirectory(prefix="offset-bench-") as directory:
+        counter = ByteCounter() if row == "bytes on the wire" else None
+        with Network(Path(directory), Cast(player), counter) as network:
+            yield network
+        if counter is not None:
+            counter.close()
+
+
+def _machine() -> dict[str, Any]:
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "processor": model[0].partition(":")[2].strip() if model else platform.processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+@click.command()
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--only", default="", help="Rows whose name contains this.")
+@click.option("--quick", is_flag=True, help="Less of everything: a look, no figures to keep.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
+def main(rounds: int, only: str, quick: bool, output: Path) -> None:
+    """Measure, and write the results to a JSON file."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    original = find_original()
+    players = [OURS] if original is None else [OURS, original]
+    rows = {name: row for name, row in ROWS.items() if only in name}
+    if not rows:
+        raise click.BadParameter(f"no such row; there are {', '.join(ROWS)}")
+    results: dict[str, dict[str, list[Figures]]] = {}
+    with click.progressbar(length=rounds * len(rows), label="measuring", show_pos=True, file=sys.stderr) as bar:
+        for _ in range(rounds):
+            for name, (measure, is_for_all) in rows.items():
+                for player in players if is_for_all else [OURS]:
+                    with _network(player, name) as network:
+                        figures = measure(network, QUICK if quick else Scale())
+                    results.setdefault(name, {}).setdefault(player.name, []).append(figures)
+                bar.update(1)
+                output.write_text(json.dumps({"machine": _machine(), "results": results}, indent=1))
+    for name, by_player in results.items():
+        for player_name, measured in by_player.items():
+            click.echo(f"{name} ({player_name})")
+            for figure in measured[0]:
+                values = [figures[figure] for figures in measured]
+                click.echo(f"    {figure:32} {statistics.median(values):12.2f}  {min(values):.2f} - {max(values):.2f}")
+
+
+if __name__ == "__main__":
+    main()

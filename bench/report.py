@@ -1,0 +1,210 @@
+"""
+Tables and plots of what ``python -m bench`` has measured.
+
+    python -m bench.report bench.json docs/performance
+
+writes ``table.md`` and the plots as SVG. Needs matplotlib.
+"""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+Results = dict[str, dict[str, list[dict[str, float]]]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """
+    What is to be reached.
+
+    Attributes:
+        row: Of the measurement.
+        figure: Of the row.
+        original: What the original has reached on a machine of the same kind, as published with the goals; None where
+            it was not measured.
+        goal: What we want; at least that where more is better, at most that where less is.
+        more_is_better: Which of the two.
+    """
+
+    row: str
+    figure: str
+    original: float | None
+    goal: float
+    more_is_better: bool = True
+
+
+def _payment_goals() -> list[Goal]:
+    originals = {
+        1: {2: 13.8, 3: 10.2, 5: 8.2},
+        10: {2: 39.0, 3: 20.0, 5: 17.0},
+        50: {2: 53.0, 3: 39.0, 5: 28.0},
+    }
+    wanted = {
+        1: {2: 41.4, 3: 30.6, 5: 24.6},
+        10: {2: 156.0, 3: 80.0, 5: 68.0},
+        50: {2: 150.0, 3: 100.0, 5: 60.0},
+    }
+    goals = []
+    for in_flight, by_nodes in originals.items():
+        for nodes, original in by_nodes.items():
+            row = f"payments, {nodes} nodes, {in_flight} in flight"
+            goals.append(Goal(row, "payments/s", original, wanted[in_flight][nodes]))
+    return goals
+
+
+GOALS: Final = [
+    *_payment_goals(),
+    Goal("payments, 2 nodes, 1 in flight", "p50 ms", 71.0, 20.0, more_is_better=False),
+    Goal("payments, 2 nodes, 10 in flight", "CPU ms n0", 15.0, 5.0, more_is_better=False),
+    Goal("payments, 2 nodes, 10 in flight", "CPU ms n1", 13.0, 5.0, more_is_better=False),
+    Goal("payments, 2 nodes, 10 in flight", "CPU ms relay", 12.5, 3.0, more_is_better=False),
+    Goal("rate with stored state", "kept", 0.58, 0.95),
+    Goal("node start", "seconds with 10,000 friends", None, 3.0, more_is_better=False),
+    Goal("relay, one tunnel", "messages/s", 3100.0, 8000.0),
+    Goal("relay, one tunnel", "relay CPU us each", 360.0, 120.0, more_is_better=False),
+    Goal("relay, one tunnel", "round trip p50 ms", 1.05, 0.8, more_is_better=False),
+    Goal("relay, idle listeners", "kB each later", 111.0, 20.0, more_is_better=False),
+    Goal("relay, idle listeners", "set up/s", 1500.0, 1500.0),
+    Goal("index, 10,000 nodes", "routes/s", 90.0, 800.0),
+    Goal("index, 10,000 nodes", "p95 ms", 34.0, 4.0, more_is_better=False),
+    Goal("index, 10,000 nodes", "updates/s", 1500.0, 2500.0),
+    Goal("bytes on the wire", "idle relay links B/s", 2048.0, 40.0, more_is_better=False),
+    Goal("command line", "info friends ms", 6.0, 300.0, more_is_better=False),
+    Goal("command line", "--help ms", 2.0, 200.0, more_is_better=False),
+]
+
+
+def _median(rounds: list[dict[str, float]], figure: str) -> float:
+    return statistics.median(round_[figure] for round_ in rounds)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _table(results: Results) -> str:
+    lines = [
+        "| row | figure | ours, median (least - most) | original | ratio | goal | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for goal in GOALS:
+        if goal.row not in results:
+            continue
+        rounds = results[goal.row]["ours"]
+        ours = _median(rounds, goal.figure)
+        values = [round_[goal.figure] for round_ in rounds]
+        original = goal.original
+        source = ""
+        if "original" in results[goal.row]:
+            original, source = _median(results[goal.row]["original"], goal.figure), " (measured here)"
+        better = None if original is None else (ours / original if goal.more_is_better else original / ours)
+        is_reached = ours >= goal.goal if goal.more_is_better else ours <= goal.goal
+        cells = [
+            goal.row,
+            goal.figure,
+            f"{_number(ours)} ({_number(min(values))} - {_number(max(values))})",
+            "-" if original is None else _number(original) + source,
+            "-" if better is None else f"{better:.2f}x",
+            f"{'>=' if goal.more_is_better else '<='} {_number(goal.goal)}",
+            "reached" if is_reached else "**not reached**",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Everything else that was measured:", "", "| row | figure | median (least - most) |", "|---|---|---|"]
+    known = {(goal.row, goal.figure) for goal in GOALS}
+    for row, by_player in results.items():
+        for player, rounds in by_player.items():
+            for figure in rounds[0]:
+                if (row, figure) not in known or player != "ours":
+                    values = [round_[figure] for round_ in rounds]
+                    spread = f"{_number(min(values))} - {_number(max(values))}"
+                    title = row if player == "ours" else f"{row} ({player})"
+                    lines.append(f"| {title} | {figure} | {_number(statistics.median(values))} ({spread}) |")
+    return "\n".join(lines) + "\n"
+
+
+def _plot_payments(results: Results, directory: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, (rates, delays) = plt.subplots(1, 2, figsize=(10, 4))
+    for nodes in (2, 3, 5):
+        points = []
+        for in_flight in (1, 10, 50):
+            row = results.get(f"payments, {nodes} nodes, {in_flight} in flight")
+            if row is not None:
+                points.append((in_flight, row["ours"]))
+        x = [in_flight for in_flight, _ in points]
+        rates.plot(x, [_median(rounds, "payments/s") for _, rounds in points], marker="o", label=f"{nodes} nodes")
+        for percentile, style in (("p50 ms", "-"), ("p95 ms", "--"), ("p99 ms", ":")):
+            delays.plot(
+                x,
+                [_median(rounds, percentile) for _, rounds in points],
+                style,
+                marker=".",
+                color=f"C{(2, 3, 5).index(nodes)}",
+                label=f"{nodes} nodes, {percentile.split()[0]}",
+            )
+    for axes, title in ((rates, "payments/s"), (delays, "ms from invoice to acknowledged receipt")):
+        axes.set(xscale="log", xlabel="payments in flight", title=title)
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=7)
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(directory / "payments.svg")
+
+
+def _plot_bars(title: str, bars: dict[str, float], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.5))
+    drawn = axes.bar(list(bars), list(bars.values()), color="C0")
+    axes.bar_label(drawn, fmt=_number)
+    axes.set_title(title)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def _plot_index(rounds: list[dict[str, float]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.5))
+    sizes = sorted({int(name.split()[0]) for name in rounds[0]})
+    for percentile in ("p50", "p95"):
+        axes.plot(sizes, [_median(rounds, f"{size} nodes, {percentile} ms") for size in sizes], "o-", label=percentile)
+    axes.set(xscale="log", xlabel="nodes, three friends each", title="ms for a route, one client")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+@click.command()
+@click.argument("measured", type=click.Path(exists=True, path_type=Path))
+@click.argument("directory", type=click.Path(path_type=Path))
+def main(measured: Path, directory: Path) -> None:
+    """Write tables and plots of MEASURED to DIRECTORY."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "offset"
+    loaded: dict[str, Any] = json.loads(measured.read_text())
+    results: Results = loaded["results"]
+    directory.mkdir(parents=True, exist_ok=True)
+    machine = ", ".join(f"{name} {value}" for name, value in loaded["machine"].items())
+    (directory / "table.md").write_text(f"Measured on: {machine}.\n\n{_table(results)}")
+    _plot_payments(results, directory)
+    if "rate with stored state" in results:
+        stored = results["rate with stored state"]["ours"]
+        bars = {"empty": _median(stored, "payments/s before"), "full": _median(stored, "payments/s after")}
+        _plot_bars("payments/s, 10 in flight, over stored state", bars, directory / "stored.svg")
+    if "index, by size" in results:
+        _plot_index(results["index, by size"]["ours"], directory / "index.svg")
+
+
+if __name__ == "__main__":
+    main()
