@@ -3,7 +3,6 @@
 from random import Random
 
 import pytest
-from immutables import Map
 
 from offset_funder.capacities import declared, diff
 from offset_funder.effects import ForgetFriend, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
@@ -395,7 +394,7 @@ def test_what_waits_for_a_friend_that_is_gone():
     node, gone = network.nodes["A"], PublicKey(b"\x05" * 32)
     known = network.nodes["B"].key
     online, random_bytes = frozenset((gone, known)), Random(1).randbytes
-    session = Session(node.funder.state, rebuild(node.funder.state), online, Map(), node.identity, random_bytes)
+    session = Session(node.funder.state, rebuild(node.funder.state), online, node.identity, random_bytes)
     session.try_send(gone).resend_outgoing = True
     session.try_send(known).resend_outgoing = True
     send_all(session)

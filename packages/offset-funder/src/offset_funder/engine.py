@@ -11,8 +11,6 @@ as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHA
 
 from dataclasses import dataclass, replace
 
-from immutables import Map
-
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder import routing, seller
@@ -31,7 +29,7 @@ from offset_funder.mutations import Mutation
 from offset_funder.open_requests import rebuild
 from offset_funder.reports import derive_report_mutations
 from offset_funder.sender import send_all
-from offset_funder.session import ControlError, Said, SendFlags, Session
+from offset_funder.session import ControlError, SendFlags, Session
 from offset_funder.state import FunderState
 from offset_proto.errors import PeerError, RefusedError, invariant
 from offset_proto.messages.app import ReportMutations
@@ -75,7 +73,6 @@ class Funder:
         invariant(state.local_public_key == identity.public_key, "state and identity belong together")
         self.state = state
         self.online: frozenset[PublicKey] = frozenset()
-        self._said: Said = Map()
         self._held: dict[PublicKey, SendFlags] = {}
         self._open_requests = rebuild(state)
         self._identity = identity
@@ -118,7 +115,7 @@ class Funder:
         return self._finish(session, None, None)
 
     def _new_session(self) -> Session:
-        session = Session(self.state, self._open_requests, self.online, self._said, self._identity, self._random_bytes)
+        session = Session(self.state, self._open_requests, self.online, self._identity, self._random_bytes)
         session.flags = {public_key: replace(flags) for public_key, flags in self._held.items()}
         return session
 
@@ -134,7 +131,6 @@ class Funder:
                 _go_online(session, public_key)
             case FriendWentOffline(public_key):
                 session.online -= {public_key}
-                session.new_link(public_key)
                 if public_key in session.state.friends:
                     routing.cancel_queued(session, public_key)
             case FriendMessageReceived(public_key, message, refused):
@@ -150,7 +146,6 @@ class Funder:
             liveness = [(event.public_key, FriendLivenessReport.OFFLINE)]
         reported = derive_report_mutations(session.mutations, session.state, liveness)
         self.state, self._open_requests, self.online = session.state, session.open_requests, session.online
-        self._said = session.said
         effects: list[Effect] = [*session.channeler, *session.friend_messages]
         app_request_id = event.app_request_id if isinstance(event, AppRequested) else None
         if reported or app_request_id is not None:
@@ -167,5 +162,4 @@ def _go_online(session: Session, public_key: PublicKey) -> None:
     if public_key in session.online:
         raise ControlError("FriendAlreadyOnline")
     session.online |= {public_key}
-    session.new_link(public_key)
     session.try_send(public_key).resend_outgoing = True

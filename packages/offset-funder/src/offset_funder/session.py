@@ -7,8 +7,6 @@ event is through; an event that fails leaves the funder as it was.
 
 from dataclasses import dataclass
 
-from immutables import Map
-
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder.effects import ChannelerEffect, Occurrence, SendFriendMessage, UpdateFriend
@@ -18,10 +16,10 @@ from offset_funder.relay_lists import relays_of
 from offset_funder.state import BackwardsOp, Consistent, Friend, FunderState
 from offset_proto.errors import RefusedError
 from offset_proto.messages.app import ResponseClosePayment, TransactionResult
-from offset_proto.messages.friend import FriendMessage, MoveTokenRequest, RequestSendFundsOp
-from offset_proto.types import Currency, InvoiceId, PublicKey, Signature, Uid
+from offset_proto.messages.friend import FriendMessage, RequestSendFundsOp
+from offset_proto.types import Currency, InvoiceId, PublicKey, Uid
 
-__all__ = ["ControlError", "FriendDoesNotExist", "ResponseDraft", "Said", "SendFlags", "Session"]
+__all__ = ["ControlError", "FriendDoesNotExist", "ResponseDraft", "SendFlags", "Session"]
 
 
 class ControlError(RefusedError):
@@ -30,10 +28,6 @@ class ControlError(RefusedError):
 
 class FriendDoesNotExist(ControlError):
     """No friend has this key."""
-
-
-Said = Map[PublicKey, tuple[Signature, bool]]
-"""By friend with a link: the token that was said last on it, and whether with ``token_wanted``."""
 
 
 @dataclass(slots=True)
@@ -64,14 +58,12 @@ class Session:
         state: FunderState,
         open_requests: OpenRequests,
         online: frozenset[PublicKey],
-        said: Said,
         identity: Identity,
         random_bytes: RandomBytes,
     ) -> None:
         self.state = state
         self.open_requests = open_requests
         self.online = online
-        self.said = said
         self.identity = identity
         self.random_bytes = random_bytes
         self.mutations: list[Mutation] = []
@@ -120,25 +112,8 @@ class Session:
         return self.flags.setdefault(public_key, SendFlags())
 
     def send(self, public_key: PublicKey, message: FriendMessage) -> None:
-        """
-        Send a message to a friend once the event is durable.
-
-        A token that was said already on this link, and no less urgently, is not said again: links lose nothing, and two
-        friends that answer each repetition with one of their own would never stop (spec 05 §10.1).
-        """
-        if isinstance(message, MoveTokenRequest):
-            said = (message.move_token.new_token, message.token_wanted)
-            if self.said.get(public_key) in (said, (said[0], True)):
-                return
-            self.said = self.said.set(public_key, said)
-        else:
-            self.new_link(public_key)
+        """Send a message to a friend once the event is durable."""
         self.friend_messages.append(SendFriendMessage(public_key, message))
-
-    def new_link(self, public_key: PublicKey) -> None:
-        """Whatever was said to a friend counts no more."""
-        if public_key in self.said:
-            self.said = self.said.delete(public_key)
 
     def pass_back(self, friend: PublicKey, currency: Currency, op: BackwardsOp) -> None:
         """Queue a reply for *friend*; dropped where its channel is gone. Spec 05 §9.1."""

@@ -27,6 +27,7 @@ from offset_funder.events import (
 from offset_funder.invariants import check_pair, check_state
 from offset_funder.mutations import apply
 from offset_funder.state import Consistent, FunderState, Ledger
+from offset_funder.statements import Statements
 from offset_proto.errors import invariant
 from offset_proto.messages.app import (
     AddFriend,
@@ -97,6 +98,7 @@ class SimulatedNetwork:
         self.nodes: dict[str, SimulatedNode] = {}
         self._names: dict[PublicKey, str] = {}
         self._links: dict[tuple[str, str], deque[FriendMessage]] = {}
+        self._said: dict[tuple[str, str], Statements] = {}
         self.delivered = 0
         for name in names:
             self._add_node(name)
@@ -134,9 +136,9 @@ class SimulatedNetwork:
         for effect in outcome.effects:
             match effect:
                 case SendFriendMessage(public_key, message):
-                    link = self._links.get((name, self._names[public_key]))
-                    if link is not None:
-                        link.append(message)
+                    direction = (name, self._names[public_key])
+                    if direction in self._links and self._said[direction].is_news(message):
+                        self._links[direction].append(message)
                 case SendToApps(TransactionResult() as result):
                     node.results.append(result)
                 case SendToApps(ResponseClosePayment() as response):
@@ -183,6 +185,7 @@ class SimulatedNetwork:
         """A link comes up."""
         for name, other in ((first, second), (second, first)):
             self._links[name, other] = deque()
+            self._said[name, other] = Statements()
         for name, other in ((first, second), (second, first)):
             self.handle(name, FriendWentOnline(self.nodes[other].key))
 

@@ -1,6 +1,7 @@
 """The program stnode. Spec 09 §3.3."""
 
 import contextlib
+import gc
 import logging
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def _stnode(
         log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
     try:
         state = opened.load()
+        gc.freeze()  # what is stored lives as long as the process: no collection has to look at it
 
         async def serve() -> None:
             from offset_crypto.aio import Ticker

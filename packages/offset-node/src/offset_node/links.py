@@ -9,6 +9,7 @@ from typing import Any
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel
 from offset_crypto.identity import Identity
+from offset_funder.statements import Statements
 from offset_node.channeler import (
     CancelDial,
     Channeler,
@@ -45,6 +46,7 @@ class _FriendLink:
     links: "FriendLinks"
     friend: PublicKey
     connection: Connection
+    said: Statements = field(default_factory=Statements)
 
     def message_received(self, message: bytes) -> None:
         try:
@@ -140,7 +142,7 @@ class FriendLinks:
     def send(self, friend: PublicKey, message: FriendMessage) -> None:
         """Send to a friend, if there is a link; else the message is dropped, the funder repeats it."""
         link = self._links.get(friend)
-        if link is not None:
+        if link is not None and link.said.is_news(message):
             link.connection.send(wire.FRIEND_MESSAGE.encode(message))
 
     def perform(self, effects: list[Effect]) -> None:

@@ -8,7 +8,7 @@ before the batch is stored, between storing and performing, or while nothing hap
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from offset_crypto.identity import Identity
@@ -18,6 +18,7 @@ from offset_funder.events import Event, FriendMessageReceived, FriendWentOffline
 from offset_funder.mutations import Mutation, apply
 from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
+from offset_funder.statements import Statements
 from offset_index import client as index_client
 from offset_node import app_server
 from offset_node import channeler as channels
@@ -105,6 +106,7 @@ class _FriendLink:
     node: "SimulatedNode"
     friend: PublicKey
     end: LinkEnd
+    said: Statements = field(default_factory=Statements)
 
     def message_received(self, message: Any) -> None:
         self.node.put(FriendMessageReceived(self.friend, message))
@@ -307,7 +309,7 @@ class SimulatedNode:
                 self.perform_channels(self.channeler.remove_friend(friend))
             case funder_effects.SendFriendMessage(friend, message):
                 link = self._links.get(friend)
-                if link is not None:
+                if link is not None and link.said.is_news(message):
                     self.say(link.end, message)
             case funder_effects.SendToApps(ReportMutations() as report):
                 self.perform_apps(self.apps.report(report))
