@@ -1,6 +1,7 @@
 """The graph and the search. Spec 06 §6, §11 cases 7-12, 28-30, 36-42."""
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 
@@ -247,3 +248,28 @@ def test_the_room_for_declarations_is_shared():
     for friend in range(2000, 3000):
         graph.update(FST, _key(4), _key(friend), Declaration(5, FREE))
     assert len(_currency(graph).neighbours(_key(4))) == 10
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_first_route_is_the_cheapest_there_is(seed):
+    """Of all routes that carry the amount; compared with what trying every hop again and again comes to."""
+    chance, count, amount = Random(seed), 12, 10
+    pairs, rates = {}, {}
+    for _ in range(chance.randrange(12, 30)):
+        one, other = chance.sample(range(count), 2)
+        for pair in ((one, other), (other, one)):
+            pairs[pair] = chance.choice([5, 1000, 1000, 1000])
+            rates[pair] = Rate(0, chance.randrange(20))
+    graph = _graph(pairs, rates)
+    costs = {0: 0}
+    for _ in range(count):
+        for (receiver, sender), capacity in pairs.items():
+            if sender in costs and capacity >= amount and receiver != 0:
+                fee = 0 if receiver == count - 1 else rates[receiver, sender].add
+                costs[receiver] = min(costs.get(receiver, 10**9), costs[sender] + fee)
+    found = _routes(graph, 0, count - 1, amount) if any(0 in pair for pair in pairs) else ()
+    singles = [multi.routes[0] for multi in found if len(multi.routes) == 1 and multi.routes[0].capacity >= amount]
+    if count - 1 not in costs:
+        assert singles == []
+    else:
+        assert min(route.rate.add for route in singles) == costs[count - 1]

@@ -35,6 +35,8 @@ PARTS_MAX = 8
 Path = tuple[PublicKey, ...]
 Links = dict[PublicKey, PublicKey | None]
 Taken = dict[tuple[PublicKey, PublicKey], int]
+Hop = tuple[PublicKey, Declaration]
+"""A neighbour, and what the receiver of the hop declared about its sender."""
 
 _NOBODY: Final[dict[PublicKey, Declaration]] = {}
 
@@ -51,8 +53,8 @@ class _Search:
     exclude: Edge | None
     edges_left: int = EDGES_MAX
 
-    def hops(self, node: PublicKey, capacity: U128, taken: Taken) -> list[PublicKey]:
-        """Nodes that *node* can send *capacity* to, less what is taken."""
+    def hops(self, node: PublicKey, capacity: U128, taken: Taken) -> list[Hop]:
+        """Nodes that *node* can send *capacity* to, less what is taken, each with what it declared about *node*."""
         declared = self.graph.declared
         receivers = declared.get(node, _NOBODY)
         self._count(len(receivers))
@@ -60,22 +62,21 @@ class _Search:
         for receiver in receivers:
             declaration = declared.get(receiver, _NOBODY).get(node)
             if declaration is not None and declaration.recv_capacity >= capacity:
-                found.append(receiver)
+                found.append((receiver, declaration))
         if taken or self.exclude is not None:
-            return [receiver for receiver in found if self._is_free(node, receiver, capacity, taken)]
+            return [hop for hop in found if self._is_free(node, hop[0], capacity, taken)]
         return found
 
-    def hops_back(self, node: PublicKey, capacity: U128, taken: Taken) -> list[PublicKey]:
-        """Nodes that can send *capacity* to *node*, less what is taken."""
+    def hops_back(self, node: PublicKey, capacity: U128, taken: Taken) -> list[Hop]:
+        """Nodes that can send *capacity* to *node*, less what is taken, each with what *node* declared about it."""
         declared = self.graph.declared
         senders = declared.get(node, _NOBODY)
         self._count(len(senders))
-        found = []
-        for sender, declaration in senders.items():
-            if declaration.recv_capacity >= capacity and node in declared.get(sender, _NOBODY):
-                found.append(sender)
+        found = [
+            hop for hop in senders.items() if hop[1].recv_capacity >= capacity and node in declared.get(hop[0], _NOBODY)
+        ]
         if taken or self.exclude is not None:
-            return [sender for sender in found if self._is_free(sender, node, capacity, taken)]
+            return [hop for hop in found if self._is_free(hop[0], node, capacity, taken)]
         return found
 
     def _count(self, edges: int) -> None:
@@ -122,7 +123,7 @@ def find_routes(
         shortest = _shortest(search, capacity, {})
         if shortest is not None:
             singles += _described(search, shortest)
-            singles += _described(search, _cheapest(search, capacity))
+            singles += _described(search, _cheapest(search, capacity, shortest))
         if not any(_suffices((route,), capacity) for route in singles):
             multi = _several(search, capacity)
     except _BudgetSpent:
@@ -164,12 +165,12 @@ def _expand(
     frontier: list[PublicKey],
     seen: Links,
     others: Links,
-    hops: Callable[[PublicKey], list[PublicKey]],
+    hops: Callable[[PublicKey], list[Hop]],
 ) -> tuple[list[PublicKey], PublicKey | None]:
     """The next frontier of one end, and where it met the other end, if it did."""
     reached: list[PublicKey] = []
     for node in frontier:
-        for neighbour in hops(node):
+        for neighbour, _ in hops(node):
             if neighbour in seen:
                 continue
             seen[neighbour] = node
@@ -190,62 +191,63 @@ def _walk(start: PublicKey | None, links: Links) -> Iterator[PublicKey]:
         node = links[node]
 
 
-def _cheapest(search: _Search, capacity: U128) -> Path | None:
+def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
     """
-    The route of the least fees for *capacity*, among equals the shortest; None where the budget ends first.
+    The route of the least fees for *capacity*, among equals the shortest, if that is cheaper than the *known* one.
 
     Dijkstra's search from both ends; what a hop costs is the fee of its receiver for what comes from its sender, and
-    nothing at the destination. It ends when no route through what is not settled yet can be cheaper than the best one.
+    nothing at the destination. What can not lead to less than the best route so far is not looked at. None where
+    the known one is the cheapest, or the budget ends first.
     """
     reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
-    sides = (_Side.at(search.source), _Side.at(search.destination))
-    best: tuple[int, int] | None = None
-    meeting: PublicKey | None = None
+    sides = (_Side(search.source), _Side(search.destination))
+    best = _cost(search, known, capacity)
+    meeting: tuple[PublicKey, PublicKey] | None = None  # the last node of one end, the first of the other
     while sides[0].heap and sides[1].heap:
-        tops = (sides[0].heap[0], sides[1].heap[0])
-        if best is not None and (tops[0][0] + tops[1][0], tops[0][1] + tops[1][1]) >= best:
+        (fees_0, hops_0, *_), (fees_1, hops_1, *_) = sides[0].heap[0], sides[1].heap[0]
+        if (fees_0 + fees_1, hops_0 + hops_1) >= best:
             break
         is_forward = len(sides[0].heap) <= len(sides[1].heap)
         side, other = sides if is_forward else sides[::-1]
+        other_fees, other_hops = (fees_1, hops_1) if is_forward else (fees_0, hops_0)
         fees, hops, node, previous = heapq.heappop(side.heap)
-        if node in side.links:
+        if node in side.costs:
             continue
         side.links[node] = previous
         side.costs[node] = (fees, hops)
-        if node in other.costs:
-            total = (fees + other.costs[node][0], hops + other.costs[node][1])
-            if best is None or total < best:
-                best, meeting = total, node
-        step = search.hops if is_forward else search.hops_back
-        for neighbour in step(node, capacity, {}):
-            if neighbour not in side.links:
-                hop = (node, neighbour) if is_forward else (neighbour, node)
-                heapq.heappush(side.heap, (fees + _fee(search, *hop, capacity), hops + 1, neighbour, node))
+        for neighbour, declaration in (search.hops if is_forward else search.hops_back)(node, capacity, {}):
+            if neighbour in side.costs:
+                continue
+            receiver = neighbour if is_forward else node
+            fee = 0 if receiver == search.destination else calc_fee(declaration.rate, capacity)
+            there = other.costs.get(neighbour)
+            if there is not None:
+                total = (fees + fee + there[0], hops + 1 + there[1])
+                if total < best and total[1] < ROUTE_KEYS_MAX:
+                    best = total
+                    meeting = (node, neighbour) if is_forward else (neighbour, node)
+            if (fees + fee + other_fees, hops + 1 + other_hops) < best:
+                heapq.heappush(side.heap, (fees + fee, hops + 1, neighbour, node))
         if search.edges_left <= reserve:
             return None
-    if meeting is None or best is None or best[1] > ROUTE_KEYS_MAX - 1:
+    if meeting is None:
         return None
-    return _joined(meeting, sides[0].links, sides[1].links)
+    return (*reversed(list(_walk(meeting[0], sides[0].links))), *_walk(meeting[1], sides[1].links))
 
 
-@dataclass
 class _Side:
     """One end of a search: what is to be settled, cheapest first; what is, with its way back and its cost."""
 
-    heap: list[tuple[int, int, PublicKey, PublicKey | None]]
-    links: Links
-    costs: dict[PublicKey, tuple[int, int]]
-
-    @classmethod
-    def at(cls, node: PublicKey) -> "_Side":
-        """A search that begins at *node*."""
-        return cls([(0, 0, node, None)], {}, {})
+    def __init__(self, node: PublicKey) -> None:
+        self.heap: list[tuple[int, int, PublicKey, PublicKey | None]] = [(0, 0, node, None)]
+        self.links: Links = {}
+        self.costs: dict[PublicKey, tuple[int, int]] = {}
 
 
-def _fee(search: _Search, sender: PublicKey, receiver: PublicKey, capacity: U128) -> int:
-    if receiver == search.destination:
-        return 0
-    return calc_fee(search.graph.rate(receiver, sender), capacity)
+def _cost(search: _Search, path: Path, capacity: U128) -> tuple[int, int]:
+    """Fees and hops of a route."""
+    fees = sum(calc_fee(search.graph.rate(path[i], path[i - 1]), capacity) for i in range(1, len(path) - 1))
+    return fees, len(path) - 1
 
 
 def _described(search: _Search, path: Path | None) -> list[RouteCapacityRate]:
