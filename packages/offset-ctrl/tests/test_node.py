@@ -4,14 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from offset_crypto.aio import Connection, Ticker, serve
-from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import Identity
-from offset_crypto.signed import commit_buffer, receipt_buffer
 from offset_ctrl import (
     CommitNotDelivered,
     ConnectionClosed,
@@ -30,7 +27,7 @@ from offset_ctrl import (
     connect,
 )
 from offset_ctrl.journal import Journal
-from offset_proto import wire
+from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile, StringSerdeError
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -39,7 +36,6 @@ from offset_proto.messages.app import (
     AppRequest,
     Canceled,
     CancelInvoice,
-    ClientResponseRoutes,
     CommitInvoice,
     Complete,
     CreatePayment,
@@ -47,16 +43,12 @@ from offset_proto.messages.app import (
     EnableFriend,
     Failure,
     PaymentNotFound,
-    PaymentStatus,
     PaymentStatusSuccess,
     ReportMutations,
     RequestClosePayment,
     RequestResult,
     ResponseClosePayment,
-    RoutesFailure,
-    RoutesFound,
     Success,
-    TransactionResult,
 )
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes, RouteCapacityRate
@@ -80,14 +72,11 @@ from offset_proto.messages.report import (
 )
 from offset_proto.types import (
     Currency,
-    HashResult,
     InvoiceId,
     NetAddress,
     PaymentId,
-    PlainLock,
     PrivateKey,
     PublicKey,
-    Signature,
     Uid,
 )
 
@@ -98,7 +87,6 @@ INVOICE_OF_20 = Invoice(InvoiceId(b"\x07" * 32), FST, SELLER.public_key, 20)
 ALL = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 NOTHING = AppPermissions(routes=False, buyer=False, seller=False, config=False)
 QUICK = PayOptions(timeout=5.0, route_seconds=0.0)
-LOCK, DEST_LOCK = PlainLock(b"\x08" * 32), PlainLock(b"\x09" * 32)
 
 
 def _friend(name: str, balance: int) -> FriendReport:
@@ -114,34 +102,11 @@ def _report() -> NodeReport:
 
 
 def _receipt(invoice: Invoice) -> Receipt:
-    unsigned = Receipt(
-        HashResult(bytes(32)),
-        invoice.invoice_id,
-        invoice.currency,
-        LOCK,
-        DEST_LOCK,
-        True,
-        invoice.dest_payment,
-        invoice.dest_payment,
-        Signature(bytes(64)),
-    )
-    values = {name: getattr(unsigned, name) for name in Receipt.__slots__}
-    return Receipt(**values | {"signature": SELLER.sign(receipt_buffer(unsigned))})
+    return build_receipt(invoice, SELLER)
 
 
-def _commit(invoice: Invoice, seller: Identity = SELLER) -> Commit:
-    unsigned = Commit(
-        HashResult(bytes(32)),
-        LOCK,
-        hash_lock(DEST_LOCK),
-        invoice.dest_payment,
-        invoice.dest_payment,
-        invoice.invoice_id,
-        invoice.currency,
-        Signature(bytes(64)),
-    )
-    values = {name: getattr(unsigned, name) for name in Commit.__slots__}
-    return Commit(**values | {"signature": seller.sign(commit_buffer(unsigned))})
+def _commit(invoice: Invoice) -> Commit:
+    return build_commit(invoice, SELLER)
 
 
 def _route(*via: PublicKey, capacity: int = 1000, fee: int = 0) -> RouteCapacityRate:
@@ -149,106 +114,24 @@ def _route(*via: PublicKey, capacity: int = 1000, fee: int = 0) -> RouteCapacity
     return RouteCapacityRate(keys, capacity, Rate(0, fee))
 
 
-class FakeNode:
-    """
-    A node whose routes, results and ends of payments are the test's.
-
-    Attributes:
-        requests: All that was asked of it.
-        routes: What an index server answers; None: there is none.
-        results: What becomes of a transaction; None: nothing, for now.
-        status: How a payment ended; None: not yet.
-    """
-
-    def __init__(self) -> None:
-        self.permissions = ALL
-        self.requests: list[AppRequest] = []
-        self.routes: Callable[[RequestRoutes], tuple[MultiRoute, ...] | None] = lambda asked: (
-            MultiRoute((_route(BOB),)),
-        )
-        self.results: Callable[[CreateTransaction], RequestResult | None] = lambda asked: Complete(
-            _commit(INVOICE_OF_20)
-        )
-        self.status: Callable[[PaymentId], PaymentStatus | None] = lambda asked: PaymentStatusSuccess(
-            _receipt(INVOICE_OF_20), Uid(b"\x01" * 16)
-        )
-        self.mutations: Callable[[AppRequest], tuple[Any, ...]] = lambda asked: ()
-        self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
-        self.connections: list[Connection] = []
-        self.accepts = True
-
-    def accept(self, connection: Connection) -> None:
-        """An app connects."""
-        if not self.accepts:
-            connection.close()
-            return
-        self.connections.append(connection)
-        connection.send(wire.APP_PERMISSIONS.encode(self.permissions))
-        connection.send(wire.NODE_REPORT.encode(_report()))
-        connection.attach(_Receiver(self, connection))
-
-    def tell(self, *messages: Any) -> None:
-        """Send to the app that is connected."""
-        for message in messages:
-            self.connections[-1].send(wire.APP_SERVER_TO_APP.encode(message))
-
-    def drop(self) -> None:
-        """Close the connection."""
-        self.connections[-1].close("the test wants it")
-
-    def asked(self, kind: type) -> list[Any]:
-        """Requests of one kind."""
-        return [request for request in self.requests if isinstance(request, kind)]
-
-    def receive(self, connection: Connection, app_request_id: Uid, request: AppRequest) -> None:
-        """A request of the app."""
-        self.requests.append(request)
-        if not self.before(connection, request):
-            return
-
-        def tell(message: Any) -> None:
-            connection.send(wire.APP_SERVER_TO_APP.encode(message))
-
-        tell(ReportMutations(app_request_id, self.mutations(request)))
-        match request:
-            case RequestRoutes():
-                found = self.routes(request)
-                answer = RoutesFailure() if found is None else RoutesFound(found)
-                tell(ClientResponseRoutes(request.request_id, answer))
-            case CreateTransaction():
-                result = self.results(request)
-                if result is not None:
-                    tell(TransactionResult(request.request_id, result))
-            case RequestClosePayment(payment_id):
-                status = self.status(payment_id)
-                if status is not None:
-                    tell(ResponseClosePayment(payment_id, status))
-
-
-class _Receiver:
-    def __init__(self, node: FakeNode, connection: Connection) -> None:
-        self._node = node
-        self._connection = connection
-
-    def message_received(self, message: bytes) -> None:
-        received = wire.APP_TO_APP_SERVER.decode(message)
-        self._node.receive(self._connection, received.app_request_id, received.app_request)
-
-    def connection_closed(self) -> None:
-        """Nothing to do."""
+def _node() -> ScriptedNode:
+    """A node that pays the invoice of 20 over its friend Bob."""
+    node = ScriptedNode(NODE, _report())
+    node.routes = lambda asked: (MultiRoute((_route(BOB),)),)
+    node.results = lambda asked: Complete(_commit(INVOICE_OF_20))
+    node.status = lambda asked: PaymentStatusSuccess(_receipt(INVOICE_OF_20), Uid(b"\x01" * 16))
+    return node
 
 
 def _run(
-    fake: FakeNode, body: Callable[[Node], Awaitable[None]], *, journal: Path | None = None, seconds: float = 20.0
+    fake: ScriptedNode, body: Callable[[Node], Awaitable[None]], *, journal: Path | None = None, seconds: float = 20.0
 ) -> None:
     async def main() -> None:
         ticker = Ticker(0.01)
         async with (
             asyncio.timeout(seconds),
-            serve("127.0.0.1", 0, NODE, ticker, fake.accept, handshakes_max=4) as port,
-            connect(
-                RelayAddress(NODE.public_key, NetAddress(f"127.0.0.1:{port}")), APP, journal=journal, ticker=ticker
-            ) as node,
+            fake.serve(ticker) as ticket,
+            connect(ticket, APP, journal=journal, ticker=ticker) as node,
         ):
             await body(node)
 
@@ -264,7 +147,7 @@ async def _hand_over(commit: Commit) -> None:
 
 def test_a_payment_from_routes_to_receipt():
     """Payment, transaction, close, receipt, acknowledgement: in this order, each once."""
-    fake, handed = FakeNode(), []
+    fake, handed = _node(), []
 
     async def body(node: Node) -> None:
         async def deliver(commit: Commit) -> None:
@@ -284,7 +167,7 @@ def test_a_payment_from_routes_to_receipt():
 
 def test_a_payment_is_split():
     """Two routes of 15 and 10: both are used, each has its fee; the last result is complete."""
-    fake = FakeNode()
+    fake = _node()
     fake.routes = lambda asked: (MultiRoute((_route(BOB, capacity=15, fee=1), _route(EVE, capacity=10, fee=2))),)
     seen = []
 
@@ -308,7 +191,7 @@ def test_a_payment_is_split():
 
 def test_what_fails_is_sent_over_another_route():
     """The first route fails; the server has the other one only when a hop of the first is left out."""
-    fake = FakeNode()
+    fake = _node()
 
     def routes(asked: RequestRoutes) -> tuple[MultiRoute, ...]:
         avoided = Edge(BOB, SELLER.public_key)
@@ -326,7 +209,7 @@ def test_what_fails_is_sent_over_another_route():
 
 def test_only_the_part_that_failed_is_sent_again():
     """Of 15 and 5 the 5 fail; they go over a third route, and what the seller holds stays."""
-    fake, third = FakeNode(), PublicKey(b"\x0a" * 32)
+    fake, third = _node(), PublicKey(b"\x0a" * 32)
     fake.routes = lambda asked: (
         (MultiRoute((_route(BOB, capacity=15), _route(EVE, capacity=5))),)
         if asked.capacity == 20
@@ -371,7 +254,7 @@ def test_only_the_part_that_failed_is_sent_again():
 )
 def test_what_can_not_be_paid_says_why_and_is_closed(changes, options, reason):
     """The node is told that there is no more to come, and its answer is acknowledged: nothing is left there."""
-    fake = FakeNode()
+    fake = _node()
     fake.status = lambda asked: Canceled(Uid(b"\x0b" * 16))
     for name, value in changes.items():
         setattr(fake, name, value)
@@ -387,7 +270,7 @@ def test_what_can_not_be_paid_says_why_and_is_closed(changes, options, reason):
 
 def test_routes_that_are_not_known_yet_are_asked_for_again():
     """Index servers learn of friends within seconds."""
-    fake, asked_before = FakeNode(), []
+    fake, asked_before = _node(), []
 
     def routes(asked: RequestRoutes) -> tuple[MultiRoute, ...]:
         asked_before.append(asked)
@@ -404,7 +287,7 @@ def test_routes_that_are_not_known_yet_are_asked_for_again():
 
 def test_routes_that_the_app_knows():
     """No index server is asked; where they fail, the payment does."""
-    fake = FakeNode()
+    fake = _node()
     known = PayOptions(routes=(MultiRoute((_route(BOB, fee=1),)), MultiRoute((_route(EVE, fee=2),))))
     fake.results = lambda asked: Failure() if BOB in asked.route.public_keys else Complete(_commit(INVOICE_OF_20))
 
@@ -422,7 +305,7 @@ def test_routes_that_the_app_knows():
 
 def test_the_only_route_is_tried_again_after_a_while():
     """A mediator was away for a moment; nobody knows another route."""
-    fake, sent = FakeNode(), []
+    fake, sent = _node(), []
 
     def results(asked: CreateTransaction) -> RequestResult:
         sent.append(asked)
@@ -439,7 +322,7 @@ def test_the_only_route_is_tried_again_after_a_while():
 
 def test_a_payment_of_nothing():
     """An invoice over 0 credits is paid by one transaction."""
-    fake, free = FakeNode(), Invoice(InvoiceId(b"\x0c" * 32), FST, SELLER.public_key, 0)
+    fake, free = _node(), Invoice(InvoiceId(b"\x0c" * 32), FST, SELLER.public_key, 0)
     fake.results = lambda asked: Complete(_commit(free))
     fake.status = lambda asked: PaymentStatusSuccess(_receipt(free), Uid(bytes(16)))
 
@@ -451,7 +334,7 @@ def test_a_payment_of_nothing():
 
 def test_a_receipt_that_proves_nothing_is_not_acknowledged():
     """The node still has it, and somebody may look; the payer does not wait for ever."""
-    fake = FakeNode()
+    fake = _node()
     other = Invoice(INVOICE_OF_20.invoice_id, FST, SELLER.public_key, 19)
     fake.status = lambda asked: PaymentStatusSuccess(_receipt(other), Uid(bytes(16)))
 
@@ -469,7 +352,7 @@ def test_a_receipt_that_proves_nothing_is_not_acknowledged():
 
 def test_a_payment_cancelled_before_its_commit_is_closed():
     """Whoever waited is gone; the node is told all the same, and hears that its answer has arrived."""
-    fake = FakeNode()
+    fake = _node()
     fake.results = lambda asked: None
     fake.status = lambda asked: Canceled(Uid(bytes(16)))
 
@@ -489,7 +372,7 @@ def test_a_payment_cancelled_before_its_commit_is_closed():
 
 def test_a_payment_cancelled_after_its_commit_goes_on():
     """The seller may have it: the receipt is waited for, and acknowledged."""
-    fake, paid = FakeNode(), asyncio.Event()
+    fake, paid = _node(), asyncio.Event()
     fake.status = lambda asked: None
 
     async def body(node: Node) -> None:
@@ -513,7 +396,7 @@ def test_a_payment_cancelled_after_its_commit_goes_on():
 
 def test_a_seller_who_can_not_be_reached():
     """The payment is not lost: its commit can be delivered in another way."""
-    fake = FakeNode()
+    fake = _node()
 
     async def body(node: Node) -> None:
         async def deliver(commit: Commit) -> None:
@@ -529,7 +412,7 @@ def test_a_seller_who_can_not_be_reached():
 
 def test_a_seller_who_takes_time_or_cancels():
     """Waiting has a limit, the payment has not; a cancelled invoice fails it."""
-    fake = FakeNode()
+    fake = _node()
     fake.status = lambda asked: None
 
     async def body(node: Node) -> None:
@@ -548,7 +431,7 @@ def test_a_seller_who_takes_time_or_cancels():
 
 def test_a_connection_lost_in_the_middle_of_a_payment():
     """Everything is asked for again on the next connection; the transaction keeps its id."""
-    fake = FakeNode()
+    fake = _node()
     lost: set[type] = set()
 
     def before(connection: Connection, asked: AppRequest) -> bool:
@@ -571,7 +454,7 @@ def test_a_connection_lost_in_the_middle_of_a_payment():
 
 def test_a_request_that_the_node_answers_by_hanging_up():
     """It is given up after three connections."""
-    fake = FakeNode()
+    fake = _node()
 
     def before(connection: Connection, asked: AppRequest) -> bool:
         connection.close("not allowed")
@@ -589,7 +472,7 @@ def test_a_request_that_the_node_answers_by_hanging_up():
 
 def test_a_node_that_is_away():
     """A request waits for half a minute, then says why; the report stays the last one seen; it comes back by itself."""
-    fake = FakeNode()
+    fake = _node()
 
     async def body(node: Node) -> None:
         fake.accepts = False
@@ -624,7 +507,7 @@ def test_a_node_that_can_not_be_reached_at_first():
 
 def test_an_invoice_and_its_commit():
     """A commit that does not fit collects nothing; the right one ends the wait, whoever hands it in, early or late."""
-    fake = FakeNode()
+    fake = _node()
 
     async def body(node: Node) -> None:
         invoice = await node.create_invoice("FST", 20)
@@ -654,7 +537,7 @@ def test_an_invoice_and_its_commit():
 
 def test_the_report():
     """Friends by name or key; balances with their sign; a copy that stays as it is."""
-    fake = FakeNode()
+    fake = _node()
     fake.mutations = lambda asked: (
         (FunderMutationReport(PkFriendReportMutation(BOB, SetStatus(FriendStatusReport.ENABLED))),)
         if isinstance(asked, EnableFriend)
@@ -682,7 +565,7 @@ def test_the_report():
 
 def test_a_slow_reader_of_reports_gets_the_latest():
     """And never waits for a change that came while it was busy."""
-    fake = FakeNode()
+    fake = _node()
 
     async def body(node: Node) -> None:
         reports = aiter(node.reports())
@@ -700,7 +583,7 @@ def test_a_slow_reader_of_reports_gets_the_latest():
 
 def test_what_the_ticket_does_not_allow_is_not_asked():
     """Which saves the connection: the node would close it."""
-    fake = FakeNode()
+    fake = _node()
     fake.permissions = NOTHING
 
     async def body(node: Node) -> None:
@@ -719,7 +602,7 @@ def test_what_the_ticket_does_not_allow_is_not_asked():
 
 def test_routes():
     """Asked for on behalf of this node, or of another; without an index server an error."""
-    fake = FakeNode()
+    fake = _node()
 
     async def body(node: Node) -> None:
         assert await node.find_routes("FST", 5, SELLER.public_key) == (MultiRoute((_route(BOB),)),)
@@ -736,7 +619,7 @@ def test_routes():
 
 def test_the_journal_of_a_payment(tmp_path):
     """The id before the payment, the commit before the seller has it, the receipt before the node forgets it."""
-    fake, journal = FakeNode(), tmp_path / "payments"
+    fake, journal = _node(), tmp_path / "payments"
     seen = []
 
     def before(connection: Connection, asked: AppRequest) -> bool:
@@ -773,7 +656,7 @@ def _leave(journal: Path, commit: Commit | None) -> PaymentId:
 @pytest.mark.parametrize("status", [Canceled(Uid(bytes(16))), PaymentNotFound()])
 def test_a_payment_without_commit_is_closed_when_the_app_is_back(tmp_path, status):
     """Nothing was paid; nothing is left on disk."""
-    fake, payment_id = FakeNode(), _leave(tmp_path, None)
+    fake, payment_id = _node(), _leave(tmp_path, None)
     fake.status = lambda asked: status
 
     async def body(node: Node) -> None:
@@ -789,7 +672,7 @@ def test_a_payment_without_commit_is_closed_when_the_app_is_back(tmp_path, statu
 
 def test_a_payment_with_commit_is_waited_for_when_the_app_is_back(tmp_path):
     """Its commit can be delivered again; the receipt is fetched and kept."""
-    fake, payment_id = FakeNode(), _leave(tmp_path, _commit(INVOICE_OF_20))
+    fake, payment_id = _node(), _leave(tmp_path, _commit(INVOICE_OF_20))
 
     async def body(node: Node) -> None:
         (payment,) = node.payments
@@ -803,7 +686,7 @@ def test_a_payment_with_commit_is_waited_for_when_the_app_is_back(tmp_path):
 
 def test_a_receipt_that_was_acknowledged_just_before_the_end(tmp_path):
     """The node has forgotten the payment, and the receipt is there: it was paid."""
-    fake, payment_id = FakeNode(), _leave(tmp_path, _commit(INVOICE_OF_20))
+    fake, payment_id = _node(), _leave(tmp_path, _commit(INVOICE_OF_20))
     Journal(tmp_path).paid(payment_id, _receipt(INVOICE_OF_20))
     fake.status = lambda asked: PaymentNotFound()
 
@@ -826,12 +709,12 @@ def test_a_damaged_journal_is_named(tmp_path):
         raise AssertionError("not with this journal")
 
     with pytest.raises(StringSerdeError, match=path.name):
-        _run(FakeNode(), body, journal=tmp_path)
+        _run(_node(), body, journal=tmp_path)
 
 
 def test_open_payments_at_the_end_of_the_app(tmp_path, caplog):
     """What has no commit is closed; what has one is in the journal, or the log complains of having none."""
-    fake = FakeNode()
+    fake = _node()
     fake.status = lambda asked: None
 
     async def body(node: Node) -> None:
@@ -872,13 +755,12 @@ def test_files_of_the_journal_are_those_of_stctrl(tmp_path):
 
 def test_blocking(tmp_path):
     """The same verbs, from a script; errors are the same."""
-    fake = FakeNode()
+    fake = _node()
     handed: list[Commit] = []
 
     async def main() -> None:
         ticker = Ticker(0.01)
-        async with serve("127.0.0.1", 0, NODE, ticker, fake.accept, handshakes_max=4) as port:
-            ticket = RelayAddress(NODE.public_key, NetAddress(f"127.0.0.1:{port}"))
+        async with fake.serve(ticker) as ticket:
             await asyncio.to_thread(script, ticket)
 
     def script(ticket: RelayAddress) -> None:
@@ -898,7 +780,7 @@ def test_blocking(tmp_path):
         if connection.remote_public_key != APP.public_key:
             connection.close("not trusted")
         else:
-            FakeNode.accept(fake, connection)
+            ScriptedNode.accept(fake, connection)
 
     fake.accept = accept_app_only
     asyncio.run(main())

@@ -7,6 +7,7 @@ Apps of Offset: an SDK and the command-line programs.
 `payment`, `journal`            one payment from routes to receipt; payments that survive the app
 `session`, `client`             a connection that is made again; one connection, with all messages
 `changes`, `routes`, `proofs`   requests and how they show; which routes to pay over; commits and receipts
+`testing`                       a node that says what a test of an app wants
 `compact`                       the program stcompact, the engine behind a graphical wallet
 `stctrl`                        the program stctrl, one module for each group of commands
 `stmgr`, `stverify`             keys and tickets; offline verification

@@ -1,0 +1,167 @@
+"""
+For tests of apps: a node that says what the test wants, on loopback, and proofs as a seller makes them.
+
+    node = ScriptedNode(identity, report)
+    node.results = lambda asked: Complete(build_commit(invoice, seller))
+    async with node.serve(ticker) as ticket, connect(ticket, app, ticker=ticker) as connected:
+        ...
+    assert node.asked(CreateTransaction)
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from offset_crypto.aio import Connection, Ticker, serve
+from offset_crypto.hashing import hash_lock
+from offset_crypto.identity import Identity
+from offset_crypto.signed import commit_buffer, receipt_buffer
+from offset_proto import wire
+from offset_proto.files import Invoice
+from offset_proto.messages.app import (
+    AppPermissions,
+    AppRequest,
+    ClientResponseRoutes,
+    CreateTransaction,
+    PaymentStatus,
+    ReportMutations,
+    RequestClosePayment,
+    RequestResult,
+    ResponseClosePayment,
+    RoutesFailure,
+    RoutesFound,
+    TransactionResult,
+)
+from offset_proto.messages.index import MultiRoute, RequestRoutes
+from offset_proto.messages.payment import Commit, Receipt, RelayAddress
+from offset_proto.messages.report import NodeReport
+from offset_proto.types import HashResult, NetAddress, PaymentId, PlainLock, Signature, Uid
+
+__all__ = ["ScriptedNode", "build_commit", "build_receipt"]
+
+LOCK, DEST_LOCK = PlainLock(b"\x08" * PlainLock.SIZE), PlainLock(b"\x09" * PlainLock.SIZE)
+
+R = TypeVar("R")
+
+
+def build_receipt(invoice: Invoice, seller: Identity) -> Receipt:
+    """What the buyer of *invoice* gets in the end."""
+
+    def build(signature: Signature) -> Receipt:
+        amounts = (invoice.dest_payment, invoice.dest_payment)
+        locks = (LOCK, DEST_LOCK)
+        return Receipt(HashResult(bytes(32)), invoice.invoice_id, invoice.currency, *locks, True, *amounts, signature)
+
+    return build(seller.sign(receipt_buffer(build(Signature(bytes(Signature.SIZE))))))
+
+
+def build_commit(invoice: Invoice, seller: Identity) -> Commit:
+    """What the buyer of *invoice* hands to the seller."""
+
+    def build(signature: Signature) -> Commit:
+        amounts = (invoice.dest_payment, invoice.dest_payment)
+        ids = (invoice.invoice_id, invoice.currency)
+        return Commit(HashResult(bytes(32)), LOCK, hash_lock(DEST_LOCK), *amounts, *ids, signature)
+
+    return build(seller.sign(commit_buffer(build(Signature(bytes(Signature.SIZE))))))
+
+
+class ScriptedNode:
+    """
+    A node for one test.
+
+    Args:
+        identity: The node's.
+        report: What an app gets to see when it connects.
+
+    Attributes:
+        permissions: Of every app.
+        accepts: Whether apps may connect.
+        requests: All that was asked of it, in order.
+        routes: What an index server answers; None: there is none.
+        results: What becomes of a transaction; None: nothing, for now.
+        status: How a payment ended; None: it has not.
+        mutations: What a request changes in the report.
+        before: Called first with each request; False: it is not answered.
+    """
+
+    def __init__(self, identity: Identity, report: NodeReport) -> None:
+        self.permissions = AppPermissions(routes=True, buyer=True, seller=True, config=True)
+        self.accepts = True
+        self.requests: list[AppRequest] = []
+        self.routes: Callable[[RequestRoutes], tuple[MultiRoute, ...] | None] = lambda asked: ()
+        self.results: Callable[[CreateTransaction], RequestResult | None] = lambda asked: None
+        self.status: Callable[[PaymentId], PaymentStatus | None] = lambda asked: None
+        self.mutations: Callable[[AppRequest], tuple[Any, ...]] = lambda asked: ()
+        self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
+        self._identity = identity
+        self._report = report
+        self._connections: list[Connection] = []
+
+    @asynccontextmanager
+    async def serve(self, ticker: Ticker) -> AsyncIterator[RelayAddress]:
+        """Listen on loopback for the length of a ``with`` block; the node's ticket."""
+        async with serve("127.0.0.1", 0, self._identity, ticker, self.accept, handshakes_max=4) as port:
+            yield RelayAddress(self._identity.public_key, NetAddress(f"127.0.0.1:{port}"))
+
+    def accept(self, connection: Connection) -> None:
+        """An app has proved its key."""
+        if not self.accepts:
+            connection.close("the test wants it")
+            return
+        self._connections.append(connection)
+        connection.send(wire.APP_PERMISSIONS.encode(self.permissions))
+        connection.send(wire.NODE_REPORT.encode(self._report))
+        connection.attach(_Receiver(self, connection))
+
+    def tell(self, *messages: Any) -> None:
+        """Say something to the app that connected last."""
+        for message in messages:
+            self._connections[-1].send(wire.APP_SERVER_TO_APP.encode(message))
+
+    def drop(self) -> None:
+        """Close the connection of the app that connected last."""
+        self._connections[-1].close("the test wants it")
+
+    def asked(self, kind: type[R]) -> list[R]:
+        """The requests of one kind."""
+        return [request for request in self.requests if isinstance(request, kind)]
+
+    def receive(self, connection: Connection, app_request_id: Uid, request: AppRequest) -> None:
+        """A request of an app."""
+        self.requests.append(request)
+        if not self.before(connection, request):
+            return
+
+        def tell(message: Any) -> None:
+            connection.send(wire.APP_SERVER_TO_APP.encode(message))
+
+        tell(ReportMutations(app_request_id, self.mutations(request)))
+        match request:
+            case RequestRoutes():
+                found = self.routes(request)
+                answer = RoutesFailure() if found is None else RoutesFound(found)
+                tell(ClientResponseRoutes(request.request_id, answer))
+            case CreateTransaction():
+                result = self.results(request)
+                if result is not None:
+                    tell(TransactionResult(request.request_id, result))
+            case RequestClosePayment(payment_id):
+                status = self.status(payment_id)
+                if status is not None:
+                    tell(ResponseClosePayment(payment_id, status))
+            case _:
+                pass
+
+
+class _Receiver:
+    def __init__(self, node: ScriptedNode, connection: Connection) -> None:
+        self._node = node
+        self._connection = connection
+
+    def message_received(self, message: bytes) -> None:
+        received = wire.APP_TO_APP_SERVER.decode(message)
+        self._node.receive(self._connection, received.app_request_id, received.app_request)
+
+    def connection_closed(self) -> None:
+        """Nothing to do."""
