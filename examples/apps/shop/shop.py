@@ -82,7 +82,7 @@ class _Customer(BaseHTTPRequestHandler):
         if self.path == "/":
             self._answer(HTTPStatus.OK, "text/plain", self.server.offer)
         elif self.path == "/page":
-            self._try(lambda: (HTTPStatus.PAYMENT_REQUIRED, INVOICE.format(self.server.make_invoice())))
+            self._offer_invoice()
         else:
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", "there is /page\n")
 
@@ -101,13 +101,13 @@ class _Customer(BaseHTTPRequestHandler):
         else:
             self._answer(HTTPStatus.OK, "text/html", PAGE)
 
-    def _try(self, make) -> None:  # type: ignore[no-untyped-def]
+    def _offer_invoice(self) -> None:
         try:
-            status, text = make()
+            invoice = self.server.make_invoice()
         except OffsetError as error:
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"{error}\n")
         else:
-            self._answer(status, "application/json", text)
+            self._answer(HTTPStatus.PAYMENT_REQUIRED, "application/json", INVOICE.format(invoice))
 
     def _answer(self, status: HTTPStatus, kind: str, text: str) -> None:
         body = text.encode()
