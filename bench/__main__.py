@@ -29,7 +29,7 @@ from typing import Any
 
 import click
 
-from bench.indexes import run_index
+from bench.indexes import run_graph, run_index
 from bench.payments import PaymentRun, build_chain, run_payments
 from bench.relays import hold_listeners, run_tunnel
 from bench.stored_state import add_stored_state, measure_start
@@ -47,7 +47,7 @@ class Scale:
     payments: int = 1000
     long_payments: int = 10_000
     messages: int = 40_000
-    listeners: int = 5000
+    listeners: int = 15_000
     listener_seconds: float = 70.0
     routes: int = 4000
     idle_seconds: float = 60.0
@@ -138,7 +138,8 @@ def _tunnel(network: Network, scale: Scale) -> Figures:
 
 def _listeners(network: Network, scale: Scale) -> Figures:
     network.add_relay("relay")
-    run = _run(hold_listeners(network, scale.listeners, scale.listener_seconds))
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    run = _run(hold_listeners(network, min(scale.listeners, descriptors - 200), scale.listener_seconds))
     return {
         "held": run.listeners,
         "set up/s": run.per_second,
@@ -168,6 +169,19 @@ def _index_by_size(network: Network, scale: Scale) -> Figures:
         figures |= {f"{nodes} nodes, p50 ms": run.p50_ms, f"{nodes} nodes, p95 ms": run.p95_ms}
         network.servers[name].stop()
     return figures
+
+
+def _index_graph(network: Network, scale: Scale) -> Figures:
+    del network  # the engine alone
+    nodes = 250 * scale.routes
+    run = run_graph(nodes, 5 * nodes, 500)
+    return {
+        "nodes": nodes,
+        "GiB": run.resident_bytes / 2**30,
+        "p50 ms": run.p50_ms,
+        "p95 ms": run.p95_ms,
+        "found": run.found_share,
+    }
 
 
 def _start(network: Network, scale: Scale) -> Figures:
@@ -201,6 +215,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "relay, idle listeners": (_listeners, True),
     "index, 10,000 nodes": (_index, True),
     "index, by size": (_index_by_size, True),
+    "index engine, 1,000,000 nodes": (_index_graph, False),
     "node start": (_start, False),
     "command line": (_command_line, True),
 }

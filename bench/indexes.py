@@ -4,12 +4,17 @@ import asyncio
 import os
 import random
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
+from bench.processes import resident_bytes
 from interop.network import Network
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_crypto.signed import mutations_update_buffer
+from offset_index.graph import CapacityGraph, Declaration
+from offset_index.search import find_routes
 from offset_proto import wire
 from offset_proto.files import TICKET
 from offset_proto.messages.index import (
@@ -22,7 +27,7 @@ from offset_proto.messages.index import (
 from offset_proto.messages.payment import Rate
 from offset_proto.types import Currency, HashResult, PrivateKey, PublicKey, RandValue, Signature, Uid
 
-__all__ = ["IndexRun", "run_index"]
+__all__ = ["GraphRun", "IndexRun", "run_graph", "run_index"]
 
 CURRENCY = Currency("FST")
 
@@ -35,6 +40,16 @@ class IndexRun:
     friendships: int
     updates_per_second: float
     routes_per_second: float
+    p50_ms: float
+    p95_ms: float
+    found_share: float
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """What the graph of an index server takes in, with no server around it."""
+
+    resident_bytes: int
     p50_ms: float
     p95_ms: float
     found_share: float
@@ -133,3 +148,31 @@ async def run_index(network: Network, nodes: int, friendships: int, requests: in
     latencies.sort()
     p50, p95 = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.95)]
     return IndexRun(nodes, friendships, nodes / took, requests / seconds, p50 * 1000, p95 * 1000, found / requests)
+
+
+def run_graph(nodes: int, edges: int, requests: int) -> GraphRun:
+    """Declare a random graph of so many directed edges to our engine, in a process of its own, and search it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+        return processes.submit(_search_graph, nodes, edges, requests).result()
+
+
+def _search_graph(nodes: int, edges: int, requests: int) -> GraphRun:
+    chance = random.Random(7)
+    keys = [chance.randbytes(32) for _ in range(nodes)]
+    empty, graph = resident_bytes(os.getpid()), CapacityGraph()
+    for _ in range(edges // 2):
+        one, other = chance.sample(keys, 2)
+        for declarer, friend in ((one, other), (other, one)):
+            declaration = Declaration(chance.randrange(100, 10**6), Rate(chance.randrange(2**26), chance.randrange(3)))
+            graph.update(CURRENCY, PublicKey(declarer), PublicKey(friend), declaration)
+    resident, known = resident_bytes(os.getpid()) - empty, graph.currency(CURRENCY)
+    assert known is not None
+    latencies, found = [], 0
+    for _ in range(requests):
+        source, destination = chance.sample(keys, 2)
+        started = time.perf_counter()
+        found += bool(find_routes(known, PublicKey(source), PublicKey(destination), 10))
+        latencies.append((time.perf_counter() - started) * 1000)
+    latencies.sort()
+    p50, p95 = latencies[requests // 2], latencies[int(requests * 0.95)]
+    return GraphRun(resident, p50, p95, found / requests)

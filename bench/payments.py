@@ -11,9 +11,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
+from bench.processes import cpu_seconds
 from interop.network import Network, NodeSpec
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
@@ -34,7 +34,7 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.payment import Commit
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "cpu_seconds", "pay", "public_key", "run_payments"]
+__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "pay", "public_key", "run_payments"]
 
 STALL_SECONDS: Final = 60.0
 """The original's keepalive gives up a dead link after 32."""
@@ -110,12 +110,6 @@ async def _transact(buyer: NodeConnection, payment_id: PaymentId, route: Friends
         if isinstance(result, Complete):
             return result.commit
         await asyncio.sleep(RETRY_SECONDS)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has used, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_of(network: Network) -> dict[str, float]:

@@ -5,9 +5,8 @@ import os
 import statistics
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from bench.payments import cpu_seconds
+from bench.processes import cpu_seconds, resident_bytes
 from interop.network import Network
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.identity import Identity
@@ -107,13 +106,6 @@ async def run_tunnel(network: Network, messages: int) -> TunnelRun:
     return TunnelRun(messages / seconds, cpu / messages * 1e6, statistics.median(trips) * 1000)
 
 
-def _resident_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the process has ended")
-
-
 async def hold_listeners(network: Network, count: int, seconds: float) -> ListenerRun:
     """Set *count* listeners up, 64 at a time, and hold them for so long."""
     ticker, places, ends = Ticker(), asyncio.Semaphore(64), []
@@ -123,12 +115,12 @@ async def hold_listeners(network: Network, count: int, seconds: float) -> Listen
         async with places:
             ends.append(await _end(network, _stranger(), ticker, hello))
 
-    empty, started = _resident_bytes(_pid(network)), time.perf_counter()
+    empty, started = resident_bytes(_pid(network)), time.perf_counter()
     await asyncio.gather(*(set_up() for _ in range(count)))
     took = time.perf_counter() - started
-    fresh = _resident_bytes(_pid(network))
+    fresh = resident_bytes(_pid(network))
     await asyncio.sleep(seconds)
-    later = _resident_bytes(_pid(network))
+    later = resident_bytes(_pid(network))
     alive = sum(not end.connection.is_closed for end in ends)
     for end in ends:
         end.connection.close("done")
