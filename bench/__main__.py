@@ -122,8 +122,13 @@ def _wire(network: Network, scale: Scale) -> Figures:
     time.sleep(5)
     counter.passed.clear()
     time.sleep(scale.idle_seconds)
-    idle = counter.passed["relay"] / scale.idle_seconds
-    return {"bytes per payment, 1 in flight": one, "bytes per payment, 10 in flight": ten, "idle relay links B/s": idle}
+    idle = counter.passed["relay"] / scale.idle_seconds / counter.links["relay"]
+    return {
+        "bytes per payment, 1 in flight": one,
+        "bytes per payment, 10 in flight": ten,
+        "relay links": counter.links["relay"],
+        "B/s of an idle relay link": idle,
+    }
 
 
 def _tunnel(network: Network, scale: Scale) -> Figures:

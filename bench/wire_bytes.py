@@ -15,10 +15,12 @@ class ByteCounter:
 
     Attributes:
         passed: Bytes in both directions, by kind of link: "relay", "app", "index-client", "index-server".
+        links: Open connections, by the same kinds.
     """
 
     def __init__(self) -> None:
         self.passed: Counter[str] = Counter()
+        self.links: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -39,7 +41,9 @@ class ByteCounter:
             except OSError:
                 writer.close()
                 return
+            self.links[kind] += 1
             await asyncio.gather(self._forward(kind, reader, back), self._forward(kind, there, writer))
+            self.links[kind] -= 1
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         return int(server.sockets[0].getsockname()[1])
