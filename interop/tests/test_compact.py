@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ class User:
     def report(self, name: str) -> Any:
         """Of a node, as told last."""
         return self.reports[self.ids[name]]
+
+    def is_online(self, name: str) -> bool:
+        """Whether the only friend of a node is."""
+        return bool(self.friend(name)["liveness"] == "online")
+
+    def trades(self, name: str, currencies: set[str]) -> bool:
+        """Whether a node and its only friend agreed on these."""
+        reports = self.friend(name)["channelStatus"]["consistent"]["currencyReports"]
+        return currencies <= set(reports)
 
     def friend(self, name: str) -> Any:
         """The only friend of a node."""
@@ -235,7 +245,7 @@ def _befriend(network: Network, users: dict[str, User]) -> None:
         users[name].of_node(name, {"addFriend": {"friendPublicKey": key, "relays": [relay], "name": other}})
         users[name].of_node(name, {"enableFriend": key})
     for name, user in users.items():
-        user.until(lambda user=user, name=name: user.friend(name)["liveness"] == "online")  # type: ignore[misc]
+        user.until(partial(user.is_online, name))
     for currency in ("FST1", "FST2"):
         for name, user in users.items():
             (key,) = user.report(name)["friends"]
@@ -247,12 +257,7 @@ def _befriend(network: Network, users: dict[str, User]) -> None:
         about = {"friendPublicKey": key, "currency": currency, "remoteMaxDebt": limit}
         far.of_node("far", {"setFriendCurrencyMaxDebt": about})
     for name, user in users.items():
-        user.until(
-            lambda user=user, name=name: (
-                {"FST1", "FST2"}  # type: ignore[misc]
-                <= user.friend(name)["channelStatus"]["consistent"]["currencyReports"].keys()
-            )
-        )
+        user.until(partial(user.trades, name, {"FST1", "FST2"}))
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def test_a_remote_node(store):
     _run(store, body)
 
 
-def test_a_node_that_connects_after_it_was_disabled(store):
+def test_a_node_that_connects_after_it_was_disabled(store, monkeypatch):
     """Is left at once, and nobody hears of it."""
 
     async def body(world: World) -> None:
@@ -260,7 +260,7 @@ def test_a_node_that_connects_after_it_was_disabled(store):
                 await released.wait()
             return await opened(entry, listener)
 
-        world.source.open_remote = slow  # type: ignore[method-assign]
+        monkeypatch.setattr(world.source, "open_remote", slow)
         await world.say(_remote("far"), m.EnableNode("far"))
         await world.tick()
         await started.wait()

@@ -120,7 +120,7 @@ class BlockingNode:
         self,
         invoice: Invoice,
         deliver: Callable[[Commit], object],
-        options: PayOptions = PayOptions(),  # noqa: B008 - frozen
+        options: PayOptions = PayOptions(),
         *,
         receipt_timeout: float = 300.0,
     ) -> Receipt:

@@ -364,7 +364,7 @@ class Node:
     def start_payment(
         self,
         invoice: Invoice,
-        options: PayOptions = PayOptions(),  # noqa: B008 - frozen
+        options: PayOptions = PayOptions(),
     ) -> Payment:
         """Begin to pay; wait for `Payment.commit`, hand that to the seller, wait for `Payment.receipt`."""
         self._check("buyer")
@@ -375,7 +375,7 @@ class Node:
         self,
         invoice: Invoice,
         deliver: Deliver,
-        options: PayOptions = PayOptions(),  # noqa: B008 - frozen
+        options: PayOptions = PayOptions(),
         *,
         receipt_timeout: float = 300.0,
     ) -> Receipt:

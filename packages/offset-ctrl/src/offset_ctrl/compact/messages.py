@@ -472,9 +472,14 @@ _COMPACT_TO_USER = variants(
     ),
 )
 
+
+def _read_open(**fields: int) -> int:
+    return fields["open"]
+
+
 _MODE: Form[int | None] = Form(
     lambda node_id: "closed" if node_id is None else {"open": str(node_id)},
-    lambda value: None if value == "closed" else record(lambda open: open, open=_NODE_ID).read(value),  # noqa: A006
+    lambda value: None if value == "closed" else record(_read_open, open=_NODE_ID).read(value),
 )
 _NODE_STATUS = record(
     NodeStatus,
