@@ -17,6 +17,7 @@ from offset_index.rotation import Rotation
 from offset_proto.limits import (
     INDEX_CLIENT_REQUESTS_MAX,
     INDEX_CONNECT_TICKS,
+    INDEX_MUTATIONS_MAX,
     INDEX_REFRESH_TICKS,
     INDEX_REQUEST_TICKS,
 )
@@ -225,3 +226,22 @@ def test_changes_of_one_tick_are_told_together():
     assert len(_updates(client.tick())) == 1
     assert _updates(client.tick()) == []
     assert len(_updates(client.apply_mutations((_declare(8, 51),)))) == 1
+
+
+def test_many_changes_of_one_tick_make_several_updates():
+    """A relay that fails takes thousands of friends with it; a server takes no update of so many changes as one."""
+    client = _connected(_declare(7))
+    friends = [PublicKey(number.to_bytes(32, "big")) for number in range(1, 5001)]
+    client.apply_mutations((_declare(8),))
+    for friend in friends:
+        assert client.apply_mutations((RemoveFriendCurrency(friend, FST),)) == []
+    told = _updates(client.tick())
+    assert max(len(update.index_mutations) for update in told) <= INDEX_MUTATIONS_MAX
+    removed = [
+        change.public_key
+        for update in told
+        for change in update.index_mutations
+        if isinstance(change, RemoveFriendCurrency)
+    ]
+    assert removed == friends
+    assert [update.counter for update in told] == list(range(2, 2 + len(told)))

@@ -15,7 +15,7 @@ connected       link ended, or server removed      waiting; open requests fail
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from offset_crypto.backoff import Backoff
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 UPDATES_PER_MESSAGE = 64
-"""Of a full declaration; any number is accepted, and a message of them stays small."""
+"""Of a full declaration, or of the changes of a tick; a server takes no message of too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +166,14 @@ class IndexClient:
         if self._session is None or not mutations:
             return []
         self._session.changes |= {(change.public_key, change.currency): change for change in mutations}
-        return [] if self._session.has_told else [self._tell_changes(self._session)]
+        return [] if self._session.has_told else self._tell_changes(self._session)
 
-    def _tell_changes(self, session: _Session) -> SendToServer:
+    def _tell_changes(self, session: _Session) -> list[Effect]:
         changes, session.changes = tuple(session.changes.values()), {}
         session.has_told = True
         session.refresh_ticks = INDEX_REFRESH_TICKS
         extra = self._declared.next()
-        return self._update([*guard_removals(changes), *([] if extra is None else [extra])])
+        return self._updates([*guard_removals(changes), *([] if extra is None else [extra])])
 
     def request_routes(self, request: RequestRoutes) -> list[Effect]:
         """An app asks for routes. Spec 06 §7.7."""
@@ -227,7 +227,7 @@ class IndexClient:
         self._session.refresh_ticks -= 1
         self._session.has_told = False
         if self._session.changes:
-            effects.append(self._tell_changes(self._session))
+            effects += self._tell_changes(self._session)
         if self._session.refresh_ticks <= 0:
             self._session.refresh_ticks = INDEX_REFRESH_TICKS
             extra = self._declared.next()
@@ -258,11 +258,12 @@ class IndexClient:
 
     def _open_session(self, server: NamedIndexServerAddress, time_hash: HashResult) -> list[Effect]:
         self._session = _Session(Uid(self._random_bytes(Uid.SIZE)), time_hash)
-        effects: list[Effect] = [ConnectedServerChanged(server.public_key)]
-        declared = self._declared.all()
-        starts = range(0, len(declared), UPDATES_PER_MESSAGE)
-        effects += [self._update(declared[start : start + UPDATES_PER_MESSAGE]) for start in starts]
-        return effects
+        return [ConnectedServerChanged(server.public_key), *self._updates(self._declared.all())]
+
+    def _updates(self, mutations: Sequence[IndexMutation]) -> list[Effect]:
+        """Signed updates of at most `UPDATES_PER_MESSAGE` each, in order."""
+        starts = range(0, len(mutations), UPDATES_PER_MESSAGE)
+        return [self._update(mutations[start : start + UPDATES_PER_MESSAGE]) for start in starts]
 
     def _update(self, mutations: Iterable[IndexMutation]) -> SendToServer:
         """A signed update; the session exists."""
