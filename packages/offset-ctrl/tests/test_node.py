@@ -347,6 +347,35 @@ def test_a_receipt_that_proves_nothing_is_not_acknowledged():
     assert fake.asked(AckClosePayment) == []
 
 
+@pytest.mark.parametrize("trouble", ["node", "disk"])
+def test_what_was_paid_is_never_called_unpaid(tmp_path, monkeypatch, trouble):
+    """The receipt is there; that it can not be acknowledged or written down is left to the next start."""
+    fake = _node()
+    if trouble == "node":
+
+        def before(connection: Connection, asked: AppRequest) -> bool:
+            if isinstance(asked, AckClosePayment):
+                connection.close("gone")
+            return not isinstance(asked, AckClosePayment)
+
+        fake.before = before
+    else:
+
+        def paid(journal: Journal, payment_id: PaymentId, receipt: Receipt) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Journal, "paid", paid)
+
+    async def body(node: Node) -> None:
+        assert await node.pay(INVOICE_OF_20, _hand_over, QUICK) == _receipt(INVOICE_OF_20)
+        (payment,) = node.payments
+        assert await payment.ended() is PaymentState.PAID
+
+    _run(fake, body, journal=tmp_path)
+    assert len(Journal(tmp_path).unfinished()) == 1
+    assert bool(fake.asked(AckClosePayment)) == (trouble == "node")
+
+
 # Cancellation.
 
 

@@ -330,10 +330,12 @@ class Payment:
         match status:
             case PaymentStatusSuccess(receipt, ack_uid):
                 check_receipt(receipt, self.invoice)
-                if self._journal is not None:
-                    self._journal.paid(self.payment_id, receipt)
-                await self._session.request(AckClosePayment(self.payment_id, ack_uid))
-                self._succeed(receipt)
+                try:
+                    if self._journal is not None:
+                        self._journal.paid(self.payment_id, receipt)
+                    await self._session.request(AckClosePayment(self.payment_id, ack_uid))
+                finally:
+                    self._succeed(receipt)  # it is paid, also where that can not be written down or acknowledged now
             case Canceled(ack_uid):
                 await self._session.request(AckClosePayment(self.payment_id, ack_uid))
                 self._fail("the seller cancelled the invoice")
