@@ -16,6 +16,7 @@ from offset_ctrl import (
     Node,
     NodeConnectionError,
     NotPermitted,
+    PaymentEndUnknown,
     PaymentFailed,
     PaymentPending,
     PaymentState,
@@ -339,12 +340,27 @@ def test_a_receipt_that_proves_nothing_is_not_acknowledged():
     fake.status = lambda asked: PaymentStatusSuccess(_receipt(other), Uid(bytes(16)))
 
     async def body(node: Node) -> None:
-        with pytest.raises(PaymentFailed, match="DestPaymentMismatch"):
+        with pytest.raises(PaymentEndUnknown, match="DestPaymentMismatch"):
             await node.pay(INVOICE_OF_20, _hand_over, QUICK)
         assert len(node.payments) == 1
 
     _run(fake, body)
     assert fake.asked(AckClosePayment) == []
+
+
+def test_a_payment_that_the_node_forgot_after_the_commit_may_be_paid():
+    """Another app has acknowledged it: nobody here can say that nothing was paid."""
+    fake = _node()
+    fake.status = lambda asked: PaymentNotFound()
+
+    async def body(node: Node) -> None:
+        payment = node.start_payment(INVOICE_OF_20, QUICK)
+        await payment.commit()
+        with pytest.raises(PaymentEndUnknown, match="does not know the payment"):
+            await payment.receipt()
+        assert await payment.ended() is PaymentState.UNKNOWN
+
+    _run(fake, body)
 
 
 @pytest.mark.parametrize("trouble", ["node", "disk"])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         UnknownName,
         connect,
     )
-    from offset_ctrl.payment import Payment, PaymentFailed, PaymentState, PayOptions
+    from offset_ctrl.payment import Payment, PaymentEndUnknown, PaymentFailed, PaymentState, PayOptions
     from offset_ctrl.proofs import InvalidProof
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "NotPermitted",
     "PayOptions",
     "Payment",
+    "PaymentEndUnknown",
     "PaymentFailed",
     "PaymentPending",
     "PaymentState",
@@ -52,7 +53,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "client": ("ConnectionClosed", "NodeConnectionError", "RoutesUnavailable"),
-    "payment": ("PayOptions", "Payment", "PaymentFailed", "PaymentState"),
+    "payment": ("PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"),
     "proofs": ("InvalidProof",),
 }
 

@@ -395,6 +395,7 @@ class Node:
             PaymentFailed: Nothing was paid, and why.
             CommitNotDelivered: *deliver* failed.
             PaymentPending: The seller takes its time.
+            PaymentEndUnknown: It may be paid: another app acknowledged it, or its receipt proves nothing.
         """
         payment = self.start_payment(invoice, options)
         try:

@@ -9,6 +9,7 @@ SENDING         routes are asked for and transactions sent, failed parts   commi
 COMMITTED       no credit has moved; the commit lets the seller collect    receipt, or the seller cancels
 CLOSING         given up: what is frozen comes back                        cancelled
 PAID, FAILED    the node has forgotten the payment                         -
+UNKNOWN         the seller may have the commit, and nobody can say more    -
 ==============  =========================================================  ===========================
 
 A payment runs as a task of its own, so it goes on when whoever started it waits no more.
@@ -47,7 +48,7 @@ from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.text import format_b64
 from offset_proto.types import U32, U128, PaymentId, PublicKey, Uid
 
-__all__ = ["PayOptions", "Payment", "PaymentFailed", "PaymentState"]
+__all__ = ["PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"]
 
 log = logging.getLogger("offset.sdk")
 
@@ -65,6 +66,10 @@ class PaymentFailed(RefusedError):
     """Nothing was paid; says why. What was frozen for it is given back."""
 
 
+class PaymentEndUnknown(OffsetError):
+    """The seller may have the commit, and how the payment ended can not be told: it may be paid. Do not pay again."""
+
+
 class PaymentState(enum.Enum):
     """Where a payment stands."""
 
@@ -73,6 +78,7 @@ class PaymentState(enum.Enum):
     CLOSING = "closing"
     PAID = "paid"
     FAILED = "failed"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +160,12 @@ class Payment:
 
         Raises:
             PaymentFailed: The seller cancelled, or there was no commit.
+            PaymentEndUnknown: Another app has acknowledged the payment, or its receipt proves nothing.
         """
         return await asyncio.shield(self._receipt)
 
     async def ended(self) -> PaymentState:
-        """Wait until nothing is left to be done, however the payment ended; PAID or FAILED, or where it got stuck."""
+        """Wait until nothing is left to be done, however the payment ended; where it got stuck, that is its state."""
         await self._over.wait()
         return self.state
 
@@ -177,7 +184,7 @@ class Payment:
             await self._wait_for_end()
         except Exception as error:
             # Nobody may wait for ever for a payment that nobody looks after, whatever the cause.
-            self._fail(f"{type(error).__name__}: {error}")
+            self._break_off(f"{type(error).__name__}: {error}")
             if not isinstance(error, OffsetError):
                 raise
             log.error("payment %s did not end well: %s", format_b64(self.payment_id), error)
@@ -317,12 +324,23 @@ class Payment:
         self._commit.set_result(commit)
 
     def _fail(self, reason: str) -> None:
+        """Nothing was paid, and nothing will be."""
+        self._stop(PaymentState.CLOSING, PaymentFailed(reason))
+
+    def _break_off(self, reason: str) -> None:
+        """Nobody looks after the payment any more."""
+        if self.state is PaymentState.COMMITTED:
+            self._stop(PaymentState.UNKNOWN, PaymentEndUnknown(reason))
+        else:
+            self._fail(reason)
+
+    def _stop(self, state: PaymentState, error: OffsetError) -> None:
         if self.state in (PaymentState.SENDING, PaymentState.COMMITTED):
-            self.state = PaymentState.CLOSING
+            self.state = state
             self._given_up.set()
             for future in (self._commit, self._receipt):
                 if not future.done():
-                    future.set_exception(PaymentFailed(reason))
+                    future.set_exception(error)
                     future.exception()  # seen, also where nobody waits
 
     async def _wait_for_end(self) -> None:
@@ -351,10 +369,11 @@ class Payment:
         if receipt is not None:
             self._succeed(receipt)
             return
-        if self.state is PaymentState.COMMITTED:
+        self._break_off("the node does not know the payment any more")
+        if self.state is PaymentState.UNKNOWN:
             log.error("the node does not know payment %s any more", format_b64(self.payment_id))
-        self._fail("the node does not know the payment any more")
-        self.state = PaymentState.FAILED
+        else:
+            self.state = PaymentState.FAILED
 
     def _succeed(self, receipt: Receipt) -> None:
         self.state = PaymentState.PAID
