@@ -247,6 +247,11 @@ class Network:
         """Wait until it is so of *node*'s view of *friend*. Raises TimeoutError."""
         wait_until(what, lambda: is_so(self.friends(node)[friend]))
 
+    def wait_until_back(self, node: str) -> None:
+        """Wait until all friends of a node that was started again see it online. Raises TimeoutError."""
+        for friend in self.friends(node):
+            self.wait_for(f"{node} to be back", friend, node, lambda found: bool(found["online"]))
+
     def set_limit(self, node: str, friend: str, currency: str, amount: int) -> None:
         """How much *friend* may owe *node*."""
         self.stctrl(node, "config", "set-currency-max-debt", "-n", friend, "-c", currency, "-m", amount)

@@ -87,3 +87,4 @@ def test_a_damaged_database_is_refused(chain: Network) -> None:
     assert "'FST': not what stands in mutual_credits" in result.stderr
     assert sorted(path.name for path in chain.directory.iterdir()) == before
     chain.servers["B"].start()
+    chain.wait_until_back("B")

@@ -95,6 +95,7 @@ def test_a_full_disk(chain: Network) -> None:
     assert f"DatabaseError({database}" in last
     server.command = command
     server.start()
+    chain.wait_until_back("B")
     assert chain.pay("C", "A", "FST", 5, "room-again") == "Receipt is valid!"
     wait_until("all credits to be settled", lambda: _is_settled(chain), 60)
 
@@ -112,6 +113,7 @@ def test_files_in_the_way_of_the_database(chain: Network) -> None:
             server.start()
         path.rmdir()
     server.start()
+    chain.wait_until_back("B")
     assert chain.pay("C", "A", "FST", 5, "out-of-the-way") == "Receipt is valid!"
 
 
