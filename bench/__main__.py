@@ -167,7 +167,7 @@ def _index(network: Network, scale: Scale) -> Figures:
 
 def _index_by_size(network: Network, scale: Scale) -> Figures:
     figures: Figures = {}
-    for nodes in (1000, 5000, 20_000, 50_000) if scale.routes > 1000 else (1000, 5000):
+    for nodes in (1000, 5000, 20_000, 50_000, 100_000) if scale.routes > 1000 else (1000, 5000):
         name = f"index{nodes}"
         network.add_index_servers([name])
         run = _run(run_index(network, nodes, 3 * nodes, scale.routes // 4, name))

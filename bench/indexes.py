@@ -13,7 +13,9 @@ from interop.network import Network
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_crypto.signed import mutations_update_buffer
-from offset_index.graph import CapacityGraph, Declaration
+from offset_index.currency_graph import Declaration
+from offset_index.graph import CapacityGraph
+from offset_index.ratchet import Ratchets
 from offset_index.search import find_routes
 from offset_proto import wire
 from offset_proto.files import TICKET
@@ -47,7 +49,7 @@ class IndexRun:
 
 @dataclass(frozen=True)
 class GraphRun:
-    """What the graph of an index server takes in, with no server around it."""
+    """What an index server keeps of its nodes, with no server around it."""
 
     resident_bytes: int
     p50_ms: float
@@ -151,27 +153,29 @@ async def run_index(network: Network, nodes: int, friendships: int, requests: in
 
 
 def run_graph(nodes: int, edges: int, requests: int) -> GraphRun:
-    """Declare a random graph of so many directed edges to our engine, in a process of its own, and search it."""
+    """Let our engine's graph, and its ratchets, take in a random graph of so many directed edges, and search it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
         return processes.submit(_search_graph, nodes, edges, requests).result()
 
 
 def _search_graph(nodes: int, edges: int, requests: int) -> GraphRun:
     chance = random.Random(7)
-    keys = [chance.randbytes(32) for _ in range(nodes)]
-    empty, graph = resident_bytes(os.getpid()), CapacityGraph()
+    empty, graph, ratchets = resident_bytes(os.getpid()), CapacityGraph(), Ratchets()
+    keys = [PublicKey(chance.randbytes(32)) for _ in range(nodes)]
+    for key in keys:
+        ratchets.accept(key, Uid(chance.randbytes(16)), 0)
     for _ in range(edges // 2):
         one, other = chance.sample(keys, 2)
         for declarer, friend in ((one, other), (other, one)):
             declaration = Declaration(chance.randrange(100, 10**6), Rate(chance.randrange(2**26), chance.randrange(3)))
-            graph.update(CURRENCY, PublicKey(declarer), PublicKey(friend), declaration)
+            graph.update(CURRENCY, declarer, PublicKey(bytes(friend)), declaration)
     resident, known = resident_bytes(os.getpid()) - empty, graph.currency(CURRENCY)
     assert known is not None
     latencies, found = [], 0
     for _ in range(requests):
         source, destination = chance.sample(keys, 2)
         started = time.perf_counter()
-        found += bool(find_routes(known, PublicKey(source), PublicKey(destination), 10))
+        found += bool(find_routes(known, source, destination, 10))
         latencies.append((time.perf_counter() - started) * 1000)
     latencies.sort()
     p50, p95 = latencies[requests // 2], latencies[int(requests * 0.95)]

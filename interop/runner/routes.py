@@ -7,7 +7,8 @@ from interop.runner.compare import Case, StepResults
 from interop.runner.json_values import read, show
 from offset_ctrl.routes import choose_routes
 from offset_funder.capacities import declared, diff
-from offset_index.graph import CapacityGraph, Declaration
+from offset_index.currency_graph import Declaration
+from offset_index.graph import CapacityGraph
 from offset_index.ratchet import Ratchets
 from offset_index.search import find_routes
 from offset_proto.messages.index import Edge, IndexMutation, MultiRoute
@@ -132,7 +133,7 @@ class Answer:
                 sendable = currency.send_capacity(sender, receiver)
                 if sendable is not None:
                     self.sendable[u, v] = sendable
-                    self.rates[v, u] = currency.rate(receiver, sender)
+                    self.rates[v, u] = currency.declared(receiver)[sender].rate
 
     def is_sound(self) -> bool:
         """Every answered route is a path that carries what was asked for, priced by the mediators' rates."""

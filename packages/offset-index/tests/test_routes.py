@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from offset_index.graph import CapacityGraph, CurrencyGraph, Declaration
+from offset_index.currency_graph import CurrencyGraph, Declaration
+from offset_index.graph import CapacityGraph
 from offset_index.search import find_routes
 from offset_proto.limits import ROUTE_KEYS_MAX
 from offset_proto.messages.index import Edge
@@ -33,6 +34,11 @@ def _currency(graph: CapacityGraph) -> CurrencyGraph:
     made = graph.currency(FST)
     assert made is not None
     return made
+
+
+def _declaring(graph: CurrencyGraph | None) -> set[int]:
+    assert graph is not None
+    return {number for number in range(10) if graph.has_declared(_key(number))}
 
 
 def _routes(graph: CapacityGraph, source: int, destination: int, capacity: int, exclude: tuple[int, int] | None = None):
@@ -176,7 +182,8 @@ def test_removal():
     graph.remove(EUR, _key(0), _key(1))
     graph.remove(FST, _key(0), _key(7))
     graph.remove_node(_key(1))
-    assert _currency(graph).declared == {_key(0): {_key(1): Declaration(10, FREE)}}
+    assert _declaring(_currency(graph)) == {0}
+    assert _currency(graph).declared(_key(0)) == {_key(1): Declaration(10, FREE)}
     graph.remove_node(_key(1))
     graph.remove(FST, _key(0), _key(1))
     assert graph.currency(FST) is None
@@ -189,10 +196,8 @@ def test_a_node_leaves_the_others_alone():
     graph.update(EUR, _key(0), _key(1), Declaration(1, FREE))
     graph.update(EUR, _key(2), _key(3), Declaration(1, FREE))
     graph.remove_node(_key(0))
-    assert set(_currency(graph).declared) == {_key(1), _key(2)}
-    euro = graph.currency(EUR)
-    assert euro is not None
-    assert set(euro.declared) == {_key(2)}
+    assert _declaring(_currency(graph)) == {1, 2}
+    assert _declaring(graph.currency(EUR)) == {2}
 
 
 def test_ageing():
@@ -202,7 +207,7 @@ def test_ageing():
         graph.age(_key(0))
     assert graph.currency(FST).send_capacity(_key(1), _key(0)) == 10
     graph.age(_key(0))
-    assert set(_currency(graph).declared) == {_key(1), _key(2)}
+    assert _declaring(_currency(graph)) == {1, 2}
 
 
 def test_rotation_keeps_many_currencies_alive():
@@ -237,17 +242,17 @@ def test_the_room_for_declarations_is_shared():
     for flooder in range(1000, 1010):
         for friend in range(2000, 3000):
             graph.update(FST, _key(flooder), _key(friend), Declaration(5, FREE))
-    sizes = [len(_currency(graph).neighbours(_key(flooder))) for flooder in range(1000, 1010)]
+    sizes = [len(_currency(graph).declared(_key(flooder))) for flooder in range(1000, 1010)]
     assert set(sizes) <= {9, 10}
     graph.update(FST, _key(1), _key(2), Declaration(7, FREE))
-    assert _currency(graph).neighbours(_key(1))[_key(2)].recv_capacity == 7
+    assert _currency(graph).declared(_key(1))[_key(2)].recv_capacity == 7
     graph.update(FST, _key(4), _key(5), Declaration(1, FREE))
-    assert len(_currency(graph).neighbours(_key(4))) == 1
+    assert len(_currency(graph).declared(_key(4))) == 1
     for flooder in range(1000, 1010):
         graph.remove_node(_key(flooder))
     for friend in range(2000, 3000):
         graph.update(FST, _key(4), _key(friend), Declaration(5, FREE))
-    assert len(_currency(graph).neighbours(_key(4))) == 10
+    assert len(_currency(graph).declared(_key(4))) == 10
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -273,3 +278,93 @@ def test_the_first_route_is_the_cheapest_there_is(seed):
         assert singles == []
     else:
         assert min(route.rate.add for route in singles) == costs[count - 1]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_graph_is_what_was_declared(seed):
+    """Declarations, removals, ageing and nodes that go, in any order; compared with one table of all that is said."""
+    chance, graph = Random(seed), CapacityGraph()
+    table: dict[tuple[Currency, int, int], tuple[Declaration, int]] = {}
+    updates = dict.fromkeys(range(6), 0)
+    for _ in range(400):
+        node, friend = chance.sample(range(6), 2)
+        currency = chance.choice([FST, FST, EUR])
+        pairs = [pair for pair in table if pair[1] == node]
+        match chance.choices(["update", "remove", "remove node", "age"], [10, 4, 1, 20])[0]:
+            case "update" if len(pairs) < 7:  # with more, what expires may stay for some updates
+                declaration = Declaration(chance.randrange(2**128), Rate(chance.randrange(2**32), chance.randrange(9)))
+                graph.update(currency, _key(node), _key(friend), declaration)
+                table[currency, node, friend] = declaration, updates[node]
+            case "remove":
+                graph.remove(currency, _key(node), _key(friend))
+                table.pop((currency, node, friend), None)
+            case "remove node":
+                graph.remove_node(_key(node))
+                table = {pair: said for pair, said in table.items() if pair[1] != node}
+            case "age":
+                graph.age(_key(node))
+                updates[node] += 1
+                for pair in pairs:
+                    if updates[node] - table[pair][1] >= 16 + 3 * len(pairs):
+                        del table[pair]
+        for known in (FST, EUR):
+            said = {pair[1:]: declaration for pair, (declaration, _) in table.items() if pair[0] == known}
+            _check_graph(graph.currency(known), said)
+
+
+def _check_graph(graph: CurrencyGraph | None, said: dict[tuple[int, int], Declaration]) -> None:
+    if graph is None:
+        assert said == {}
+        return
+    for node in range(6):
+        declared = {_key(friend): declaration for (one, friend), declaration in said.items() if one == node}
+        assert graph.declared(_key(node)) == declared
+        for friend in range(6):
+            both = (node, friend) in said and (friend, node) in said
+            sendable = said[friend, node].recv_capacity if both else None
+            assert graph.send_capacity(_key(node), _key(friend)) == sendable
+            vertex = graph.vertex(_key(node))
+            mentioned = {number for pair in said for number in pair}
+            assert (vertex is not None) is (node in mentioned)
+
+
+def test_what_expires_of_many_declarations_goes_soon():
+    """A node of many friends is not looked through at each update; what it stopped to refresh goes all the same."""
+    graph, count = CapacityGraph(), 100
+    for friend in range(1, count + 1):
+        graph.update(FST, _key(0), _key(friend), Declaration(friend, FREE))
+    for number in range(16 + 3 * count + count // 8):
+        graph.age(_key(0))
+        graph.update(FST, _key(0), _key(number % 50 + 1), Declaration(1, FREE))
+    assert set(_currency(graph).declared(_key(0))) == {_key(friend) for friend in range(1, 51)}
+
+
+def test_a_node_declares_in_so_many_currencies(monkeypatch):
+    """More are ignored, also after one was taken back and another one took its place."""
+    monkeypatch.setattr("offset_index.graph.INDEX_NODE_CURRENCIES_MAX", 3)
+    graph = CapacityGraph()
+    currencies = [Currency(f"C{number}") for number in range(5)]
+    for currency in currencies:
+        graph.update(currency, _key(0), _key(1), Declaration(1, FREE))
+    assert [graph.currency(currency) is not None for currency in currencies] == [True, True, True, False, False]
+    graph.update(currencies[2], _key(0), _key(2), Declaration(1, FREE))
+    graph.remove(currencies[0], _key(0), _key(1))
+    graph.update(currencies[4], _key(0), _key(1), Declaration(1, FREE))
+    graph.update(currencies[3], _key(0), _key(1), Declaration(1, FREE))
+    assert [graph.currency(currency) is not None for currency in currencies] == [False, True, True, False, True]
+
+
+def test_numbers_of_nodes_that_went_are_used_again():
+    """Whoever comes after others have gone is not mistaken for them, and takes no more room than they did."""
+    graph = CapacityGraph()
+    graph.update(FST, _key(1), _key(2), Declaration(7, FREE))
+    for round_ in range(50):
+        nodes = [10 + 4 * round_ + number for number in range(4)]
+        for one, other in pairwise(nodes):
+            graph.update(FST, _key(one), _key(other), Declaration(5, FREE))
+            graph.update(FST, _key(other), _key(one), Declaration(6, FREE))
+        assert _first(_routes(graph, nodes[0], nodes[3], 6)) == (nodes, 6)
+        for node in nodes:
+            graph.remove_node(_key(node))
+    assert len(_currency(graph).keys) <= 6
+    assert _currency(graph).declared(_key(1)) == {_key(2): Declaration(7, FREE)}

@@ -6,56 +6,40 @@ from u to v over what v declared about u, provided that u declared v as well. Cu
 to do with each other.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from offset_proto.limits import EDGE_AGE_BASE, INDEX_DECLARATIONS_MAX
-from offset_proto.messages.payment import Rate
-from offset_proto.types import U128, Currency, PublicKey
+from offset_index.currency_graph import CurrencyGraph, Declaration
+from offset_proto.limits import EDGE_AGE_BASE, INDEX_DECLARATIONS_MAX, INDEX_NODE_CURRENCIES_MAX
+from offset_proto.types import Currency, PublicKey
 
-__all__ = ["CapacityGraph", "CurrencyGraph", "Declaration"]
+__all__ = ["CapacityGraph"]
 
 
 SHARES: Final = 256
 """A node may have as many declarations as this part of what is free."""
 
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """What a node can receive from a friend, credits, and what it charges for forwarding that."""
-
-    recv_capacity: U128
-    rate: Rate
-
-
-class CurrencyGraph:
-    """Declarations of one currency: ``declared[node][friend]``."""
-
-    def __init__(self) -> None:
-        self.declared: dict[PublicKey, dict[PublicKey, Declaration]] = {}
-
-    def neighbours(self, node: PublicKey) -> dict[PublicKey, Declaration]:
-        """Whom *node* declared."""
-        return self.declared.get(node, {})
-
-    def send_capacity(self, sender: PublicKey, receiver: PublicKey) -> U128 | None:
-        """Credits that can flow over a hop; None where not both sides declared it. Spec 06 §6.4."""
-        if receiver not in self.neighbours(sender):
-            return None
-        declaration = self.neighbours(receiver).get(sender)
-        return None if declaration is None else declaration.recv_capacity
-
-    def rate(self, forwarder: PublicKey, previous: PublicKey) -> Rate:
-        """What *forwarder* charges for what comes from *previous*. Spec 06 §6.6b, D62."""
-        return self.declared[forwarder][previous].rate
+LOOKS: Final = 8
+"""Between two looks for what expired, a node makes as many updates as this part of its declarations."""
 
 
 @dataclass(slots=True)
-class _NodeEdges:
-    """The pairs that a node declared, least recently refreshed first, by the node's count of updates."""
+class _Node:
+    """What is known of a node in all currencies: its counts, and when to look for declarations that expired."""
 
     updates: int = 0
-    refreshed: dict[tuple[Currency, PublicKey], int] = field(default_factory=dict)
+    declarations: int = 0
+    currencies: tuple[Currency, ...] = ()
+    look_at: int = 0
+
+    @property
+    def age_limit(self) -> int:
+        return EDGE_AGE_BASE + 3 * self.declarations
+
+    @property
+    def soonest_look(self) -> int:
+        """A look takes as long as there are declarations, so not every update has one."""
+        return self.updates + 1 + self.declarations // LOOKS
 
 
 class CapacityGraph:
@@ -71,7 +55,7 @@ class CapacityGraph:
 
     def __init__(self, declarations_max: int = INDEX_DECLARATIONS_MAX) -> None:
         self._currencies: dict[Currency, CurrencyGraph] = {}
-        self._nodes: dict[PublicKey, _NodeEdges] = {}
+        self._nodes: dict[PublicKey, _Node] = {}
         self._free = declarations_max
 
     def currency(self, currency: Currency) -> CurrencyGraph | None:
@@ -80,36 +64,47 @@ class CapacityGraph:
 
     def update(self, currency: Currency, node: PublicKey, friend: PublicKey, declaration: Declaration) -> None:
         """*node* declares something about *friend*; ignored where the node has no room for one more."""
-        edges = self._nodes.get(node) or _NodeEdges()
-        if edges.refreshed.pop((currency, friend), None) is None:
-            if len(edges.refreshed) * SHARES >= self._free:
+        known = self._nodes.get(node) or _Node()
+        graph = self._currencies.get(currency) or CurrencyGraph()
+        if not graph.declares(node, friend):
+            if known.declarations * SHARES >= self._free:
                 return
+            if not graph.has_declared(node):
+                if len(known.currencies) >= INDEX_NODE_CURRENCIES_MAX:
+                    return
+                known.currencies += (currency,)
+            known.declarations += 1
+            if known.declarations == 1:
+                known.look_at = known.updates + known.age_limit
             self._free -= 1
-        self._nodes[node] = edges
-        edges.refreshed[currency, friend] = edges.updates
-        graph = self._currencies.setdefault(currency, CurrencyGraph())
-        graph.declared.setdefault(node, {})[friend] = declaration
+            self._nodes[node] = known
+            self._currencies[currency] = graph
+        graph.declare(node, friend, declaration, known.updates)
 
     def remove(self, currency: Currency, node: PublicKey, friend: PublicKey) -> None:
         """*node* takes a declaration back; no effect where there is none (D60)."""
         graph = self._currencies.get(currency)
-        if graph is None or friend not in graph.neighbours(node):
+        if graph is None or not graph.declares(node, friend):
             return
-        self._nodes[node].refreshed.pop((currency, friend))
-        self._free += 1
-        del graph.declared[node][friend]
-        if not graph.declared[node]:
-            del graph.declared[node]
-        if not graph.declared:
+        graph.remove(node, friend)
+        if not graph:
             del self._currencies[currency]
+        known = self._nodes[node]
+        if not graph.has_declared(node):
+            known.currencies = tuple(other for other in known.currencies if other != currency)
+        self._free += 1
+        known.declarations -= 1
+        if not known.declarations:
+            del self._nodes[node]
+        else:  # the others have less time now
+            known.look_at = min(known.look_at, known.soonest_look)
 
     def remove_node(self, node: PublicKey) -> None:
         """Delete what *node* declared, in every currency, and nothing else (D61)."""
-        edges = self._nodes.pop(node, _NodeEdges())
-        self._nodes[node] = edges
-        for currency, friend in list(edges.refreshed):
-            self.remove(currency, node, friend)
-        del self._nodes[node]
+        known = self._nodes.get(node)
+        for currency in () if known is None else known.currencies:
+            for friend in self._currencies[currency].declared(node):
+                self.remove(currency, node, friend)
 
     def age(self, node: PublicKey) -> None:
         """
@@ -117,17 +112,22 @@ class CapacityGraph:
 
         The limit is 16 updates and 3 more for each pair of the node, in all currencies (D65). Spec 06 §6.3.
         """
-        edges = self._nodes.get(node)
-        if edges is None:
+        known = self._nodes.get(node)
+        if known is None:
             return
-        edges.updates += 1
-        limit = EDGE_AGE_BASE + 3 * len(edges.refreshed)
-        expired = []
-        for pair, refreshed in edges.refreshed.items():
-            if edges.updates - refreshed < limit:
-                break
-            expired.append(pair)
+        known.updates += 1
+        if known.updates >= known.look_at:
+            self._look(node, known)
+
+    def _look(self, node: PublicKey, known: _Node) -> None:
+        """Delete what expired, and tell when something may expire next."""
+        oldest, expired = 0, []
+        for currency in known.currencies:
+            for friend, age in self._currencies[currency].ages(node, known.updates):
+                if age >= known.age_limit:
+                    expired.append((currency, friend))
+                else:
+                    oldest = max(oldest, age)
         for currency, friend in expired:
             self.remove(currency, node, friend)
-        if not edges.refreshed:
-            del self._nodes[node]
+        known.look_at = max(known.soonest_look, known.updates + known.age_limit - oldest)

@@ -6,7 +6,7 @@ for as long as a message of it could still be fresh, and refused: the original a
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from offset_proto.limits import INDEX_NODE_TICKS
 from offset_proto.types import PublicKey, Uid
@@ -22,7 +22,7 @@ class _Ratchet:
     session_id: Uid
     counter: int
     accepted_at: int
-    retired: dict[Uid, int] = field(default_factory=dict)
+    retired: dict[Uid, int] | None = None  # most nodes have none
 
 
 class Ratchets:
@@ -46,7 +46,7 @@ class Ratchets:
             return False
         if known.session_id == session_id:
             return counter <= known.counter
-        retired_at = known.retired.get(session_id)
+        retired_at = None if known.retired is None else known.retired.get(session_id)
         return retired_at is not None and self._now - retired_at < self._ticks_to_live
 
     def accept(self, node: PublicKey, session_id: Uid, counter: int) -> bool:
@@ -57,6 +57,8 @@ class Ratchets:
         if known is None:
             known = self._nodes[node] = _Ratchet(session_id, counter, self._now)
         if known.session_id != session_id:
+            if known.retired is None:
+                known.retired = {}
             known.retired[known.session_id] = self._now
             if len(known.retired) > RETIRED_SESSIONS_MAX:
                 del known.retired[next(iter(known.retired))]

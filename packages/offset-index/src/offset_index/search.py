@@ -11,20 +11,18 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from offset_index.graph import CurrencyGraph, Declaration
+from offset_index.currency_graph import CurrencyGraph, Packed, Vertex, capacity_of, fee_of, least_packed, rate_of
 from offset_proto.limits import ROUTE_KEYS_MAX
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import Edge, MultiRoute, RouteCapacityRate
-from offset_proto.messages.payment import Rate
 from offset_proto.rate import calc_fee, max_payable, sum_rates
 from offset_proto.types import U128, PublicKey
 
 __all__ = ["find_routes"]
 
 EDGES_MAX = 60_000
-"""Edges looked at for one request; about 30 ms."""
+"""Edges looked at for one request; some tens of milliseconds in a graph of a million nodes."""
 
 CHEAPEST_EDGES_MAX = 20_000
 """Of them for the cheapest route."""
@@ -32,13 +30,12 @@ CHEAPEST_EDGES_MAX = 20_000
 PARTS_MAX = 8
 """Routes of one multi-route."""
 
-Path = tuple[PublicKey, ...]
-Links = dict[PublicKey, PublicKey | None]
-Taken = dict[tuple[PublicKey, PublicKey], int]
-Hop = tuple[PublicKey, Declaration]
-"""A neighbour, and what the receiver of the hop declared about its sender."""
-
-_NOBODY: Final[dict[PublicKey, Declaration]] = {}
+Path = tuple[Vertex, ...]
+Links = dict[Vertex, Vertex | None]
+Hop = tuple[Vertex, Vertex]
+Taken = dict[Hop, int]
+Neighbours = list[tuple[Vertex, Packed]]
+"""Each with what the receiver of the hop declared about its sender."""
 
 
 class _BudgetSpent(Exception):
@@ -48,35 +45,29 @@ class _BudgetSpent(Exception):
 @dataclass
 class _Search:
     graph: CurrencyGraph
-    source: PublicKey
-    destination: PublicKey
-    exclude: Edge | None
+    source: Vertex
+    destination: Vertex
+    exclude: Hop | None
     edges_left: int = EDGES_MAX
 
-    def hops(self, node: PublicKey, capacity: U128, taken: Taken) -> list[Hop]:
-        """Nodes that *node* can send *capacity* to, less what is taken, each with what it declared about *node*."""
-        declared = self.graph.declared
-        receivers = declared.get(node, _NOBODY)
-        self._count(len(receivers))
-        found = []
-        for receiver in receivers:
-            declaration = declared.get(receiver, _NOBODY).get(node)
-            if declaration is not None and declaration.recv_capacity >= capacity:
-                found.append((receiver, declaration))
+    def hops(self, node: Vertex, capacity: U128, taken: Taken) -> Neighbours:
+        """Nodes that *node* can send *capacity* to, less what is taken."""
+        sends = self.graph.sends[node]
+        self._count(len(sends))
+        least = least_packed(capacity)
+        found = [hop for hop in sends.items() if hop[1] >= least]
         if taken or self.exclude is not None:
-            return [hop for hop in found if self._is_free(node, hop[0], capacity, taken)]
+            return [hop for hop in found if self._is_free((node, hop[0]), hop[1], capacity, taken)]
         return found
 
-    def hops_back(self, node: PublicKey, capacity: U128, taken: Taken) -> list[Hop]:
-        """Nodes that can send *capacity* to *node*, less what is taken, each with what *node* declared about it."""
-        declared = self.graph.declared
-        senders = declared.get(node, _NOBODY)
-        self._count(len(senders))
-        found = [
-            hop for hop in senders.items() if hop[1].recv_capacity >= capacity and node in declared.get(hop[0], _NOBODY)
-        ]
+    def hops_back(self, node: Vertex, capacity: U128, taken: Taken) -> Neighbours:
+        """Nodes that can send *capacity* to *node*, less what is taken."""
+        receives, sends = self.graph.receives[node], self.graph.sends[node]
+        self._count(len(receives))
+        least = least_packed(capacity)
+        found = [hop for hop in receives.items() if hop[1] >= least and hop[0] in sends]
         if taken or self.exclude is not None:
-            return [hop for hop in found if self._is_free(hop[0], node, capacity, taken)]
+            return [hop for hop in found if self._is_free((hop[0], node), hop[1], capacity, taken)]
         return found
 
     def _count(self, edges: int) -> None:
@@ -84,14 +75,19 @@ class _Search:
         if self.edges_left < 0:
             raise _BudgetSpent
 
-    def _is_free(self, sender: PublicKey, receiver: PublicKey, capacity: U128, taken: Taken) -> bool:
-        """Whether a hop that carries *capacity* still does, less what is taken; no pair is used in both directions."""
-        if self.exclude is not None and self.exclude == Edge(sender, receiver):
-            return False
-        if (receiver, sender) in taken:
-            return False
-        sendable = self.graph.send_capacity(sender, receiver)
-        return sendable is not None and sendable - taken.get((sender, receiver), 0) >= capacity
+    def _is_free(self, hop: Hop, packed: Packed, capacity: U128, taken: Taken) -> bool:
+        """Whether a hop carries *capacity* besides what is taken; no pair is used in both directions."""
+        return hop != self.exclude and hop[::-1] not in taken and capacity_of(packed) - taken.get(hop, 0) >= capacity
+
+    def declarations(self, path: Path) -> list[Packed]:
+        """What the receiver of each hop of *path* declared about its sender."""
+        return [self.graph.sends[sender][receiver] for sender, receiver in itertools.pairwise(path)]
+
+    def route(self, path: Path, capacity: U128) -> RouteCapacityRate | None:
+        """The route with its capacity and rate; None where its rates do not fit 32 bits (D64)."""
+        rate = sum_rates([rate_of(packed) for packed in self.declarations(path)[:-1]])
+        keys = FriendsRoute(tuple(self.graph.keys[vertex] for vertex in path))
+        return None if rate is None else RouteCapacityRate(keys, capacity, rate)
 
 
 def find_routes(
@@ -116,7 +112,10 @@ def find_routes(
     """
     if source == destination:
         return ()
-    search = _Search(graph, source, destination, exclude)
+    first, last = graph.vertex(source), graph.vertex(destination)
+    if first is None or last is None:
+        return ()
+    search = _Search(graph, first, last, _excluded(graph, exclude))
     singles: list[RouteCapacityRate] = []
     multi: tuple[RouteCapacityRate, ...] = ()
     try:
@@ -133,6 +132,13 @@ def find_routes(
     if multi:
         answers.append(MultiRoute(multi))
     return tuple(answers)
+
+
+def _excluded(graph: CurrencyGraph, edge: Edge | None) -> Hop | None:
+    if edge is None:
+        return None
+    sender, receiver = graph.vertex(edge.from_public_key), graph.vertex(edge.to_public_key)
+    return None if sender is None or receiver is None else (sender, receiver)
 
 
 def _preference(route: RouteCapacityRate, capacity: U128) -> tuple[bool, int, int]:
@@ -162,13 +168,13 @@ def _shortest(search: _Search, capacity: U128, taken: Taken) -> Path | None:
 
 
 def _expand(
-    frontier: list[PublicKey],
+    frontier: list[Vertex],
     seen: Links,
     others: Links,
-    hops: Callable[[PublicKey], list[Hop]],
-) -> tuple[list[PublicKey], PublicKey | None]:
+    hops: Callable[[Vertex], Neighbours],
+) -> tuple[list[Vertex], Vertex | None]:
     """The next frontier of one end, and where it met the other end, if it did."""
-    reached: list[PublicKey] = []
+    reached: list[Vertex] = []
     for node in frontier:
         for neighbour, _ in hops(node):
             if neighbour in seen:
@@ -180,11 +186,11 @@ def _expand(
     return reached, None
 
 
-def _joined(meeting: PublicKey, before: Links, after: Links) -> Path:
+def _joined(meeting: Vertex, before: Links, after: Links) -> Path:
     return (*reversed(list(_walk(before[meeting], before))), *_walk(meeting, after))
 
 
-def _walk(start: PublicKey | None, links: Links) -> Iterator[PublicKey]:
+def _walk(start: Vertex | None, links: Links) -> Iterator[Vertex]:
     node = start
     while node is not None:
         yield node
@@ -202,7 +208,7 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
     reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
     sides = (_Side(search.source), _Side(search.destination))
     best = _cost(search, known, capacity)
-    meeting: tuple[PublicKey, PublicKey] | None = None  # the last node of one end, the first of the other
+    meeting: Hop | None = None  # the last node of one end, the first of the other
     while sides[0].heap and sides[1].heap:
         (fees_0, hops_0, *_), (fees_1, hops_1, *_) = sides[0].heap[0], sides[1].heap[0]
         if (fees_0 + fees_1, hops_0 + hops_1) >= best:
@@ -215,11 +221,11 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
             continue
         side.links[node] = previous
         side.costs[node] = (fees, hops)
-        for neighbour, declaration in (search.hops if is_forward else search.hops_back)(node, capacity, {}):
+        for neighbour, packed in (search.hops if is_forward else search.hops_back)(node, capacity, {}):
             if neighbour in side.costs:
                 continue
             receiver = neighbour if is_forward else node
-            fee = 0 if receiver == search.destination else calc_fee(declaration.rate, capacity)
+            fee = 0 if receiver == search.destination else fee_of(packed, capacity)
             there = other.costs.get(neighbour)
             if there is not None:
                 total = (fees + fee + there[0], hops + 1 + there[1])
@@ -238,29 +244,23 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
 class _Side:
     """One end of a search: what is to be settled, cheapest first; what is, with its way back and its cost."""
 
-    def __init__(self, node: PublicKey) -> None:
-        self.heap: list[tuple[int, int, PublicKey, PublicKey | None]] = [(0, 0, node, None)]
+    def __init__(self, node: Vertex) -> None:
+        self.heap: list[tuple[int, int, Vertex, Vertex | None]] = [(0, 0, node, None)]
         self.links: Links = {}
-        self.costs: dict[PublicKey, tuple[int, int]] = {}
+        self.costs: dict[Vertex, tuple[int, int]] = {}
 
 
 def _cost(search: _Search, path: Path, capacity: U128) -> tuple[int, int]:
     """Fees and hops of a route."""
-    fees = sum(calc_fee(search.graph.rate(path[i], path[i - 1]), capacity) for i in range(1, len(path) - 1))
-    return fees, len(path) - 1
+    return sum(fee_of(packed, capacity) for packed in search.declarations(path)[:-1]), len(path) - 1
 
 
 def _described(search: _Search, path: Path | None) -> list[RouteCapacityRate]:
-    """The route with its capacity and rate; empty where its rates do not fit 32 bits (D64)."""
+    """The route, with all that it carries; empty where it can not be offered."""
     if path is None:
         return []
-    capacities = [search.graph.send_capacity(*hop) or 0 for hop in itertools.pairwise(path)]
-    rate = _rate_of(search.graph, path)
-    return [] if rate is None else [RouteCapacityRate(FriendsRoute(path), min(capacities), rate)]
-
-
-def _rate_of(graph: CurrencyGraph, path: Path) -> Rate | None:
-    return sum_rates([graph.rate(path[i], path[i - 1]) for i in range(1, len(path) - 1)])
+    route = search.route(path, min(capacity_of(packed) for packed in search.declarations(path)))
+    return [] if route is None else [route]
 
 
 def _several(search: _Search, amount: U128) -> tuple[RouteCapacityRate, ...]:
@@ -277,12 +277,13 @@ def _several(search: _Search, amount: U128) -> tuple[RouteCapacityRate, ...]:
         if path is None:
             return ()
         hops = list(itertools.pairwise(path))
-        part = min((search.graph.send_capacity(*hop) or 0) - taken.get(hop, 0) for hop in hops)
+        sendable = [capacity_of(packed) for packed in search.declarations(path)]
+        part = min(capacity - taken.get(hop, 0) for hop, capacity in zip(hops, sendable, strict=True))
         for hop in hops:
             taken[hop] = taken.get(hop, 0) + part
-        rate = _rate_of(search.graph, path)
-        if rate is not None:
-            parts.append(RouteCapacityRate(FriendsRoute(path), part, rate))
+        route = search.route(path, part)
+        if route is not None:
+            parts.append(route)
         if len(parts) > 1 and _suffices(tuple(parts), amount):
             return tuple(parts)
     return ()

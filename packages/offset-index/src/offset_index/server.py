@@ -24,7 +24,8 @@ from offset_crypto.hashing import is_lower
 from offset_crypto.identity import is_signature_valid
 from offset_crypto.secure_channel import RandomBytes
 from offset_crypto.signed import mutations_update_buffer
-from offset_index.graph import CapacityGraph, Declaration
+from offset_index.currency_graph import Declaration
+from offset_index.graph import CapacityGraph
 from offset_index.hash_clock import HashClock
 from offset_index.ratchet import Ratchets
 from offset_index.search import find_routes

@@ -52,6 +52,7 @@ TIME_PROOF_LINKS_MAX = 64
 TIME_PROOF_HASHES_MAX = 1024
 INDEX_MUTATIONS_MAX = 4096
 INDEX_DECLARATIONS_MAX = 6_000_000  # of all nodes together; a node may have a 256th part of what is free; index
+INDEX_NODE_CURRENCIES_MAX = 1024  # that one node declares; index
 INDEX_CLIENT_MUTATIONS = 1024  # of one connection in a tick, once 16 ticks' worth is used up; index
 INDEX_CLIENT_REQUESTS_MAX = 8  # open route requests of one node
 INDEX_REFRESH_TICKS = 20  # between two updates of a node at most (spec 06 §7.6)
