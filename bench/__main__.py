@@ -50,10 +50,10 @@ class Scale:
     listeners: int = 15_000
     listener_seconds: float = 70.0
     routes: int = 4000
-    idle_seconds: float = 60.0
+    idle_seconds: float = 64.0  # signs of life come every 16
 
 
-QUICK = Scale(200, 500, 5000, 500, 5.0, 500, 10.0)
+QUICK = Scale(200, 500, 5000, 500, 5.0, 500, 16.0)
 
 Measure = Callable[[Network, Scale], Figures]
 

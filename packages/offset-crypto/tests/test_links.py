@@ -100,6 +100,23 @@ def test_any_message_is_a_sign_of_life_and_only_own_messages_delay_ours():
     assert first.tick() is not None
 
 
+def test_a_link_inside_gives_the_signs_of_life_of_both():
+    """An idle tunnel says one thing in 16 ticks; the link that carries it speaks up where the tunnel is silent."""
+    inside, carrier = Keepalive(), Keepalive()
+    carrier.carry_link()
+    said = []
+    for tick in range(1, 100):
+        own = carrier.tick()  # before the link inside; a relay hears of that even later
+        inner = inside.tick()
+        inside.receive(Keepalive().wrap(b""))
+        if inner is not None:
+            carrier.wrap(inner)
+        carrier.receive(Keepalive().wrap(b""))
+        said += [(tick, what) for what, message in (("own", own), ("inner", inner)) if message is not None]
+    assert said == [(tick, "inner") for tick in range(16, 100, 16)]
+    assert [carrier.tick() is not None for _ in range(18)] == [False] * 16 + [True, False]  # silent since tick 96
+
+
 def test_silence_proves_nothing_while_we_do_not_read():
     """Keepalive does not depend on the consumer (spec 03 §6.9)."""
     keepalive = Keepalive()

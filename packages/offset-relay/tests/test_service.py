@@ -5,8 +5,11 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
+import pytest
+
 from offset_crypto.aio import Connection, Ticker, connect, open_tunnel
 from offset_crypto.identity import Identity
+from offset_crypto.keepalive import Keepalive
 from offset_proto import wire
 from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen
 from offset_proto.types import PrivateKey
@@ -53,21 +56,27 @@ async def _say(address: str, ticker: Ticker, identity: Identity, message: InitCo
     return connection
 
 
+async def _open_tunnel(address: str, ticker: Ticker) -> tuple[Connection, Connection]:
+    """The connector's and the listener's end of a tunnel, with the listening link beside it."""
+    notices = _Inbox(await _say(address, ticker, LISTENER, Listen()))
+    await asyncio.sleep(0.05)
+    carrier = await _say(address, ticker, CONNECTOR, Connect(LISTENER.public_key))
+    dialing = asyncio.ensure_future(open_tunnel(carrier, CONNECTOR, LISTENER.public_key, ticker))
+    notice = await notices.messages.get()
+    assert notice is not None
+    assert wire.INCOMING_CONNECTION.decode(notice).public_key == CONNECTOR.public_key
+    accepted = await _say(address, ticker, LISTENER, Accept(CONNECTOR.public_key))
+    answering = open_tunnel(accepted, LISTENER, CONNECTOR.public_key, ticker)
+    connector, listener = await asyncio.gather(dialing, answering)
+    return connector, listener
+
+
 def test_a_tunnel_carries_messages_both_ways_and_ends_for_both() -> None:
     """The two authenticate each other inside; the relay sees sealed messages only."""
 
     async def scenario() -> None:
         async with _running_relay() as (address, ticker), asyncio.timeout(10):
-            notices = _Inbox(await _say(address, ticker, LISTENER, Listen()))
-            await asyncio.sleep(0.05)
-            carrier = await _say(address, ticker, CONNECTOR, Connect(LISTENER.public_key))
-            dialing = asyncio.ensure_future(open_tunnel(carrier, CONNECTOR, LISTENER.public_key, ticker))
-            notice = await notices.messages.get()
-            assert notice is not None
-            assert wire.INCOMING_CONNECTION.decode(notice).public_key == CONNECTOR.public_key
-            accepted = await _say(address, ticker, LISTENER, Accept(CONNECTOR.public_key))
-            answering = open_tunnel(accepted, LISTENER, CONNECTOR.public_key, ticker)
-            connector, listener = await asyncio.gather(dialing, answering)
+            connector, listener = await _open_tunnel(address, ticker)
             at_connector, at_listener = _Inbox(connector), _Inbox(listener)
             connector.send(b"there" * 50_000)
             listener.send(b"back")
@@ -76,6 +85,29 @@ def test_a_tunnel_carries_messages_both_ways_and_ends_for_both() -> None:
             connector.close()
             assert await at_listener.messages.get() is None
 
+    asyncio.run(scenario())
+
+
+def test_only_the_ends_of_an_idle_tunnel_keep_it_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their signs of life pass over the links that carry the tunnel, which need none of their own."""
+    senders: set[int] = set()
+    tick = Keepalive.tick
+
+    def counted(keepalive: Keepalive, *, listening: bool = True) -> bytes | None:
+        sign_of_life = tick(keepalive, listening=listening)
+        if sign_of_life is not None:
+            senders.add(id(keepalive))
+        return sign_of_life
+
+    async def scenario() -> None:
+        async with _running_relay() as (address, ticker), asyncio.timeout(10):
+            inboxes = [_Inbox(end) for end in await _open_tunnel(address, ticker)]
+            senders.clear()
+            await asyncio.sleep(50 * ticker.seconds)
+            assert all(inbox.messages.empty() for inbox in inboxes)
+            assert len(senders) == 4  # the two ends of the tunnel, and those of the listening link
+
+    monkeypatch.setattr(Keepalive, "tick", counted)
     asyncio.run(scenario())
 
 

@@ -142,6 +142,10 @@ class Connection(ABC):
         if receiver is not None:
             receiver.connection_closed()
 
+    def carry_link(self) -> None:
+        """From now on the messages are those of a link inside, which gives signs of life itself."""
+        self._link.carry_link()
+
     async def opened(self) -> None:
         """
         Wait for the handshake.
@@ -318,6 +322,7 @@ class _Tunnel(Connection):
     def begin(self) -> None:
         """Start the handshake."""
         self._carrier.writing_changed = self._writing_paused
+        self._carrier.carry_link()
         self._start()
         self._carrier.attach(self)  # what the peer sent already is handed over at once
 

@@ -2,8 +2,11 @@
 The keepalive layer: signs of life on an idle link. Spec 02 §7.
 
 A side that sent nothing for 16 ticks sends a KeepAlive; a side that received nothing for 32 ticks
-gives the link up. On a tick where both are due the link closes and nothing is sent.
+gives the link up. On a tick where both are due the link closes and nothing is sent. Where another link runs inside,
+its signs of life are messages of this one, so ours wait a little longer, and are not sent at all while those come.
 """
+
+from typing import Final
 
 from offset_proto import wire
 from offset_proto.errors import PeerError
@@ -11,6 +14,9 @@ from offset_proto.limits import KEEPALIVE_TICKS
 from offset_proto.messages.keepalive import KeepAlive, Message
 
 __all__ = ["Keepalive", "RemoteTimeout"]
+
+_GRACE_TICKS: Final = 4
+"""How late the signs of life of a link inside may be, before one of ours is sent."""
 
 _KEEPALIVE_BYTES = wire.KA_MESSAGE.encode(KeepAlive())
 
@@ -22,16 +28,21 @@ class RemoteTimeout(PeerError):
 class Keepalive:
     """One end of the layer: a byte engine over whole messages, counting ticks from the handshake on."""
 
-    __slots__ = ("_ticks", "_to_close_ticks", "_to_send_ticks")
+    __slots__ = ("_send_ticks", "_ticks", "_to_close_ticks", "_to_send_ticks")
 
     def __init__(self, ticks: int = KEEPALIVE_TICKS) -> None:
         self._ticks = ticks
+        self._send_ticks = ticks // 2
         self._to_close_ticks = ticks
-        self._to_send_ticks = ticks // 2
+        self._to_send_ticks = self._send_ticks
+
+    def carry_link(self) -> None:
+        """From now on the messages are those of a link inside; a sign of life is only sent 4 ticks after its own."""
+        self._send_ticks = self._to_send_ticks = self._ticks // 2 + _GRACE_TICKS
 
     def wrap(self, data: bytes) -> bytes:
         """One message of the layer above, for the layer below."""
-        self._to_send_ticks = self._ticks // 2
+        self._to_send_ticks = self._send_ticks
         return wire.KA_MESSAGE.encode(Message(data))
 
     def receive(self, message: bytes) -> bytes | None:
@@ -65,5 +76,5 @@ class Keepalive:
             raise RemoteTimeout("RemoteTimeout")
         if self._to_send_ticks > 0:
             return None
-        self._to_send_ticks = self._ticks // 2
+        self._to_send_ticks = self._send_ticks
         return _KEEPALIVE_BYTES

@@ -107,6 +107,10 @@ class SecureLink:
                         events.append(MessageReceived(message))
         return events
 
+    def carry_link(self) -> None:
+        """From now on the messages are those of a link inside, which gives signs of life itself."""
+        self._keepalive.carry_link()
+
     def tick(self, *, listening: bool = True) -> None:
         """
         A tick passed.
@@ -172,6 +176,10 @@ class StreamLink:
             RefusedError: The link is not open yet.
         """
         self._secure.send(message)
+
+    def carry_link(self) -> None:
+        """From now on the messages are those of a link inside, which gives signs of life itself."""
+        self._secure.carry_link()
 
     def receive_data(self, data: bytes) -> list[LinkEvent]:
         """

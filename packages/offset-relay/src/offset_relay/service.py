@@ -109,6 +109,8 @@ class RelayService:
 def _join(connector: Connection, acceptor: Connection, pending: tuple[bytes, ...]) -> None:
     for message in pending:
         acceptor.send(message)
+    connector.carry_link()
+    acceptor.carry_link()
     to_acceptor, to_connector = _TunnelEnd(connector, acceptor), _TunnelEnd(acceptor, connector)
     acceptor.writing_changed = to_acceptor.other_writing_changed
     connector.writing_changed = to_connector.other_writing_changed
