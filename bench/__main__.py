@@ -32,6 +32,7 @@ import click
 from bench.indexes import run_graph, run_index
 from bench.payments import PaymentRun, build_chain, run_payments
 from bench.relays import hold_listeners, run_tunnel
+from bench.report import PERCENTILES, STORED_PERCENTS, table
 from bench.stored_state import add_stored_state, measure_start
 from bench.wire_bytes import ByteCounter
 from interop.network import Cast, Network
@@ -68,12 +69,9 @@ def _run(work: Any) -> Any:
 def _payment_figures(run: PaymentRun) -> Figures:
     latencies = sorted(run.latencies_seconds)
     count = len(latencies)
-    figures = {
-        "payments/s": run.per_second,
-        "p50 ms": latencies[count // 2] * 1000,
-        "p95 ms": latencies[int(count * 0.95)] * 1000,
-        "p99 ms": latencies[int(count * 0.99)] * 1000,
-    }
+    figures = {"payments/s": run.per_second}
+    for percent in PERCENTILES:
+        figures[f"p{percent:g} ms"] = latencies[min(count - 1, int(count * percent / 100))] * 1000
     return figures | {f"CPU ms {name}": cpu / count * 1000 for name, cpu in run.cpu_seconds.items() if name != "index"}
 
 
@@ -97,15 +95,20 @@ def _endurance(network: Network, scale: Scale) -> Figures:
 
 
 def _stored(network: Network, scale: Scale) -> Figures:
+    """At 100 percent there are 1,000 friends, 10,000 invoices and 100,000 payments more."""
     names = build_chain(network, 2)
-    before = _run(run_payments(network, names, count=scale.payments, in_flight=10)).per_second
-    share = scale.payments / Scale().payments
-    friends, invoices, payments = (int(count * min(1, share)) for count in (1000, 10_000, 100_000))
-    for name in names:
-        add_stored_state(network, name, friends=friends, invoices=invoices, payments=payments)
-    network.wait_for("both to be online", names[0], names[1], lambda friend: bool(friend["online"]))
-    after = _run(run_payments(network, names, count=scale.payments, in_flight=10)).per_second
-    return {"payments/s before": before, "payments/s after": after, "kept": after / before}
+    figures, stored = {}, 0
+    for percent in STORED_PERCENTS:
+        more = (percent - stored) * scale.payments // Scale().payments
+        stored = percent
+        for name in names:  # stopped and started also where nothing is added
+            add_stored_state(network, name, friends=10 * more, invoices=100 * more, payments=1000 * more)
+        network.wait_for("both to be online", names[0], names[1], lambda friend: bool(friend["online"]))
+        _run(run_payments(network, names, count=50, in_flight=10))
+        run = _run(run_payments(network, names, count=scale.payments, in_flight=10))
+        figures[f"payments/s, {percent}% stored"] = run.per_second
+    first, last = (figures[f"payments/s, {percent}% stored"] for percent in (STORED_PERCENTS[0], STORED_PERCENTS[-1]))
+    return figures | {"kept": last / first}
 
 
 def _wire(network: Network, scale: Scale) -> Figures:
@@ -272,12 +275,7 @@ def main(rounds: int, only: str, quick: bool, output: Path) -> None:
                     results.setdefault(name, {}).setdefault(player.name, []).append(figures)
                 bar.update(1)
                 output.write_text(json.dumps({"machine": _machine(), "results": results}, indent=1))
-    for name, by_player in results.items():
-        for player_name, measured in by_player.items():
-            click.echo(f"{name} ({player_name})")
-            for figure in measured[0]:
-                values = [figures[figure] for figures in measured]
-                click.echo(f"    {figure:32} {statistics.median(values):12.2f}  {min(values):.2f} - {max(values):.2f}")
+    click.echo(table(results))
 
 
 if __name__ == "__main__":

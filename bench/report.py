@@ -17,6 +17,13 @@ import click
 Results = dict[str, dict[str, list[dict[str, float]]]]
 
 
+PERCENTILES: Final = (1, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
+"""Of the latency of payments."""
+
+STORED_PERCENTS: Final = (0, 10, 40, 100)
+"""Of what is stored beside the payments of the row about that."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """
@@ -90,7 +97,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _table(results: Results) -> str:
+def table(results: Results) -> str:
+    """Every figure with its median and spread, goals and ratios first; Markdown."""
     lines = [
         "| row | figure | ours, median (least - most) | original | ratio | goal | |",
         "|---|---|---|---|---|---|---|",
@@ -119,10 +127,11 @@ def _table(results: Results) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Everything else that was measured:", "", "| row | figure | median (least - most) |", "|---|---|---|"]
     known = {(goal.row, goal.figure) for goal in GOALS}
+    drawn = {f"p{percent:g} ms" for percent in PERCENTILES} - {"p50 ms", "p95 ms", "p99 ms", "p100 ms"}
     for row, by_player in results.items():
         for player, rounds in by_player.items():
             for figure in rounds[0]:
-                if (row, figure) not in known or player != "ours":
+                if ((row, figure) not in known or player != "ours") and figure not in drawn:
                     values = [round_[figure] for round_ in rounds]
                     spread = f"{_number(min(values))} - {_number(max(values))}"
                     title = row if player == "ours" else f"{row} ({player})"
@@ -133,40 +142,44 @@ def _table(results: Results) -> str:
 def _plot_payments(results: Results, directory: Path) -> None:
     import matplotlib.pyplot as plt
 
-    figure, (rates, delays) = plt.subplots(1, 2, figsize=(10, 4))
-    for nodes in (2, 3, 5):
+    figure, (rates, latencies) = plt.subplots(1, 2, figsize=(10, 4))
+    for index, nodes in enumerate((2, 3, 5)):
         points = []
-        for in_flight in (1, 10, 50):
+        for in_flight, style in ((1, ":"), (10, "--"), (50, "-")):
             row = results.get(f"payments, {nodes} nodes, {in_flight} in flight")
-            if row is not None:
-                points.append((in_flight, row["ours"]))
-        x = [in_flight for in_flight, _ in points]
-        rates.plot(x, [_median(rounds, "payments/s") for _, rounds in points], marker="o", label=f"{nodes} nodes")
-        for percentile, style in (("p50 ms", "-"), ("p95 ms", "--"), ("p99 ms", ":")):
-            delays.plot(
-                x,
-                [_median(rounds, percentile) for _, rounds in points],
-                style,
-                marker=".",
-                color=f"C{(2, 3, 5).index(nodes)}",
-                label=f"{nodes} nodes, {percentile.split()[0]}",
-            )
-    for axes, title in ((rates, "payments/s"), (delays, "ms from invoice to acknowledged receipt")):
-        axes.set(xscale="log", xlabel="payments in flight", title=title)
-        axes.set_ylim(bottom=0)
+            if row is None:
+                continue
+            points.append((in_flight, _median(row["ours"], "payments/s")))
+            delays = [_median(row["ours"], f"p{percent:g} ms") for percent in PERCENTILES]
+            label = f"{nodes} nodes, {in_flight} in flight"
+            latencies.plot(delays, PERCENTILES, style, marker=".", color=f"C{index}", label=label)
+        rates.plot(*zip(*points, strict=True), marker="o", color=f"C{index}", label=f"{nodes} nodes")
+    rates.set(xscale="log", xlabel="payments in flight", title="payments/s")
+    rates.set_ylim(bottom=0)
+    latencies.set(
+        xscale="log", xlabel="ms from invoice to acknowledged receipt", title="percent of payments that took less"
+    )
+    for axes in (rates, latencies):
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(directory / "payments.svg")
 
 
-def _plot_bars(title: str, bars: dict[str, float], path: Path) -> None:
+def _plot_stored(rounds: list[dict[str, float]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.5))
-    drawn = axes.bar(list(bars), list(bars.values()), color="C0")
-    axes.bar_label(drawn, fmt=_number)
-    axes.set_title(title)
+    rates = [[round_[f"payments/s, {percent}% stored"] for percent in STORED_PERCENTS] for round_ in rounds]
+    for number, measured in enumerate(rates):
+        axes.plot(STORED_PERCENTS, measured, "o:", color="C0", alpha=0.4, label="rounds" if number == 0 else None)
+    axes.plot(
+        STORED_PERCENTS, [statistics.median(values) for values in zip(*rates, strict=True)], "C0-", label="median"
+    )
+    axes.set(xlabel="% of 1,000 friends, 10,000 invoices, 100,000 payments", title="payments/s, 10 in flight")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(path)
 
@@ -199,12 +212,11 @@ def main(measured: Path, directory: Path) -> None:
     results: Results = loaded["results"]
     directory.mkdir(parents=True, exist_ok=True)
     machine = ", ".join(f"{name} {value}" for name, value in loaded["machine"].items())
-    (directory / "table.md").write_text(f"Measured on: {machine}.\n\n{_table(results)}")
-    _plot_payments(results, directory)
+    (directory / "table.md").write_text(f"Measured on: {machine}.\n\n{table(results)}")
+    if any(row.startswith("payments, 2") for row in results):
+        _plot_payments(results, directory)
     if "rate with stored state" in results:
-        stored = results["rate with stored state"]["ours"]
-        bars = {"empty": _median(stored, "payments/s before"), "full": _median(stored, "payments/s after")}
-        _plot_bars("payments/s, 10 in flight, over stored state", bars, directory / "stored.svg")
+        _plot_stored(results["rate with stored state"]["ours"], directory / "stored.svg")
     if "index, by size" in results:
         _plot_index(results["index, by size"]["ours"], directory / "index.svg")
 
