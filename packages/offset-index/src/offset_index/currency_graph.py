@@ -144,7 +144,7 @@ class CurrencyGraph:
         self._disconnect(receiver, sender)
         if not self.receives[receiver]:
             self.receives[receiver] = _NOBODY
-        for vertex in (receiver, sender):
+        for vertex in {receiver, sender}:
             if not self.receives[vertex] and not self._declared_by[vertex]:
                 del self._numbers[self.keys[vertex]]
                 self.keys[vertex] = _UNUSED
