@@ -53,6 +53,19 @@ def test_direct_payment():
     assert network.nodes["A"].closes[-1].status == PaymentNotFound()
 
 
+@pytest.mark.parametrize(("returns_tokens", "messages"), [(False, 15), (True, 12)])
+def test_who_is_to_collect_need_not_ask_for_the_token(returns_tokens, messages):
+    """Over three friendships a payment takes one message less on each, and leads to the same balances."""
+    network = SimulatedNetwork("ABCD", Random(1), returns_tokens=returns_tokens)
+    for one, other in pairwise("ABCD"):
+        network.befriend(one, other, limit=1000)
+    network.pay(list("ABCD"), 10)
+    before = network.delivered
+    network.pay(list("ABCD"), 10)
+    assert network.delivered - before == messages
+    assert [network.balance(one, other) for one, other in pairwise("ABCD")] == [(-20, 0, 0)] * 3
+
+
 def test_fees_of_two_mediators():
     """Spec 04 §10.1: 20 over B (10 % + 1) and C (2), fees 5: A -25, B +3, C +2, D +20."""
     network = _chain("A", "B", "C", "D")

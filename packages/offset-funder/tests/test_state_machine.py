@@ -34,10 +34,10 @@ class Friendship(RuleBasedStateMachine):
     `SimulatedNetwork` checks after each event that the mutations lead to the state and that every ledger is whole.
     """
 
-    @initialize(seed=st.integers(0, 1000))
-    def meet(self, seed):
+    @initialize(seed=st.integers(0, 1000), returns_tokens=st.booleans())
+    def meet(self, seed, returns_tokens):
         """Two friends that trade two currencies."""
-        self.network = SimulatedNetwork(["A", "B"], Random(seed))
+        self.network = SimulatedNetwork(["A", "B"], Random(seed), returns_tokens=returns_tokens)
         for currency in (FST, Currency("EUR")):
             self.network.befriend("A", "B", limit=100, currency=currency)
         self.open: list[tuple[str, InvoiceId, PaymentId, Uid]] = []

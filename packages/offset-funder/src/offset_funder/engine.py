@@ -67,9 +67,13 @@ class Funder:
         state: As stored.
         identity: Signs; must be the identity of *state*.
         random_bytes: Source of nonces, locks and ids.
+        returns_tokens: Return the token to a friend as soon as it has answered a request, even with nothing to say:
+            it needs it to collect, and would have to ask for it first. The original waits to be asked.
     """
 
-    def __init__(self, state: FunderState, identity: Identity, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self, state: FunderState, identity: Identity, random_bytes: RandomBytes, *, returns_tokens: bool = False
+    ) -> None:
         invariant(state.local_public_key == identity.public_key, "state and identity belong together")
         self.state = state
         self.online: frozenset[PublicKey] = frozenset()
@@ -77,6 +81,7 @@ class Funder:
         self._open_requests = rebuild(state)
         self._identity = identity
         self._random_bytes = random_bytes
+        self._returns_tokens = returns_tokens
 
     def handle(self, event: Event, *, hold: bool = False) -> Outcome:
         """
@@ -115,7 +120,14 @@ class Funder:
         return self._finish(session, None, None)
 
     def _new_session(self) -> Session:
-        session = Session(self.state, self._open_requests, self.online, self._identity, self._random_bytes)
+        session = Session(
+            self.state,
+            self._open_requests,
+            self.online,
+            self._identity,
+            self._random_bytes,
+            returns_tokens=self._returns_tokens,
+        )
         session.flags = {public_key: replace(flags) for public_key, flags in self._held.items()}
         return session
 

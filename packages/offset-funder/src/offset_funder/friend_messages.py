@@ -91,7 +91,8 @@ def _handle_token(
             session.try_send(sender).resend_outgoing = True
         case Received():
             _handle_received(session, sender, result)
-            session.try_send(sender).remote_wants_token |= token_wanted
+            expected = session.returns_tokens and _is_collected_next(result)
+            session.try_send(sender).remote_wants_token |= token_wanted or expected
 
 
 def _handle_received(session: Session, sender: PublicKey, received: Received) -> None:
@@ -113,6 +114,11 @@ def _handle_received(session: Session, sender: PublicKey, received: Received) ->
         for output in outputs:
             routing.handle_output(session, sender, currency, output)
     session.reply_origins.clear()
+
+
+def _is_collected_next(received: Received) -> bool:
+    """Whether the friend has answered a request, so that it needs the token once more, to collect."""
+    return any(isinstance(output, ResponseReceived) for _, outputs in received.outputs for output in outputs)
 
 
 def _remember_origins(session: Session, sender: PublicKey, received: Received) -> None:

@@ -60,7 +60,10 @@ class Session:
         online: frozenset[PublicKey],
         identity: Identity,
         random_bytes: RandomBytes,
+        *,
+        returns_tokens: bool = False,
     ) -> None:
+        self.returns_tokens = returns_tokens
         self.state = state
         self.open_requests = open_requests
         self.online = online

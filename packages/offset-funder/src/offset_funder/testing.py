@@ -91,10 +91,12 @@ class SimulatedNetwork:
     Args:
         names: Of the nodes.
         draws: Random values of the whole network.
+        returns_tokens: As of `Funder`, for all nodes.
     """
 
-    def __init__(self, names: Iterable[str], draws: Draws) -> None:
+    def __init__(self, names: Iterable[str], draws: Draws, *, returns_tokens: bool = False) -> None:
         self.draws = draws
+        self._returns_tokens = returns_tokens
         self.nodes: dict[str, SimulatedNode] = {}
         self._names: dict[PublicKey, str] = {}
         self._links: dict[tuple[str, str], deque[FriendMessage]] = {}
@@ -106,12 +108,15 @@ class SimulatedNetwork:
     def _add_node(self, name: str) -> None:
         identity = Identity(PrivateKey(self.draws.randbytes(32)))
         state = FunderState(identity.public_key)
-        funder = Funder(state, identity, self.draws.randbytes)
+        funder = self._funder(state, identity)
         self.nodes[name] = SimulatedNode(identity, funder, state)
         self._names[identity.public_key] = name
         self.handle(name, Started())
         relay = NamedRelayAddress(PublicKey(self.draws.randbytes(32)), NetAddress(f"{name}:1"), name)
         self.request(name, AddRelay(relay))
+
+    def _funder(self, state: FunderState, identity: Identity) -> Funder:
+        return Funder(state, identity, self.draws.randbytes, returns_tokens=self._returns_tokens)
 
     # Events.
 
@@ -202,7 +207,7 @@ class SimulatedNetwork:
             del self._links[other, name]
             self.handle(other, FriendWentOffline(self.nodes[name].key))
         node = self.nodes[name]
-        node.funder = Funder(node.stored, node.identity, self.draws.randbytes)
+        node.funder = self._funder(node.stored, node.identity)
         self.handle(name, Started())
 
     # Verbs.

@@ -142,7 +142,7 @@ class Node:
         self._database = database
         self._identity = identity
         self._ticker = ticker
-        self._funder = Funder(state.funder, identity, os.urandom)
+        self._funder = Funder(state.funder, identity, os.urandom, returns_tokens=True)
         self._links = FriendLinks(identity, ticker, self._link_changed, self._friend_message)
         self._index = IndexLink(state.index_servers, identity, ticker, self._index_connected, self._routes_answered)
         self._inbox: deque[Item] = deque([Started()])

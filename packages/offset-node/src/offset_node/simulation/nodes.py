@@ -208,7 +208,7 @@ class SimulatedNode:
         world, funder_state = self._world, self.stored.funder
         self.is_up = True
         self.life += 1
-        self.funder = Funder(funder_state, self._identity, world.chance.randbytes)
+        self.funder = Funder(funder_state, self._identity, world.chance.randbytes, returns_tokens=True)
         self.channeler = channels.Channeler(self.public_key, world.chance.randbytes)
         self.index = index_client.IndexClient(self.stored.index_servers, self._identity, world.chance.randbytes)
         self.apps = AppServer(initial_report(funder_state, self.stored.index_servers))
