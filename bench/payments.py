@@ -34,7 +34,7 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.payment import Commit
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "pay", "public_key", "run_payments"]
+__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "login", "pay", "public_key", "run_payments"]
 
 STALL_SECONDS: Final = 60.0
 """The original's keepalive gives up a dead link after 32."""
@@ -51,11 +51,10 @@ class PaymentStalled(Exception):
 
 @dataclass
 class PaymentRun:
-    """Payments that were made: how long each took, how long all of them did, and how often a node had no room."""
+    """Payments that were made: how long each took, and how long all of them did."""
 
     latencies_seconds: list[float] = field(default_factory=list)
     seconds: float = 0.0
-    refused: int = 0
     cpu_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -83,14 +82,14 @@ def public_key(network: Network, name: str) -> PublicKey:
     return Identity(IDENTITY.load(network.identity(name)).private_key).public_key
 
 
-async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute, amount: int = 1) -> int:
-    """One payment; how often it was refused before. Raises PaymentStalled, ConnectionClosed."""
+async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute, amount: int = 1) -> None:
+    """One payment. Raises PaymentStalled, ConnectionClosed."""
     invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
     await seller.request(AddInvoice(invoice_id, CURRENCY, amount))
     creating = buyer.request(CreatePayment(payment_id, invoice_id, CURRENCY, amount, route.public_keys[-1]))
     created = asyncio.ensure_future(creating)
     await asyncio.sleep(0)  # it is sent first
-    commit, refused = await _transact(buyer, payment_id, route, amount)
+    commit = await _transact(buyer, payment_id, route, amount)
     await created
     closed = buyer.expect_close(payment_id)
     closing = asyncio.ensure_future(buyer.request(RequestClosePayment(payment_id)))
@@ -100,21 +99,16 @@ async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute
     if not isinstance(status, PaymentStatusSuccess):
         raise PaymentStalled(f"the payment ended with {type(status).__name__}")
     await buyer.request(AckClosePayment(payment_id, status.ack_uid))
-    return refused
 
 
-async def _transact(
-    buyer: NodeConnection, payment_id: PaymentId, route: FriendsRoute, amount: int
-) -> tuple[Commit, int]:
+async def _transact(buyer: NodeConnection, payment_id: PaymentId, route: FriendsRoute, amount: int) -> Commit:
     """A node queues 32 requests for a friend, and refuses more: then again after a moment."""
     results: asyncio.Queue[TransactionResult] = asyncio.Queue()
-    refused = 0
     while True:
         buyer.start_transaction(CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0), results)
         result = (await results.get()).result
         if isinstance(result, Complete):
-            return result.commit, refused
-        refused += 1
+            return result.commit
         await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -124,7 +118,8 @@ def _cpu_of(network: Network) -> dict[str, float]:
     }
 
 
-def _login(network: Network, name: str) -> tuple[str, PublicKey, Identity]:
+def login(network: Network, name: str) -> tuple[str, PublicKey, Identity]:
+    """What an app of a node needs: address and key of the node, and its own identity."""
     ticket = TICKET.load(network.path(f"{name}.ticket"))
     app = Identity(IDENTITY.load(network.identity(f"{name}-app")).private_key)
     return ticket.address, ticket.public_key, app
@@ -149,8 +144,8 @@ async def run_payments(
     left = iter(range(count))
     ticker = Ticker()
     async with (
-        open_node(*_login(network, names[0]), ticker) as buyer,
-        open_node(*_login(network, names[-1]), ticker) as seller,
+        open_node(*login(network, names[0]), ticker) as buyer,
+        open_node(*login(network, names[-1]), ticker) as seller,
     ):
 
         async def work() -> None:
@@ -158,7 +153,7 @@ async def run_payments(
                 started = time.perf_counter()
                 try:
                     async with asyncio.timeout(STALL_SECONDS):
-                        run.refused += await pay(buyer, seller, route)
+                        await pay(buyer, seller, route)
                 except TimeoutError:
                     raise PaymentStalled(f"a payment did not end within {STALL_SECONDS:g} s") from None
                 run.latencies_seconds.append(time.perf_counter() - started)

@@ -1,16 +1,20 @@
 """The driver of the figures, and that nothing is switched off while it measures."""
 
 import asyncio
+import os
 from pathlib import Path
 
-from bench.payments import CURRENCY, PaymentRun, build_chain, public_key, run_payments
+from bench.payments import CURRENCY, LIMIT, PaymentRun, build_chain, login, public_key, run_payments
 from interop.network import Network
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
+from offset_ctrl.client import open_node
 from offset_proto.files import TICKET
-from offset_proto.types import PrivateKey, Signature
+from offset_proto.messages.app import CreatePayment, CreateTransaction, Failure, TransactionResult
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.types import InvoiceId, PaymentId, PrivateKey, Signature, Uid
 
-PAYMENTS = 200
+PAYMENTS = 500
 
 
 class _Forger(Identity):
@@ -47,32 +51,47 @@ async def _forge(network: Network, name: str, ticker: Ticker) -> None:
         await _Ended(forged).event.wait()
 
 
+async def _overdraw(network: Network, names: list[str], ticker: Ticker) -> None:
+    """Try to pay more than there is credit for."""
+    buyer, seller = names
+    seller_key = public_key(network, seller)
+    route = FriendsRoute((public_key(network, buyer), seller_key))
+    payment_id, amount = PaymentId(os.urandom(16)), 2 * LIMIT
+    results: asyncio.Queue[TransactionResult] = asyncio.Queue()
+    async with open_node(*login(network, buyer), ticker) as app:
+        await app.request(CreatePayment(payment_id, InvoiceId(os.urandom(32)), CURRENCY, amount, seller_key))
+        app.start_transaction(CreateTransaction(payment_id, Uid(os.urandom(16)), route, amount, 0), results)
+        async with asyncio.timeout(30):
+            assert isinstance((await results.get()).result, Failure)
+
+
 async def _measure(network: Network, names: list[str]) -> tuple[PaymentRun, int]:
+    """Measure, and count how often everything that must be refused was refused meanwhile."""
     refused = 0
 
-    async def forge() -> None:
+    async def attack() -> None:
         nonlocal refused
         ticker = Ticker()
         while True:
             for name in names:
                 await _forge(network, name, ticker)
-                refused += 1
+            await _overdraw(network, names, ticker)
+            refused += 1
 
-    forging = asyncio.ensure_future(forge())
-    run = await run_payments(network, names, count=PAYMENTS, in_flight=50)
-    assert not forging.done()
-    forging.cancel()
+    attacking = asyncio.ensure_future(attack())
+    run = await run_payments(network, names, count=PAYMENTS, in_flight=10)
+    assert not attacking.done()
+    attacking.cancel()
     return run, refused
 
 
 def test_guards_stay_on_while_payments_are_measured(tmp_path: Path) -> None:
-    """Full queues refuse, signatures are checked, and what was acknowledged is there after kill -9."""
+    """Signatures and credit are checked, and what was acknowledged is there after kill -9."""
     with Network(tmp_path) as network:
         names = build_chain(network, 2)
-        run, forgeries = asyncio.run(_measure(network, names))
+        run, refused = asyncio.run(_measure(network, names))
         assert len(run.latencies_seconds) == PAYMENTS
-        assert run.refused > 0
-        assert forgeries > 0
+        assert refused > 0
         for name in names:
             network.servers[name].kill()
         for name in names:
