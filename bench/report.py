@@ -191,7 +191,7 @@ def _plot_index(rounds: list[dict[str, float]], path: Path) -> None:
     sizes = sorted({int(name.split()[0]) for name in rounds[0]})
     for percentile in ("p50", "p95"):
         axes.plot(sizes, [_median(rounds, f"{size} nodes, {percentile} ms") for size in sizes], "o-", label=percentile)
-    axes.set(xscale="log", xlabel="nodes, three friends each", title="ms for a route, one client")
+    axes.set(xscale="log", xlabel="nodes, and three friendships for each", title="ms for a route, one client")
     axes.set_ylim(bottom=0)
     axes.legend()
     axes.grid(alpha=0.3)
