@@ -51,6 +51,7 @@ def toll(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(site))
         network = build_chain(tmp_path_factory.mktemp("toll"))
+        network.pay("C", "A", "FST", 1, "first")  # waits until the index servers know the route
         yield network
         network.stop()
 
