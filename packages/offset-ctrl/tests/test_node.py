@@ -1,7 +1,6 @@
-"""The SDK against a node that says what the test wants: payments, invoices, reconnecting, the journal. Spec 07 §5."""
+"""The SDK against a node that says what the test wants: payments, invoices, reconnecting. Spec 07 §5."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from offset_ctrl import (
 )
 from offset_ctrl.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
-from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile, StringSerdeError
+from offset_proto.files import Invoice
 from offset_proto.messages.app import (
     AckClosePayment,
     AddInvoice,
@@ -657,142 +656,6 @@ def test_routes():
 
     _run(fake, body)
     assert [asked.source for asked in fake.asked(RequestRoutes)] == [NODE.public_key, BOB]
-
-
-# The journal.
-
-
-def test_the_journal_of_a_payment(tmp_path):
-    """The id before the payment, the commit before the seller has it, the receipt before the node forgets it."""
-    fake, journal = _node(), tmp_path / "payments"
-    seen = []
-
-    def before(connection: Connection, asked: AppRequest) -> bool:
-        seen.append((type(asked), sorted(path.suffix for path in journal.iterdir())))
-        return True
-
-    fake.before = before
-
-    async def body(node: Node) -> None:
-        async def deliver(commit: Commit) -> None:
-            (path,) = journal.glob("*.commit")
-            assert COMMIT.load(path) == commit
-
-        await node.pay(INVOICE_OF_20, deliver, QUICK)
-
-    _run(fake, body, journal=journal)
-    at = dict(seen)
-    assert at[CreatePayment] == [".invoice", ".payment"]
-    assert at[AckClosePayment] == [".commit", ".invoice", ".payment", ".receipt"]
-    assert sorted(path.suffix for path in journal.iterdir()) == [".invoice", ".receipt"]
-    assert Journal(journal).receipts() == [(INVOICE_OF_20, _receipt(INVOICE_OF_20))]
-    assert journal.stat().st_mode & 0o777 == 0o700
-
-
-def _leave(journal: Path, commit: Commit | None) -> PaymentId:
-    payment_id = PaymentId(b"\x0d" * 16)
-    kept = Journal(journal)
-    kept.begin(payment_id, INVOICE_OF_20)
-    if commit is not None:
-        kept.committed(payment_id, commit)
-    return payment_id
-
-
-@pytest.mark.parametrize("status", [Canceled(Uid(bytes(16))), PaymentNotFound()])
-def test_a_payment_without_commit_is_closed_when_the_app_is_back(tmp_path, status):
-    """Nothing was paid; nothing is left on disk."""
-    fake, payment_id = _node(), _leave(tmp_path, None)
-    fake.status = lambda asked: status
-
-    async def body(node: Node) -> None:
-        for payment in node.payments:
-            assert payment.payment_id == payment_id
-            with pytest.raises(PaymentFailed, match="the app ended"):
-                await payment.receipt()
-
-    _run(fake, body, journal=tmp_path)
-    assert fake.asked(RequestClosePayment) == [RequestClosePayment(payment_id)]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_payment_with_commit_is_waited_for_when_the_app_is_back(tmp_path):
-    """Its commit can be delivered again; the receipt is fetched and kept."""
-    fake, payment_id = _node(), _leave(tmp_path, _commit(INVOICE_OF_20))
-
-    async def body(node: Node) -> None:
-        (payment,) = node.payments
-        assert (payment.payment_id, payment.invoice) == (payment_id, INVOICE_OF_20)
-        assert await payment.commit() == _commit(INVOICE_OF_20)
-        assert await payment.receipt() == _receipt(INVOICE_OF_20)
-
-    _run(fake, body, journal=tmp_path)
-    assert Journal(tmp_path).receipts() == [(INVOICE_OF_20, _receipt(INVOICE_OF_20))]
-
-
-def test_a_receipt_that_was_acknowledged_just_before_the_end(tmp_path):
-    """The node has forgotten the payment, and the receipt is there: it was paid."""
-    fake, payment_id = _node(), _leave(tmp_path, _commit(INVOICE_OF_20))
-    Journal(tmp_path).paid(payment_id, _receipt(INVOICE_OF_20))
-    fake.status = lambda asked: PaymentNotFound()
-
-    async def body(node: Node) -> None:
-        for payment in node.payments:
-            assert await payment.receipt() == _receipt(INVOICE_OF_20)
-
-    _run(fake, body, journal=tmp_path)
-    assert Journal(tmp_path).unfinished() == []
-    assert len(Journal(tmp_path).receipts()) == 1
-
-
-def test_a_damaged_journal_is_named(tmp_path):
-    """Money may be in it: the app does not start without a word."""
-    _leave(tmp_path, None)
-    (path,) = tmp_path.glob("*.invoice")
-    path.write_text("{")
-
-    async def body(node: Node) -> None:
-        raise AssertionError("not with this journal")
-
-    with pytest.raises(StringSerdeError, match=path.name):
-        _run(_node(), body, journal=tmp_path)
-
-
-def test_open_payments_at_the_end_of_the_app(tmp_path, caplog):
-    """What has no commit is closed; what has one is in the journal, or the log complains of having none."""
-    fake = _node()
-    fake.status = lambda asked: None
-
-    async def body(node: Node) -> None:
-        await node.start_payment(INVOICE_OF_20, QUICK).commit()
-
-    _run(fake, body, journal=tmp_path)
-    (entry,) = Journal(tmp_path).unfinished()
-    assert entry.commit == _commit(INVOICE_OF_20)
-    with caplog.at_level(logging.WARNING):
-        _run(fake, body)
-    assert "1 payments have not ended, and there is no journal" in caplog.text
-    fake.results, fake.status = lambda asked: None, lambda asked: Canceled(Uid(bytes(16)))
-    fake.requests.clear()
-
-    async def begin(node: Node) -> None:
-        node.start_payment(INVOICE_OF_20, QUICK)
-        await node.wait_until(lambda report: True)
-        await asyncio.sleep(0.05)
-
-    _run(fake, begin)
-    assert [type(request) for request in fake.requests][-2:] == [RequestClosePayment, AckClosePayment]
-
-
-def test_files_of_the_journal_are_those_of_stctrl(tmp_path):
-    """So a person can go on with them by hand."""
-    payment_id = _leave(tmp_path, _commit(INVOICE_OF_20))
-    kinds = {".invoice": INVOICE, ".payment": PAYMENT, ".commit": COMMIT, ".receipt": RECEIPT}
-    loaded = {path.suffix: kinds[path.suffix].load(path) for path in tmp_path.iterdir()}
-    assert loaded == {
-        ".invoice": INVOICE_OF_20,
-        ".payment": PaymentFile(payment_id),
-        ".commit": _commit(INVOICE_OF_20),
-    }
 
 
 # Without an event loop.
