@@ -110,7 +110,8 @@ class CapacityGraph:
         """
         Count an update of *node*: a declaration that too many of them did not refresh is deleted.
 
-        The limit is 16 updates and 3 more for each pair of the node, in all currencies (D65). Spec 06 §6.3.
+        The limit is 16 updates and 3 more for each pair of the node, in all currencies (D65). Where a node has
+        eight pairs or more, a declaration may outlive it by an eighth of their number of updates. Spec 06 §6.3, §9.3.
         """
         known = self._nodes.get(node)
         if known is None:
