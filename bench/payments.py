@@ -17,7 +17,7 @@ from bench.processes import cpu_seconds
 from interop.network import Network, NodeSpec
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl.client import NodeConnection, open_node
+from offset_ctrl.connection.client import NodeConnection, open_node
 from offset_proto.files import IDENTITY, TICKET
 from offset_proto.messages.app import (
     AckClosePayment,

@@ -12,8 +12,8 @@ from interop.programs import Server, wait_until
 from offset_crypto.identity import Identity
 from offset_crypto.program import load_identity
 from offset_funder.state import FunderState, OpenInvoice, Payment, SuccessfulPayment, fresh_friend
-from offset_node.rust_database import NodeState
-from offset_node.storage import create_database, load_database
+from offset_node.database.sqlite import create_database, load_database
+from offset_node.state import NodeState
 from offset_proto.messages.payment import Receipt
 from offset_proto.types import (
     Currency,

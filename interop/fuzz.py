@@ -31,12 +31,14 @@ from interop.conversation import lines_of_user
 from interop.runner.texts import KINDS as FILE_KINDS
 from offset_crypto.identity import Identity
 from offset_crypto.link import StreamLink
-from offset_ctrl.compact.database import format_compact, parse_compact
-from offset_ctrl.compact.messages import format_user_message, parse_user_message
+from offset_ctrl.programs.stcompact.database import format_compact, parse_compact
+from offset_ctrl.programs.stcompact.messages import format_user_message, parse_user_message
 from offset_funder.state import FunderState
-from offset_node.audit import audit
-from offset_node.rust_database import NodeState, format_database, parse_database
-from offset_node.storage import LoadDbError, create_database, load_database
+from offset_node.database.audit import audit
+from offset_node.database.errors import LoadDbError
+from offset_node.database.original import format_database, parse_database
+from offset_node.database.sqlite import create_database, load_database
+from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput, PeerError
 from offset_proto.frames import FrameReader, encode_frame
 from offset_proto.text import parse_b64, parse_integer, parse_socket_address, split_host_port

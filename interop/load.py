@@ -11,7 +11,7 @@ from pathlib import Path
 
 from interop.network import Network
 from offset_ctrl import Node, PaymentFailed, PayOptions, connect
-from offset_ctrl.proofs import check_receipt
+from offset_ctrl.rules.proofs import check_receipt
 from offset_proto.messages.payment import Commit, Receipt
 
 __all__ = ["App", "Paid", "pay_and_kill", "run_payments"]

@@ -9,7 +9,7 @@ import inspect
 import sys
 from pathlib import Path
 
-from offset_node import hookspecs
+from offset_node.plugins import hooks as hookspecs
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
 BEGIN, END = "<!-- made by tools/hook_reference.py -->\n", "<!-- end -->\n"

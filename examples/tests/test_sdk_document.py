@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interop.network import Network, NodeSpec
-from offset_ctrl.node import Node
+from offset_ctrl.sdk.node import Node
 
 ROOT = Path(__file__).parents[2]
 

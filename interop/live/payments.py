@@ -9,8 +9,8 @@ from interop.network import Network
 from interop.programs import wait_until
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl.client import NodeConnection, RoutesUnavailable, open_node
-from offset_ctrl.routes import choose_routes
+from offset_ctrl.connection.client import NodeConnection, RoutesUnavailable, open_node
+from offset_ctrl.rules.routes import choose_routes
 from offset_proto.files import IDENTITY, TICKET
 from offset_proto.messages.app import (
     AckClosePayment,

@@ -57,7 +57,8 @@ from offset_funder.token_channel import (
     TokenBuilder,
     receive,
 )
-from offset_node.rust_database import NodeState, format_database
+from offset_node.database.original import format_database
+from offset_node.state import NodeState
 from offset_proto.messages.app import AppServerToApp, AppToAppServer
 from offset_proto.messages.friend import (
     CollectSendFundsOp,

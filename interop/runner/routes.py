@@ -5,7 +5,7 @@ from typing import Any
 
 from interop.runner.compare import Case, StepResults
 from interop.runner.json_values import read, show
-from offset_ctrl.routes import choose_routes
+from offset_ctrl.rules.routes import choose_routes
 from offset_funder.capacities import declared, diff
 from offset_index.currency_graph import Declaration
 from offset_index.graph import CapacityGraph

@@ -6,7 +6,8 @@ from typing import Any
 from interop.runner.compare import Case
 from interop.runner.json_values import read
 from offset_funder.state import FunderState
-from offset_node.rust_database import NodeState, format_database, parse_database
+from offset_node.database.original import format_database, parse_database
+from offset_node.state import NodeState
 from offset_proto import files, types
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress

@@ -8,7 +8,7 @@ from bench.payments import CURRENCY, LIMIT, PaymentRun, build_chain, login, publ
 from interop.network import Network
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
-from offset_ctrl.client import open_node
+from offset_ctrl.connection.client import open_node
 from offset_proto.files import TICKET
 from offset_proto.messages.app import CreatePayment, CreateTransaction, Failure, TransactionResult
 from offset_proto.messages.friend import FriendsRoute

@@ -9,7 +9,7 @@ import pytest
 from interop.network import Network
 from interop.programs import wait_until
 from offset_crypto.identity import Identity
-from offset_ctrl.client import NodeConnectionError, open_node
+from offset_ctrl.connection.client import NodeConnectionError, open_node
 from offset_proto.files import IDENTITY, TICKET
 
 

@@ -79,7 +79,7 @@ def test_local_nodes_of_a_wallet_need_the_node(environment: Path, tmp_path: Path
 
 def test_the_library_works_alone(environment: Path) -> None:
     """What an app imports needs nothing else."""
-    source = "import offset_ctrl; from offset_ctrl import connect, blocking; print('fine')"
+    source = "import offset_ctrl; from offset_ctrl import connect; from offset_ctrl import blocking; print('fine')"
     assert _run(environment / "python", "-I", "-c", source).stdout == "fine\n"
 
 

@@ -14,8 +14,8 @@ PLUGIN = '''
 import logging
 import time
 
-from offset_node.hookspecs import hookimpl
-from offset_node.policy import Refusal
+from offset_node.plugins.hooks import hookimpl
+from offset_node.plugins.values import Refusal
 
 log = logging.getLogger("offset.plugins.toll")
 

@@ -8,8 +8,8 @@ import pytest
 
 from interop.network import Network
 from interop.programs import OURS, CommandFailed
-from offset_node.audit import audit
-from offset_node.rust_database import format_database, parse_database
+from offset_node.database.audit import audit
+from offset_node.database.original import format_database, parse_database
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 

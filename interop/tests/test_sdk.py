@@ -8,7 +8,7 @@ from pathlib import Path
 from interop.network import Network
 from interop.programs import wait_until
 from offset_ctrl import PaymentFailed, PaymentState, PayOptions, connect
-from offset_ctrl.journal import Journal
+from offset_ctrl.sdk.journal import Journal
 from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.messages.payment import Commit
 

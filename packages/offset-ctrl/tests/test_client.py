@@ -7,15 +7,15 @@ import pytest
 
 from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
-from offset_ctrl.client import (
+from offset_ctrl.connection.client import (
     ConnectionClosed,
     NodeConnection,
     NodeConnectionError,
     RoutesUnavailable,
     open_node,
 )
-from offset_ctrl.stctrl.seller import create_invoice
-from offset_ctrl.stctrl.session import CommandError
+from offset_ctrl.programs.stctrl.seller import create_invoice
+from offset_ctrl.programs.stctrl.session import CommandError
 from offset_proto import wire
 from offset_proto.files import INVOICE
 from offset_proto.messages.app import (

@@ -9,17 +9,23 @@ import pytest
 from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import Identity
 from offset_crypto.signed import commit_buffer
-from offset_ctrl.compact import messages as m
-from offset_ctrl.compact.compact_node import AckUser, AskNode, CompactNode, End, Save, TellUser
-from offset_ctrl.compact.database import format_compact, parse_compact
-from offset_ctrl.compact.messages import (
+from offset_ctrl.programs.stcompact import messages as m
+from offset_ctrl.programs.stcompact.compact_node import AckUser, AskNode, CompactNode, End, Save, TellUser
+from offset_ctrl.programs.stcompact.database import format_compact, parse_compact
+from offset_ctrl.programs.stcompact.messages import (
     format_server_message,
     format_user_message,
     parse_server_message,
     parse_user_message,
 )
-from offset_ctrl.compact.report_form import CompactReport, FoundRouteReport, InvoiceReport, PaymentReport, SendingReport
-from offset_ctrl.compact.state import (
+from offset_ctrl.programs.stcompact.report_form import (
+    CompactReport,
+    FoundRouteReport,
+    InvoiceReport,
+    PaymentReport,
+    SendingReport,
+)
+from offset_ctrl.programs.stcompact.state import (
     Committed,
     CompactState,
     Failed,

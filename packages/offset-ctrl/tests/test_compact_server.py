@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from offset_crypto.identity import Identity
-from offset_ctrl.client import NodeConnectionError
-from offset_ctrl.compact import messages as m
-from offset_ctrl.compact.server import RECONNECT_TICKS, CompactServer
-from offset_ctrl.compact.store import Store, StoreError
+from offset_ctrl.connection.client import NodeConnectionError
+from offset_ctrl.programs.stcompact import messages as m
+from offset_ctrl.programs.stcompact.server import RECONNECT_TICKS, CompactServer
+from offset_ctrl.programs.stcompact.store import Store, StoreError
 from offset_proto.messages import app
 from offset_proto.messages.app import AppPermissions, AppToAppServer, ReportMutations
 from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList

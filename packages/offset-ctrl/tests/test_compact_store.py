@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from offset_crypto.identity import Identity
-from offset_ctrl.compact import store as stores
-from offset_ctrl.compact.database import format_compact
-from offset_ctrl.compact.state import CompactState, OpenInvoice
-from offset_ctrl.compact.store import LocalEntry, OpenFileStoreError, RemoteEntry, Store, StoreError
+from offset_ctrl.programs.stcompact import store as stores
+from offset_ctrl.programs.stcompact.database import format_compact
+from offset_ctrl.programs.stcompact.state import CompactState, OpenInvoice
+from offset_ctrl.programs.stcompact.store import LocalEntry, OpenFileStoreError, RemoteEntry, Store, StoreError
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.types import Currency, InvoiceId, NetAddress, PrivateKey, PublicKey

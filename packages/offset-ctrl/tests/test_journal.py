@@ -10,7 +10,7 @@ import pytest
 from offset_crypto.aio import Connection, Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import Node, PaymentFailed, PayOptions, connect
-from offset_ctrl.journal import Journal
+from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile, StringSerdeError
 from offset_proto.messages.app import (

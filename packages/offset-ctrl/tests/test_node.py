@@ -26,7 +26,7 @@ from offset_ctrl import (
     blocking,
     connect,
 )
-from offset_ctrl.journal import Journal
+from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from offset_crypto.identity import Identity
-from offset_ctrl import stmgr, stverify
-from offset_ctrl.table import format_table
+from offset_ctrl.programs import stmgr, stverify
+from offset_ctrl.programs.table import format_table
 from offset_proto.files import APP_TICKET, IDENTITY, INVOICE, NODE_ENTRY, RECEIPT, TICKET, Invoice
 from offset_proto.messages.payment import Receipt
 from offset_proto.types import Currency, HashResult, InvoiceId, PlainLock, PrivateKey, Signature
@@ -81,7 +81,12 @@ def test_a_database_needs_the_node(run, tmp_path, monkeypatch):
     """stmgr alone says which package to install, and leaves no file."""
     ident, database = tmp_path / "a.ident", tmp_path / "a.db"
     run(stmgr.main, "gen-ident", "-o", ident)
-    for module in ("offset_node.storage", "offset_node.rust_database", "offset_funder.state", "offset_node"):
+    for module in (
+        "offset_node.database.sqlite",
+        "offset_node.database.original",
+        "offset_funder.state",
+        "offset_node",
+    ):
         monkeypatch.setitem(sys.modules, module, None)
     status, _, complaint = run(stmgr.main, "init-node-db", "-i", ident, "-o", database)
     assert status == 1

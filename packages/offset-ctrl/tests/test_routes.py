@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offset_ctrl.routes import RouteChoice, choose_routes
+from offset_ctrl.rules.routes import RouteChoice, choose_routes
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Rate

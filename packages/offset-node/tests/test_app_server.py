@@ -10,7 +10,7 @@ from offset_funder.effects import SendToApps
 from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_funder.testing import FST, SimulatedNetwork
-from offset_node.app_server import (
+from offset_node.apps.server import (
     AppServer,
     AskIndexClient,
     ChangeIndexServers,
@@ -19,9 +19,9 @@ from offset_node.app_server import (
     SendToApp,
     TellFunder,
 )
-from offset_node.permissions import TicketPlugin
-from offset_node.policy import App, Refusal, decide
-from offset_node.trusted_apps import TrustedApps
+from offset_node.apps.tickets import TrustedApps
+from offset_node.plugins.ticket import TicketPlugin
+from offset_node.plugins.values import App, Refusal, decide
 from offset_proto.files import APP_TICKET, AppTicket
 from offset_proto.messages.app import (
     AckClosePayment,

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from offset_crypto.hashing import is_lower
-from offset_node.channeler import (
+from offset_node.links.channeler import (
     CancelDial,
     Channeler,
     CloseFriendLink,

@@ -4,8 +4,8 @@ import asyncio
 from random import Random
 
 from offset_funder.testing import SimulatedNetwork
-from offset_node.rust_database import NodeState
-from offset_node.storage import Database, create_database
+from offset_node.database.sqlite import Database, create_database
+from offset_node.state import NodeState
 from offset_proto.messages.app import AddFriend, EnableFriend
 from offset_proto.types import PublicKey
 

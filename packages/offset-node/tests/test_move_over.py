@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from offset_funder.testing import SimulatedNetwork
-from offset_node.audit import audit
-from offset_node.move_over import export_database, import_database
-from offset_node.rust_database import NodeState, format_database, parse_database
-from offset_node.storage import Database, DatabaseInUse, LoadDbError, create_database, load_database
+from offset_node.database.audit import audit
+from offset_node.database.errors import DatabaseInUse, LoadDbError
+from offset_node.database.move_over import export_database, import_database
+from offset_node.database.original import format_database, parse_database
+from offset_node.database.sqlite import Database, create_database, load_database
+from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError, OutputAlreadyExists, StringSerdeError
 from offset_proto.messages.app import RemoveFriend, RequestClosePayment

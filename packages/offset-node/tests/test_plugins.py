@@ -14,15 +14,16 @@ import pytest
 
 from offset_funder.effects import InvoicePaid, PaymentFinished
 from offset_funder.state import FunderState
-from offset_node import plugin_host, plugins
-from offset_node.hookspecs import HOOKS_VERSION, hookimpl
-from offset_node.plugin_host import PluginHost
-from offset_node.plugin_store import StoreFull
-from offset_node.plugins import Plugin, PluginError, find_plugins, list_plugins, load_settings
-from offset_node.policy import App, Grant, NotGranted, Refusal
-from offset_node.report_scope import NOTHING, ReportScope
-from offset_node.rust_database import NodeState
-from offset_node.storage import Database, create_database
+from offset_node.database.sqlite import Database, create_database
+from offset_node.plugins import host as plugin_host
+from offset_node.plugins import loading as plugins
+from offset_node.plugins.access import StoreFull
+from offset_node.plugins.hooks import HOOKS_VERSION, hookimpl
+from offset_node.plugins.host import PluginHost
+from offset_node.plugins.loading import Plugin, PluginError, find_plugins, list_plugins, load_settings
+from offset_node.plugins.scope import NOTHING, ReportScope
+from offset_node.plugins.values import App, Grant, NotGranted, Refusal
+from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput
 from offset_proto.files import StringSerdeError
 from offset_proto.messages.app import AddInvoice, AppPermissions
@@ -477,7 +478,7 @@ def test_the_store_outlives_the_process(database_path):
 
 def test_the_store_has_limits(database_path, monkeypatch):
     """A change that is refused changes nothing."""
-    monkeypatch.setattr("offset_node.plugin_store.STORE_BYTES_MAX", 100)
+    monkeypatch.setattr("offset_node.plugins.access.STORE_BYTES_MAX", 100)
     recorder = Recorder()
 
     async def scenario(host: PluginHost, database: Database) -> None:

@@ -7,8 +7,8 @@ import pytest
 from offset_funder.effects import SendToApps
 from offset_funder.reports import initial_report
 from offset_funder.testing import FST, SimulatedNetwork
-from offset_node.policy import Forwarding, Grant, NotGranted, Refusal, decide, forwardings_of
-from offset_node.report_scope import EVERYTHING, NOTHING, ReportScope
+from offset_node.plugins.scope import EVERYTHING, NOTHING, ReportScope
+from offset_node.plugins.values import Forwarding, Grant, NotGranted, Refusal, decide, forwardings_of
 from offset_proto.messages.app import ReportMutations
 from offset_proto.messages.friend import (
     CancelSendFundsOp,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from offset_crypto.identity import Identity
 from offset_funder.state import FunderState
-from offset_node.rust_database import NodeState
-from offset_node.storage import create_database
+from offset_node.database.sqlite import create_database
+from offset_node.state import NodeState
 from offset_proto.files import IDENTITY, IdentityFile
 from offset_proto.types import PrivateKey
 

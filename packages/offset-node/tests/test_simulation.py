@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from offset_node.rust_database import NodeState
 from offset_node.simulation.scenario import SOME_FAULTS, TOPOLOGIES, Faults, Plan, Scenario, run
+from offset_node.state import NodeState
 from offset_proto.errors import InvariantBroken
 
 SEED = 5

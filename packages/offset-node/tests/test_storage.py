@@ -14,9 +14,10 @@ from offset_funder.engine import Outcome
 from offset_funder.events import Event, FriendMessageReceived
 from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
-from offset_node.rust_database import NodeState, format_database, parse_database
-from offset_node.storage import Database, DatabaseInUse, DatabaseWriteError, LoadDbError, create_database, load_database
-from offset_node.tables import AddIndexServer, RemoveIndexServer
+from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
+from offset_node.database.original import format_database, parse_database
+from offset_node.database.sqlite import Database, create_database, load_database
+from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.errors import InvalidInput
 from offset_proto.files import OutputAlreadyExists
 from offset_proto.messages.app import CancelInvoice, RemoveFriend

@@ -3,9 +3,9 @@
 import pytest
 
 from offset_app_limits import AppLimits
-from offset_node.plugin_testing import build_node_access
-from offset_node.policy import App, Grant, Refusal
-from offset_node.report_scope import ReportScope
+from offset_node.plugins.scope import ReportScope
+from offset_node.plugins.testing import build_node_access
+from offset_node.plugins.values import App, Grant, Refusal
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import (
     AddFriend,

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from offset_auditor import Auditor
-from offset_node.plugin_testing import build_node_access
-from offset_node.policy import App
+from offset_node.plugins.testing import build_node_access
+from offset_node.plugins.values import App
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import AppPermissions, EnableFriend, RequestClosePayment
 from offset_proto.text import format_b64

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from offset_node.plugin_testing import build_node_access
-from offset_node.policy import App, Refusal
+from offset_node.plugins.testing import build_node_access
+from offset_node.plugins.values import App, Refusal
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import AppPermissions, CreatePayment, CreateTransaction, Failure, Success
 from offset_proto.messages.friend import FriendsRoute

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from offset_funder.effects import InvoicePaid
-from offset_node.plugin_testing import build_node_access
+from offset_node.plugins.testing import build_node_access
 from offset_proto.errors import InvalidInput
 from offset_proto.types import Currency, InvoiceId
 from offset_webhook import Webhook, sign

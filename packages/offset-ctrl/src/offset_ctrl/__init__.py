@@ -1,24 +1,22 @@
 """
 Apps of Offset: an SDK and the command-line programs.
 
-==============================  ==============================================================
-`node`                          `connect` and the verbs of an app: pay, sell, configure, watch
-`blocking`                      the same for scripts without an event loop
-`payment`, `journal`            one payment from routes to receipt; payments that survive the app
-`session`, `client`             a connection that is made again; one connection, with all messages
-`changes`, `routes`, `proofs`   requests and how they show; which routes to pay over; commits and receipts
-`testing`                       a node that says what a test of an app wants
-`compact`                       the program stcompact, the engine behind a graphical wallet
-`stctrl`                        the program stctrl, one module for each group of commands
-`stmgr`, `stverify`             keys and tickets; offline verification
-==============================  ==============================================================
+==============  ===============================================================================
+`sdk`           `connect` and the verbs of an app: pay, sell, configure, watch
+`blocking`      the same for scripts without an event loop
+`rules`         what an app decides without a connection: routes, requests, proofs
+`connection`    one connection to a node; a connection that is made again
+`testing`       a node that says what a test of an app wants
+`programs`      stctrl, stmgr, stverify, stcompact
+==============  ===============================================================================
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from offset_ctrl.client import ConnectionClosed, NodeConnectionError, RoutesUnavailable
-    from offset_ctrl.node import (
+    from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, RoutesUnavailable
+    from offset_ctrl.rules.proofs import InvalidProof
+    from offset_ctrl.sdk.node import (
         CommitNotDelivered,
         Node,
         NotPermitted,
@@ -27,8 +25,7 @@ if TYPE_CHECKING:
         UnknownName,
         connect,
     )
-    from offset_ctrl.payment import Payment, PaymentEndUnknown, PaymentFailed, PaymentState, PayOptions
-    from offset_ctrl.proofs import InvalidProof
+    from offset_ctrl.sdk.payment import Payment, PaymentEndUnknown, PaymentFailed, PaymentState, PayOptions
 
 __all__ = [
     "CommitNotDelivered",
@@ -52,9 +49,9 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "client": ("ConnectionClosed", "NodeConnectionError", "RoutesUnavailable"),
-    "payment": ("PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"),
-    "proofs": ("InvalidProof",),
+    "connection.client": ("ConnectionClosed", "NodeConnectionError", "RoutesUnavailable"),
+    "sdk.payment": ("PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"),
+    "rules.proofs": ("InvalidProof",),
 }
 
 
@@ -64,5 +61,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'offset_ctrl' has no attribute {name!r}")
     from importlib import import_module
 
-    home = next((module for module, names in _HOMES.items() if name in names), "node")
+    home = next((module for module, names in _HOMES.items() if name in names), "sdk.node")
     return getattr(import_module(f"offset_ctrl.{home}"), name)

@@ -1,14 +1,20 @@
 """
 The node of Offset.
 
-=======================================  ======================================================
-`node`, `cli`                            who is told what in which order; the program stnode
-`channeler`, `links`                     which links to keep up (engine); the links (sockets)
-`app_server`, `permissions`              apps, acknowledgements, permissions (engine)
-`index_link`                             the index client on sockets
-`storage`, `tables`                      SQLite; the rows that mutations come to
-`rust_database`, `json_forms`            the original's JSON database as text
-=======================================  ======================================================
+==========================  ===================================================================
+`state`                     all that a node remembers, and every change of it
+`pauses`                    connections that are not read from for a while, and why
+`database`                  where the state is kept: SQLite, or the original's file
+`plugins`                   the owner's rules: hooks, what they are given, how they are run
+`links`                     the links to friends, relays and an index server
+`apps`                      apps: who is let in, what each may ask for, what each is told
+`node`                      who is told what in which order
+`embedded`                  a node inside another program
+`metrics`, `cli`            figures for Prometheus; the program stnode
+`simulation`                whole networks of nodes in one loop, under faults
+==========================  ===================================================================
+
+Imports go from the top of this list to its bottom, never up. The remaining modules are names of 0.1.
 """
 
 __version__ = "0.1.0"

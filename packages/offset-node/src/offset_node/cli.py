@@ -20,7 +20,7 @@ _PATH = click.Path(path_type=Path)
 def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from offset_node.plugins import list_plugins
+    from offset_node.plugins.loading import list_plugins
 
     for row in list_plugins(ctx.params.get("without", ())):
         click.echo(f"{row.name:20} {row.state:4} {row.origin}\n    {row.hooks}")
@@ -52,8 +52,8 @@ def _stnode(
 ) -> None:
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""
     from offset_crypto.program import load_identity, run_server
-    from offset_node.plugins import find_plugins, load_settings
-    from offset_node.storage import Database
+    from offset_node.database.sqlite import Database
+    from offset_node.plugins.loading import find_plugins, load_settings
 
     identity = load_identity(idfile)
     plugins = find_plugins(options["without"])
@@ -70,7 +70,7 @@ def _stnode(
             from offset_crypto.program import ListenError
             from offset_node.metrics import serve_metrics
             from offset_node.node import Node
-            from offset_node.plugin_host import PluginHost
+            from offset_node.plugins.host import PluginHost
 
             host = PluginHost(plugins, settings, opened, state.funder)
             try:

@@ -12,11 +12,12 @@ from typing import Final
 from offset_crypto.aio import Receiver, Ticker
 from offset_crypto.identity import Identity
 from offset_funder.state import FunderState
-from offset_node.json_database import JsonDatabase
+from offset_node.database.json_file import JsonDatabase
+from offset_node.database.original import format_database
 from offset_node.node import Node
-from offset_node.plugin_host import PluginHost
-from offset_node.plugins import find_plugins
-from offset_node.rust_database import NodeState, format_database
+from offset_node.plugins.host import PluginHost
+from offset_node.plugins.loading import find_plugins
+from offset_node.state import NodeState
 from offset_proto.errors import PeerError
 from offset_proto.messages.app import AppPermissions
 from offset_proto.types import PublicKey

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from offset_node.plugin_host import PluginHost
+from offset_node.plugins.host import PluginHost
 from offset_proto.errors import OffsetError
 
 if TYPE_CHECKING:

@@ -41,23 +41,27 @@ from offset_funder.events import (
     FriendWentOnline,
     Started,
 )
-from offset_funder.mutations import Mutation
 from offset_funder.reports import initial_report
-from offset_node import app_server
-from offset_node.app_links import AppLinks, NodeEffect
-from offset_node.app_server import AppServer, AskIndexClient, ChangeIndexServers, DeclareCapacities
-from offset_node.channeler import ReportOffline, ReportOnline
-from offset_node.index_link import IndexLink
-from offset_node.links import FriendLinks, LinkEvent
+from offset_node.apps import server as app_server
+from offset_node.apps.connections import AppLinks, NodeEffect
+from offset_node.apps.server import AppServer, AskIndexClient, ChangeIndexServers, DeclareCapacities
+from offset_node.apps.tickets import TrustedApps
+from offset_node.links.channeler import ReportOffline, ReportOnline
+from offset_node.links.friends import FriendLinks, LinkEvent
+from offset_node.links.index import IndexLink
 from offset_node.metrics import NodeCounts
-from offset_node.plugin_host import PluginHost
-from offset_node.plugin_tables import PluginMutation
-from offset_node.policy import forwardings_of
-from offset_node.reading import Pausable, ReadingPauses
-from offset_node.rust_database import NodeState
-from offset_node.storage import PluginRecords
-from offset_node.tables import AddIndexServer, IndexServerMutation, RemoveIndexServer
-from offset_node.trusted_apps import TrustedApps
+from offset_node.pauses import Pausable, ReadingPauses
+from offset_node.plugins.host import PluginHost
+from offset_node.plugins.values import forwardings_of
+from offset_node.state import (
+    AddIndexServer,
+    IndexServerMutation,
+    NodeState,
+    PluginMutation,
+    PluginRecords,
+    RemoveIndexServer,
+    StateMutation,
+)
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
 from offset_proto.messages.app import AddIndexServer as AddIndexServerRequest
@@ -95,7 +99,7 @@ Item = Event | ChangeIndexServers
 class NodeDatabase(Protocol):
     """Where a node keeps its state: SQLite, or the file of the original."""
 
-    async def apply(self, mutations: Iterable[Mutation | IndexServerMutation | PluginMutation]) -> None:
+    async def apply(self, mutations: Iterable[StateMutation | PluginMutation]) -> None:
         """Store a batch, all or nothing; durable when this returns. Raises DatabaseWriteError."""
 
     def load_plugins(self) -> PluginRecords:
@@ -179,7 +183,7 @@ class Node:
         """Handle, store, perform; for ever."""
         while True:
             await self._inbox_filled.wait()
-            mutations: list[Mutation | IndexServerMutation | PluginMutation] = []
+            mutations: list[StateMutation | PluginMutation] = []
             effects: list[Effect] = []
             occurrences: list[Occurrence] = []
             performed: list[ChangeIndexServers] = []

@@ -1,55 +1,8 @@
-"""Which request needs which permission of the app's ticket: the plugin that every node has. Spec 07 §2.1."""
+"""The name that `offset_node.plugins.ticket` had in 0.1; works until 1.0."""
 
-from offset_node.hookspecs import HOOKS_VERSION, hookimpl
-from offset_node.policy import App, Grant
-from offset_proto.messages.app import (
-    AckClosePayment,
-    AddInvoice,
-    AppPermissions,
-    AppRequest,
-    CancelInvoice,
-    CommitInvoice,
-    CreatePayment,
-    CreateTransaction,
-    RequestClosePayment,
-)
-from offset_proto.messages.index import RequestRoutes
+import warnings
 
-__all__ = ["NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
+from offset_node.plugins.ticket import *  # noqa: F403 - whatever it had, it still has
+from offset_node.plugins.ticket import __all__ as __all__
 
-NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
-
-_BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment)
-_SELLER = (AddInvoice, CancelInvoice, CommitInvoice)
-
-
-def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
-    """Whether the ticket allows the request; everything not named otherwise needs ``config``."""
-    if isinstance(request, RequestRoutes):
-        return permissions.routes
-    if isinstance(request, _BUYER):
-        return permissions.buyer
-    if isinstance(request, _SELLER):
-        return permissions.seller
-    return permissions.config
-
-
-def add_permissions(one: AppPermissions, other: AppPermissions) -> AppPermissions:
-    """What either allows."""
-    return AppPermissions(
-        routes=one.routes or other.routes,
-        buyer=one.buyer or other.buyer,
-        seller=one.seller or other.seller,
-        config=one.config or other.config,
-    )
-
-
-class TicketPlugin:
-    """Grants what the four flags of the app's ticket allow, and leaves the rest to other plugins."""
-
-    hooks_version = HOOKS_VERSION
-
-    @hookimpl
-    def offset_judge_request(self, app: App, request: AppRequest) -> Grant | None:
-        """The flags decide."""
-        return Grant() if is_permitted(app.permissions, request) else None
+warnings.warn("offset_node.permissions is offset_node.plugins.ticket now", DeprecationWarning, stacklevel=2)

@@ -1,26 +1,8 @@
-"""For tests of plugins: what a plugin gets from a node, without a node."""
+"""The name that `offset_node.plugins.testing` had in 0.1; works until 1.0."""
 
-from collections.abc import Mapping
-from typing import Any
+import warnings
 
-from offset_node.plugin_store import NodeAccess, PluginStore
-from offset_proto.types import Currency, PaymentId, PublicKey
+from offset_node.plugins.testing import *  # noqa: F403 - whatever it had, it still has
+from offset_node.plugins.testing import __all__ as __all__
 
-__all__ = ["build_node_access"]
-
-
-def build_node_access(
-    settings: Mapping[str, Any],
-    values: dict[str, bytes] | None = None,
-    open_payments: Mapping[PaymentId, Currency] | None = None,
-) -> NodeAccess:
-    """
-    What ``offset_startup`` is given.
-
-    Args:
-        settings: The plugin's table.
-        values: What its store holds; changed in place, so handing it in again is a restart.
-        open_payments: As `NodeAccess` has them.
-    """
-    store = PluginStore("test", {} if values is None else values, lambda mutations: None)
-    return NodeAccess(PublicKey(b"\x01" * PublicKey.SIZE), settings, store, open_payments or {})
+warnings.warn("offset_node.plugin_testing is offset_node.plugins.testing now", DeprecationWarning, stacklevel=2)

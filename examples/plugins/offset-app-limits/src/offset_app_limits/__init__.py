@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from offset_node.hookspecs import hookimpl
-from offset_node.permissions import is_permitted
-from offset_node.plugin_store import NodeAccess
-from offset_node.policy import App, Grant, Refusal
-from offset_node.report_scope import ReportScope
+from offset_node.plugins.access import NodeAccess
+from offset_node.plugins.hooks import hookimpl
+from offset_node.plugins.scope import ReportScope
+from offset_node.plugins.ticket import is_permitted
+from offset_node.plugins.values import App, Grant, Refusal
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import (
     AddIndexServer,

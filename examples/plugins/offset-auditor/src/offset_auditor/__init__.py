@@ -2,9 +2,9 @@
 
 import logging
 
-from offset_node.hookspecs import hookimpl
-from offset_node.plugin_store import NodeAccess
-from offset_node.policy import App, Refusal
+from offset_node.plugins.access import NodeAccess
+from offset_node.plugins.hooks import hookimpl
+from offset_node.plugins.values import App, Refusal
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import AppRequest
 from offset_proto.text import format_b64, parse_b64

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from offset_funder.effects import PaymentFinished
-from offset_node.hookspecs import hookimpl
-from offset_node.plugin_store import NodeAccess, PluginStore
-from offset_node.policy import App, Refusal
+from offset_node.plugins.access import NodeAccess, PluginStore
+from offset_node.plugins.hooks import hookimpl
+from offset_node.plugins.values import App, Refusal
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import AppRequest, CreatePayment, CreateTransaction, Failure, RequestResult
 from offset_proto.text import format_b64, parse_b64

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from offset_funder.effects import InvoicePaid
-from offset_node.hookspecs import hookimpl
-from offset_node.plugin_store import NodeAccess, PluginStore
+from offset_node.plugins.access import NodeAccess, PluginStore
+from offset_node.plugins.hooks import hookimpl
 from offset_proto.errors import InvalidInput
 from offset_proto.text import format_b64
 

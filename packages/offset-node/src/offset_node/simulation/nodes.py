@@ -20,12 +20,12 @@ from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_funder.statements import Statements
 from offset_index import client as index_client
-from offset_node import app_server
-from offset_node import channeler as channels
-from offset_node.app_server import AppServer
-from offset_node.policy import Grant
-from offset_node.rust_database import NodeState
+from offset_node.apps import server as app_server
+from offset_node.apps.server import AppServer
+from offset_node.links import channeler as channels
+from offset_node.plugins.values import Grant
 from offset_node.simulation.world import Attempt, LinkEnd, World
+from offset_node.state import NodeState
 from offset_proto.limits import HANDSHAKE_TICKS
 from offset_proto.messages.app import (
     AddIndexServer,

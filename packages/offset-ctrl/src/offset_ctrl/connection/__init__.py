@@ -1,0 +1,10 @@
+"""
+An app's connection to its node.
+
+============  ============================================================================================
+`client`      shell: one connection, with all messages of the app protocol
+`session`     shell: a connection that is made again when it is lost
+============  ============================================================================================
+
+May import: `offset_ctrl.rules`, crypto and proto. Used by: `sdk` and `programs`.
+"""

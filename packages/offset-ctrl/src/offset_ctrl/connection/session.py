@@ -1,0 +1,218 @@
+"""
+A connection to a node that is made again whenever it is lost.
+
+What is asked for over a `NodeSession` may be asked for twice: where a connection ends before the answer, the request is
+sent again over the next one. All requests of the app protocol allow that, since their ids are the app's.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from offset_crypto.aio import Ticker
+from offset_crypto.backoff import Backoff
+from offset_crypto.identity import Identity
+from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError, open_node
+from offset_proto.messages.app import (
+    AppPermissions,
+    AppRequest,
+    CreateTransaction,
+    ResponseClosePayment,
+    TransactionResult,
+)
+from offset_proto.messages.index import MultiRoute, RequestRoutes
+from offset_proto.report_view import ReportView
+from offset_proto.types import PaymentId, PublicKey, Uid
+
+__all__ = ["NodeSession", "open_session"]
+
+RECONNECT_TICKS: Final = 30
+"""How long a request waits for a connection."""
+
+ATTEMPTS: Final = 3
+"""Connections that a request may lose before it is given up: the node may be closing them because of it."""
+
+T = TypeVar("T")
+
+
+class NodeSession:
+    """
+    Made by `open_session`.
+
+    Attributes:
+        permissions: What this app may ask for, as the node said last.
+        report: The node's report, as last seen.
+        version: Counts the changes of the report.
+    """
+
+    permissions: AppPermissions
+    report: ReportView
+
+    def __init__(self, address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker) -> None:
+        self._address = address
+        self._node_public_key = node_public_key
+        self._app = app
+        self._ticker = ticker
+        self.version = 0
+        self._connection: NodeConnection | None = None
+        self._connected = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._why = "not connected yet"
+        self._transactions: dict[Uid, tuple[CreateTransaction, asyncio.Queue[TransactionResult]]] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection is not None
+
+    @property
+    def tick_seconds(self) -> float:
+        """Length of a tick."""
+        return self._ticker.seconds
+
+    async def keep(self, first: "asyncio.Future[None]") -> None:
+        """Stay connected, for ever; *first* tells how the first attempt went."""
+        backoff = Backoff(os.urandom)
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                async with open_node(self._address, self._node_public_key, self._app, self._ticker) as node:
+                    self._adopt(node)
+                    if not first.done():
+                        first.set_result(None)
+                    await asyncio.shield(node.closed)
+                lived = (asyncio.get_running_loop().time() - started) / self._ticker.seconds
+                self._why = "the node closed the connection"
+                pause = backoff.after_link(int(lived))
+            except NodeConnectionError as error:
+                if not first.done():
+                    first.set_exception(error)
+                    return
+                self._why = str(error)
+                pause = backoff.after_failure()
+            finally:
+                self._drop()
+            await asyncio.sleep(pause * self._ticker.seconds)
+
+    def _adopt(self, node: NodeConnection) -> None:
+        self._connection = node
+        self.permissions, self.report = node.permissions, node.report
+        node.on_report = self._report_changed
+        self._connected.set()
+        self._report_changed()
+        for request, results in self._transactions.values():
+            node.start_transaction(request, results)
+
+    def _drop(self) -> None:
+        self._connection = None
+        self._connected.clear()
+
+    def _report_changed(self) -> None:
+        self.version += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def changed(self, seen: int) -> int:
+        """Wait until the report has another version than *seen*; returns which."""
+        while self.version == seen:
+            await self._changed.wait()
+        return self.version
+
+    async def insist(self, step: Callable[[NodeConnection], Awaitable[T]], *, attempts: int | None = ATTEMPTS) -> T:
+        """
+        Carry *step* out, again on a new connection where one is lost meanwhile.
+
+        Args:
+            step: What to do with a connection; raises ConnectionClosed when it is lost.
+            attempts: Connections that may be lost; None: any number, and any time without one.
+
+        Raises:
+            NodeConnectionError: There is no connection.
+            ConnectionClosed: One was lost each time, or the node did not answer.
+        """
+        lost = 0
+        while True:
+            node = await self._wait_for_connection(None if attempts is None else RECONNECT_TICKS)
+            try:
+                return await step(node)
+            except ConnectionClosed:
+                lost += 1
+                node.close()  # where it did not answer in time
+                if self._connection is node:
+                    self._drop()
+                if lost == attempts:
+                    raise
+
+    async def _wait_for_connection(self, ticks: int | None) -> NodeConnection:
+        try:
+            async with asyncio.timeout(None if ticks is None else ticks * self._ticker.seconds):
+                await self._connected.wait()
+        except TimeoutError:
+            raise NodeConnectionError(f"no connection to the node at {self._address}: {self._why}") from None
+        assert self._connection is not None
+        return self._connection
+
+    async def request(self, request: AppRequest) -> None:
+        """
+        Send a request, and wait until the node has processed it; `report` shows what it changed.
+
+        Raises:
+            NodeConnectionError, ConnectionClosed: As `insist`.
+        """
+        await self.insist(lambda node: node.request(request))
+
+    async def request_routes(self, request: RequestRoutes) -> tuple[MultiRoute, ...]:
+        """
+        Ask for routes.
+
+        Raises:
+            RoutesUnavailable: The node is not connected to an index server.
+            NodeConnectionError, ConnectionClosed: As `insist`.
+        """
+        return await self.insist(lambda node: node.request_routes(request))
+
+    async def close_payment(self, payment_id: PaymentId) -> ResponseClosePayment:
+        """Ask how a payment ended, and wait for its end, however long that takes and whatever connections are lost."""
+        return await self.insist(lambda node: node.close_payment(payment_id), attempts=None)
+
+    def start_transaction(self, request: CreateTransaction, results: "asyncio.Queue[TransactionResult]") -> None:
+        """Send a transaction, on each new connection again until it is forgotten; its results go to *results*."""
+        self._transactions[request.request_id] = (request, results)
+        if self._connection is not None and not self._connection.closed.done():
+            self._connection.start_transaction(request, results)
+
+    def forget_transaction(self, request_id: Uid) -> None:
+        """Its result is known, or does not matter any more."""
+        self._transactions.pop(request_id, None)
+
+
+@asynccontextmanager
+async def open_session(
+    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None
+) -> AsyncIterator[NodeSession]:
+    """
+    Connect an app to its node and keep it connected, for the length of a ``with`` block.
+
+    Args:
+        address: ``host:port`` of the node.
+        node_public_key: The key that the node must prove.
+        app: Identity of the app; the node must trust it.
+        ticker: Ticks of the process; by default a new one.
+
+    Raises:
+        NodeConnectionError: The first attempt failed: not reached, another key, not trusted, or no greeting in time.
+    """
+    session = NodeSession(address, node_public_key, app, ticker or Ticker())
+    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    keeping = asyncio.create_task(session.keep(first))
+    try:
+        await asyncio.wait({first, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        if not first.done():
+            keeping.result()  # raises: a fault of ours
+        first.result()
+        yield session
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)

@@ -1,0 +1,14 @@
+"""
+The command-line programs.
+
+============  ============================================================================================
+`stctrl`      a node's friends, credit, invoices and payments; one module for each group of commands
+`stmgr`       keys, tickets, databases
+`stverify`    receipts and friend tokens, checked offline
+`stcompact`   the engine behind a graphical wallet: lines of JSON on standard input and output
+`table`       the tables that `stctrl info` prints
+============  ============================================================================================
+
+May import: everything in offset-ctrl, crypto and proto; offset-node only where it is installed, and only when a
+command needs it. Nothing imports the programs.
+"""

@@ -1,0 +1,140 @@
+"""stctrl config: relays, index servers, friends and their currencies. Spec 09 §7."""
+
+from pathlib import Path
+
+from offset_ctrl.connection.client import NodeConnection
+from offset_ctrl.programs.stctrl.session import CommandError, find_friend, load, parse_currency, request
+from offset_ctrl.rules import changes
+from offset_proto.files import FRIEND_TICKET, TICKET
+from offset_proto.messages.payment import Rate
+from offset_proto.messages.report import ChannelInconsistentReport
+from offset_proto.types import Currency, PublicKey
+
+__all__ = [
+    "add_friend",
+    "add_index",
+    "add_relay",
+    "close_currency",
+    "disable_friend",
+    "enable_friend",
+    "open_currency",
+    "remove_currency",
+    "remove_friend",
+    "remove_index",
+    "remove_relay",
+    "reset_friend",
+    "set_currency_max_debt",
+    "set_currency_rate",
+    "set_friend_relays",
+]
+
+GROUP = "ConfigError"
+
+
+async def _change(node: NodeConnection, change: changes.Change) -> None:
+    await request(node, (GROUP, "AppConfigError"), change)
+
+
+async def add_relay(node: NodeConnection, relay: Path, name: str) -> None:
+    """Use a relay."""
+    if any(known.name == name for known in node.report.relays):
+        raise CommandError(GROUP, f"RelayNameAlreadyExists({name})")
+    await _change(node, changes.add_relay(load(GROUP, TICKET, relay, "RelayFileNotFound"), name))
+
+
+async def remove_relay(node: NodeConnection, name: str) -> None:
+    """Stop to use a relay."""
+    key = next((relay.public_key for relay in node.report.relays if relay.name == name), None)
+    if key is None:
+        raise CommandError(GROUP, f"RelayNameNotFound({name})")
+    await _change(node, changes.remove_relay(key))
+
+
+async def add_index(node: NodeConnection, index: Path, name: str) -> None:
+    """Use an index server."""
+    if any(known.name == name for known in node.report.index_servers):
+        raise CommandError(GROUP, f"IndexNameAlreadyExists({name})")
+    await _change(node, changes.add_index_server(load(GROUP, TICKET, index, "IndexFileNotFound"), name))
+
+
+async def remove_index(node: NodeConnection, name: str) -> None:
+    """Stop to use an index server."""
+    key = next((server.public_key for server in node.report.index_servers if server.name == name), None)
+    if key is None:
+        raise CommandError(GROUP, f"IndexNameNotFound({name})")  # D86
+    await _change(node, changes.remove_index_server(key))
+
+
+async def add_friend(node: NodeConnection, friend: Path, name: str) -> None:
+    """Add a friend by the ticket that it exported."""
+    if any(known.name == name for known in node.report.friends.values()):
+        raise CommandError(GROUP, f"FriendNameAlreadyExists({name})")
+    await _change(node, changes.add_friend(load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound"), name))
+
+
+async def set_friend_relays(node: NodeConnection, friend: Path, name: str) -> None:
+    """Say where a friend is reached now."""
+    key, _ = find_friend(GROUP, node.report, name)
+    ticket = load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound")
+    if ticket.public_key != key:
+        raise CommandError(GROUP, f"FriendPublicKeyMismatch({friend} is not a ticket of {name})")
+    await _change(node, changes.set_friend_relays(key, ticket.relays))
+
+
+async def remove_friend(node: NodeConnection, name: str) -> None:
+    """Forget a friend, and all that is open with it."""
+    key, _ = find_friend(GROUP, node.report, name)
+    await _change(node, changes.remove_friend(key))
+
+
+async def enable_friend(node: NodeConnection, name: str) -> None:
+    """Connect to a friend."""
+    key, _ = find_friend(GROUP, node.report, name)
+    await _change(node, changes.enable_friend(key))
+
+
+async def disable_friend(node: NodeConnection, name: str) -> None:
+    """Stay away from a friend."""
+    key, _ = find_friend(GROUP, node.report, name)
+    await _change(node, changes.disable_friend(key))
+
+
+async def open_currency(node: NodeConnection, name: str, currency: str) -> None:
+    """Forward requests of and to a friend."""
+    await _change(node, changes.open_currency(*_friend_currency(node, name, currency)))
+
+
+async def close_currency(node: NodeConnection, name: str, currency: str) -> None:
+    """Forward no more requests."""
+    await _change(node, changes.close_currency(*_friend_currency(node, name, currency)))
+
+
+async def set_currency_max_debt(node: NodeConnection, name: str, currency: str, mdebt: int) -> None:
+    """Set how much a friend may owe."""
+    await _change(node, changes.set_max_debt(*_friend_currency(node, name, currency), mdebt))
+
+
+async def set_currency_rate(node: NodeConnection, name: str, currency: str, mul: int, add: int) -> None:
+    """Set what a friend is charged for forwarding."""
+    await _change(node, changes.set_rate(*_friend_currency(node, name, currency), Rate(mul, add)))
+
+
+async def remove_currency(node: NodeConnection, name: str, currency: str) -> None:
+    """Withdraw a currency that the friend has not agreed to."""
+    await _change(node, changes.remove_currency(*_friend_currency(node, name, currency)))
+
+
+def _friend_currency(node: NodeConnection, name: str, currency: str) -> tuple[PublicKey, Currency]:
+    key, _ = find_friend(GROUP, node.report, name)
+    return key, parse_currency(GROUP, currency)
+
+
+async def reset_friend(node: NodeConnection, name: str) -> None:
+    """Accept a friend's terms for an inconsistent channel."""
+    key, friend = find_friend(GROUP, node.report, name)
+    if not isinstance(friend.channel_status, ChannelInconsistentReport):
+        raise CommandError(GROUP, f"ChannelNotInconsistent({name})")
+    remote = friend.channel_status.opt_remote_reset_terms
+    if remote is None:
+        raise CommandError(GROUP, f"UnknownRemoteResetTerms({name})")
+    await _change(node, changes.reset_channel(key, remote.reset_token))

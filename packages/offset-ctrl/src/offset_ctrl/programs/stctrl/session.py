@@ -1,0 +1,122 @@
+"""What all commands of stctrl share: the connection, the permission gate, names of errors. Spec 09 §5."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from offset_crypto.identity import Identity
+from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, open_node
+from offset_ctrl.rules.changes import Change
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.files import IDENTITY, TICKET, FileKind, IoError, StringSerdeError
+from offset_proto.messages.report import FriendReport
+from offset_proto.report_view import ReportView
+from offset_proto.types import Currency, PublicKey
+
+__all__ = [
+    "CommandError",
+    "Login",
+    "find_friend",
+    "load",
+    "parse_currency",
+    "request",
+    "run",
+]
+
+
+class CommandError(OffsetError):
+    """
+    A command failed.
+
+    Args:
+        group: ``InfoError``, ``ConfigError``, ``BuyerError`` or ``SellerError``; empty for none.
+        name: The stable name of the reason (spec 09 §1.2), with details after it where they help.
+    """
+
+    def __init__(self, group: str, name: str) -> None:
+        super().__init__(f"{group}({name})" if group else name)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who we are, and the node: options -I and -T."""
+
+    idfile: Path
+    ticket: Path
+
+
+T = TypeVar("T")
+
+Command = Callable[[NodeConnection], Awaitable[None]]
+
+
+def run(login: Login, permission: str | None, command: Command) -> None:
+    """
+    Connect, check that the app has *permission* (None: none needed), carry the command out.
+
+    Raises:
+        OffsetError: Whatever went wrong; nothing else.
+    """
+    if not login.idfile.exists():
+        raise CommandError("", f"IdFileDoesNotExist({login.idfile})")
+    if not login.ticket.exists():
+        raise CommandError("", f"NodeTicketFileDoesNotExist({login.ticket})")
+    ticket = TICKET.load(login.ticket)
+    try:
+        identity = Identity(IDENTITY.load(login.idfile).private_key)
+    except (IoError, StringSerdeError) as error:
+        raise CommandError("", f"SpawnIdentityServiceError({error})") from None
+
+    async def connected() -> None:
+        async with open_node(ticket.address, ticket.public_key, identity) as node:
+            if permission is not None and not getattr(node.permissions, permission):
+                raise CommandError("", f"InsufficientPermissions({permission})")
+            await command(node)
+
+    asyncio.run(connected())
+
+
+def load(group: str, kind: FileKind[T], path: Path, missing: str) -> T:
+    """The value in a file; *missing* names the error where there is no such file."""
+    if not path.exists():
+        raise CommandError(group, f"{missing}({path})")
+    try:
+        return kind.load(path)
+    except (IoError, StringSerdeError) as error:
+        raise CommandError(group, str(error)) from None
+
+
+def find_friend(group: str, report: ReportView, name: str) -> tuple[PublicKey, FriendReport]:
+    """The friend of this local name; of several, the one of the lowest key."""
+    keys = [key for key, friend in report.friends.items() if friend.name == name]
+    if not keys:
+        raise CommandError(group, f"FriendNameNotFound({name})")
+    return min(keys), report.friends[min(keys)]
+
+
+def parse_currency(group: str, text: str) -> Currency:
+    """A currency as typed."""
+    try:
+        return Currency(text)
+    except InvalidInput as error:
+        raise CommandError(group, f"InvalidCurrencyName({error})") from None
+
+
+async def request(node: NodeConnection, failure: tuple[str, str], change: Change) -> None:
+    """
+    Ask for a change, and check that it took effect.
+
+    Args:
+        node: The connection.
+        failure: Group and name of the error where no acknowledgement comes.
+        change: What is asked for.
+    """
+    group, name = failure
+    try:
+        await node.request(change.request)
+    except ConnectionClosed as error:
+        raise CommandError(group, f"{name}({error})") from None
+    if not change.holds(node.report):
+        raise CommandError(group, "RequestRefused(the node did not carry the request out)")

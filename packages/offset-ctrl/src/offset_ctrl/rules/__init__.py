@@ -1,0 +1,11 @@
+"""
+What an app decides, without a connection. Pure.
+
+============  ============================================================================================
+`changes`     a person's wish as a request, and how its effect shows in the node's report
+`routes`      which routes to pay over, and how much over each
+`proofs`      commits and receipts, checked before anybody relies on them
+============  ============================================================================================
+
+May import: crypto and proto. Used by: `connection`, `sdk`, `programs`.
+"""

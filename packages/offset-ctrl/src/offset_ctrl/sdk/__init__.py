@@ -1,0 +1,12 @@
+"""
+The SDK: what an app author imports, by way of `offset_ctrl`.
+
+============  ============================================================================================
+`node`        `connect` and the verbs of an app: pay, sell, configure, watch
+`payment`     one payment from routes to receipt
+`journal`     payments on disk, so that they survive the app
+`blocking`    the same for scripts without an event loop; its public name is `offset_ctrl.blocking`
+============  ============================================================================================
+
+May import: `offset_ctrl.rules`, `offset_ctrl.connection`, crypto and proto. Used by: apps, and `programs`.
+"""

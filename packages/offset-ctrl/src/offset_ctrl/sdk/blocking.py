@@ -1,0 +1,171 @@
+"""
+The verbs of `offset_ctrl.sdk.node` for scripts without an event loop.
+
+    with connect("node.ticket", "app.ident") as node:
+        print(node.balance("bob", "FST"))
+
+An event loop runs in a thread of its own; each verb waits for it. A `BlockingNode` may be used from several threads.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from offset_crypto.identity import Identity
+from offset_ctrl.sdk.node import Node
+from offset_ctrl.sdk.node import connect as connect_async
+from offset_ctrl.sdk.payment import PayOptions
+from offset_proto.files import FriendTicket, Invoice
+from offset_proto.messages.app import AppPermissions
+from offset_proto.messages.payment import Commit, Receipt, RelayAddress
+from offset_proto.messages.report import FriendReport, McBalanceReport
+from offset_proto.report_view import ReportView
+from offset_proto.types import I128, PublicKey
+
+__all__ = ["BlockingNode", "connect"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _blocking(
+    verb: Callable[Concatenate[Node, P], Coroutine[Any, Any, T]],
+) -> "Callable[Concatenate[BlockingNode, P], T]":
+    def call(self: "BlockingNode", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._wait(verb(self._node, *args, **kwargs))
+
+    call.__name__, call.__doc__ = verb.__name__, verb.__doc__
+    return call
+
+
+class BlockingNode:
+    """An open node; made by `connect`. See `offset_ctrl.sdk.node.Node` for what each verb does."""
+
+    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
+        self._node = node
+        self._loop = loop
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # Ctrl-C ends the verb, too
+            future.cancel()
+            raise
+
+    def _look(self, look: Callable[[Node], T]) -> T:
+        async def run() -> T:
+            return look(self._node)
+
+        return self._wait(run())
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The node's key."""
+        return self._look(lambda node: node.public_key)
+
+    @property
+    def permissions(self) -> AppPermissions:
+        """What this app may ask for."""
+        return self._look(lambda node: node.permissions)
+
+    @property
+    def report(self) -> ReportView:
+        """A copy of the node's report as it is now."""
+        return self._look(lambda node: ReportView(node.report.snapshot()))
+
+    def friend(self, name: str | PublicKey) -> FriendReport:
+        """What the report says of a friend."""
+        return self._look(lambda node: node.friend(name))
+
+    def balance(self, friend: str | PublicKey, currency: str) -> I128:
+        """Credits that a friend owes us; negative where we owe."""
+        return self._look(lambda node: node.balance(friend, currency))
+
+    def ledger(self, friend: str | PublicKey, currency: str) -> McBalanceReport:
+        """Balance and frozen credits with a friend."""
+        return self._look(lambda node: node.ledger(friend, currency))
+
+    def friend_ticket(self) -> FriendTicket:
+        """What to hand to somebody who is to become a friend."""
+        return self._look(lambda node: node.friend_ticket())
+
+    wait_until = _blocking(Node.wait_until)
+    add_relay = _blocking(Node.add_relay)
+    remove_relay = _blocking(Node.remove_relay)
+    add_index_server = _blocking(Node.add_index_server)
+    remove_index_server = _blocking(Node.remove_index_server)
+    add_friend = _blocking(Node.add_friend)
+    rename_friend = _blocking(Node.rename_friend)
+    set_friend_relays = _blocking(Node.set_friend_relays)
+    enable_friend = _blocking(Node.enable_friend)
+    disable_friend = _blocking(Node.disable_friend)
+    remove_friend = _blocking(Node.remove_friend)
+    open_currency = _blocking(Node.open_currency)
+    close_currency = _blocking(Node.close_currency)
+    remove_currency = _blocking(Node.remove_currency)
+    set_max_debt = _blocking(Node.set_max_debt)
+    set_rate = _blocking(Node.set_rate)
+    reset_channel = _blocking(Node.reset_channel)
+    find_routes = _blocking(Node.find_routes)
+    create_invoice = _blocking(Node.create_invoice)
+    cancel_invoice = _blocking(Node.cancel_invoice)
+    accept_commit = _blocking(Node.accept_commit)
+    wait_for_payment = _blocking(Node.wait_for_payment)
+
+    def pay(
+        self,
+        invoice: Invoice,
+        deliver: Callable[[Commit], object],
+        options: PayOptions = PayOptions(),
+        *,
+        receipt_timeout: float = 300.0,
+    ) -> Receipt:
+        """Pay an invoice, from the search for routes to the receipt; *deliver* is called in a thread of its own."""
+
+        async def deliver_in_thread(commit: Commit) -> None:
+            await asyncio.to_thread(deliver, commit)
+
+        return self._wait(self._node.pay(invoice, deliver_in_thread, options, receipt_timeout=receipt_timeout))
+
+
+@contextmanager
+def connect(
+    ticket: RelayAddress | Path | str, app: Identity | Path | str, *, journal: Path | str | None = None
+) -> Iterator[BlockingNode]:
+    """
+    Connect an app to its node, for the length of a ``with`` block. See `offset_ctrl.sdk.node.connect`.
+
+    Raises:
+        IoError, StringSerdeError: A file can not be read, or is another one.
+        NodeConnectionError: The node was not reached, has another key, or does not trust this app.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="offset", daemon=True)
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    try:
+        manager: AbstractAsyncContextManager[Node] = connect_async(ticket, app, journal=journal)
+        node = run(_enter(manager))
+        try:
+            yield BlockingNode(node, loop)
+        finally:
+            run(_exit(manager))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _enter(manager: AbstractAsyncContextManager[Node]) -> Node:
+    return await manager.__aenter__()
+
+
+async def _exit(manager: AbstractAsyncContextManager[Node]) -> None:
+    await manager.__aexit__(None, None, None)

@@ -1,0 +1,515 @@
+"""
+A node, as an app sees it: one page of verbs.
+
+    async with connect("node.ticket", "app.ident", journal="payments") as node:
+        receipt = await node.pay(invoice, deliver)
+
+Friends, relays and index servers are named by their local names or by their keys, currencies by text.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl.connection.session import NodeSession, open_session
+from offset_ctrl.rules import changes
+from offset_ctrl.rules.changes import Change
+from offset_ctrl.rules.proofs import check_commit
+from offset_ctrl.sdk.journal import Journal
+from offset_ctrl.sdk.payment import Payment, PaymentFailed, PaymentState, PayOptions
+from offset_proto.errors import OffsetError, RefusedError
+from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
+from offset_proto.messages.app import AddInvoice, AppPermissions, CancelInvoice, CommitInvoice
+from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
+from offset_proto.messages.payment import Commit, Rate, Receipt, RelayAddress
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    ChannelInconsistentReport,
+    FriendReport,
+    McBalanceReport,
+)
+from offset_proto.report_view import ReportView
+from offset_proto.types import I128, U32, U128, Currency, InvoiceId, PublicKey, Uid
+
+__all__ = [
+    "CommitNotDelivered",
+    "Node",
+    "NotPermitted",
+    "PaymentPending",
+    "RequestRefused",
+    "UnknownName",
+    "connect",
+]
+
+log = logging.getLogger("offset.sdk")
+
+COMMITS_KEPT_MAX: Final = 10_000
+
+CLOSE_SECONDS: Final = 5.0
+"""For payments that are open when the app ends."""
+
+Deliver = Callable[[Commit], Awaitable[object]]
+FriendName = str | PublicKey
+
+
+class NotPermitted(RefusedError):
+    """The ticket of this app does not allow it; nothing was sent."""
+
+
+class RequestRefused(RefusedError):
+    """The node did not carry a request out."""
+
+
+class UnknownName(RefusedError):
+    """No friend, relay or index server has this name, or there is no balance of this currency."""
+
+
+class CommitNotDelivered(OffsetError):
+    """
+    The seller could not be given the commit. Credits stay frozen until it gets it, or cancels.
+
+    Attributes:
+        payment: Goes on; deliver its commit in another way, then wait for its receipt.
+    """
+
+    def __init__(self, payment: Payment, error: Exception) -> None:
+        super().__init__(f"the commit was not delivered: {type(error).__name__}: {error}")
+        self.payment = payment
+
+
+class PaymentPending(OffsetError):
+    """
+    The seller has the commit and has not collected in time; it still may.
+
+    Attributes:
+        payment: Goes on; wait for its receipt.
+    """
+
+    def __init__(self, payment: Payment, seconds: float) -> None:
+        super().__init__(f"the seller has not collected within {seconds:g} seconds")
+        self.payment = payment
+
+
+class Node:
+    """An open node; made by `connect`."""
+
+    def __init__(self, session: NodeSession, journal: Journal | None) -> None:
+        self._session = session
+        self._journal = journal
+        self._tasks: dict[Payment, asyncio.Task[bool]] = {}
+        self._commits: dict[InvoiceId, asyncio.Future[Commit]] = {}
+        for entry in [] if journal is None else journal.unfinished():
+            self._run(Payment(session, journal, entry.invoice, PayOptions(), entry.payment_id, entry.commit))
+
+    @property
+    def payments(self) -> list[Payment]:
+        """Payments that have not ended, also of earlier runs of the app where there is a journal."""
+        return list(self._tasks)
+
+    # What the node says.
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The node's key."""
+        return self._session.report.local_public_key
+
+    @property
+    def permissions(self) -> AppPermissions:
+        """What this app may ask for."""
+        return self._session.permissions
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now; a lost one is made again by itself."""
+        return self._session.is_connected
+
+    @property
+    def report(self) -> ReportView:
+        """The node's report at the moment; use it before the next await, or go by `reports`."""
+        return self._session.report
+
+    async def reports(self) -> AsyncIterator[ReportView]:
+        """
+        The report now, and again after it has changed; a slow reader gets the latest and misses those between.
+
+        Each is a copy that does not change any more.
+        """
+        seen = 0
+        while True:
+            seen = await self._session.changed(seen)
+            yield ReportView(self._session.report.snapshot())
+
+    async def wait_until(self, is_so: Callable[[ReportView], bool], timeout: float = 60.0) -> None:
+        """
+        Wait until it is so of the report.
+
+        Raises:
+            TimeoutError: It is not, for *timeout* seconds.
+        """
+        async with asyncio.timeout(timeout):
+            while True:
+                seen = self._session.version
+                if is_so(self._session.report):
+                    return
+                await self._session.changed(seen)
+
+    def friend(self, name: FriendName) -> FriendReport:
+        """
+        What the report says of a friend.
+
+        Raises:
+            UnknownName: There is none.
+        """
+        return self.report.friends[self._friend_key(name)]
+
+    def balance(self, friend: FriendName, currency: str) -> I128:
+        """
+        Credits that a friend owes us; negative where we owe.
+
+        Raises:
+            UnknownName: No such friend, or no balance of this currency.
+        """
+        return self.ledger(friend, currency).balance
+
+    def ledger(self, friend: FriendName, currency: str) -> McBalanceReport:
+        """
+        Balance and frozen credits with a friend.
+
+        Raises:
+            UnknownName: No such friend, or no balance of this currency.
+        """
+        status = self.friend(friend).channel_status
+        reports = status.currency_reports if isinstance(status, ChannelConsistentReport) else ()
+        for report in reports:
+            if report.currency == currency:
+                return report.balance
+        raise UnknownName(f"there is no balance of {currency} with {friend!r}")
+
+    def friend_ticket(self) -> FriendTicket:
+        """What to hand to somebody who is to become a friend."""
+        relays = tuple(RelayAddress(relay.public_key, relay.address) for relay in self.report.relays)
+        return FriendTicket(self.public_key, relays)
+
+    # Configuration.
+
+    async def add_relay(self, ticket: RelayAddress, name: str) -> None:
+        """Use a relay, under a local name."""
+        await self._change(changes.add_relay(ticket, name))
+
+    async def remove_relay(self, name: str | PublicKey) -> None:
+        """Stop to use a relay."""
+        await self._change(changes.remove_relay(_key_of("relay", name, self.report.relays)))
+
+    async def add_index_server(self, ticket: RelayAddress, name: str) -> None:
+        """Use an index server, under a local name."""
+        await self._change(changes.add_index_server(ticket, name))
+
+    async def remove_index_server(self, name: str | PublicKey) -> None:
+        """Stop to use an index server."""
+        await self._change(changes.remove_index_server(_key_of("index server", name, self.report.index_servers)))
+
+    async def add_friend(self, ticket: FriendTicket, name: str) -> None:
+        """Add a friend by its ticket, under a local name; `enable_friend` connects to it."""
+        await self._change(changes.add_friend(ticket, name))
+
+    async def rename_friend(self, friend: FriendName, name: str) -> None:
+        """Give a friend another local name."""
+        await self._change(changes.set_friend_name(self._friend_key(friend), name))
+
+    async def set_friend_relays(self, friend: FriendName, relays: tuple[RelayAddress, ...]) -> None:
+        """Say where a friend is reached."""
+        await self._change(changes.set_friend_relays(self._friend_key(friend), relays))
+
+    async def enable_friend(self, friend: FriendName) -> None:
+        """Connect to a friend."""
+        await self._change(changes.enable_friend(self._friend_key(friend)))
+
+    async def disable_friend(self, friend: FriendName) -> None:
+        """Stay away from a friend."""
+        await self._change(changes.disable_friend(self._friend_key(friend)))
+
+    async def remove_friend(self, friend: FriendName) -> None:
+        """Forget a friend, its balances, and all that is open with it."""
+        await self._change(changes.remove_friend(self._friend_key(friend)))
+
+    async def open_currency(self, friend: FriendName, currency: str) -> None:
+        """Forward requests of and to a friend in a currency."""
+        await self._change(changes.open_currency(self._friend_key(friend), Currency(currency)))
+
+    async def close_currency(self, friend: FriendName, currency: str) -> None:
+        """Forward no more requests."""
+        await self._change(changes.close_currency(self._friend_key(friend), Currency(currency)))
+
+    async def remove_currency(self, friend: FriendName, currency: str) -> None:
+        """Withdraw a currency that the friend has not agreed to."""
+        await self._change(changes.remove_currency(self._friend_key(friend), Currency(currency)))
+
+    async def set_max_debt(self, friend: FriendName, currency: str, max_debt: U128) -> None:
+        """Set how many credits a friend may owe us."""
+        await self._change(changes.set_max_debt(self._friend_key(friend), Currency(currency), max_debt))
+
+    async def set_rate(self, friend: FriendName, currency: str, mul: U32 = 0, add: U32 = 0) -> None:
+        """Charge a friend floor(amount * mul / 2**32) + add credits for forwarding."""
+        await self._change(changes.set_rate(self._friend_key(friend), Currency(currency), Rate(mul, add)))
+
+    async def reset_channel(self, friend: FriendName) -> None:
+        """
+        Accept a friend's terms for a channel that is inconsistent.
+
+        Raises:
+            RequestRefused: It is consistent, or the friend has not said its terms.
+        """
+        key = self._friend_key(friend)
+        status = self.report.friends[key].channel_status
+        if not isinstance(status, ChannelInconsistentReport) or status.opt_remote_reset_terms is None:
+            raise RequestRefused(f"there are no terms of {friend!r} to accept")
+        await self._change(changes.reset_channel(key, status.opt_remote_reset_terms.reset_token))
+
+    # Routes.
+
+    async def find_routes(
+        self,
+        currency: str,
+        amount: U128,
+        destination: PublicKey,
+        *,
+        source: PublicKey | None = None,
+        exclude: Edge | None = None,
+    ) -> tuple[MultiRoute, ...]:
+        """
+        Ask an index server for routes.
+
+        Args:
+            currency: Of the payment.
+            amount: Credits that are to arrive.
+            destination: The seller's key.
+            source: The buyer's key; by default this node's.
+            exclude: A hop that must not be used. A cycle back to us is asked for as a route to the friend before us,
+                without the direct hop to it.
+
+        Returns:
+            Alternatives, the best first; empty where the server knows none.
+
+        Raises:
+            RoutesUnavailable: The node is not connected to an index server.
+        """
+        self._check("routes")
+        source = source or self.public_key
+        uid = Uid(os.urandom(Uid.SIZE))
+        return await self._session.request_routes(
+            RequestRoutes(uid, Currency(currency), amount, source, destination, exclude)
+        )
+
+    # Selling.
+
+    async def create_invoice(self, currency: str, amount: U128) -> Invoice:
+        """Expect a payment; hand the invoice to the buyer."""
+        self._check("seller")
+        invoice = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), Currency(currency), self.public_key, amount)
+        await self._session.request(AddInvoice(invoice.invoice_id, invoice.currency, amount))
+        return invoice
+
+    async def cancel_invoice(self, invoice: Invoice) -> None:
+        """Expect a payment no more; what was frozen for it goes back to the buyer."""
+        self._check("seller")
+        await self._session.request(CancelInvoice(invoice.invoice_id))
+        waiting = self._commits.pop(invoice.invoice_id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(PaymentFailed("the invoice was cancelled"))
+            waiting.exception()  # seen, also where nobody waits
+
+    async def accept_commit(self, invoice: Invoice, commit: Commit) -> None:
+        """
+        Collect a payment with the buyer's commit; whoever waits for the payment learns of it.
+
+        Raises:
+            InvalidProof: The commit does not pay this invoice; nothing was collected.
+        """
+        self._check("seller")
+        check_commit(commit, invoice)
+        await self._session.request(CommitInvoice(commit))
+        waiting = self._waiting_for(invoice)
+        if not waiting.done():
+            waiting.set_result(commit)
+
+    async def wait_for_payment(self, invoice: Invoice, timeout: float = 3600.0) -> Commit:
+        """
+        Wait until a commit for *invoice* was accepted by `accept_commit`.
+
+        Raises:
+            TimeoutError: None came; the invoice stays open.
+            PaymentFailed: The invoice was cancelled.
+        """
+        waiting = self._waiting_for(invoice)
+        async with asyncio.timeout(timeout):
+            return await asyncio.shield(waiting)
+
+    def _waiting_for(self, invoice: Invoice) -> "asyncio.Future[Commit]":
+        """Of invoices that were paid the last `COMMITS_KEPT_MAX` are remembered, for those who ask late."""
+        if invoice.invoice_id not in self._commits:
+            if len(self._commits) >= COMMITS_KEPT_MAX:
+                done = (key for key, waiting in self._commits.items() if waiting.done())
+                self._commits.pop(next(done, invoice.invoice_id), None)
+            self._commits[invoice.invoice_id] = asyncio.get_running_loop().create_future()
+        return self._commits[invoice.invoice_id]
+
+    # Buying.
+
+    def start_payment(
+        self,
+        invoice: Invoice,
+        options: PayOptions = PayOptions(),
+    ) -> Payment:
+        """Begin to pay; wait for `Payment.commit`, hand that to the seller, wait for `Payment.receipt`."""
+        self._check("buyer")
+        self._check("routes")
+        return self._run(Payment(self._session, self._journal, invoice, options))
+
+    async def pay(
+        self,
+        invoice: Invoice,
+        deliver: Deliver,
+        options: PayOptions = PayOptions(),
+        *,
+        receipt_timeout: float = 300.0,
+    ) -> Receipt:
+        """
+        Pay an invoice, from the search for routes to the receipt.
+
+        Cancelled before there is a commit, the payment is closed in the background, and what was frozen comes back.
+        Cancelled later, it goes on in the background, as the seller may have the commit: see `payments`.
+
+        Args:
+            invoice: Of the seller.
+            deliver: Hands the commit to the seller.
+            options: Limits of fees and time.
+            receipt_timeout: Seconds for the seller to collect, once it has the commit.
+
+        Raises:
+            PaymentFailed: Nothing was paid, and why.
+            CommitNotDelivered: *deliver* failed.
+            PaymentPending: The seller takes its time.
+            PaymentEndUnknown: It may be paid: another app acknowledged it, or its receipt proves nothing.
+        """
+        payment = self.start_payment(invoice, options)
+        try:
+            commit = await payment.commit()
+        except BaseException:
+            payment.give_up()
+            raise
+        try:
+            await deliver(commit)
+        except Exception as error:
+            raise CommitNotDelivered(payment, error) from error
+        try:
+            async with asyncio.timeout(receipt_timeout):
+                return await payment.receipt()
+        except TimeoutError:
+            raise PaymentPending(payment, receipt_timeout) from None
+
+    # Inside.
+
+    def _check(self, permission: str) -> None:
+        if not getattr(self.permissions, permission):
+            raise NotPermitted(f"the ticket of this app has no permission {permission!r}")
+
+    async def _change(self, change: Change) -> None:
+        self._check("config")
+        await self._session.request(change.request)
+        if not change.holds(self._session.report):
+            raise RequestRefused(f"the node did not carry out {type(change.request).__name__}")
+
+    def _friend_key(self, name: FriendName) -> PublicKey:
+        friends = self.report.friends
+        if isinstance(name, PublicKey):
+            if name in friends:
+                return name
+        else:
+            keys = [key for key, friend in friends.items() if friend.name == name]
+            if keys:
+                return min(keys)
+        raise UnknownName(f"there is no friend {name!r}")
+
+    def _run(self, payment: Payment) -> Payment:
+        task = self._tasks[payment] = asyncio.create_task(payment.run())
+
+        def ended(task: "asyncio.Task[bool]") -> None:
+            if task.cancelled():
+                return
+            if task.exception() is not None:
+                log.error("a fault of ours in a payment", exc_info=task.exception())
+            elif task.result():
+                del self._tasks[payment]
+
+        task.add_done_callback(ended)
+        return payment
+
+    async def close(self) -> None:
+        """Give up what has no commit yet, and wait a moment for that; the rest goes on when the app is back."""
+        for payment in self.payments:
+            payment.give_up("the app ended")
+        closing = [task for payment, task in self._tasks.items() if payment.state is PaymentState.CLOSING]
+        if closing and self._session.is_connected:
+            await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+        left = list(self._tasks.values())
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if left and self._journal is None:
+            log.warning("%d payments have not ended, and there is no journal to remember them", len(left))
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def public_key(self) -> PublicKey: ...
+
+
+def _key_of(kind: str, name: str | PublicKey, known: Iterable[_Named]) -> PublicKey:
+    for entry in known:
+        if name in (entry.name, entry.public_key):
+            return entry.public_key
+    raise UnknownName(f"there is no {kind} {name!r}")
+
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def connect(
+    ticket: RelayAddress | Path | str,
+    app: Identity | Path | str,
+    *,
+    journal: Path | str | None = None,
+    ticker: Ticker | None = None,
+) -> AsyncIterator[Node]:
+    """
+    Connect an app to its node, for the length of an ``async with`` block; a lost connection is made again.
+
+    Args:
+        ticket: The node's ticket, or the path of its file: where the node is, and the key that it must prove.
+        app: The app's identity, or the path of its file; the node must trust it.
+        journal: Directory to remember payments in, so that they survive the end of the app.
+        ticker: Ticks of the process, where it has some already.
+
+    Raises:
+        IoError, StringSerdeError: A file can not be read, or is another one.
+        NodeConnectionError: The node was not reached, has another key, or does not trust this app.
+    """
+    address = ticket if isinstance(ticket, RelayAddress) else TICKET.load(Path(ticket))
+    identity = app if isinstance(app, Identity) else Identity(IDENTITY.load(Path(app)).private_key)
+    kept = None if journal is None else Journal(Path(journal))
+    async with open_session(address.address, address.public_key, identity, ticker) as session:
+        node = Node(session, kept)
+        try:
+            yield node
+        finally:
+            await node.close()

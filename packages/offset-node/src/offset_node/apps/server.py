@@ -1,0 +1,275 @@
+"""
+Apps of a node: who asked what, who is told what. Spec 07 §3.
+
+A pure engine. Reports go to all apps; a result goes to the one app that asked for it, at most once per
+request. Snapshot and registration are one step, so an app sees every change that is not in its snapshot
+and none that is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from offset_funder.capacities import Declared, declared_by, diff
+from offset_funder.events import AppRequested
+from offset_node.plugins.scope import EVERYTHING, ReportScope
+from offset_node.plugins.values import NotGranted, Refusal, Verdict
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddIndexServer,
+    AddInvoice,
+    AppPermissions,
+    AppServerToApp,
+    AppToAppServer,
+    CancelInvoice,
+    ClientResponseRoutes,
+    CommitInvoice,
+    CreateTransaction,
+    Failure,
+    RemoveIndexServer,
+    ReportMutations,
+    RequestClosePayment,
+    ResponseClosePayment,
+    RoutesFailure,
+    TransactionResult,
+)
+from offset_proto.messages.index import IndexMutation, RequestRoutes
+from offset_proto.messages.report import (
+    AddFriendReport,
+    FunderMutationReport,
+    NodeReport,
+    PkFriendReportMutation,
+    RemoveFriendReport,
+)
+from offset_proto.report_view import ReportView
+from offset_proto.types import PaymentId, PublicKey, Uid
+
+__all__ = [
+    "AppServer",
+    "AskIndexClient",
+    "ChangeIndexServers",
+    "CloseApp",
+    "DeclareCapacities",
+    "Effect",
+    "SendToApp",
+    "TellFunder",
+]
+
+AppId = int
+
+
+@dataclass(frozen=True, slots=True)
+class SendToApp:
+    """A message for one app."""
+
+    app_id: AppId
+    message: AppServerToApp
+
+
+@dataclass(frozen=True, slots=True)
+class CloseApp:
+    """The app asked for what its ticket does not allow."""
+
+    app_id: AppId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellFunder:
+    """A request for the funder."""
+
+    event: AppRequested
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeIndexServers:
+    """A request to add or remove an index server."""
+
+    app_request_id: Uid
+    request: AddIndexServer | RemoveIndexServer
+
+
+@dataclass(frozen=True, slots=True)
+class AskIndexClient:
+    """A request for routes, after its acknowledgement."""
+
+    request: RequestRoutes
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareCapacities:
+    """What the node declares to index servers has changed."""
+
+    mutations: tuple[IndexMutation, ...]
+
+
+Effect = SendToApp | CloseApp | TellFunder | ChangeIndexServers | AskIndexClient | DeclareCapacities
+
+Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
+
+Awaited = tuple[type[Result], Uid | PaymentId]
+"""A kind of result, and the id that it will carry."""
+
+
+_UNANSWERABLE = (AddInvoice, CancelInvoice, CommitInvoice, RequestClosePayment, AckClosePayment)
+"""Requests whose acknowledgement says to an app that they were carried out: the protocol has no word for a refusal."""
+
+
+@dataclass
+class _App:
+    permissions: AppPermissions
+    scope: ReportScope
+    awaited: set[Awaited] = field(default_factory=set)
+
+
+class AppServer:
+    """
+    The apps of one node.
+
+    Args:
+        report: The node's report at start.
+    """
+
+    def __init__(self, report: NodeReport) -> None:
+        self._report = ReportView(report)
+        self._apps: dict[AppId, _App] = {}
+        self._last_app_id = 0
+        # Who waits for what, the last one to ask; purged when an app leaves (D55).
+        self._awaited_by: dict[Awaited, AppId] = {}
+
+    def open_app(self, permissions: AppPermissions, scope: ReportScope = EVERYTHING) -> tuple[AppId, NodeReport]:
+        """An app connected that sees *scope*: its id, and the snapshot that it must be sent before anything else."""
+        self._last_app_id += 1
+        self._apps[self._last_app_id] = _App(permissions, scope)
+        return self._last_app_id, scope.filter_report(self._report.snapshot())
+
+    def permissions_of(self, app_id: AppId) -> AppPermissions | None:
+        """What the app's ticket allows now; None where it is gone."""
+        app = self._apps.get(app_id)
+        return None if app is None else app.permissions
+
+    def permissions_changed(self, app_id: AppId, permissions: AppPermissions | None) -> list[Effect]:
+        """
+        The app has another ticket, or None. It may do more at once; it is cut off where it may do less.
+
+        An app learns what it may do when it connects, so it has to connect again rather than run into a refusal.
+        """
+        app = self._apps.get(app_id)
+        if app is None or app.permissions == permissions:
+            return []
+        if permissions is None or not _includes(permissions, app.permissions):
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"the ticket of app {app_id} has changed")]
+        app.permissions = permissions
+        return []
+
+    def close_app(self, app_id: AppId) -> None:
+        """An app left; harmless where it is gone already (D51)."""
+        app = self._apps.pop(app_id, None)
+        if app is None:
+            return
+        for awaited in app.awaited:
+            if self._awaited_by.get(awaited) == app_id:
+                del self._awaited_by[awaited]
+
+    def receive(self, app_id: AppId, message: AppToAppServer, verdict: Verdict) -> list[Effect]:
+        """A request of an app, and what the plugins say of it. Spec 07 §3.3."""
+        if app_id not in self._apps:
+            return []
+        request = message.app_request
+        if isinstance(verdict, Refusal):
+            return self._refuse(app_id, message, verdict)
+        match request:
+            case RequestRoutes():
+                self._await(app_id, (ClientResponseRoutes, request.request_id))
+                acknowledged = ReportMutations(message.app_request_id, ())
+                return [*self._broadcast(acknowledged), AskIndexClient(request)]
+            case AddIndexServer() | RemoveIndexServer():
+                return [ChangeIndexServers(message.app_request_id, request)]
+            case CreateTransaction():
+                self._await(app_id, (TransactionResult, request.request_id))
+            case RequestClosePayment(payment_id):
+                self._await(app_id, (ResponseClosePayment, payment_id))
+            case _:
+                pass
+        return [TellFunder(AppRequested(message.app_request_id, request))]
+
+    def _refuse(self, app_id: AppId, message: AppToAppServer, refusal: Refusal) -> list[Effect]:
+        """
+        A request that is not carried out.
+
+        What nobody granted ends the connection, as the protocol has it. What a plugin refused is answered in the way of
+        a request that failed, where there is one that an app can tell from success; else the connection ends, too.
+        """
+        request = message.app_request
+        if isinstance(refusal, NotGranted) or isinstance(request, _UNANSWERABLE):
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"app {app_id} may not {type(request).__name__}: {refusal.reason}")]
+        effects = self._broadcast(ReportMutations(message.app_request_id, ()))
+        match request:
+            case CreateTransaction():
+                effects.append(SendToApp(app_id, TransactionResult(request.request_id, Failure())))
+            case RequestRoutes():
+                effects.append(SendToApp(app_id, ClientResponseRoutes(request.request_id, RoutesFailure())))
+            case _:
+                pass
+        return effects
+
+    def report(self, message: ReportMutations) -> list[Effect]:
+        """The report changed, or a request is acknowledged; index servers are told before apps. Spec 07 §3.6."""
+        touched = _touched_friends(message)
+        before = self._declared(touched)
+        self._report.apply(message.mutations)
+        changes = diff(before, self._declared(touched))
+        effects: list[Effect] = [DeclareCapacities(changes)] if changes else []
+        return effects + self._broadcast(message)
+
+    def answer(self, message: Result) -> list[Effect]:
+        """A result for the app that waits for it, if one still does."""
+        result_id = message.payment_id if isinstance(message, ResponseClosePayment) else message.request_id
+        awaited = (type(message), result_id)
+        app_id = self._awaited_by.pop(awaited, None)
+        if app_id is None:
+            return []
+        self._apps[app_id].awaited.discard(awaited)
+        return [SendToApp(app_id, message)]
+
+    def _await(self, app_id: AppId, awaited: Awaited) -> None:
+        self._awaited_by[awaited] = app_id
+        self._apps[app_id].awaited.add(awaited)
+
+    def _broadcast(self, message: ReportMutations) -> list[Effect]:
+        seen: dict[ReportScope, ReportMutations] = {EVERYTHING: message}
+        effects: list[Effect] = []
+        for app_id, app in self._apps.items():
+            if app.scope not in seen:
+                mutations = app.scope.filter_mutations(message.mutations)
+                seen[app.scope] = ReportMutations(message.opt_app_request_id, mutations)
+            filtered = seen[app.scope]
+            if filtered.mutations or filtered.opt_app_request_id is not None:
+                effects.append(SendToApp(app_id, filtered))
+        return effects
+
+    def _declared(self, friends: Iterable[PublicKey]) -> Declared:
+        view: Declared = {}
+        for key in friends:
+            if key in self._report.friends:
+                view |= declared_by(key, self._report.friends[key])
+        return view
+
+
+def _includes(more: AppPermissions, less: AppPermissions) -> bool:
+    names = ("routes", "buyer", "seller", "config")
+    return all(getattr(more, name) or not getattr(less, name) for name in names)
+
+
+def _touched_friends(message: ReportMutations) -> set[PublicKey]:
+    touched = set()
+    for mutation in message.mutations:
+        match mutation:
+            case FunderMutationReport(PkFriendReportMutation(key, _) | RemoveFriendReport(key)):
+                touched.add(key)
+            case FunderMutationReport(AddFriendReport(friend_public_key=key)):
+                touched.add(key)
+            case _:
+                pass
+    return touched

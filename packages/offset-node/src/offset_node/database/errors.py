@@ -1,0 +1,28 @@
+"""What can go wrong with a node's database; each names the file."""
+
+from pathlib import Path
+
+from offset_proto.errors import OffsetError
+
+__all__ = ["DatabaseInUse", "DatabaseWriteError", "LoadDbError"]
+
+
+class LoadDbError(OffsetError):
+    """The database is missing, of another kind, damaged, or breaks a rule of the ledger."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"LoadDbError({path}: {reason})")
+
+
+class DatabaseInUse(OffsetError):
+    """Another process runs on this database."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"DatabaseInUse({path} is used by another process)")
+
+
+class DatabaseWriteError(OffsetError):
+    """A batch could not be stored: the node must end, and nothing that depends on the batch was sent."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"DatabaseError({path}: {reason})")

@@ -1,0 +1,233 @@
+"""Links to relays and friends, as the channeler asks for them. Spec 03 §5, §6.5."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel
+from offset_crypto.identity import Identity
+from offset_funder.statements import Statements
+from offset_node.links.channeler import (
+    CancelDial,
+    Channeler,
+    CloseFriendLink,
+    Dial,
+    Effect,
+    ReportOffline,
+    ReportOnline,
+    StartListener,
+    StopListener,
+)
+from offset_proto import wire
+from offset_proto.errors import PeerError
+from offset_proto.limits import HANDSHAKE_TICKS
+from offset_proto.messages.friend import FriendMessage
+from offset_proto.messages.payment import RelayAddress
+from offset_proto.messages.relay import Accept, Connect, Listen, RejectConnection
+from offset_proto.types import PublicKey
+from offset_relay.client import AcceptTunnel, Listener, SendReject
+
+__all__ = ["FriendLinks", "LinkEvent"]
+
+log = logging.getLogger("offset.node")
+
+TUNNELS_AT_ONCE = 8
+
+LinkEvent = ReportOnline | ReportOffline
+
+
+@dataclass(eq=False)
+class _FriendLink:
+    """A live link to a friend; receives its messages."""
+
+    links: "FriendLinks"
+    friend: PublicKey
+    connection: Connection
+    said: Statements = field(default_factory=Statements)
+
+    def message_received(self, message: bytes) -> None:
+        try:
+            decoded = wire.FRIEND_MESSAGE.decode(message)
+        except PeerError as error:
+            # The message is ignored, the link stays (spec 02 §9 kind 5).
+            log.info("ignored a message of %r: %s", self.friend, error)
+            return
+        self.links.on_message(self.friend, decoded, self.connection)
+
+    def connection_closed(self) -> None:
+        self.links.forget(self)
+
+
+@dataclass(eq=False)
+class _ListenLink:
+    """A listen link at a relay; receives its notices."""
+
+    links: "FriendLinks"
+    relay: RelayAddress
+    connection: Connection
+    listener: Listener
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def message_received(self, message: bytes) -> None:
+        self.act(self.listener.receive(wire.INCOMING_CONNECTION.decode(message)))
+
+    def connection_closed(self) -> None:
+        self.closed.set()
+
+    def act(self, effect: AcceptTunnel | SendReject | None) -> None:
+        """Carry out what the listener asks for."""
+        match effect:
+            case AcceptTunnel(public_key):
+                self.links.spawn(self._accept(public_key))
+            case SendReject(message):
+                self._reject(message)
+            case None:
+                pass
+
+    def _reject(self, message: RejectConnection) -> None:
+        self.connection.send(wire.REJECT_CONNECTION.encode(message))
+
+    async def _accept(self, public_key: PublicKey) -> None:
+        """Open a second link to the relay, accept the friend on it, and let it prove its key."""
+        accepted = False
+        try:
+            async with self.links.tunnels:
+                connection = await self.links.connect_relay(self.relay)
+                connection.send(wire.INIT_CONNECTION.encode(Accept(public_key)))
+                accepted = True
+                tunnel = await self.links.open_tunnel(connection, public_key)
+            self.links.adopt_accepted(public_key, tunnel)
+        except ConnectFailed as error:
+            log.info("accepting %r: %s", public_key, error)
+        finally:
+            self.act(self.listener.accept_ended(public_key, accepted=accepted))
+
+
+class FriendLinks:
+    """
+    The links of one node.
+
+    Args:
+        identity: The node's.
+        ticker: Ticks of the process.
+        on_event: Told who came online and went offline.
+        on_message: Told each message of a friend, with the connection it came over.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        ticker: Ticker,
+        on_event: Callable[[LinkEvent], None],
+        on_message: Callable[[PublicKey, FriendMessage, Connection], None],
+    ) -> None:
+        self.channeler = Channeler(identity.public_key, os.urandom)
+        self.tunnels = asyncio.Semaphore(TUNNELS_AT_ONCE)
+        self.on_message = on_message
+        self._on_event = on_event
+        self._identity = identity
+        self._ticker = ticker
+        self._tasks: asyncio.TaskGroup | None = None
+        self._numbered: dict[int, asyncio.Task[None]] = {}
+        self._links: dict[PublicKey, _FriendLink] = {}
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Everything runs in *tasks*."""
+        self._tasks = tasks
+        self._ticker.subscribe(lambda: self.perform(self.channeler.tick()))
+
+    def send(self, friend: PublicKey, message: FriendMessage) -> None:
+        """Send to a friend, if there is a link; else the message is dropped, the funder repeats it."""
+        link = self._links.get(friend)
+        if link is not None and link.said.is_news(message):
+            link.connection.send(wire.FRIEND_MESSAGE.encode(message))
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Carry out what the channeler asks for."""
+        for effect in effects:
+            match effect:
+                case StartListener(relay, generation):
+                    self._run_numbered(generation, self._listen(relay, generation))
+                case StopListener(number) | CancelDial(number):
+                    task = self._numbered.pop(number, None)
+                    if task is not None:
+                        task.cancel()
+                case Dial():
+                    self._run_numbered(effect.attempt, self._dial(effect))
+                case CloseFriendLink(_FriendLink() as link):
+                    link.connection.close("not wanted")
+                case ReportOnline() | ReportOffline():
+                    self._on_event(effect)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run *work* as a part of the node."""
+        assert self._tasks is not None
+        return self._tasks.create_task(work)
+
+    async def connect_relay(self, relay: RelayAddress) -> Connection:
+        """A link to a relay. Raises ConnectFailed."""
+        return await connect(relay.address, self._identity, relay.public_key, self._ticker)
+
+    async def open_tunnel(self, carrier: Connection, friend: PublicKey) -> Connection:
+        """A link to a friend through a tunnel. Raises ConnectFailed."""
+        try:
+            async with asyncio.timeout(HANDSHAKE_TICKS * self._ticker.seconds):
+                return await open_tunnel(carrier, self._identity, friend, self._ticker)
+        except TimeoutError:
+            raise ConnectFailed("the friend did not answer") from None
+
+    def forget(self, link: _FriendLink) -> None:
+        """A link ended."""
+        if self._links.get(link.friend) is link:
+            del self._links[link.friend]
+        self.perform(self.channeler.link_closed(link.friend, link))
+
+    def adopt_accepted(self, friend: PublicKey, connection: Connection) -> None:
+        """A friend came through a listener."""
+        link = _FriendLink(self, friend, connection)
+        self._attach(link, self.channeler.accepted(friend, link))
+
+    def _attach(self, link: _FriendLink, effects: list[Effect]) -> None:
+        """Follow the channeler's verdict; messages are read only once Online was reported."""
+        if any(isinstance(effect, ReportOnline) for effect in effects):
+            self._links[link.friend] = link
+        self.perform(effects)
+        if self._links.get(link.friend) is link:
+            link.connection.attach(link)
+
+    def _run_numbered(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._numbered[number] = self.spawn(work)
+        task.add_done_callback(lambda _: self._numbered.pop(number, None))
+
+    async def _listen(self, relay: RelayAddress, generation: int) -> None:
+        connection: Connection | None = None
+        try:
+            connection = await self.connect_relay(relay)
+            listener = Listener(lambda friend: self.channeler.is_allowed(relay, friend))
+            link = _ListenLink(self, relay, connection, listener)
+            connection.send(wire.INIT_CONNECTION.encode(Listen()))
+            connection.attach(link)
+            log.info("listening at relay %s", relay.address)
+            await link.closed.wait()
+            log.info("relay %s: listening ended", relay.address)
+        except ConnectFailed as error:
+            log.info("relay not reached: %s", error)
+        finally:
+            if connection is not None:
+                connection.close("no longer needed")
+        self.perform(self.channeler.listener_ended(relay, generation))
+
+    async def _dial(self, dial: Dial) -> None:
+        try:
+            connection = await self.connect_relay(dial.relay)
+            connection.send(wire.INIT_CONNECTION.encode(Connect(dial.friend)))
+            tunnel = await self.open_tunnel(connection, dial.friend)
+        except ConnectFailed as error:
+            log.info("friend %r not reached: %s", dial.friend, error)
+            self.perform(self.channeler.dial_failed(dial.friend, dial.attempt))
+            return
+        link = _FriendLink(self, dial.friend, tunnel)
+        self._attach(link, self.channeler.dial_succeeded(dial.friend, dial.attempt, link))

@@ -1,0 +1,166 @@
+"""
+A part of a node's report: what an app of limited scope gets to see. Pure.
+
+Snapshot and mutations go through the same filter, so what such an app keeps up to date is at any time the filtered
+report of the node.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from offset_proto.messages.report import (
+    AddFriendReport,
+    ChannelConsistentReport,
+    ChannelInconsistentReport,
+    ChannelStatusReport,
+    FriendReport,
+    FriendReportMutation,
+    FunderMutationReport,
+    FunderReport,
+    FunderReportMutation,
+    IndexClientMutationReport,
+    IndexClientReport,
+    NodeReport,
+    NodeReportMutation,
+    PkFriendReport,
+    PkFriendReportList,
+    PkFriendReportMutation,
+    RemoveCurrencyConfig,
+    RemoveFriendReport,
+    SetChannelStatus,
+    SetOptLastIncomingMoveToken,
+    UpdateCurrencyConfig,
+)
+from offset_proto.types import Currency, PublicKey
+
+__all__ = ["EVERYTHING", "NOTHING", "ReportScope"]
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportScope:
+    """
+    What an app gets to see; the node's own key is always part of it.
+
+    Attributes:
+        friends: These only; None: all.
+        currencies: These only; None: all. Move tokens are left out then: they cover the balances of all currencies.
+        servers: Whether relays and index servers are part of it.
+    """
+
+    friends: frozenset[PublicKey] | None = None
+    currencies: frozenset[Currency] | None = None
+    servers: bool = True
+
+    def __and__(self, other: "ReportScope") -> "ReportScope":
+        """What both let see."""
+        return ReportScope(
+            _intersection(self.friends, other.friends),
+            _intersection(self.currencies, other.currencies),
+            self.servers and other.servers,
+        )
+
+    def filter_report(self, report: NodeReport) -> NodeReport:
+        """The snapshot that such an app gets."""
+        if self == EVERYTHING:
+            return report
+        funder, index = report.funder_report, report.index_client_report
+        friends = tuple(
+            PkFriendReport(friend.friend_public_key, self._friend(friend.friend_report))
+            for friend in funder.friends.list
+            if self._sees(friend.friend_public_key)
+        )
+        relays = funder.relays if self.servers else ()
+        return NodeReport(
+            FunderReport(funder.local_public_key, relays, PkFriendReportList(friends)),
+            index if self.servers else IndexClientReport((), None),
+        )
+
+    def filter_mutations(self, mutations: Iterable[NodeReportMutation]) -> tuple[NodeReportMutation, ...]:
+        """What such an app gets of a batch."""
+        seen: list[NodeReportMutation] = []
+        for mutation in mutations:
+            match mutation:
+                case FunderMutationReport(inner):
+                    part = self._funder_mutation(inner)
+                    if part is not None:
+                        seen.append(FunderMutationReport(part))
+                case IndexClientMutationReport():
+                    if self.servers:
+                        seen.append(mutation)
+        return tuple(seen)
+
+    def _sees(self, friend: PublicKey) -> bool:
+        return self.friends is None or friend in self.friends
+
+    def _counts(self, currency: Currency) -> bool:
+        return self.currencies is None or currency in self.currencies
+
+    def _friend(self, friend: FriendReport) -> FriendReport:
+        if self.currencies is None:
+            return friend
+        return replace(
+            friend,
+            currency_configs=tuple(config for config in friend.currency_configs if self._counts(config.currency)),
+            opt_last_incoming_move_token=None,
+            channel_status=self._channel(friend.channel_status),
+        )
+
+    def _channel(self, status: ChannelStatusReport) -> ChannelStatusReport:
+        if self.currencies is None:
+            return status
+        match status:
+            case ChannelConsistentReport(reports):
+                return ChannelConsistentReport(tuple(report for report in reports if self._counts(report.currency)))
+            case ChannelInconsistentReport(local, remote):
+                if remote is not None:
+                    kept = tuple(balance for balance in remote.balance_for_reset if self._counts(balance.currency))
+                    remote = replace(remote, balance_for_reset=kept)
+                return ChannelInconsistentReport(
+                    tuple(balance for balance in local if self._counts(balance.currency)), remote
+                )
+
+    def _funder_mutation(self, mutation: FunderReportMutation) -> FunderReportMutation | None:
+        match mutation:
+            case AddFriendReport():
+                if not self._sees(mutation.friend_public_key):
+                    return None
+                if self.currencies is None:
+                    return mutation
+                return replace(
+                    mutation,
+                    opt_last_incoming_move_token=None,
+                    channel_status=self._channel(mutation.channel_status),
+                )
+            case RemoveFriendReport(key):
+                return mutation if self._sees(key) else None
+            case PkFriendReportMutation(key, inner):
+                part = self._friend_mutation(inner) if self._sees(key) else None
+                return None if part is None else PkFriendReportMutation(key, part)
+            case _:  # relays
+                return mutation if self.servers else None
+
+    def _friend_mutation(self, mutation: FriendReportMutation) -> FriendReportMutation | None:
+        match mutation:
+            case UpdateCurrencyConfig(config):
+                return mutation if self._counts(config.currency) else None
+            case RemoveCurrencyConfig(currency):
+                return mutation if self._counts(currency) else None
+            case SetChannelStatus(status):
+                return SetChannelStatus(self._channel(status))
+            case SetOptLastIncomingMoveToken():
+                return mutation if self.currencies is None else None
+            case _:
+                return mutation
+
+
+EVERYTHING = ReportScope()
+NOTHING = ReportScope(frozenset(), frozenset(), servers=False)
+
+
+def _intersection(one: frozenset[S] | None, other: frozenset[S] | None) -> frozenset[S] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other

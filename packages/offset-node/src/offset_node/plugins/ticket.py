@@ -1,0 +1,55 @@
+"""Which request needs which permission of the app's ticket: the plugin that every node has. Spec 07 §2.1."""
+
+from offset_node.plugins.hooks import HOOKS_VERSION, hookimpl
+from offset_node.plugins.values import App, Grant
+from offset_proto.messages.app import (
+    AckClosePayment,
+    AddInvoice,
+    AppPermissions,
+    AppRequest,
+    CancelInvoice,
+    CommitInvoice,
+    CreatePayment,
+    CreateTransaction,
+    RequestClosePayment,
+)
+from offset_proto.messages.index import RequestRoutes
+
+__all__ = ["NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
+
+NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
+
+_BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment)
+_SELLER = (AddInvoice, CancelInvoice, CommitInvoice)
+
+
+def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
+    """Whether the ticket allows the request; everything not named otherwise needs ``config``."""
+    if isinstance(request, RequestRoutes):
+        return permissions.routes
+    if isinstance(request, _BUYER):
+        return permissions.buyer
+    if isinstance(request, _SELLER):
+        return permissions.seller
+    return permissions.config
+
+
+def add_permissions(one: AppPermissions, other: AppPermissions) -> AppPermissions:
+    """What either allows."""
+    return AppPermissions(
+        routes=one.routes or other.routes,
+        buyer=one.buyer or other.buyer,
+        seller=one.seller or other.seller,
+        config=one.config or other.config,
+    )
+
+
+class TicketPlugin:
+    """Grants what the four flags of the app's ticket allow, and leaves the rest to other plugins."""
+
+    hooks_version = HOOKS_VERSION
+
+    @hookimpl
+    def offset_judge_request(self, app: App, request: AppRequest) -> Grant | None:
+        """The flags decide."""
+        return Grant() if is_permitted(app.permissions, request) else None

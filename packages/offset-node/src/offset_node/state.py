@@ -1,0 +1,136 @@
+"""
+What a node remembers, and every change of it. Pure.
+
+A node's state is its funder's state and its list of index servers. Plugins keep records of their own beside it; the
+engines never look at those, so `NodeState` does not hold them, but they are stored in the same transactions.
+
+=======================================================  ==============================================
+mutation                                                 changes
+=======================================================  ==============================================
+`offset_funder.mutations.Mutation`                       the funder's state
+`AddIndexServer`, `RemoveIndexServer`                    the list of index servers
+`SetPluginValue`, `RemovePluginValue`                    the values that a plugin keeps
+`AddPluginEvent`, `RemovePluginEvent`                    the events that a plugin has not taken yet
+=======================================================  ==============================================
+
+`apply` is the only writer: databases that hold the state as a value, simulations and tests use it, and what the
+rows of a database come to is compared with it.
+"""
+
+from dataclasses import dataclass, replace
+
+from offset_funder import mutations as funder_mutations
+from offset_funder.state import FunderState
+from offset_proto.messages.payment import NamedIndexServerAddress
+from offset_proto.types import PublicKey
+
+__all__ = [
+    "AddIndexServer",
+    "AddPluginEvent",
+    "IndexServerMutation",
+    "Mutation",
+    "NodeState",
+    "PluginMutation",
+    "PluginRecords",
+    "RemoveIndexServer",
+    "RemovePluginEvent",
+    "RemovePluginValue",
+    "SetPluginValue",
+    "StateMutation",
+    "apply",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """All that a node remembers: its funder's state, and its index servers in order."""
+
+    funder: FunderState
+    index_servers: tuple[NamedIndexServerAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AddIndexServer:
+    """Put a server at the end of the list; a server of the same key that is there already is removed first."""
+
+    server: NamedIndexServerAddress
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveIndexServer:
+    """Take a server out of the list; no effect where the key is unknown."""
+
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class SetPluginValue:
+    """A plugin keeps a value of its own."""
+
+    plugin: str
+    key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePluginValue:
+    """A plugin does not need a value any more."""
+
+    plugin: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddPluginEvent:
+    """A plugin is to be told of an event; *arguments* is JSON. Told at least once, whatever happens to the process."""
+
+    position: int
+    plugin: str
+    hook: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePluginEvent:
+    """The plugin has taken the event."""
+
+    position: int
+
+
+IndexServerMutation = AddIndexServer | RemoveIndexServer
+
+PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePluginEvent
+
+StateMutation = funder_mutations.Mutation | IndexServerMutation
+"""A change of `NodeState`."""
+
+Mutation = StateMutation | PluginMutation
+"""Whatever a batch may store."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecords:
+    """What is stored for plugins: values by plugin and key, events in the order of their positions."""
+
+    values: dict[str, dict[str, bytes]]
+    events: list[AddPluginEvent]
+
+
+def apply(state: NodeState, mutation: StateMutation) -> NodeState:
+    """
+    The state after one mutation.
+
+    Raises:
+        InvariantBroken: The mutation does not fit the state: our own defect.
+    """
+    match mutation:
+        case AddIndexServer(server):
+            return replace(state, index_servers=(*_without(state, server.public_key), server))
+        case RemoveIndexServer(public_key):
+            return replace(state, index_servers=_without(state, public_key))
+        case _:
+            return replace(state, funder=funder_mutations.apply(state.funder, mutation))
+
+
+def _without(state: NodeState, public_key: PublicKey) -> tuple[NamedIndexServerAddress, ...]:
+    return tuple(server for server in state.index_servers if server.public_key != public_key)
