@@ -14,4 +14,4 @@ The credit-pushing engine of Offset: ledgers, token channels, payments. Pure; no
 ====================================  ==========================================================
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

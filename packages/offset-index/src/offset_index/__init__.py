@@ -9,4 +9,4 @@ The index of Offset: who can receive how much from whom, and routes through it.
 =================================  ==============================================================
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -17,4 +17,4 @@ The node of Offset.
 Imports go from the top of this list to its bottom, never up. The remaining modules are names of 0.1.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

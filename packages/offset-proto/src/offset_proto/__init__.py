@@ -14,4 +14,4 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 =====================  ====================================================================
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

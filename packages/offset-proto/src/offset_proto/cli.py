@@ -36,8 +36,6 @@ __all__ = [
     "set_up_logging",
 ]
 
-VERSION = "0.1.0"
-
 
 class _IntegerType(click.ParamType[int]):
     def __init__(self, name: str, integer: Integer) -> None:
@@ -72,9 +70,20 @@ SOCKET_ADDRESS = _SocketAddressType()
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
+def _version(program: click.Command) -> str:
+    """The version of the distribution that *program* comes with: the one with its package's name."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom asked for
+
+    package = (program.callback or _version).__module__.partition(".")[0]
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"  # a script of somebody else, with our grammar
+
+
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(f"{ctx.command_path.replace(' ', '-')} {VERSION}")
+        click.echo(f"{ctx.command_path.replace(' ', '-')} {_version(ctx.find_root().command)}")
         ctx.exit()
 
 

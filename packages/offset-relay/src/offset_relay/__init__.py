@@ -8,4 +8,4 @@ Relays of Offset: nodes reach each other without open ports of their own.
 ==================  =======================================================
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
