@@ -7,10 +7,14 @@ The credit-pushing engine of Offset: ledgers, token channels, payments. Pure; no
 `state`, `mutations`                  frozen state; the only way it changes
 `ledger`, `token_channel`             one currency between two friends; the chain of tokens
 `routing`, `buyer`, `seller`          requests on their way; payments; invoices
+`session`                             the workbench of one event
 `control`, `friend_messages`          one handler per kind of event
 `sender`                              what goes to each friend at the end of an event
+`statements`                          what was said on a link, so that it is not said again
 `open_requests`, `relay_lists`        where requests came from; what friends know of our relays
 `reports`, `capacities`               what apps and index servers are told
+`invariants`                          rules that hold of every state
+`testing`                             a network of funders for tests
 ====================================  ==========================================================
 """
 

@@ -2,9 +2,11 @@
 The index of Offset: who can receive how much from whom, and routes through it.
 
 =================================  ==============================================================
-`graph`, `search`                  declared capacities; routes
+`graph`, `currency_graph`          declared capacities, of all currencies and of one
+`search`                           routes over them
 `hash_clock`, `ratchet`            proofs of freshness; order of a node's updates
 `server`, `client`                 state engines: the index server; the node's side (`rotation`)
+`trusted`                          the directory of trusted index servers
 `service`, `cli`                   sockets; the program stindex
 =================================  ==============================================================
 """

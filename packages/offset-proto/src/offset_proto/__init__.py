@@ -3,14 +3,18 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 
 =====================  ====================================================================
 `messages`             every message, an immutable typed class each
+`layout`, `message`    how a class of messages is declared, and how it maps onto the schema
 `wire`                 messages to packed Cap'n Proto bytes and back
+`packing`              messages of several segments, which the library must not read
 `canonical`            messages to the bytes that are hashed and signed
 `frames`               length frames on a byte stream
 `files`, `json_form`   identities, tickets, invoices, receipts as files
+`json_forms`           pieces that describe any JSON text
 `text`, `types`        values and their text forms
 `rate`                 fees
 `report_view`          a node's report and its mutations
 `limits`, `errors`     every constant; every kind of error
+`cli`                  the command lines of all programs, with the extra ``cli``
 =====================  ====================================================================
 """
 
