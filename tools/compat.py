@@ -16,7 +16,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +47,19 @@ class Wheelhouse:
                 source = package.folder
                 if release.commit is not None:
                     source = unpack(package, release.commit, Path(scratch))
-                _uv("build", "-q", "--wheel", "--clear", "-o", str(target), str(source))
-        return next(target.glob("*.whl"))
+                _uv("build", "-q", "--wheel", "--clear", "-o", target, source)
+        return next(target.resolve().glob("*.whl"))
 
 
-def _uv(*words: str) -> None:
-    result = subprocess.run([sys.executable, "-m", "uv", *words], capture_output=True, text=True)
+def _run(*command: str | Path) -> str:
+    result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        raise DoesNotHold(f"uv {' '.join(words)}\n{result.stderr.strip()}")
+        raise DoesNotHold(f"{' '.join(map(str, command))}\n{result.stderr.strip()}")
+    return result.stdout
+
+
+def _uv(*words: str | Path) -> str:
+    return _run(sys.executable, "-m", "uv", *words)
 
 
 def oldest(package: Package, requirement: Requirement) -> Released:
@@ -66,85 +70,89 @@ def oldest(package: Package, requirement: Requirement) -> Released:
     return min(allowed, key=lambda release: Version(release.version))
 
 
-def lowest(requirement: Requirement) -> str | None:
-    """The version with which a range begins, or None where it has no beginning."""
+def lowest(requirement: Requirement) -> str:
+    """The version with which a range begins."""
     starts = [part.version for part in requirement.specifier if part.operator in (">=", "~=", "==")]
-    return max(starts, key=Version, default=None)
-
-
-def _replaced(requirements: Iterator[Requirement], others: list[Requirement]) -> Iterator[Requirement]:
-    ranges = {other.name: other.specifier for other in others}
-    for requirement in requirements:
-        requirement.specifier = ranges.get(requirement.name, requirement.specifier)
-        yield requirement
+    if not starts:
+        raise DoesNotHold(f"{requirement}: the range has no beginning")
+    return max(starts, key=Version)
 
 
 def check(package: Package, wheels: Wheelhouse, others: list[Requirement]) -> None:
     """
     Install the package with the oldest of what it needs, and run its tests.
 
+    Args:
+        package: The package under test, as it is in the tree.
+        wheels: Where wheels of ours are built and kept.
+        others: Ranges to try in place of those in the package's metadata.
+
     Raises:
         DoesNotHold: There is no such installation, or the tests fail on it.
     """
     packages = all_packages()
-    extras = EXTRAS.get(package.name, ("test",))
-    requirements = list(_replaced(package.requirements(*extras), others))
-    lines = [str(requirement) for requirement in requirements]
+    ranges = {other.name: other.specifier for other in others}
+    lines = [f"{package.name} @ {wheels.wheel(package, Released(package.version, None)).as_uri()}"]
+    overrides: list[str] = []
     versions: dict[str, str] = {}
-    for requirement in requirements:
-        if requirement.name in packages:
-            sibling = packages[requirement.name]
-            release = oldest(sibling, requirement)
-            wheel = wheels.wheel(sibling, release)
-            marks = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-            lines.append(f"{requirement.name}{marks} @ {wheel.resolve().as_uri()}")
-            lines.remove(str(requirement))
-            versions[requirement.name] = release.version
+    for requirement in package.requirements(*EXTRAS.get(package.name, ("test",))):
+        requirement.specifier = ranges.get(requirement.name, requirement.specifier)
+        sibling = packages.get(requirement.name)
+        if sibling is None:
+            lines.append(str(requirement))
+            if requirement.name in ranges:
+                overrides.append(str(requirement))
+            versions[requirement.name] = lowest(requirement)
         else:
-            start = lowest(requirement)
-            if start is None:
-                raise DoesNotHold(f"{requirement}: the range has no beginning")
-            versions[requirement.name] = start
-    tree = Released(package.version, None)
-    lines.append(f"{package.name} @ {wheels.wheel(package, tree).resolve().as_uri()}")
+            release = oldest(sibling, requirement)
+            address = wheels.wheel(sibling, release).as_uri()
+            marks = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+            lines.append(f"{sibling.name}{marks} @ {address}")
+            if others:
+                overrides.append(f"{sibling.name} @ {address}")
+            versions[sibling.name] = release.version
     with tempfile.TemporaryDirectory() as scratch:
-        _install_and_test(package, lines, versions, Path(scratch), others)
+        python = _install(lines, overrides, Path(scratch))
+        found = _installed(python)
+        for name, version in sorted(versions.items()):
+            if Version(found[name]) != Version(version):
+                raise DoesNotHold(f"{name}: the range begins at {version}, and the lowest that works is {found[name]}")
+        told = ", ".join(f"{name} {found[name]}" for name in sorted(versions))
+        print(f"{package.name} {package.version} with {told}", flush=True)
+        for program in package.programs:
+            _run(python.with_name(program), "--help")
+        tests: list[str | Path] = [python, "-m", "pytest", "-q", package.folder / "tests"]
+        if subprocess.run(tests, cwd=ROOT).returncode:
+            raise DoesNotHold("its tests fail")
 
 
-def _install_and_test(
-    package: Package, lines: list[str], versions: dict[str, str], scratch: Path, others: list[Requirement]
-) -> None:
+def _install(lines: list[str], overrides: list[str], scratch: Path) -> Path:
+    """
+    Make an environment with the lowest versions that *lines* allow; returns its Python.
+
+    *overrides* win over what the metadata of a package says. No wheel is built here: the lowest version of a range has
+    to be one that can be installed as it was published.
+    """
     python = scratch / "venv" / "bin" / "python"
-    listed = scratch / "requirements.txt"
-    listed.write_text("\n".join(lines) + "\n")
-    _uv("venv", "-q", "--python", sys.executable, str(scratch / "venv"))
-    # A range that is tried in place of the metadata's must win over it.
-    instead = scratch / "instead.txt"
-    instead.write_text("".join(f"{name} @ {line.partition(' @ ')[2]}\n" for name, line in _files(lines) if others))
-    # Nothing but our own wheels is built: the lowest version is that of a wheel.
-    command = ["pip", "install", "-q", "--python", str(python), "--resolution", "lowest-direct", "--no-build"]
-    _uv(*command, "--overrides", str(instead), "-r", str(listed))
-    found = _installed(python)
-    for name, version in sorted(versions.items()):
-        if Version(found[name]) != Version(version):
-            raise DoesNotHold(f"{name}: the range begins at {version}, and the lowest that works is {found[name]}")
-    told = ", ".join(f"{name} {found[name]}" for name in sorted(versions))
-    print(f"{package.name} {package.version} with {told}", flush=True)
-    # Started elsewhere, so that the package under test is the installed one.
-    tests = [str(python), "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(package.folder / "tests")]
-    if subprocess.run(tests, cwd=ROOT).returncode:
-        raise DoesNotHold("its tests fail")
-
-
-def _files(lines: list[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        if " @ " in line:
-            yield line.partition("[")[0].partition(" @ ")[0], line
+    (scratch / "requirements.txt").write_text("\n".join(lines) + "\n")
+    (scratch / "overrides.txt").write_text("\n".join(overrides) + "\n")
+    _uv("venv", "-q", "--python", sys.executable, scratch / "venv")
+    command: list[str | Path] = [
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        python,
+        "--resolution",
+        "lowest-direct",
+        "--no-build",
+    ]
+    _uv(*command, "--overrides", scratch / "overrides.txt", "-r", scratch / "requirements.txt")
+    return python
 
 
 def _installed(python: Path) -> dict[str, str]:
-    command = [sys.executable, "-m", "uv", "pip", "list", "--python", str(python), "--format", "freeze"]
-    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    listed = _uv("pip", "list", "--python", python, "--format", "freeze")
     return dict(line.split("==") for line in listed.split())
 
 

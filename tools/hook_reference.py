@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from offset_node.plugins import hooks as hookspecs
+from offset_proto.messages.app import AppRequest, RequestResult
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
 BEGIN, END = "<!-- made by tools/hook_reference.py -->\n", "<!-- end -->\n"
@@ -33,9 +34,9 @@ def reference() -> str:
 
 
 def _name(annotation: object) -> str:
-    if annotation is hookspecs.AppRequest:
+    if annotation is AppRequest:
         return "AppRequest"
-    if annotation is hookspecs.RequestResult:
+    if annotation is RequestResult:
         return "RequestResult"
     if isinstance(annotation, type):
         return annotation.__name__

@@ -1,11 +1,8 @@
 """The checks of tools/tidy.py find what they are there to find."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tidy
 
