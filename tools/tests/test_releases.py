@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import build_distributions
+import check_tag
 import compat
 import history
 from packages import Package, read_version
@@ -163,3 +164,31 @@ def test_complete_metadata() -> None:
 def test_incomplete_metadata(fields: dict[str, str | list[str]], finding: str) -> None:
     """Each thing that is missing is told."""
     assert finding in "\n".join(build_distributions.check_metadata(_metadata(**fields), {"offset-other": "0.2.0"}))
+
+
+def test_a_tag_publishes_what_is_ready(repository: Path) -> None:
+    """The package in the tree's version, with its changelog made."""
+    _commit(repository, "0.2.0", RELEASED.format("0.2.0"))
+    packages = {"offset-thing": _package(repository, "0.2.0")}
+    assert check_tag.check("offset-thing-v0.2.0", packages).name == "offset-thing"
+    for tag, reason in (
+        ("v0.2.0", "a tag is NAME-vVERSION"),
+        ("offset-other-v0.2.0", "a tag is NAME-vVERSION"),
+        ("offset-thing-v0.1.0", "the tree has version 0.2.0"),
+    ):
+        with pytest.raises(SystemExit, match=reason):
+            check_tag.check(tag, packages)
+
+
+@pytest.mark.parametrize(
+    ("changelog", "fragment", "reason"),
+    [
+        (RELEASED.format("0.2.0"), "a.added.md", "these fragments are not in the changelog yet: a.added.md"),
+        (RELEASED.format("0.1.0"), "", "does not begin with 0.2.0"),
+    ],
+)
+def test_a_tag_publishes_nothing_half_done(repository: Path, changelog: str, fragment: str, reason: str) -> None:
+    """A version whose changelog was forgotten stays at home."""
+    _commit(repository, "0.2.0", changelog, fragment)
+    with pytest.raises(SystemExit, match=reason):
+        check_tag.check("offset-thing-v0.2.0", {"offset-thing": _package(repository, "0.2.0")})
