@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from offset_crypto.aio import Receiver, Ticker
 from offset_crypto.identity import Identity
@@ -17,16 +16,14 @@ from offset_node.database.original import format_database
 from offset_node.node import Node
 from offset_node.plugins.host import PluginHost
 from offset_node.plugins.loading import find_plugins
+from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.state import NodeState
 from offset_proto.errors import PeerError
-from offset_proto.messages.app import AppPermissions
 from offset_proto.types import PublicKey
 
-__all__ = ["EVERYTHING", "InnerConnection", "format_new_database", "run_embedded"]
+__all__ = ["InnerConnection", "format_new_database", "run_embedded"]
 
 log = logging.getLogger("offset.node")
-
-EVERYTHING: Final = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 
 
 class InnerConnection:
@@ -127,7 +124,7 @@ async def run_embedded(
         connection = InnerConnection(identity.public_key, outer)
         running = asyncio.create_task(_run(node, connection))
         try:
-            node.apps.open(connection, EVERYTHING)
+            node.apps.open(connection, ALL_PERMISSIONS)
             yield connection
         finally:
             connection.close("the program is done")
