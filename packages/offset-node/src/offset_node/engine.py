@@ -1,5 +1,5 @@
 """
-The node as a pure engine: what is handled together, what is stored, and what may be seen afterwards. Spec 07 §6, §7.2.
+The node as a pure engine: what is handled together, what is stored, and what is seen afterwards. Spec 07 §6, §7.2.
 
 The engine has no socket, database, clock or randomness of its own. `offset_node.node` runs it on sockets and on a
 database, `offset_node.simulation` in networks that have neither; what the simulation shows about it is therefore true

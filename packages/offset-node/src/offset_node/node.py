@@ -65,7 +65,7 @@ class NodeDatabase(Protocol):
         """Store a batch, all or nothing; it is durable when this returns. Raises DatabaseWriteError."""
 
     def load_plugins(self) -> PluginRecords:
-        """What is kept for plugins."""
+        """The values and events that are kept for plugins."""
 
 
 class Node:

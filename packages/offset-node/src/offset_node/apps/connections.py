@@ -32,16 +32,16 @@ class AppConnection(Pausable, Protocol):
 
     @property
     def remote_public_key(self) -> PublicKey:
-        """The app's key."""
+        """The key that the app has proved."""
 
     def attach(self, receiver: Receiver) -> None:
-        """Hand what the app says to *receiver*."""
+        """Hand what the app says to *receiver*, what it has said already first."""
 
     def send(self, message: bytes) -> None:
-        """Say something; never waits."""
+        """Send an encoded message; this never waits."""
 
     def close(self, reason: str) -> None:
-        """End it."""
+        """End the connection; *reason* goes to the log."""
 
 
 @dataclass(eq=False)
@@ -61,13 +61,13 @@ class _AppLink:
 
 class AppLinks:
     """
-    The apps of a node.
+    The connections of all apps of a node.
 
     Args:
         server: Says who is told what.
-        trusted: Tickets; None: nobody comes from outside.
-        plugins: Judge requests, and what an app gets to see.
-        pauses: Of reading.
+        trusted: The tickets of apps; None: no app comes from outside.
+        plugins: Judge requests, and say what an app gets to see.
+        pauses: Keeps track of connections that are not read from.
         on_output: Takes what the app server says, and the connection of the app that caused it. What of it concerns
             connections comes back to `perform`.
     """
@@ -98,7 +98,7 @@ class AppLinks:
         self._tasks = tasks
 
     def accept(self, connection: AppConnection) -> None:
-        """An app proved its key."""
+        """Greet an app that has proved its key, or end the connection where it has no ticket."""
         trusted = {} if self._trusted is None else self._trusted.read()
         permissions = trusted.get(connection.remote_public_key)
         if permissions is None:
@@ -174,7 +174,7 @@ class AppLinks:
         return None if permissions is None else App(link.connection.remote_public_key, permissions)
 
     def forget(self, link: _AppLink) -> None:
-        """An app's connection ended."""
+        """The connection of an app has ended."""
         app = self._app(link)
         self.server.close_app(link.app_id)
         if self._links.pop(link.app_id, None) is not None:

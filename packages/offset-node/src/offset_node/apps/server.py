@@ -82,7 +82,7 @@ AppId = int
 
 @dataclass(frozen=True, slots=True)
 class SendToApp:
-    """A message for one app."""
+    """Send a message to one app."""
 
     app_id: AppId
     message: AppServerToApp
@@ -98,14 +98,14 @@ class CloseApp:
 
 @dataclass(frozen=True, slots=True)
 class TellFunder:
-    """A request for the funder."""
+    """An app asks for something that the funder decides."""
 
     event: AppRequested
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeIndexServers:
-    """A request to add or remove an index server."""
+    """An app asks to add or to remove an index server."""
 
     app_request_id: Uid
     request: AddIndexServer | RemoveIndexServer

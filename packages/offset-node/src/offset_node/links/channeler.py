@@ -239,7 +239,7 @@ class Channeler:
         return self._adopt(friend, link) if friend in self._listening else [CloseFriendLink(link)]
 
     def dial_succeeded(self, friend: PublicKey, attempt: int, link: FriendLink) -> list[ChannelerOutput]:
-        """An attempt led to a link."""
+        """An attempt to reach a friend led to a link; where the attempt is not current any more, the link is closed."""
         dialed = self._dialed.get(friend)
         if dialed is None or dialed.attempt != attempt:
             return [CloseFriendLink(link)]
@@ -247,7 +247,7 @@ class Channeler:
         return self._adopt(friend, link)
 
     def dial_failed(self, friend: PublicKey, attempt: int) -> list[ChannelerOutput]:
-        """An attempt led to nothing."""
+        """An attempt to reach a friend led to nothing: the next address is tried after a pause."""
         dialed = self._dialed.get(friend)
         if dialed is None or dialed.attempt != attempt:
             return []

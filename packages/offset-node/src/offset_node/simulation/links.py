@@ -45,7 +45,7 @@ class LinkOwner(Host, Protocol):
         """Let something happen later, unless the node has crashed by then."""
 
     def put(self, event: NodeEvent) -> None:
-        """An event for the engine."""
+        """Add an event to the inbox of the engine."""
 
     def follow(self, outputs: list[Any]) -> None:
         """Let the engine pass on what a part of it said."""
@@ -243,7 +243,7 @@ class NodeLinks:
             link.end.attach(link)
 
     def friend_link_closed(self, link: _FriendLink) -> None:
-        """A link to a friend ended."""
+        """A link to a friend ended: tell the channeler."""
         self._ends.pop(link.end, None)
         if self._friends.get(link.friend) is link:
             del self._friends[link.friend]

@@ -60,7 +60,7 @@ class SimulatedRelay:
         world.after(world.chance.random(), self._tick)
 
     def accept(self, end: LinkEnd) -> None:
-        """Somebody connected."""
+        """Take a connection of somebody who has proved a key."""
         link = _RelayLink(self, end)
         self._ends[end] = None
         self._engine.open_link(link)

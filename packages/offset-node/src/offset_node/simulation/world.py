@@ -54,7 +54,7 @@ class LinkReceiver(Protocol):
     """Who takes what arrives at one end of a link."""
 
     def message_received(self, message: Any) -> None:
-        """Take one message."""
+        """Take one message that arrived, in the order of sending."""
 
     def link_closed(self) -> None:
         """The link is over; called once."""
@@ -142,7 +142,7 @@ class Attempt:
     is_cancelled: bool = False
 
     def cancel(self) -> None:
-        """Give it up."""
+        """Give the attempt up: neither its success nor its failure is told."""
         self.is_cancelled = True
 
 
