@@ -12,13 +12,8 @@ from offset_funder.mutations import AddRelay as RelayAdded
 from offset_funder.state import FunderState
 from offset_index.client import Connect, Disconnect
 from offset_node.apps.server import SendToApp
-from offset_node.engine import (
-    BATCH_EVENTS_MAX,
-    EffectQueue,
-    NodeEngine,
-    TellOccurrences,
-    TellTransactionEnded,
-)
+from offset_node.effects import EffectQueue, TellOccurrences, TellTransactionEnded
+from offset_node.engine import BATCH_EVENTS_MAX, NodeEngine
 from offset_node.links.channeler import ReportOnline, StartListener
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant

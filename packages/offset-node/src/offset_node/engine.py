@@ -41,7 +41,7 @@ How it is called::
         batch = engine.next_batch()
         if batch.mutations:
             store(batch.mutations)  # all or nothing, and durable when this returns
-        effects.perform(engine.stored(batch))  # an EffectQueue
+        effects.perform(engine.stored(batch))  # an offset_node.effects.EffectQueue
 
 Ticks, and news of links and apps, go to `NodeEngine.channeler`, `NodeEngine.index` and `NodeEngine.apps` at any time:
 they change nothing that is stored. What those answer goes through `follow`::
@@ -65,7 +65,6 @@ from offset_index import client as index_client
 from offset_index.client import ConnectedServerChanged, IndexClient, RespondRoutes
 from offset_node import state as node_state
 from offset_node.apps.server import (
-    AppEffect,
     AppServer,
     AppServerOutput,
     AskIndexClient,
@@ -73,7 +72,8 @@ from offset_node.apps.server import (
     DeclareCapacities,
     TellFunder,
 )
-from offset_node.links.channeler import Channeler, ChannelerOutput, LinkEffect, ReportOffline, ReportOnline
+from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
+from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.state import IndexServerMutation, NodeState, PluginMutation
 from offset_proto.errors import InvariantBroken, invariant
 from offset_proto.messages import app as app_messages
@@ -88,14 +88,10 @@ from offset_proto.messages.report import (
 __all__ = [
     "BATCH_EVENTS_MAX",
     "Batch",
-    "EffectQueue",
-    "IndexLinkEffect",
     "NodeCounts",
-    "NodeEffect",
     "NodeEngine",
     "NodeEvent",
-    "TellOccurrences",
-    "TellTransactionEnded",
+    "Output",
 ]
 
 BATCH_EVENTS_MAX = 256
@@ -104,33 +100,6 @@ BATCH_EVENTS_MAX = 256
 NodeEvent = Event | ChangeIndexServers
 """What waits in the inbox: an event of the funder, or a request to change the list of index servers."""
 
-
-@dataclass(frozen=True, slots=True)
-class TellOccurrences:
-    """
-    Tell the plugins what happened.
-
-    Attributes:
-        occurrences: What happened, in order.
-        recorded: What was stored with the batch, so that no plugin misses it.
-    """
-
-    occurrences: tuple[Occurrence, ...]
-    recorded: tuple[PluginMutation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TellTransactionEnded:
-    """Tell the plugins that a transaction of this node has a result."""
-
-    result: TransactionResult
-
-
-IndexLinkEffect = index_client.Connect | index_client.Disconnect | index_client.SendToServer
-"""What is to be done on the link to an index server."""
-
-NodeEffect = SendFriendMessage | LinkEffect | AppEffect | IndexLinkEffect | TellOccurrences | TellTransactionEnded
-"""What is left to whoever runs the engine: things to do on links, apps and plugins."""
 
 Output = ChannelerOutput | AppServerOutput | index_client.Effect
 """What the engines inside say to each other and to the outside; the funder's effects are not among it."""
@@ -186,35 +155,6 @@ class NodeCounts:
     occurrences: dict[str, int] = field(
         default_factory=lambda: {"InvoicePaid": 0, "PaymentFinished": 0, "RequestForwarded": 0}
     )
-
-
-class EffectQueue:
-    """
-    Performs effects in the order in which the engine gave them.
-
-    To perform one may have consequences at once: a connection ends, an app asks for more. The engine is told of them,
-    and what it says then is performed after what it said before.
-
-    Args:
-        perform: Performs one effect.
-    """
-
-    def __init__(self, perform: Callable[[NodeEffect], None]) -> None:
-        self._perform = perform
-        self._waiting: deque[NodeEffect] = deque()
-        self._is_performing = False
-
-    def perform(self, effects: Iterable[NodeEffect]) -> None:
-        """Perform *effects*: now, or after those that are being performed."""
-        self._waiting.extend(effects)
-        if self._is_performing:
-            return
-        self._is_performing = True
-        try:
-            while self._waiting:
-                self._perform(self._waiting.popleft())
-        finally:
-            self._is_performing = False
 
 
 def _record_nothing(occurrences: Sequence[Occurrence]) -> Sequence[PluginMutation]:

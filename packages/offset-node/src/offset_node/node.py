@@ -30,7 +30,8 @@ from offset_index import client as index_client
 from offset_node.apps.connections import AppLinks
 from offset_node.apps.server import CloseApp, SendToApp
 from offset_node.apps.tickets import TrustedApps
-from offset_node.engine import EffectQueue, NodeEffect, NodeEngine, Output, TellOccurrences, TellTransactionEnded
+from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
+from offset_node.engine import NodeEngine, Output
 from offset_node.links.friends import FriendLinks
 from offset_node.links.index import IndexLink
 from offset_node.pauses import Pausable, ReadingPauses

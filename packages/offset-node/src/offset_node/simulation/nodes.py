@@ -14,15 +14,8 @@ from offset_funder.effects import SendFriendMessage
 from offset_funder.state import FunderState
 from offset_index import client as index_client
 from offset_node.apps.server import CloseApp, SendToApp
-from offset_node.engine import (
-    EffectQueue,
-    NodeEffect,
-    NodeEngine,
-    NodeEvent,
-    Output,
-    TellOccurrences,
-    TellTransactionEnded,
-)
+from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
+from offset_node.engine import NodeEngine, NodeEvent, Output
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.simulation.links import NodeLinks
