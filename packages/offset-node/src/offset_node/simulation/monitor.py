@@ -3,7 +3,7 @@ The invariants of spec 04 §11, looked at after each batch that any node stored.
 
 Both sides of a friendship are compared as they are stored: with the token at rest they mirror each other, with a
 token under way it builds on the other side's last one. No node may ever sign two successors of one token. Of a
-node that means no good nothing is expected, but everything of its friends.
+malicious node nothing is expected, but everything of its friends.
 """
 
 from collections import OrderedDict
@@ -21,7 +21,7 @@ from offset_proto.types import PublicKey, Signature
 __all__ = ["Monitor"]
 
 TOKENS_REMEMBERED = 16
-"""Of each side of a friendship; a successor of an older one would break the channel anyway."""
+"""Tokens of each side of a friendship whose successor is remembered; one of an older token would break the channel."""
 
 
 class Monitor:

@@ -91,7 +91,7 @@ class SimulatedNode:
         self.after(self._world.chance.random(), self._tick)
 
     def crash(self, down_ticks: float) -> None:
-        """End as by kill -9, and start again later."""
+        """End at once, as a process does that is killed, and start again later."""
         self.is_up = False
         self.life += 1
         self._links.drop()
@@ -165,7 +165,7 @@ class SimulatedNode:
                 self._links.perform(effect)
 
     def say(self, end: LinkEnd, message: FriendMessage) -> None:
-        """Send to a friend. A node that means no good does something else here."""
+        """Send a message to a friend; a malicious node tampers with it here."""
         end.send(message)
 
     def _tick(self) -> None:

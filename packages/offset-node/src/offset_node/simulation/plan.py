@@ -51,7 +51,7 @@ SOME_FAULTS: Final = Faults(
     slow=0.02,
     malicious=0.01,
 )
-"""A little of everything."""
+"""Faults of every kind, each of them rare."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _star(count: int, chance: Chance) -> Iterator[Edge]:
 
 
 def _scale_free(count: int, chance: Chance) -> Iterator[Edge]:
-    """Who has friends finds more: each newcomer meets two, in proportion to the friends that they have."""
+    """Each newcomer befriends two nodes, drawn in proportion to the number of friends that these have."""
     ends = [0, 1]
     yield 0, 1
     for number in range(2, count):
@@ -139,4 +139,4 @@ TOPOLOGIES: Final[dict[str, Callable[[int, Chance], Iterator[Edge]]]] = {
     "star": _star,
     "scale-free": _scale_free,
 }
-"""Who is whose friend."""
+"""By name: which nodes are friends of each other."""

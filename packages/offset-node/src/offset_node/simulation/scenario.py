@@ -37,7 +37,7 @@ RELAYS: Final = 4
 INDEX_SERVERS: Final = 3
 SETTLE_TICKS_MAX: Final = 2000
 REACH: Final = 8
-"""How far apart buyer and seller may be where they stand in a row; a route has at most 32 keys."""
+"""Hops between buyer and seller at most, in a line or a ring; a route has at most 32 keys."""
 
 _IN_A_ROW = ("line", "ring")
 
@@ -249,7 +249,7 @@ class Scenario:
             self.wallets.configure(node, RemoveIndexServer(server.public_key))
 
     def _heal(self) -> None:
-        """No more faults; the owners of broken channels accept the other side's terms; everything ends."""
+        """End all faults, let owners of broken channels accept the terms of the other side, and wait until all payments end."""
         self._disk.is_faulty = False
         for node in self._nodes:
             node.slowness = 1.0
@@ -286,7 +286,7 @@ class Scenario:
     # The end.
 
     def _check_end(self) -> None:
-        """Nothing is frozen, sides mirror each other, and what everybody has is what was paid."""
+        """Check that nothing is frozen, that both sides of each friendship agree, and that everybody has what was paid."""
         for _ in range(60):
             self._tick()
         income = _income_of(self.wallets.done, self._rate_of)

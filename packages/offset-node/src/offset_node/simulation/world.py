@@ -11,10 +11,10 @@ from offset_proto.types import NetAddress, PublicKey
 __all__ = ["Attempt", "Chance", "Host", "LinkEnd", "LinkReceiver", "World"]
 
 DELAY_TICKS = (0.001, 0.05)
-"""How long a message takes, at least and at most; a slow host multiplies it."""
+"""How long a message takes, at least and at most, in ticks; a slow host takes a multiple of it."""
 
 SILENCE_TICKS = 32
-"""After which keepalive notices a link that lost everything."""
+"""Ticks after which keepalive notices a link that lost everything."""
 
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class LinkEnd:
 
 @dataclass(eq=False)
 class Attempt:
-    """A connection in the making."""
+    """An attempt to open a link."""
 
     is_cancelled: bool = False
 
@@ -177,7 +177,7 @@ class World:
         return self.chance.uniform(*DELAY_TICKS)
 
     def run(self, until: float) -> None:
-        """Let everything happen that is due before a moment."""
+        """Let everything happen that is due until a moment, in ticks since the beginning."""
         while self._queue and self._queue[0][0] <= until:
             self.now, _, action = heapq.heappop(self._queue)
             self.steps += 1
