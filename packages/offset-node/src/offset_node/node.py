@@ -38,7 +38,7 @@ from offset_node.pauses import Pausable, ReadingPauses
 from offset_node.plugins.host import PluginHost
 from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.values import forwardings_of
-from offset_node.state import Mutation, NodeState, PluginRecords
+from offset_node.state import Mutation, NodeState
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
 from offset_proto.messages.friend import FriendMessage
@@ -64,9 +64,6 @@ class NodeDatabase(Protocol):
 
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """Store a batch, all or nothing; it is durable when this returns. Raises DatabaseWriteError."""
-
-    def load_plugins(self) -> PluginRecords:
-        """The values and events that are kept for plugins."""
 
 
 class Node:

@@ -249,7 +249,7 @@ class Scenario:
             self.wallets.configure(node, RemoveIndexServer(server.public_key))
 
     def _heal(self) -> None:
-        """End all faults, let owners of broken channels accept the terms of the other side, and wait until all payments end."""
+        """End all faults, reset broken channels to the terms of the other side, and wait until all payments end."""
         self._disk.is_faulty = False
         for node in self._nodes:
             node.slowness = 1.0
@@ -286,7 +286,7 @@ class Scenario:
     # The end.
 
     def _check_end(self) -> None:
-        """Check that nothing is frozen, that both sides of each friendship agree, and that everybody has what was paid."""
+        """Check that nothing is frozen, that both sides of each friendship agree, and that the payments add up."""
         for _ in range(60):
             self._tick()
         income = _income_of(self.wallets.done, self._rate_of)
