@@ -8,9 +8,9 @@ from offset_crypto.hashing import is_lower
 from offset_node.links.channeler import (
     CancelDial,
     Channeler,
+    ChannelerOutput,
     CloseFriendLink,
     Dial,
-    Effect,
     ReportOffline,
     ReportOnline,
     StartListener,
@@ -39,15 +39,15 @@ def channeler() -> Channeler:
     return Channeler(LOCAL, Random(1).randbytes)
 
 
-def _started(effects: list[Effect]) -> set[RelayAddress]:
+def _started(effects: list[ChannelerOutput]) -> set[RelayAddress]:
     return {effect.relay for effect in effects if isinstance(effect, StartListener)}
 
 
-def _stopped(effects: list[Effect]) -> set[int]:
+def _stopped(effects: list[ChannelerOutput]) -> set[int]:
     return {effect.generation for effect in effects if isinstance(effect, StopListener)}
 
 
-def _dial(effects: list[Effect]) -> Dial:
+def _dial(effects: list[ChannelerOutput]) -> Dial:
     (effect,) = effects
     assert isinstance(effect, Dial)
     return effect

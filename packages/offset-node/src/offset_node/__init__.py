@@ -8,7 +8,9 @@ The node of Offset.
 `plugins`                   the owner's rules: hooks, what they are given, how they are run
 `links`                     the links to friends, relays and an index server
 `apps`                      apps: who is let in, what each may ask for, what each is told
-`node`                      who is told what in which order
+`effects`                   what a node does to the outside, and in which order
+`engine`                    the node as a pure engine: what is handled, stored and shown, in which order
+`node`                      the engine on sockets and a database
 `embedded`                  a node inside another program
 `metrics`, `cli`            figures for Prometheus; the program stnode
 `simulation`                whole networks of nodes in one loop, under faults

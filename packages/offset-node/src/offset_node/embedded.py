@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from offset_crypto.aio import Receiver, Ticker
 from offset_crypto.identity import Identity
@@ -17,21 +16,21 @@ from offset_node.database.original import format_database
 from offset_node.node import Node
 from offset_node.plugins.host import PluginHost
 from offset_node.plugins.loading import find_plugins
+from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.state import NodeState
 from offset_proto.errors import PeerError
-from offset_proto.messages.app import AppPermissions
 from offset_proto.types import PublicKey
 
-__all__ = ["EVERYTHING", "InnerConnection", "format_new_database", "run_embedded"]
+__all__ = ["InnerConnection", "format_new_database", "run_embedded"]
 
 log = logging.getLogger("offset.node")
-
-EVERYTHING: Final = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 
 
 class InnerConnection:
     """
-    What a socket is to other apps: carries encoded messages both ways, in order, without waiting.
+    The connection between the node and the program that it runs in.
+
+    It is what a socket is to other apps: it carries encoded messages both ways, in order, and nobody waits.
 
     Args:
         app: The key that stands for the program.
@@ -50,7 +49,7 @@ class InnerConnection:
     # The program's side.
 
     def ask(self, message: bytes) -> None:
-        """Say something to the node."""
+        """Send an encoded message to the node."""
         if not self.is_closed:
             self._waiting.append(message)
             asyncio.get_running_loop().call_soon(self._deliver)
@@ -65,17 +64,17 @@ class InnerConnection:
     # The node's side.
 
     def attach(self, receiver: Receiver) -> None:
-        """The node listens."""
+        """Hand what the program says to *receiver*, what it has said already first."""
         self._node = receiver
         asyncio.get_running_loop().call_soon(self._deliver)
 
     def send(self, message: bytes) -> None:
-        """The node says something."""
+        """Send an encoded message to the program."""
         if not self.is_closed:
             self._outer.message_received(message)
 
     def close(self, reason: str = "closed") -> None:
-        """Either side has had enough; safe to call twice."""
+        """End the connection, for either side; calling it again does nothing."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -85,11 +84,11 @@ class InnerConnection:
             self._node.connection_closed()
 
     def pause_reading(self) -> None:
-        """The node is busy."""
+        """Keep what the program says until `resume_reading`: the node is busy."""
         self._reading_paused = True
 
     def resume_reading(self) -> None:
-        """It is not any more."""
+        """Hand on what the program has said meanwhile, and all that it says from now on."""
         self._reading_paused = False
         asyncio.get_running_loop().call_soon(self._deliver)
 
@@ -127,7 +126,7 @@ async def run_embedded(
         connection = InnerConnection(identity.public_key, outer)
         running = asyncio.create_task(_run(node, connection))
         try:
-            node.apps.open(connection, EVERYTHING)
+            node.apps.open(connection, ALL_PERMISSIONS)
             yield connection
         finally:
             connection.close("the program is done")

@@ -1,15 +1,15 @@
 """
-Figures of a running node for Prometheus, where they are asked for with ``--metrics``.
+The figures of a running node for Prometheus, where ``--metrics`` asks for them.
 
-Needs prometheus-client, which comes with the extra ``offset-node[metrics]``; served by threads of that library, so that
-a scrape never holds up the node.
+This needs prometheus-client, which comes with the extra ``offset-node[metrics]``. Threads of that library serve the
+figures, so that a scrape never holds up the node.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from offset_node.engine import NodeCounts
 from offset_node.plugins.host import PluginHost
 from offset_proto.errors import OffsetError
 
@@ -21,22 +21,6 @@ __all__ = ["MetricsUnavailable", "NodeCounts", "serve_metrics"]
 
 class MetricsUnavailable(OffsetError):
     """prometheus-client is not installed, or the address can not be listened on."""
-
-
-@dataclass
-class NodeCounts:
-    """What the node counts while it runs; written by its thread alone."""
-
-    events: int = 0
-    batches: int = 0
-    mutations: int = 0
-    refused_events: int = 0
-    apps: int = 0
-    friends_online: int = 0
-    inbox: int = 0
-    occurrences: dict[str, int] = field(
-        default_factory=lambda: {"InvoicePaid": 0, "PaymentFinished": 0, "RequestForwarded": 0}
-    )
 
 
 class _Collector:

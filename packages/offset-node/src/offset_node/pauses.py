@@ -1,4 +1,9 @@
-"""Connections that are not read from for a while, each for one or more reasons."""
+"""
+Connections that are not read from for a while, each for one or more reasons. Pure.
+
+A connection is paused for the reason "inbox" where it fills the node's inbox, and for the reason "plugins" while a
+plugin judges one of its messages. It is read from again when the last of its reasons is gone.
+"""
 
 from typing import Protocol
 
@@ -6,19 +11,19 @@ __all__ = ["Pausable", "ReadingPauses"]
 
 
 class Pausable(Protocol):
-    """What can be paused: a connection."""
+    """A connection whose reading can be paused."""
 
     is_closed: bool
 
     def pause_reading(self) -> None:
-        """Take nothing from the peer."""
+        """Take nothing from the peer until `resume_reading`."""
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Take what the peer has sent meanwhile, and all that comes."""
 
 
 class ReadingPauses:
-    """Reading goes on when the last reason is gone."""
+    """The connections of a node that are paused, and the reasons for it."""
 
     def __init__(self) -> None:
         self._reasons: dict[Pausable, set[str]] = {}
@@ -31,7 +36,7 @@ class ReadingPauses:
         connection.pause_reading()
 
     def resume(self, connection: Pausable, reason: str) -> None:
-        """The reason is gone; harmless where there was none."""
+        """A reason of *connection* is gone. Nothing happens where it was not paused for it."""
         reasons = self._reasons.get(connection)
         if reasons is None:
             return
@@ -42,6 +47,6 @@ class ReadingPauses:
                 connection.resume_reading()
 
     def resume_all(self, reason: str) -> None:
-        """The reason is gone for all connections."""
+        """A reason is gone for all connections that were paused for it."""
         for connection in list(self._reasons):
             self.resume(connection, reason)

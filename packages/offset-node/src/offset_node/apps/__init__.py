@@ -2,11 +2,12 @@
 The apps of a node: who is let in, what each may ask for, what each is told.
 
 ===============  =========================================================================================
-`server`         engine: who asked what, who is told what
+`server`         engine: who asked for what, and who is told what
 `connections`    shell: the connections of apps, their greeting, and the requests that plugins judge
-`tickets`        shell: the directory of app tickets; changes take effect without a restart
+`tickets`        shell: the directory of app tickets, whose changes take effect without a restart
 ===============  =========================================================================================
 
-May import: `offset_node.plugins`, `offset_node.pauses`, the funder's events, crypto and proto. Used by: `node` and
-the simulation.
+The room may import `offset_node.plugins` and `offset_node.pauses`, the funder's events and reports, crypto and proto.
+`offset_node.engine` uses `server`; `offset_node.node` uses the shells; the simulation has one app in each node, and no
+connection to it.
 """

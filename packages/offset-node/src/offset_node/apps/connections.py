@@ -1,42 +1,28 @@
-"""The connections of apps: who is let in, what each may ask for, what each is sent. Spec 07 §1, §3."""
+"""Shell of the app server: the connections of apps, and who is let in. Spec 07 §1, §3."""
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from offset_crypto.aio import Receiver
-from offset_node.apps import server as app_server
-from offset_node.apps.server import AppServer
+from offset_node.apps.server import AppEffect, AppServer, AppServerOutput, CloseApp, SendToApp
 from offset_node.apps.tickets import TrustedApps
 from offset_node.pauses import Pausable, ReadingPauses
 from offset_node.plugins.host import PluginHost
+from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.ticket import NO_PERMISSIONS, add_permissions
-from offset_node.plugins.values import App
+from offset_node.plugins.values import App, Verdict
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
-from offset_proto.messages.app import (
-    AppPermissions,
-    AppServerToApp,
-    AppToAppServer,
-    ClientResponseRoutes,
-    ReportMutations,
-    ResponseClosePayment,
-    TransactionResult,
-)
+from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
 from offset_proto.types import PublicKey
 
-__all__ = ["AppConnection", "AppLinks", "NodeEffect"]
+__all__ = ["AppConnection", "AppLinks"]
 
 log = logging.getLogger("offset.node")
-
-NodeEffect = (
-    app_server.TellFunder | app_server.ChangeIndexServers | app_server.AskIndexClient | app_server.DeclareCapacities
-)
-"""Effects of the app server that concern others than apps."""
 
 
 class AppConnection(Pausable, Protocol):
@@ -46,16 +32,16 @@ class AppConnection(Pausable, Protocol):
 
     @property
     def remote_public_key(self) -> PublicKey:
-        """The app's key."""
+        """The key that the app has proved."""
 
     def attach(self, receiver: Receiver) -> None:
-        """Hand what the app says to *receiver*."""
+        """Hand what the app says to *receiver*, what it has said already first."""
 
     def send(self, message: bytes) -> None:
-        """Say something; never waits."""
+        """Send an encoded message; this never waits."""
 
     def close(self, reason: str) -> None:
-        """End it."""
+        """End the connection; *reason* goes to the log."""
 
 
 @dataclass(eq=False)
@@ -65,8 +51,6 @@ class _AppLink:
     apps: "AppLinks"
     app_id: int
     connection: AppConnection
-    waiting: deque[AppToAppServer] = field(default_factory=deque)
-    is_judged: bool = False
 
     def message_received(self, message: bytes) -> None:
         self.apps.requested(self, wire.APP_TO_APP_SERVER.decode(message))
@@ -77,14 +61,15 @@ class _AppLink:
 
 class AppLinks:
     """
-    The apps of a node.
+    The connections of all apps of a node.
 
     Args:
         server: Says who is told what.
-        trusted: Tickets; None: nobody comes from outside.
-        plugins: Judge requests, and what an app gets to see.
-        pauses: Of reading.
-        perform: Carries out what concerns others than apps; told which connection it came from.
+        trusted: The tickets of apps; None: no app comes from outside.
+        plugins: Judge requests, and say what an app gets to see.
+        pauses: Keeps track of connections that are not read from.
+        on_output: Takes what the app server says, and the connection of the app that caused it. What of it concerns
+            connections comes back to `perform`.
     """
 
     def __init__(
@@ -93,25 +78,27 @@ class AppLinks:
         trusted: TrustedApps | None,
         plugins: PluginHost,
         pauses: ReadingPauses,
-        perform: Callable[[NodeEffect, Pausable | None], None],
+        on_output: Callable[[list[AppServerOutput], Pausable | None], None],
     ) -> None:
         self.server = server
         self._trusted = trusted
         self._plugins = plugins
-        self._pauses = pauses
-        self._perform_elsewhere = perform
+        self._on_output = on_output
         self._tasks: asyncio.TaskGroup | None = None
         self._links: dict[int, _AppLink] = {}
+        self._judged = JudgedMessages[tuple[_AppLink, AppToAppServer]](pauses, self._judge)
+        self._encoded: tuple[AppServerToApp | None, bytes] = (None, b"")  # the last message: reports go to all apps
 
     def __len__(self) -> int:
+        """The number of apps that are connected."""
         return len(self._links)
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Whatever takes time runs in *tasks*."""
+        """Ask plugins in *tasks* from now on."""
         self._tasks = tasks
 
     def accept(self, connection: AppConnection) -> None:
-        """An app proved its key."""
+        """Greet an app that has proved its key, or end the connection where it has no ticket."""
         trusted = {} if self._trusted is None else self._trusted.read()
         permissions = trusted.get(connection.remote_public_key)
         if permissions is None:
@@ -160,73 +147,53 @@ class AppLinks:
         trusted = self._trusted.read()
         for app_id, link in list(self._links.items()):
             permissions = trusted.get(link.connection.remote_public_key)
-            self.perform(self.server.permissions_changed(app_id, permissions))
+            self._on_output(self.server.permissions_changed(app_id, permissions), None)
 
     def requested(self, link: _AppLink, message: AppToAppServer) -> None:
         """A request of an app. Requests of one connection are judged one after the other, in order."""
-        if not self._plugins.judges_requests:
-            app = self._app(link)
-            if app is not None:
-                verdict = self._plugins.judge_by_ticket(app, message.app_request)
-                self.perform(self.server.receive(link.app_id, message, verdict), link.connection)
+        if self._plugins.judges_requests:
+            self._judged.put(link.connection, (link, message), self._spawn)
             return
-        link.waiting.append(message)  # what came in one read; no more is read until these are judged
-        if not link.is_judged:
-            link.is_judged = True
-            self._pauses.pause(link.connection, "plugins")
-            self._spawn(self._judge(link))
+        app = self._app(link)
+        if app is not None:
+            self._receive(link, message, self._plugins.judge_by_ticket(app, message.app_request))
 
-    async def _judge(self, link: _AppLink) -> None:
-        while link.waiting:
-            message = link.waiting.popleft()
-            app = self._app(link)
-            if app is None:
-                break
-            verdict = await self._plugins.judge_request(app, message.app_request)
-            self.perform(self.server.receive(link.app_id, message, verdict), link.connection)
-        link.is_judged = False
-        self._pauses.resume(link.connection, "plugins")
+    async def _judge(self, request: tuple[_AppLink, AppToAppServer]) -> bool:
+        link, message = request
+        app = self._app(link)
+        if app is None:
+            return False
+        self._receive(link, message, await self._plugins.judge_request(app, message.app_request))
+        return True
+
+    def _receive(self, link: _AppLink, message: AppToAppServer, verdict: Verdict) -> None:
+        self._on_output(self.server.receive(link.app_id, message, verdict), link.connection)
 
     def _app(self, link: _AppLink) -> App | None:
         permissions = self.server.permissions_of(link.app_id)
         return None if permissions is None else App(link.connection.remote_public_key, permissions)
 
     def forget(self, link: _AppLink) -> None:
-        """An app's connection ended."""
+        """The connection of an app has ended."""
         app = self._app(link)
         self.server.close_app(link.app_id)
         if self._links.pop(link.app_id, None) is not None:
             permissions = NO_PERMISSIONS if app is None else app.permissions
             self._plugins.tell("offset_app_disconnected", app=App(link.connection.remote_public_key, permissions))
 
-    def perform(self, effects: list[app_server.Effect], source: Pausable | None = None) -> None:
-        """Carry out what the app server asks for; *source* is the connection of the app that caused it."""
-        last: tuple[AppServerToApp | None, bytes] = (None, b"")  # reports go to all apps
-        for effect in effects:
-            match effect:
-                case app_server.SendToApp(app_id, message):
-                    if last[0] is not message:
-                        last = (message, wire.APP_SERVER_TO_APP.encode(message))
-                    link = self._links.get(app_id)
-                    if link is not None:
-                        link.connection.send(last[1])
-                case app_server.CloseApp(app_id, reason):
-                    log.warning("%s", reason)
-                    link = self._links.get(app_id)
-                    if link is not None:
-                        link.connection.close(reason)
-                case _:
-                    self._perform_elsewhere(effect, source)
-
-    def report(self, message: ReportMutations) -> None:
-        """The report of the node has changed, or a request is acknowledged."""
-        self.perform(self.server.report(message))
-
-    def answer(self, message: TransactionResult | ResponseClosePayment | ClientResponseRoutes) -> None:
-        """There is a result for the app that waits for it."""
-        if isinstance(message, TransactionResult):
-            self._plugins.transaction_ended(message)
-        self.perform(self.server.answer(message))
+    def perform(self, effect: AppEffect) -> None:
+        """Do what the app server asks for; nothing where the app is gone."""
+        link = self._links.get(effect.app_id)
+        match effect:
+            case SendToApp(_, message):
+                if self._encoded[0] is not message:
+                    self._encoded = (message, wire.APP_SERVER_TO_APP.encode(message))
+                if link is not None:
+                    link.connection.send(self._encoded[1])
+            case CloseApp(_, reason):
+                log.warning("%s", reason)
+                if link is not None:
+                    link.connection.close(reason)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None

@@ -1,9 +1,31 @@
 """
-Apps of a node: who asked what, who is told what. Spec 07 §3.
+The apps of a node: who asked for what, and who is told what. Spec 07 §3.
 
-A pure engine. Reports go to all apps; a result goes to the one app that asked for it, at most once per
-request. Snapshot and registration are one step, so an app sees every change that is not in its snapshot
-and none that is.
+This is a pure engine. An app is open or gone, and does not come back: one that connects again is another app.
+
+==========  ===================================  ====================================================================
+app         what happens                         what comes of it
+==========  ===================================  ====================================================================
+not there   `AppServer.open_app`                 it is open; its snapshot is given back
+open        `AppServer.receive`, granted         the request goes on to whom it concerns; the app waits for its result
+open        `AppServer.receive`, refused         an answer that says so; where the protocol has none, the app is gone,
+                                                 with `CloseApp`
+open        `AppServer.permissions_changed`      it may do more at once; where it may do less, it is gone
+open        `AppServer.report`                   it is told what of the report it may see
+open        `AppServer.answer`                   it is told the result, if it was the last one to ask for it
+open        `AppServer.close_app`                it is gone, and so is all that it waited for (D55)
+==========  ===================================  ====================================================================
+
+Rules:
+
+1. Snapshot and registration are one step. So an app is told every change that is not in its snapshot, and none that is.
+2. Reports go to all apps, each filtered by what that app may see. A report that carries the id of a request goes to all
+   of them even where it is empty: it acknowledges the request.
+3. A result goes to one app only, the last one that asked under its id, and at most once for each request.
+4. Where a report changes what the node can carry, index servers are told before apps are (spec 07 §3.6).
+
+How it is called: the report is told of changes once they are durable, and in the order in which they happened. Outputs
+are passed on in order. Nothing else is expected of the caller; calls about apps that are gone do nothing (D51).
 """
 
 from collections.abc import Iterable
@@ -44,12 +66,13 @@ from offset_proto.report_view import ReportView
 from offset_proto.types import PaymentId, PublicKey, Uid
 
 __all__ = [
+    "AppEffect",
     "AppServer",
+    "AppServerOutput",
     "AskIndexClient",
     "ChangeIndexServers",
     "CloseApp",
     "DeclareCapacities",
-    "Effect",
     "SendToApp",
     "TellFunder",
 ]
@@ -59,7 +82,7 @@ AppId = int
 
 @dataclass(frozen=True, slots=True)
 class SendToApp:
-    """A message for one app."""
+    """Send a message to one app."""
 
     app_id: AppId
     message: AppServerToApp
@@ -67,7 +90,7 @@ class SendToApp:
 
 @dataclass(frozen=True, slots=True)
 class CloseApp:
-    """The app asked for what its ticket does not allow."""
+    """End the connection of an app: it asked for what it may not do, or its ticket has changed."""
 
     app_id: AppId
     reason: str
@@ -75,14 +98,14 @@ class CloseApp:
 
 @dataclass(frozen=True, slots=True)
 class TellFunder:
-    """A request for the funder."""
+    """An app asks for something that the funder decides."""
 
     event: AppRequested
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeIndexServers:
-    """A request to add or remove an index server."""
+    """An app asks to add or to remove an index server."""
 
     app_request_id: Uid
     request: AddIndexServer | RemoveIndexServer
@@ -90,7 +113,7 @@ class ChangeIndexServers:
 
 @dataclass(frozen=True, slots=True)
 class AskIndexClient:
-    """A request for routes, after its acknowledgement."""
+    """A request for routes; its acknowledgement has been sent before."""
 
     request: RequestRoutes
 
@@ -102,7 +125,11 @@ class DeclareCapacities:
     mutations: tuple[IndexMutation, ...]
 
 
-Effect = SendToApp | CloseApp | TellFunder | ChangeIndexServers | AskIndexClient | DeclareCapacities
+AppEffect = SendToApp | CloseApp
+"""What is to be done on connections of apps."""
+
+AppServerOutput = AppEffect | TellFunder | ChangeIndexServers | AskIndexClient | DeclareCapacities
+"""What the app server says: things to do on connections, and what concerns other parts of the node."""
 
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
 
@@ -147,7 +174,7 @@ class AppServer:
         app = self._apps.get(app_id)
         return None if app is None else app.permissions
 
-    def permissions_changed(self, app_id: AppId, permissions: AppPermissions | None) -> list[Effect]:
+    def permissions_changed(self, app_id: AppId, permissions: AppPermissions | None) -> list[AppServerOutput]:
         """
         The app has another ticket, or None. It may do more at once; it is cut off where it may do less.
 
@@ -171,7 +198,7 @@ class AppServer:
             if self._awaited_by.get(awaited) == app_id:
                 del self._awaited_by[awaited]
 
-    def receive(self, app_id: AppId, message: AppToAppServer, verdict: Verdict) -> list[Effect]:
+    def receive(self, app_id: AppId, message: AppToAppServer, verdict: Verdict) -> list[AppServerOutput]:
         """A request of an app, and what the plugins say of it. Spec 07 §3.3."""
         if app_id not in self._apps:
             return []
@@ -193,7 +220,7 @@ class AppServer:
                 pass
         return [TellFunder(AppRequested(message.app_request_id, request))]
 
-    def _refuse(self, app_id: AppId, message: AppToAppServer, refusal: Refusal) -> list[Effect]:
+    def _refuse(self, app_id: AppId, message: AppToAppServer, refusal: Refusal) -> list[AppServerOutput]:
         """
         A request that is not carried out.
 
@@ -214,16 +241,16 @@ class AppServer:
                 pass
         return effects
 
-    def report(self, message: ReportMutations) -> list[Effect]:
+    def report(self, message: ReportMutations) -> list[AppServerOutput]:
         """The report changed, or a request is acknowledged; index servers are told before apps. Spec 07 §3.6."""
         touched = _touched_friends(message)
         before = self._declared(touched)
         self._report.apply(message.mutations)
         changes = diff(before, self._declared(touched))
-        effects: list[Effect] = [DeclareCapacities(changes)] if changes else []
+        effects: list[AppServerOutput] = [DeclareCapacities(changes)] if changes else []
         return effects + self._broadcast(message)
 
-    def answer(self, message: Result) -> list[Effect]:
+    def answer(self, message: Result) -> list[AppServerOutput]:
         """A result for the app that waits for it, if one still does."""
         result_id = message.payment_id if isinstance(message, ResponseClosePayment) else message.request_id
         awaited = (type(message), result_id)
@@ -237,9 +264,9 @@ class AppServer:
         self._awaited_by[awaited] = app_id
         self._apps[app_id].awaited.add(awaited)
 
-    def _broadcast(self, message: ReportMutations) -> list[Effect]:
+    def _broadcast(self, message: ReportMutations) -> list[AppServerOutput]:
         seen: dict[ReportScope, ReportMutations] = {EVERYTHING: message}
-        effects: list[Effect] = []
+        effects: list[AppServerOutput] = []
         for app_id, app in self._apps.items():
             if app.scope not in seen:
                 mutations = app.scope.filter_mutations(message.mutations)

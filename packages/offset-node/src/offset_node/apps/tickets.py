@@ -1,4 +1,4 @@
-"""The directory of trusted apps: whatever changes in it takes effect without a restart. Spec 08 §5.1."""
+"""The directory of app tickets, whose changes take effect without a restart. Spec 08 §5.1."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ __all__ = ["TrustedApps"]
 log = logging.getLogger("offset.node")
 
 _Entry = tuple[str, int, int, int]
-"""Name, inode, bytes and time of change of a file: what tells that it is another, or was written anew."""
+"""Name, inode, size and time of change of a file. A file of which any of them differs is read again."""
 
 
 class TrustedApps:

@@ -3,10 +3,14 @@ The links that a node keeps up: to friends through relays, and to an index serve
 
 =============  ===========================================================================================
 `channeler`    engine: at which relays to listen, which friends to dial, one live link for each friend
-`friends`      shell: performs what the channeler decides, on sockets
+`friends`      shell: performs on sockets what the channeler decides, and tells it what became of it
 `index`        shell: the index client of `offset_index.client` on a socket
 =============  ===========================================================================================
 
-May import: `offset_node.pauses`, the clients of relay and index, crypto and proto. Used by: `node` and the
-simulation.
+A shell is given its engine, and a function that takes what the engine says. What of that concerns links comes back to
+the shell's ``perform``; the rest concerns other parts of the node, of which this room knows nothing.
+
+The room may import `offset_node.pauses` and `offset_node.state`, what the funder says to friends, the clients of relay
+and index, crypto and proto. `offset_node.engine` uses `channeler`; `offset_node.node` uses the shells; the simulation
+has shells of its own on simulated links.
 """

@@ -1,19 +1,45 @@
 """
-Which links to keep up: listen at relays, dial friends, one live link per friend. Spec 03 §6.
+Which links to keep up: listen at relays, dial friends, and hold one live link for each friend. Spec 03 §6.
 
-A pure engine. Between two nodes the lower key listens at its relays and the higher key dials. Whatever
-takes time is named by a number that is never used again, a listener's generation or an attempt's id, and
-reports about numbers that are no longer current are ignored (D23, D24).
+This is a pure engine: it opens nothing, and is told what became of what it asked for. Of two friends the one with the
+lower key listens at its relays, and the one with the higher key dials, so that they do not dial each other.
 
-==============  =====================================  ==================================================
-friend          event                                  what comes of it
-==============  =====================================  ==================================================
-we listen       a tunnel was accepted and proved       Online, unless a link is up: the old one stays
-we dial         attempt succeeded                      Online; the address goes to the end of the list
-we dial         attempt failed                         next address after 1, 2, 4, 8 ticks
-either          the link ended                         Offline; dialling resumes at once, or after 8 ticks
-                                                       where it lived less than that (D25)
-==============  =====================================  ==================================================
+A relay at which we listen is in one of two states:
+
+==============  =====================================  ==============================================================
+relay           what happens                           next state
+==============  =====================================  ==============================================================
+running         it is not wanted any more              forgotten, with `StopListener`
+running         `Channeler.listener_ended`             waiting for 1, 2, 4 and then 8 ticks; for 1 again after it ran
+                                                       for 8 ticks
+waiting         the ticks have passed                  running, with `StartListener` and a new generation
+==============  =====================================  ==============================================================
+
+A friend has a link or none, and one that we dial and that has none is being tried, or waits:
+
+==============  =====================================  ==============================================================
+friend          what happens                           next state
+==============  =====================================  ==============================================================
+we listen       `Channeler.accepted`                   linked, with `ReportOnline`; a link that is up stays, and the
+                                                       new one is closed
+waiting         the ticks have passed                  tried at the first address of its list, with `Dial`
+tried           `Channeler.dial_succeeded`             linked, with `ReportOnline`; the address goes to the end
+tried           `Channeler.dial_failed`                waiting for 1, 2, 4, 8 ticks; the address goes to the end
+tried           the address is not its own any more    tried at the next address, after `CancelDial`
+linked          `Channeler.link_closed`                without a link, with `ReportOffline`; dialled again at once, or
+                                                       after 8 ticks where the link lived less than that (D25)
+any             `Channeler.remove_friend`              forgotten; what runs is cancelled or closed
+==============  =====================================  ==============================================================
+
+How it is called:
+
+* Whatever takes time has a number that is never used again: the generation of a listener, or the id of an attempt.
+  Whoever opens links says once how each number ended. News of numbers that are not current is ignored (D23, D24), so
+  it does no harm where it crosses a `StopListener` or a `CancelDial`.
+* Of a friend, `ReportOnline` and `ReportOffline` alternate. Messages of a link count only between the two: whoever
+  opens links reads from a link once its `ReportOnline` has come.
+* A link is any object. The channeler only keeps it, and gives it back in `CloseFriendLink`.
+* `Channeler.tick` is called once per tick of a second.
 """
 
 from collections import deque
@@ -29,9 +55,10 @@ from offset_proto.types import PublicKey
 __all__ = [
     "CancelDial",
     "Channeler",
+    "ChannelerOutput",
     "CloseFriendLink",
     "Dial",
-    "Effect",
+    "LinkEffect",
     "ReportOffline",
     "ReportOnline",
     "StartListener",
@@ -51,7 +78,7 @@ class StartListener:
 
 @dataclass(frozen=True, slots=True)
 class StopListener:
-    """Stop; nothing needs to be said of it."""
+    """Stop listening at a relay; `Channeler.listener_ended` need not be said of it."""
 
     generation: int
 
@@ -67,7 +94,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class CancelDial:
-    """Give an attempt up; nothing needs to be said of it."""
+    """Give up an attempt to reach a friend; its end need not be told."""
 
     attempt: int
 
@@ -88,12 +115,16 @@ class ReportOnline:
 
 @dataclass(frozen=True, slots=True)
 class ReportOffline:
-    """There is none any more; after all its messages, once per Online."""
+    """The friend has no link any more. This comes after all messages of the link, and once for each `ReportOnline`."""
 
     friend: PublicKey
 
 
-Effect = StartListener | StopListener | Dial | CancelDial | CloseFriendLink | ReportOnline | ReportOffline
+LinkEffect = StartListener | StopListener | Dial | CancelDial | CloseFriendLink
+"""What is to be done on links."""
+
+ChannelerOutput = LinkEffect | ReportOnline | ReportOffline
+"""What the channeler says: things to do on links, and events for the funder."""
 
 
 @dataclass(eq=False)
@@ -146,7 +177,7 @@ class Channeler:
 
     # Configuration, from the funder.
 
-    def set_relays(self, relays: tuple[RelayAddress, ...]) -> list[Effect]:
+    def set_relays(self, relays: tuple[RelayAddress, ...]) -> list[ChannelerOutput]:
         """Our own relays: every friend that we listen for is allowed at each of them (D21)."""
         self._local_relays = relays
         return self._adjust_listeners()
@@ -156,8 +187,15 @@ class Channeler:
         friend: PublicKey,
         friend_relays: tuple[RelayAddress, ...],
         local_relays: tuple[RelayAddress, ...],
-    ) -> list[Effect]:
-        """A friend to keep a link to: where it is, and where it may look for us."""
+    ) -> list[ChannelerOutput]:
+        """
+        Keep a link to a friend.
+
+        Args:
+            friend: The key of the friend.
+            friend_relays: Where the friend can be found.
+            local_relays: Where the friend may still look for us.
+        """
         if is_lower(self._local_public_key, friend):
             self._forget_listening(friend)
             self._listening[friend] = frozenset(local_relays)
@@ -166,9 +204,9 @@ class Channeler:
             return self._adjust_listeners()
         return self._set_addresses(friend, tuple(dict.fromkeys(friend_relays)))
 
-    def remove_friend(self, friend: PublicKey) -> list[Effect]:
-        """Keep no link any more."""
-        effects: list[Effect] = []
+    def remove_friend(self, friend: PublicKey) -> list[ChannelerOutput]:
+        """Keep no link to this friend any more."""
+        effects: list[ChannelerOutput] = []
         dialed = self._dialed.pop(friend, None)
         if dialed is not None and dialed.attempt is not None:
             effects.append(CancelDial(dialed.attempt))
@@ -186,7 +224,7 @@ class Channeler:
 
     # What becomes of listeners, attempts and links.
 
-    def listener_ended(self, relay: RelayAddress, generation: int) -> list[Effect]:
+    def listener_ended(self, relay: RelayAddress, generation: int) -> list[ChannelerOutput]:
         """A listener ended, or could not start: it starts again after a pause."""
         known = self._relays.get(relay)
         if known is None or known.generation != generation:
@@ -196,20 +234,20 @@ class Channeler:
         known.wait_ticks = max(1, known.backoff.after_link(lived) if lived >= 8 else known.backoff.after_failure())
         return []
 
-    def accepted(self, friend: PublicKey, link: FriendLink) -> list[Effect]:
+    def accepted(self, friend: PublicKey, link: FriendLink) -> list[ChannelerOutput]:
         """A friend came through a listener and proved its key."""
         return self._adopt(friend, link) if friend in self._listening else [CloseFriendLink(link)]
 
-    def dial_succeeded(self, friend: PublicKey, attempt: int, link: FriendLink) -> list[Effect]:
-        """An attempt led to a link."""
+    def dial_succeeded(self, friend: PublicKey, attempt: int, link: FriendLink) -> list[ChannelerOutput]:
+        """An attempt to reach a friend led to a link; where the attempt is not current any more, the link is closed."""
         dialed = self._dialed.get(friend)
         if dialed is None or dialed.attempt != attempt:
             return [CloseFriendLink(link)]
         self._end_attempt(dialed)
         return self._adopt(friend, link)
 
-    def dial_failed(self, friend: PublicKey, attempt: int) -> list[Effect]:
-        """An attempt did not."""
+    def dial_failed(self, friend: PublicKey, attempt: int) -> list[ChannelerOutput]:
+        """An attempt to reach a friend led to nothing: the next address is tried after a pause."""
         dialed = self._dialed.get(friend)
         if dialed is None or dialed.attempt != attempt:
             return []
@@ -217,13 +255,13 @@ class Channeler:
         dialed.wait_ticks = dialed.backoff.after_failure()
         return []
 
-    def link_closed(self, friend: PublicKey, link: FriendLink) -> list[Effect]:
-        """A link ended."""
+    def link_closed(self, friend: PublicKey, link: FriendLink) -> list[ChannelerOutput]:
+        """A link to a friend ended; nothing happens where the friend has another link by now."""
         known = self._links.get(friend)
         if known is None or known.link is not link:
             return []
         del self._links[friend]
-        effects: list[Effect] = [ReportOffline(friend)]
+        effects: list[ChannelerOutput] = [ReportOffline(friend)]
         dialed = self._dialed.get(friend)
         if dialed is not None:
             dialed.wait_ticks = dialed.backoff.after_link(self._now - known.opened_at)
@@ -231,10 +269,10 @@ class Channeler:
                 effects += self._dial_next(friend, dialed)
         return effects
 
-    def tick(self) -> list[Effect]:
-        """A tick passed."""
+    def tick(self) -> list[ChannelerOutput]:
+        """A tick has passed: start the listeners and attempts that have waited long enough."""
         self._now += 1
-        effects: list[Effect] = []
+        effects: list[ChannelerOutput] = []
         for relay, known in self._relays.items():
             if known.generation is None:
                 known.wait_ticks -= 1
@@ -261,9 +299,9 @@ class Channeler:
                 del self._users[relay]
         return wanted is not None
 
-    def _adjust_listeners(self) -> list[Effect]:
+    def _adjust_listeners(self) -> list[ChannelerOutput]:
         wanted = dict.fromkeys([*self._local_relays, *self._users])
-        effects: list[Effect] = []
+        effects: list[ChannelerOutput] = []
         for relay in [relay for relay in self._relays if relay not in wanted]:
             generation = self._relays.pop(relay).generation
             if generation is not None:
@@ -279,8 +317,13 @@ class Channeler:
         known.started_at = self._now
         return StartListener(relay, known.generation)
 
-    def _set_addresses(self, friend: PublicKey, addresses: tuple[RelayAddress, ...]) -> list[Effect]:
-        """The addresses in turn always are the last list given; the one that is tried is in it, or cancelled."""
+    def _set_addresses(self, friend: PublicKey, addresses: tuple[RelayAddress, ...]) -> list[ChannelerOutput]:
+        """
+        Take a new list of addresses.
+
+        Addresses that stay keep their turn, and new ones come after them. An attempt at an address that is gone is
+        cancelled.
+        """
         dialed = self._dialed.get(friend)
         is_new = dialed is None
         if dialed is None:
@@ -289,7 +332,7 @@ class Channeler:
         kept = [address for address in dialed.addresses if address in addresses]
         added = [a for a in addresses if a not in kept and a != dialed.trying]
         dialed.addresses = deque(kept + added)
-        effects: list[Effect] = []
+        effects: list[ChannelerOutput] = []
         if dialed.attempt is not None and dialed.trying not in addresses:
             effects.append(CancelDial(dialed.attempt))
             dialed.attempt = dialed.trying = None
@@ -298,7 +341,7 @@ class Channeler:
             effects += self._dial_next(friend, dialed)
         return effects
 
-    def _dial_next(self, friend: PublicKey, dialed: _DialedFriend) -> list[Effect]:
+    def _dial_next(self, friend: PublicKey, dialed: _DialedFriend) -> list[ChannelerOutput]:
         if not dialed.addresses:
             return []
         dialed.trying = dialed.addresses.popleft()
@@ -310,7 +353,7 @@ class Channeler:
             dialed.addresses.append(dialed.trying)
         dialed.attempt = dialed.trying = None
 
-    def _adopt(self, friend: PublicKey, link: FriendLink) -> list[Effect]:
+    def _adopt(self, friend: PublicKey, link: FriendLink) -> list[ChannelerOutput]:
         if friend in self._links:
             return [CloseFriendLink(link)]
         self._links[friend] = _Link(link, self._now)

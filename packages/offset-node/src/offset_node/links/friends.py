@@ -1,8 +1,7 @@
-"""Links to relays and friends, as the channeler asks for them. Spec 03 §5, §6.5."""
+"""Shell of the channeler: links to relays and friends on sockets. Spec 03 §5, §6.5."""
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +12,10 @@ from offset_funder.statements import Statements
 from offset_node.links.channeler import (
     CancelDial,
     Channeler,
+    ChannelerOutput,
     CloseFriendLink,
     Dial,
-    Effect,
-    ReportOffline,
+    LinkEffect,
     ReportOnline,
     StartListener,
     StopListener,
@@ -30,13 +29,12 @@ from offset_proto.messages.relay import Accept, Connect, Listen, RejectConnectio
 from offset_proto.types import PublicKey
 from offset_relay.client import AcceptTunnel, Listener, SendReject
 
-__all__ = ["FriendLinks", "LinkEvent"]
+__all__ = ["FriendLinks"]
 
 log = logging.getLogger("offset.node")
 
 TUNNELS_AT_ONCE = 8
-
-LinkEvent = ReportOnline | ReportOffline
+"""Tunnels of friends that are being accepted at the same time; others wait for their turn."""
 
 
 @dataclass(eq=False)
@@ -78,7 +76,7 @@ class _ListenLink:
         self.closed.set()
 
     def act(self, effect: AcceptTunnel | SendReject | None) -> None:
-        """Carry out what the listener asks for."""
+        """Do what the listener asks for."""
         match effect:
             case AcceptTunnel(public_key):
                 self.links.spawn(self._accept(public_key))
@@ -111,23 +109,25 @@ class FriendLinks:
     The links of one node.
 
     Args:
+        channeler: Decides which links to keep up; it is told what becomes of them.
         identity: The node's.
         ticker: Ticks of the process.
-        on_event: Told who came online and went offline.
+        on_output: Takes what the channeler says. What of it concerns links comes back to `perform`.
         on_message: Told each message of a friend, with the connection it came over.
     """
 
     def __init__(
         self,
+        channeler: Channeler,
         identity: Identity,
         ticker: Ticker,
-        on_event: Callable[[LinkEvent], None],
+        on_output: Callable[[list[ChannelerOutput]], None],
         on_message: Callable[[PublicKey, FriendMessage, Connection], None],
     ) -> None:
-        self.channeler = Channeler(identity.public_key, os.urandom)
+        self.channeler = channeler
         self.tunnels = asyncio.Semaphore(TUNNELS_AT_ONCE)
         self.on_message = on_message
-        self._on_event = on_event
+        self._on_output = on_output
         self._identity = identity
         self._ticker = ticker
         self._tasks: asyncio.TaskGroup | None = None
@@ -135,32 +135,30 @@ class FriendLinks:
         self._links: dict[PublicKey, _FriendLink] = {}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Everything runs in *tasks*."""
+        """Run all listeners and attempts in *tasks* from now on, and count ticks."""
         self._tasks = tasks
-        self._ticker.subscribe(lambda: self.perform(self.channeler.tick()))
+        self._ticker.subscribe(lambda: self._on_output(self.channeler.tick()))
 
     def send(self, friend: PublicKey, message: FriendMessage) -> None:
-        """Send to a friend, if there is a link; else the message is dropped, the funder repeats it."""
+        """Send to a friend. Without a link the message is dropped; the funder repeats it once there is one."""
         link = self._links.get(friend)
         if link is not None and link.said.is_news(message):
             link.connection.send(wire.FRIEND_MESSAGE.encode(message))
 
-    def perform(self, effects: list[Effect]) -> None:
-        """Carry out what the channeler asks for."""
-        for effect in effects:
-            match effect:
-                case StartListener(relay, generation):
-                    self._run_numbered(generation, self._listen(relay, generation))
-                case StopListener(number) | CancelDial(number):
-                    task = self._numbered.pop(number, None)
-                    if task is not None:
-                        task.cancel()
-                case Dial():
-                    self._run_numbered(effect.attempt, self._dial(effect))
-                case CloseFriendLink(_FriendLink() as link):
-                    link.connection.close("not wanted")
-                case ReportOnline() | ReportOffline():
-                    self._on_event(effect)
+    def perform(self, effect: LinkEffect) -> None:
+        """Do what the channeler asks for."""
+        match effect:
+            case StartListener(relay, generation):
+                self._run_numbered(generation, self._listen(relay, generation))
+            case StopListener(number) | CancelDial(number):
+                task = self._numbered.pop(number, None)
+                if task is not None:
+                    task.cancel()
+            case Dial():
+                self._run_numbered(effect.attempt, self._dial(effect))
+            case CloseFriendLink(link):
+                assert isinstance(link, _FriendLink)
+                link.connection.close("not wanted")
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run *work* as a part of the node."""
@@ -180,21 +178,21 @@ class FriendLinks:
             raise ConnectFailed("the friend did not answer") from None
 
     def forget(self, link: _FriendLink) -> None:
-        """A link ended."""
+        """A link to a friend ended: tell the channeler."""
         if self._links.get(link.friend) is link:
             del self._links[link.friend]
-        self.perform(self.channeler.link_closed(link.friend, link))
+        self._on_output(self.channeler.link_closed(link.friend, link))
 
     def adopt_accepted(self, friend: PublicKey, connection: Connection) -> None:
         """A friend came through a listener."""
         link = _FriendLink(self, friend, connection)
         self._attach(link, self.channeler.accepted(friend, link))
 
-    def _attach(self, link: _FriendLink, effects: list[Effect]) -> None:
-        """Follow the channeler's verdict; messages are read only once Online was reported."""
-        if any(isinstance(effect, ReportOnline) for effect in effects):
+    def _attach(self, link: _FriendLink, outputs: list[ChannelerOutput]) -> None:
+        """Do as the channeler says of a new link; its messages are read only once the friend was reported as online."""
+        if any(isinstance(output, ReportOnline) for output in outputs):
             self._links[link.friend] = link
-        self.perform(effects)
+        self._on_output(outputs)
         if self._links.get(link.friend) is link:
             link.connection.attach(link)
 
@@ -218,7 +216,7 @@ class FriendLinks:
         finally:
             if connection is not None:
                 connection.close("no longer needed")
-        self.perform(self.channeler.listener_ended(relay, generation))
+        self._on_output(self.channeler.listener_ended(relay, generation))
 
     async def _dial(self, dial: Dial) -> None:
         try:
@@ -227,7 +225,7 @@ class FriendLinks:
             tunnel = await self.open_tunnel(connection, dial.friend)
         except ConnectFailed as error:
             log.info("friend %r not reached: %s", dial.friend, error)
-            self.perform(self.channeler.dial_failed(dial.friend, dial.attempt))
+            self._on_output(self.channeler.dial_failed(dial.friend, dial.attempt))
             return
         link = _FriendLink(self, dial.friend, tunnel)
         self._attach(link, self.channeler.dial_succeeded(dial.friend, dial.attempt, link))

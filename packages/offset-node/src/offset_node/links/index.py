@@ -1,26 +1,15 @@
-"""The link to an index server, as the index client asks for it. Spec 06 §7.4."""
+"""Shell of the index client: the link to an index server on a socket. Spec 06 §7.4."""
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
-from offset_index.client import (
-    Connect,
-    ConnectedServerChanged,
-    Disconnect,
-    Effect,
-    IndexClient,
-    RespondRoutes,
-    SendToServer,
-)
+from offset_index.client import Connect, Disconnect, Effect, IndexClient, SendToServer
 from offset_proto import wire
-from offset_proto.messages.app import ClientResponseRoutes
 from offset_proto.messages.payment import NamedIndexServerAddress
-from offset_proto.types import PublicKey
 
 __all__ = ["IndexLink"]
 
@@ -37,10 +26,10 @@ class _Attempt:
 
     def message_received(self, message: bytes) -> None:
         received = wire.INDEX_SERVER_TO_CLIENT.decode(message)
-        self.index.perform(self.index.client.receive(self.number, received))
+        self.index.on_output(self.index.client.receive(self.number, received))
 
     def connection_closed(self) -> None:
-        self.index.perform(self.index.client.link_closed(self.number))
+        self.index.on_output(self.index.client.link_closed(self.number))
 
 
 class IndexLink:
@@ -48,51 +37,43 @@ class IndexLink:
     The index client of one node on sockets.
 
     Args:
-        servers: In the order of configuration.
+        client: Decides which server to connect to; it is told what becomes of it.
         identity: The node's.
         ticker: Ticks of the process.
-        on_connected: Told which server is connected, or that none is.
-        on_routes: Told each answer to a request for routes.
+        on_output: Takes what the client says. What of it concerns the link comes back to `perform`.
     """
 
     def __init__(
         self,
-        servers: tuple[NamedIndexServerAddress, ...],
+        client: IndexClient,
         identity: Identity,
         ticker: Ticker,
-        on_connected: Callable[[PublicKey | None], None],
-        on_routes: Callable[[ClientResponseRoutes], None],
+        on_output: Callable[[list[Effect]], None],
     ) -> None:
-        self.client = IndexClient(servers, identity, os.urandom)
+        self.client = client
+        self.on_output = on_output
         self._identity = identity
         self._ticker = ticker
-        self._on_connected = on_connected
-        self._on_routes = on_routes
         self._tasks: asyncio.TaskGroup | None = None
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._current: _Attempt | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Everything runs in *tasks*."""
+        """Run attempts to connect in *tasks* from now on, and count ticks."""
         self._tasks = tasks
-        self._ticker.subscribe(lambda: self.perform(self.client.tick()))
-        self.perform(self.client.start())
+        self._ticker.subscribe(lambda: self.on_output(self.client.tick()))
+        self.on_output(self.client.start())
 
-    def perform(self, effects: list[Effect]) -> None:
-        """Carry out what the index client asks for."""
-        for effect in effects:
-            match effect:
-                case Connect(attempt, server):
-                    self._begin(attempt, server)
-                case Disconnect(attempt):
-                    self._end(attempt)
-                case SendToServer(attempt, message):
-                    if self._current is not None and self._current.number == attempt:
-                        self._current.connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(message))
-                case ConnectedServerChanged(public_key):
-                    self._on_connected(public_key)
-                case RespondRoutes(response):
-                    self._on_routes(response)
+    def perform(self, effect: Connect | Disconnect | SendToServer) -> None:
+        """Do what the index client asks for."""
+        match effect:
+            case Connect(attempt, server):
+                self._begin(attempt, server)
+            case Disconnect(attempt):
+                self._end(attempt)
+            case SendToServer(attempt, message):
+                if self._current is not None and self._current.number == attempt:
+                    self._current.connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(message))
 
     def _begin(self, attempt: int, server: NamedIndexServerAddress) -> None:
         assert self._tasks is not None
@@ -112,7 +93,7 @@ class IndexLink:
             connection = await connect(server.address, self._identity, server.public_key, self._ticker)
         except ConnectFailed as error:
             log.info("index server not reached: %s", error)
-            self.perform(self.client.attempt_failed(attempt))
+            self.on_output(self.client.attempt_failed(attempt))
             return
         self._current = _Attempt(self, attempt, connection)
         connection.attach(self._current)

@@ -7,6 +7,7 @@ The owner's rules: what plugins may answer, what they are given, and how they ar
 `scope`        the part of a report that an app gets to see
 `access`       what a plugin is given when the node starts: its settings and its store
 `ticket`       the plugin that every node has: the four flags of an app's ticket
+`judging`      messages that wait until plugins have judged them
 `loading`      which plugins are installed, which are switched off, and their settings
 `host`         shell: plugins at work, each in a thread of its own
 `testing`      for tests of plugins: what a plugin gets from a node, without a node
@@ -14,6 +15,6 @@ The owner's rules: what plugins may answer, what they are given, and how they ar
 
 Plugins import `hooks`, `values`, `scope`, `access`, `ticket` and, in their tests, `testing`; the rest is the node's.
 
-May import: `offset_node.state`, the funder, crypto and proto. Used by: `apps`, `node`, `embedded`, `metrics` and the
-program stnode.
+May import: `offset_node.state`, `offset_node.pauses`, the funder, crypto and proto. Used by: `apps`, `engine`, `node`,
+`embedded`, `metrics`, the simulation (for values alone) and the program stnode.
 """

@@ -15,8 +15,9 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.index import RequestRoutes
 
-__all__ = ["NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
+__all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
 
+ALL_PERMISSIONS = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
 
 _BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment)

@@ -12,7 +12,8 @@ from random import Random
 
 import click
 
-from offset_node.simulation.scenario import SOME_FAULTS, TOPOLOGIES, Faults, Plan, run
+from offset_node.simulation.plan import SOME_FAULTS, TOPOLOGIES, Faults, Plan
+from offset_node.simulation.scenario import run
 from offset_proto.errors import InvariantBroken
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""A node that means no good: what it says to friends is repeated, reordered, withheld or altered."""
+"""A malicious node, which repeats, reorders, withholds or alters what it says to friends."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from offset_proto.types import HashResult, Signature, Uid
 __all__ = ["MaliciousNode"]
 
 ABUSE_SHARE = 0.2
-"""Of its messages that are tampered with."""
+"""The share of its messages that a malicious node tampers with."""
 
 
 class MaliciousNode(SimulatedNode):
@@ -33,12 +33,12 @@ class MaliciousNode(SimulatedNode):
     is_malicious = False
 
     def start(self) -> None:
-        """What was withheld is forgotten with the process."""
+        """Run, from what is stored; messages that were withheld are forgotten."""
         self._withheld: list[tuple[LinkEnd, FriendMessage]] = []
         super().start()
 
     def say(self, end: LinkEnd, message: FriendMessage) -> None:
-        """Send it, or do worse."""
+        """Send a message to a friend, or tamper with it."""
         if not self.is_malicious or self._world.chance.random() > ABUSE_SHARE:
             end.send(message)
             return

@@ -3,23 +3,25 @@ The invariants of spec 04 §11, looked at after each batch that any node stored.
 
 Both sides of a friendship are compared as they are stored: with the token at rest they mirror each other, with a
 token under way it builds on the other side's last one. No node may ever sign two successors of one token. Of a
-node that means no good nothing is expected, but everything of its friends.
+malicious node nothing is expected, but everything of its friends.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from offset_funder.invariants import check_channel, check_ledger, check_pair
-from offset_funder.mutations import AddFriend, FriendMutation, Mutation, RemoveFriend
+from offset_funder.mutations import AddFriend, FriendMutation, RemoveFriend
 from offset_funder.state import Consistent, Friend, Incoming, Outgoing, TokenChannel
 from offset_node.simulation.malice import MaliciousNode
 from offset_node.simulation.nodes import SimulatedNode
+from offset_node.state import Mutation
 from offset_proto.errors import InvariantBroken, invariant
 from offset_proto.types import PublicKey, Signature
 
 __all__ = ["Monitor"]
 
 TOKENS_REMEMBERED = 16
-"""Of each side of a friendship; a successor of an older one would break the channel anyway."""
+"""Tokens of each side of a friendship whose successor is remembered; one of an older token would break the channel."""
 
 
 class Monitor:
@@ -36,7 +38,7 @@ class Monitor:
         self.tokens = 0
         self._successors: dict[tuple[PublicKey, PublicKey], OrderedDict[Signature, Signature]] = {}
 
-    def batch_stored(self, node: SimulatedNode, mutations: list[Mutation]) -> None:
+    def batch_stored(self, node: SimulatedNode, mutations: Iterable[Mutation]) -> None:
         """
         Check what the batch touched.
 
@@ -50,7 +52,7 @@ class Monitor:
                     touched[public_key] = None
                 case _:
                     pass
-        stored, computed = node.stored.funder, node.funder.state
+        stored, computed = node.stored.funder, node.engine.funder_state
         invariant(stored.payments == computed.payments, "stored payments are the engine's")
         invariant(stored.open_transactions == computed.open_transactions, "stored transactions are the engine's")
         invariant(stored.open_invoices == computed.open_invoices, "stored invoices are the engine's")

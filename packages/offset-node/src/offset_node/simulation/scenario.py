@@ -1,8 +1,8 @@
-"""A run: topology, faults and payments from a seed, to a summary in which every payment has ended."""
+"""A run: from a plan and a seed, through faults and payments, to a summary in which every payment has ended."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from hashlib import blake2b
 from typing import Final
 
 from offset_crypto.identity import Identity
@@ -10,6 +10,7 @@ from offset_funder.state import Consistent, Inconsistent
 from offset_node.simulation.malice import MaliciousNode
 from offset_node.simulation.monitor import Monitor
 from offset_node.simulation.nodes import SimulatedNode
+from offset_node.simulation.plan import TOPOLOGIES, Edge, Faults, Plan, Summary
 from offset_node.simulation.servers import SimulatedIndexServer, SimulatedRelay
 from offset_node.simulation.wallets import Outcome, SimulatedPayment, Wallets
 from offset_node.simulation.world import Chance, World
@@ -20,6 +21,7 @@ from offset_proto.messages.app import (
     AddRelay,
     EnableFriend,
     OpenFriendCurrency,
+    RemoveIndexServer,
     ResetFriendChannel,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
@@ -27,7 +29,7 @@ from offset_proto.messages.app import (
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate, RelayAddress
 from offset_proto.types import Currency, NetAddress, PrivateKey, PublicKey
 
-__all__ = ["SOME_FAULTS", "TOPOLOGIES", "Faults", "Plan", "Scenario", "Summary", "run"]
+__all__ = ["Scenario", "run"]
 
 FST: Final = Currency("FST")
 LIMIT: Final = 1_000_000
@@ -35,120 +37,7 @@ RELAYS: Final = 4
 INDEX_SERVERS: Final = 3
 SETTLE_TICKS_MAX: Final = 2000
 REACH: Final = 8
-"""How far apart buyer and seller may be where they stand in a row; a route has at most 32 keys."""
-
-Edge = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Faults:
-    """
-    What goes wrong; chances are per tick unless said otherwise.
-
-    Attributes:
-        crash: A node is killed.
-        crash_before_storing: A node is killed with a batch in memory; for each batch.
-        crash_after_storing: A node is killed with a batch stored and unsent; for each batch.
-        loss: A link breaks.
-        silence: A link swallows everything until keepalive notices.
-        server_crash: A relay or index server loses its memory.
-        slow: Share of nodes that take 50 times as long.
-        malicious: Share of nodes that repeat, reorder, withhold or alter what they say.
-    """
-
-    crash: float = 0.0
-    crash_before_storing: float = 0.0
-    crash_after_storing: float = 0.0
-    loss: float = 0.0
-    silence: float = 0.0
-    server_crash: float = 0.0
-    slow: float = 0.0
-    malicious: float = 0.0
-
-
-SOME_FAULTS: Final = Faults(
-    crash=0.0005,
-    crash_before_storing=0.0002,
-    crash_after_storing=0.0002,
-    loss=0.001,
-    silence=0.0002,
-    server_crash=0.005,
-    slow=0.02,
-    malicious=0.01,
-)
-"""A little of everything."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """
-    What to run.
-
-    Attributes:
-        nodes: Number of nodes.
-        payments: Number of payments.
-        topology: A name of `TOPOLOGIES`.
-        per_tick: Payments begun in each tick.
-        faults: What goes wrong meanwhile.
-    """
-
-    nodes: int
-    payments: int
-    topology: str = "scale-free"
-    per_tick: float = 10.0
-    faults: Faults = field(default_factory=Faults)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a run."""
-
-    outcomes: dict[str, int]
-    ticks: float
-    steps: int
-    tokens: int
-    checked: int
-    crashes: int
-    resets: int
-
-    def __str__(self) -> str:
-        ended = ", ".join(f"{count} {name}" for name, count in sorted(self.outcomes.items()))
-        return (
-            f"payments: {ended}; {self.ticks:.0f} ticks, {self.steps} events, {self.tokens} tokens signed, "
-            f"{self.checked} states checked, {self.crashes} crashes, {self.resets} channels reset"
-        )
-
-
-def _line(count: int, chance: Chance) -> Iterator[Edge]:
-    yield from ((number, number + 1) for number in range(count - 1))
-
-
-def _ring(count: int, chance: Chance) -> Iterator[Edge]:
-    yield from ((number, (number + 1) % count) for number in range(count))
-
-
-def _star(count: int, chance: Chance) -> Iterator[Edge]:
-    yield from ((0, number) for number in range(1, count))
-
-
-def _scale_free(count: int, chance: Chance) -> Iterator[Edge]:
-    """Who has friends finds more: each newcomer meets two, in proportion to the friends that they have."""
-    ends = [0, 1]
-    yield 0, 1
-    for number in range(2, count):
-        met = sorted({chance.choice(ends) for _ in range(2)})
-        for other in met:
-            yield other, number
-            ends += [other, number]
-
-
-TOPOLOGIES: Final[dict[str, Callable[[int, Chance], Iterator[Edge]]]] = {
-    "line": _line,
-    "ring": _ring,
-    "star": _star,
-    "scale-free": _scale_free,
-}
-"""Who is whose friend."""
+"""Hops between buyer and seller at most, in a line or a ring; a route has at most 32 keys."""
 
 _IN_A_ROW = ("line", "ring")
 
@@ -193,7 +82,7 @@ class Scenario:
         self.monitor = Monitor()
         self._on_progress = on_progress
         self._disk = _Disk(plan.faults, chance)
-        self._crashes = self._resets = 0
+        self._crashes = self._resets = self._index_changes = 0
         self._relays = [SimulatedRelay(self.world, self._identity(), self._address("relay", i)) for i in range(RELAYS)]
         self._indexes = [
             SimulatedIndexServer(self.world, self._identity(), self._address("index", i)) for i in range(INDEX_SERVERS)
@@ -227,7 +116,16 @@ class Scenario:
             self.monitor.checked,
             self._crashes + self._disk.crashes,
             self._resets,
+            self._index_changes,
+            self.fingerprint(),
         )
+
+    def fingerprint(self) -> str:
+        """A hash of what all nodes have stored, and of the time."""
+        digest = blake2b(f"{self.world.now} {self.world.steps}".encode(), digest_size=8)
+        for node in self._nodes:
+            digest.update(repr(node.stored).encode())
+        return digest.hexdigest()
 
     # Set-up.
 
@@ -323,6 +221,8 @@ class Scenario:
             if node.is_up and chance.random() < faults.crash:
                 self._crashes += 1
                 node.crash(chance.uniform(0.5, 10))
+            if chance.random() < faults.index_change:
+                self._replace_index_server(node)
         servers: list[SimulatedRelay | SimulatedIndexServer] = [*self._relays, *self._indexes]
         for server in servers:
             if server.is_up and chance.random() < faults.server_crash:
@@ -334,8 +234,22 @@ class Scenario:
             elif chance.random() < faults.silence:
                 end.fall_silent()
 
+    def _replace_index_server(self, node: SimulatedNode) -> None:
+        """Add another one, then remove those that were there; either request may be lost in a crash."""
+        known = {server.public_key for server in node.stored.index_servers}
+        others = [index for index in self._indexes if index.public_key not in known]
+        if not others or not node.is_up:
+            return
+        self._index_changes += 1
+        added = self.world.chance.choice(others)
+        self.wallets.configure(
+            node, AddIndexServer(NamedIndexServerAddress(added.public_key, added.address, "another index"))
+        )
+        for server in node.stored.index_servers:
+            self.wallets.configure(node, RemoveIndexServer(server.public_key))
+
     def _heal(self) -> None:
-        """No more faults; the owners of broken channels accept the other side's terms; everything ends."""
+        """End all faults, reset broken channels to the terms of the other side, and wait until all payments end."""
         self._disk.is_faulty = False
         for node in self._nodes:
             node.slowness = 1.0
@@ -372,12 +286,13 @@ class Scenario:
     # The end.
 
     def _check_end(self) -> None:
-        """Nothing is frozen, sides mirror each other, and what everybody has is what was paid."""
+        """Check that nothing is frozen, that both sides of each friendship agree, and that the payments add up."""
         for _ in range(60):
             self._tick()
         income = _income_of(self.wallets.done, self._rate_of)
         total = 0
         for node in self._nodes:
+            invariant(len(node.stored.index_servers) > 0, "no owner is left without an index server")
             net = 0
             for friend in node.stored.funder.friends.values():
                 invariant(isinstance(friend.channel, Consistent), "every channel works again")

@@ -60,14 +60,14 @@ class SimulatedRelay:
         world.after(world.chance.random(), self._tick)
 
     def accept(self, end: LinkEnd) -> None:
-        """Somebody connected."""
+        """Take a connection of somebody who has proved a key."""
         link = _RelayLink(self, end)
         self._ends[end] = None
         self._engine.open_link(link)
         end.attach(link)
 
     def crash(self, down_ticks: float) -> None:
-        """End, and come back with no memory."""
+        """End, and start again later without any memory of links and declarations."""
         self.is_up = False
         for end in self._ends:
             end.drop()
@@ -170,7 +170,7 @@ class SimulatedIndexServer:
             self._connect(other.public_key)
 
     def accept(self, end: LinkEnd) -> None:
-        """A node or a neighbour connected."""
+        """Take a connection of a node or of a neighbour."""
         if end.remote in self._neighbours:
             self._adopt(end)
             return
@@ -180,7 +180,7 @@ class SimulatedIndexServer:
         end.attach(client)
 
     def crash(self, down_ticks: float) -> None:
-        """End, and come back with no memory."""
+        """End, and start again later without any memory of links and declarations."""
         self.is_up = False
         for end in [*(link.end for link in self._links.values()), *(link.end for link in self._clients)]:
             end.drop()
@@ -203,12 +203,12 @@ class SimulatedIndexServer:
                     pass  # a neighbour that has just gone
 
     def client_closed(self, client: _IndexClientLink) -> None:
-        """A node's link ended."""
+        """The link of a node ended."""
         if self._clients.pop(client, client) is None:
             self.engine.close_client(client, client.end.remote)
 
     def neighbour_closed(self, link: _NeighbourLink) -> None:
-        """A neighbour's link ended; the side that connects does so again."""
+        """The link of a neighbour ended; the side that opens such links does so again."""
         public_key = link.end.remote
         if self._links.get(public_key) is link:
             del self._links[public_key]

@@ -11,10 +11,10 @@ from offset_proto.types import NetAddress, PublicKey
 __all__ = ["Attempt", "Chance", "Host", "LinkEnd", "LinkReceiver", "World"]
 
 DELAY_TICKS = (0.001, 0.05)
-"""How long a message takes, at least and at most; a slow host multiplies it."""
+"""How long a message takes, at least and at most, in ticks; a slow host takes a multiple of it."""
 
 SILENCE_TICKS = 32
-"""After which keepalive notices a link that lost everything."""
+"""Ticks after which keepalive notices a link that lost everything."""
 
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class LinkReceiver(Protocol):
     """Who takes what arrives at one end of a link."""
 
     def message_received(self, message: Any) -> None:
-        """Take one message."""
+        """Take one message that arrived, in the order of sending."""
 
     def link_closed(self) -> None:
         """The link is over; called once."""
@@ -137,12 +137,12 @@ class LinkEnd:
 
 @dataclass(eq=False)
 class Attempt:
-    """A connection in the making."""
+    """An attempt to open a link."""
 
     is_cancelled: bool = False
 
     def cancel(self) -> None:
-        """Give it up."""
+        """Give the attempt up: neither its success nor its failure is told."""
         self.is_cancelled = True
 
 
@@ -177,7 +177,7 @@ class World:
         return self.chance.uniform(*DELAY_TICKS)
 
     def run(self, until: float) -> None:
-        """Let everything happen that is due before a moment."""
+        """Let everything happen that is due until a moment, in ticks since the beginning."""
         while self._queue and self._queue[0][0] <= until:
             self.now, _, action = heapq.heappop(self._queue)
             self.steps += 1

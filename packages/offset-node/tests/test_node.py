@@ -1,0 +1,125 @@
+"""The shell of the node's engine: it stores before it performs, and pauses who sends too much."""
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_funder.state import FunderState
+from offset_node.embedded import InnerConnection
+from offset_node.node import INBOX_EVENTS_MAX, Node
+from offset_node.plugins.host import PluginHost
+from offset_node.plugins.loading import find_plugins
+from offset_node.plugins.ticket import ALL_PERMISSIONS
+from offset_node.state import NodeState, PluginRecords
+from offset_proto import wire
+from offset_proto.messages.app import AddInvoice, AddRelay, AppToAppServer, ReportMutations
+from offset_proto.messages.payment import NamedRelayAddress
+from offset_proto.types import Currency, InvoiceId, NetAddress, PrivateKey, PublicKey, Uid
+
+RELAY = NamedRelayAddress(PublicKey(b"\x21" * 32), NetAddress("127.0.0.1:1"), "relay")
+
+
+class Disk:
+    """Stores nothing, and says so when the test lets it."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple] = []
+        self.began = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def apply(self, mutations) -> None:
+        self.batches.append(tuple(mutations))
+        self.began.set()
+        await self.may_end.wait()
+
+    async def load_plugins(self) -> PluginRecords:
+        return PluginRecords({}, [])
+
+
+class App:
+    """What the app was told after its greeting."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.heard = asyncio.Queue[None]()
+
+    def message_received(self, message: bytes) -> None:
+        self.messages.append(message)
+        self.heard.put_nowait(None)
+
+    def connection_closed(self) -> None:
+        self.messages.append(b"closed")
+
+    async def hear(self, count: int) -> None:
+        """Wait for the greeting, which is two messages, and for *count* messages after it."""
+        for _ in range(2 + count):
+            await self.heard.get()
+
+    @property
+    def told(self) -> list[ReportMutations]:
+        return [wire.APP_SERVER_TO_APP.decode(message) for message in self.messages[2:]]
+
+
+@asynccontextmanager
+async def running_node():
+    """A node without sockets, its app, and its disk."""
+    identity = Identity(PrivateKey(b"\x01" * 32))
+    state = NodeState(FunderState(identity.public_key))
+    disk, app = Disk(), App()
+    plugins = PluginHost(find_plugins(only_ticket=True), {}, disk, state.funder)
+    node = Node(disk, state, identity, None, Ticker(), plugins)
+    connection = InnerConnection(identity.public_key, app)
+    running = asyncio.create_task(node.run(None))
+    await asyncio.sleep(0.01)
+    node.apps.open(connection, ALL_PERMISSIONS)
+    try:
+        yield disk, connection, app
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def _ask(connection: InnerConnection, number: int, request) -> None:
+    connection.ask(wire.APP_TO_APP_SERVER.encode(AppToAppServer(Uid(number.to_bytes(16, "big")), request)))
+
+
+def test_the_app_is_told_once_it_is_stored():
+    """While the disk works, the app hears nothing of the batch; other batches wait."""
+
+    async def body() -> None:
+        async with running_node() as (disk, connection, app):
+            _ask(connection, 1, AddRelay(RELAY))
+            await disk.began.wait()
+            _ask(connection, 2, AddInvoice(InvoiceId(bytes(32)), Currency("FST"), 1))
+            await asyncio.sleep(0.05)
+            assert [len(batch) for batch in disk.batches] == [1]
+            assert app.told == []
+            disk.may_end.set()
+            await app.hear(2)
+            assert [len(batch) for batch in disk.batches] == [1, 1]
+            assert [int.from_bytes(report.opt_app_request_id, "big") for report in app.told] == [1, 2]
+
+    asyncio.run(asyncio.wait_for(body(), 60))
+
+
+def test_an_app_that_sends_too_much_is_not_read_from():
+    """Until the inbox is empty again; nothing is lost."""
+
+    async def body() -> None:
+        async with running_node() as (disk, connection, app):
+            count = 3 * INBOX_EVENTS_MAX
+            for number in range(1, count + 1):
+                _ask(connection, number, AddInvoice(InvoiceId(number.to_bytes(32, "big")), Currency("FST"), 1))
+            await disk.began.wait()
+            await asyncio.sleep(0.05)
+            assert len(connection._waiting) > 0
+            assert connection._reading_paused
+            disk.may_end.set()
+            await app.hear(count)
+            await asyncio.sleep(0.05)
+            assert not connection._reading_paused
+            assert [int.from_bytes(report.opt_app_request_id, "big") for report in app.told] == [*range(1, count + 1)]
+
+    asyncio.run(asyncio.wait_for(body(), 60))
