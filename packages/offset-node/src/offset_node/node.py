@@ -102,7 +102,7 @@ class NodeDatabase(Protocol):
     async def apply(self, mutations: Iterable[StateMutation | PluginMutation]) -> None:
         """Store a batch, all or nothing; durable when this returns. Raises DatabaseWriteError."""
 
-    def load_plugins(self) -> PluginRecords:
+    async def load_plugins(self) -> PluginRecords:
         """What is kept for plugins."""
 
 
