@@ -20,8 +20,8 @@ class _CountingNetwork(SimulatedNetwork):
 
     def store_in(self, database: Database, runner: asyncio.Runner) -> None:
         self.database, self._runner = database, runner
-        database.load()
-        database._connection.set_progress_handler(self._progress, 1)
+        runner.run(database.load())
+        runner.run(database._connection.set_progress_handler(self._progress, 1))
 
     def _progress(self) -> None:
         self.count += 1
@@ -48,12 +48,12 @@ def _cost(path, others: int) -> int:
         network.request("A", EnableFriend(friend))
         network.payment("A", "B", network.invoice("A", 7), 7)
     create_database(path, NodeState(network.nodes["A"].stored))
-    database = Database(path)
     with asyncio.Runner() as runner:
+        database = runner.run(Database.open(path))
         network.store_in(database, runner)
         cost = network.cost()
-    stored = database.load().funder
-    database.close()
+        stored = runner.run(database.load()).funder
+        runner.run(database.close())
     assert stored == network.nodes["A"].stored
     return cost
 
@@ -68,8 +68,9 @@ def test_what_is_acknowledged_is_on_disk(tmp_path):
     path = tmp_path / "node.db"
     network = SimulatedNetwork("A", Random(0))
     create_database(path, NodeState(network.nodes["A"].stored))
-    database = Database(path)
     full = 2
-    assert database._connection.execute("PRAGMA synchronous").fetchone() == (full,)
-    assert database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    database.close()
+    with asyncio.Runner() as runner:
+        database = runner.run(Database.open(path))
+        assert runner.run(database._pragma("synchronous")) == full
+        assert runner.run(database._pragma("journal_mode")) == "wal"
+        runner.run(database.close())

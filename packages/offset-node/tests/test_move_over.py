@@ -1,5 +1,6 @@
 """Import and export of the original's database. Spec 08 §6."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -56,7 +57,7 @@ def test_there_and_back(tmp_path):
         assert back.read_text() == text
         assert {stat.S_IMODE(path.stat().st_mode) for path in (ours, back)} == {0o600}
         with pytest.raises(LoadDbError, match="exported"):
-            Database(ours)
+            load_database(ours)
 
 
 def test_every_state_of_a_payment_passes():
@@ -97,10 +98,11 @@ def test_a_running_node_is_not_exported(tmp_path):
     """Its database is held."""
     path = tmp_path / "a.db"
     create_database(path, NodeState(_busy_network().nodes["A"].stored))
-    running = Database(path)
-    with pytest.raises(DatabaseInUse):
-        export_database(path, tmp_path / "a.json")
-    running.close()
+    with asyncio.Runner() as runner:
+        running = runner.run(Database.open(path))
+        with pytest.raises(DatabaseInUse):
+            export_database(path, tmp_path / "a.json")
+        runner.run(running.close())
     assert {found.name for found in tmp_path.iterdir()} <= {"a.db", "a.db.lock", "a.db-wal", "a.db-shm"}
 
 
@@ -133,7 +135,7 @@ def test_a_database_of_the_original_is_recognised(tmp_path):
     path = tmp_path / "node.json"
     path.write_text(_texts(_busy_network())["A"])
     with pytest.raises(LoadDbError, match="stmgr import-db"):
-        Database(path)
+        load_database(path)
     assert list(tmp_path.iterdir()) == [path]
 
 

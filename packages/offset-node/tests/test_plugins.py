@@ -114,8 +114,9 @@ def _run(
     settings: dict[str, dict[str, Any]] | None = None,
 ) -> None:
     async def run() -> None:
-        with closing(Database(database_path)) as database:
-            state = database.load().funder
+        database = await Database.open(database_path)
+        try:
+            state = (await database.load()).funder
             host = PluginHost(_host_plugins(named), settings or {}, database, state)
             await host.start()
             try:
@@ -125,6 +126,8 @@ def _run(
                     running.cancel()
             finally:
                 await host.stop()
+        finally:
+            await database.close()
 
     asyncio.run(run())
 
@@ -504,8 +507,13 @@ def test_a_database_of_the_version_before(database_path):
     """It gets the tables of plugins when it is opened, and loses nothing."""
     with closing(sqlite3.connect(database_path, isolation_level=None)) as connection:
         connection.executescript("DROP TABLE plugin_values; DROP TABLE plugin_events; PRAGMA user_version = 1;")
-    with closing(Database(database_path)) as database:
-        assert database.load().funder.local_public_key == NODE
-        assert database.load_plugins().values == {}
+
+    async def load() -> None:
+        database = await Database.open(database_path)
+        assert (await database.load()).funder.local_public_key == NODE
+        assert (await database.load_plugins()).values == {}
+        await database.close()
+
+    asyncio.run(load())
     with closing(sqlite3.connect(database_path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)

@@ -37,15 +37,27 @@ class _StoringNetwork(SimulatedNetwork):
         self.databases = {}
         for name, node in self.nodes.items():
             create_database(directory / name, NodeState(node.stored))
-            self.databases[name] = Database(directory / name)
-            assert self.databases[name].load().funder == node.stored
+            self.databases[name] = runner.run(Database.open(directory / name))
+            assert self.load(name).funder == node.stored
+
+    def load(self, name: str) -> NodeState:
+        """What is stored of a node."""
+        return self._runner.run(self.databases[name].load())
+
+    def apply(self, name: str, mutations: list[Any]) -> None:
+        """Store a batch of a node."""
+        self._runner.run(self.databases[name].apply(mutations))
+
+    def close(self, name: str) -> None:
+        """Let the database of a node go."""
+        self._runner.run(self.databases.pop(name).close())
 
     def handle(self, name: str, event: Event, **options: Any) -> Outcome:
         outcome = super().handle(name, event, **options)
         databases = getattr(self, "databases", None)
         if databases is not None:
-            self._runner.run(databases[name].apply(outcome.mutations))
-            assert databases[name].load().funder == self.nodes[name].stored
+            self.apply(name, outcome.mutations)
+            assert self.load(name).funder == self.nodes[name].stored
         return outcome
 
 
@@ -58,8 +70,8 @@ def network(tmp_path):
         made.befriend("A", "B")
         made.befriend("B", "C")
         yield made
-        for database in made.databases.values():
-            database.close()
+        for name in list(made.databases):
+            made.close(name)
 
 
 def test_what_is_stored_is_the_state(network):
@@ -120,22 +132,20 @@ def test_index_servers(network, tmp_path):
     """In order; one of the same key is replaced; an unknown one is no error."""
     first, second = (NamedIndexServerAddress(PublicKey(bytes([n]) * 32), "a:1", str(n)) for n in (1, 2))
     moved = NamedIndexServerAddress(first.public_key, "b:2", "moved")
-    database = network.databases["A"]
-    asyncio.run(database.apply([AddIndexServer(first), AddIndexServer(second), AddIndexServer(moved)]))
-    asyncio.run(database.apply([RemoveIndexServer(PublicKey(b"\x05" * 32))]))
-    assert database.load().index_servers == (second, moved)
+    network.apply("A", [AddIndexServer(first), AddIndexServer(second), AddIndexServer(moved)])
+    network.apply("A", [RemoveIndexServer(PublicKey(b"\x05" * 32))])
+    assert network.load("A").index_servers == (second, moved)
 
 
 def test_a_batch_is_all_or_nothing(network):
     """A batch that fails in its middle leaves nothing of itself."""
-    database = network.databases["A"]
     server = NamedIndexServerAddress(PublicKey(bytes(32)), "a:1", "x")
-    before = database.load()
+    before = network.load("A")
     no_name: Any = None
     nameless = NamedIndexServerAddress(PublicKey(b"\x01" * 32), "a:1", no_name)
     with pytest.raises(DatabaseWriteError, match="NOT NULL"):
-        asyncio.run(database.apply([AddIndexServer(server), AddIndexServer(nameless)]))
-    assert database.load() == before
+        network.apply("A", [AddIndexServer(server), AddIndexServer(nameless)])
+    assert network.load("A") == before
 
 
 def test_files_are_private_and_held_by_one(network, tmp_path):
@@ -146,10 +156,9 @@ def test_files_are_private_and_held_by_one(network, tmp_path):
         create_database(tmp_path / "A", NodeState(network.nodes["A"].stored))
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    network.databases["A"].close()
+    network.close("A")
     state = load_database(tmp_path / "A")
     assert state.funder == network.nodes["A"].stored
-    network.databases["A"] = Database(tmp_path / "A")
 
 
 def test_bad_databases(tmp_path):

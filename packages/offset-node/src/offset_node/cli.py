@@ -51,27 +51,25 @@ def _stnode(
     **options: Any,
 ) -> None:
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""
-    from offset_crypto.program import load_identity, run_server
+    from offset_crypto.aio import Ticker
+    from offset_crypto.program import ListenError, load_identity, run_server
     from offset_node.database.sqlite import Database
+    from offset_node.metrics import serve_metrics
+    from offset_node.node import Node
+    from offset_node.plugins.host import PluginHost
     from offset_node.plugins.loading import find_plugins, load_settings
 
     identity = load_identity(idfile)
     plugins = find_plugins(options["without"])
     settings = load_settings(options["plugin_settings"], plugins)
-    opened = Database(database)
-    if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
-        log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
-    try:
-        state = opened.load()
-        gc.freeze()  # what is stored lives as long as the process: no collection has to look at it
 
-        async def serve() -> None:
-            from offset_crypto.aio import Ticker
-            from offset_crypto.program import ListenError
-            from offset_node.metrics import serve_metrics
-            from offset_node.node import Node
-            from offset_node.plugins.host import PluginHost
-
+    async def serve() -> None:
+        opened = await Database.open(database)
+        try:
+            if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
+                log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
+            state = await opened.load()
+            gc.freeze()  # what is stored lives as long as the process: no collection has to look at it
             host = PluginHost(plugins, settings, opened, state.funder)
             try:
                 await host.start()
@@ -84,10 +82,10 @@ def _stnode(
                 raise ListenError(laddr, error) from None
             finally:
                 await host.stop()
+        finally:
+            await opened.close()
 
-        run_server(serve)
-    finally:
-        opened.close()
+    run_server(serve)
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ class JsonDatabase:
         self._state = state
         return state
 
-    def load_plugins(self) -> PluginRecords:
+    async def load_plugins(self) -> PluginRecords:
         """Nothing: the original's form has no place for plugins."""
         return PluginRecords({}, [])
 

@@ -5,6 +5,7 @@ At any time one program only may go on from a state: two would sign two successo
 database is marked, and no node starts on it again.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -70,20 +71,24 @@ def export_database(source: Path, target: Path, *, copy: bool = False) -> NodeSt
         DatabaseInUse: A node runs on *source*.
     """
     _check_new(target)
-    database = Database(source, even_exported=True)
+    return asyncio.run(_export(source, target, copy))
+
+
+async def _export(source: Path, target: Path, copy: bool) -> NodeState:
+    database = await Database.open(source, even_exported=True)
     try:
-        state = database.load()
+        state = await database.load()
         was_exported = database.is_exported
         if not copy:
-            database.mark_exported(True)
+            await database.mark_exported(True)
         try:
             save_text(target, format_database(state), secret=True)
         except OffsetError:
-            database.mark_exported(was_exported)
+            await database.mark_exported(was_exported)
             raise
         return state
     finally:
-        database.close()
+        await database.close()
 
 
 def _check_new(path: Path) -> None:

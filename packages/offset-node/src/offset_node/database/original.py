@@ -1,9 +1,8 @@
 """
-The original's database: one JSON file, as text, to and from the state of a node. Spec 08 §6.
+The original's database: one JSON file, as text, to and from the state of a node. Spec 08 §6. Pure.
 
-Key style is not uniform there: camelCase in relays, index servers and receipts, snake_case elsewhere; the
-``dest_payment`` of a queued request is a bare number of up to 39 digits, request ids of an invoice are arrays
-of 16 numbers [QUIRK]. Reading is strict: whatever does not check is refused with its path.
+The forms of its parts are in `forms`; here they are put together. Request ids of an invoice are arrays of 16
+numbers [QUIRK]. Reading is strict: whatever does not check is refused with its path.
 """
 
 from dataclasses import dataclass
@@ -12,28 +11,37 @@ from typing import Any
 from immutables import Map
 
 from offset_funder.state import (
-    AfterSuccessAck,
-    CanceledPayment,
     Consistent,
     CurrencyConfig,
     Friend,
     FunderState,
     Incoming,
     Inconsistent,
-    InProgress,
-    LastSent,
     Ledger,
-    NeverSent,
-    NewTransactions,
     OpenInvoice,
     OpenTransaction,
     Outgoing,
-    Payment,
-    PendingTransaction,
-    Responded,
-    SuccessfulPayment,
     TokenChannel,
-    Transition,
+)
+from offset_node.database.forms import (
+    BACKWARDS_OP,
+    BALANCE_INFO,
+    DIRECTION,
+    HASHED_LOCK,
+    INCONSISTENT,
+    INVOICE_ID,
+    KEY,
+    NAMED_RELAYS,
+    PAYMENT,
+    PENDING,
+    PLAIN_LOCK,
+    RELAYS,
+    REQUEST,
+    RESPONSE,
+    SENT_RELAYS,
+    U32_NUMBER,
+    U128_TEXT,
+    UID,
 )
 from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput
@@ -45,7 +53,6 @@ from offset_proto.json_forms import (
     Form,
     b64,
     camel,
-    decimal,
     items,
     mapping,
     number,
@@ -53,176 +60,23 @@ from offset_proto.json_forms import (
     pair,
     record,
     renamed,
-    row,
     variants,
-)
-from offset_proto.messages.friend import (
-    CancelSendFundsOp,
-    CollectSendFundsOp,
-    CurrencyBalance,
-    CurrencyOperations,
-    FriendsRoute,
-    MoveToken,
-    RequestSendFundsOp,
-    ResetTerms,
-    ResponseSendFundsOp,
 )
 from offset_proto.messages.payment import (
     NamedIndexServerAddress,
-    NamedRelayAddress,
     Rate,
-    Receipt,
-    RelayAddress,
 )
 from offset_proto.messages.report import (
     BalanceInfo,
-    CountersInfo,
-    CurrencyBalanceInfo,
-    McInfo,
-    MoveTokenHashedReport,
-    TokenInfo,
 )
 from offset_proto.types import (
-    HashedLock,
-    HashResult,
     Integer,
-    InvoiceId,
     PaymentId,
-    PlainLock,
     PublicKey,
-    RandValue,
-    Signature,
     Uid,
 )
 
-__all__ = [
-    "BACKWARDS_OP",
-    "DIRECTION",
-    "INCONSISTENT",
-    "PAYMENT",
-    "PENDING",
-    "RELAYS",
-    "REQUEST",
-    "RESPONSE",
-    "SENT_RELAYS",
-    "format_database",
-    "parse_database",
-]
-
-
-_U128 = decimal(Integer(128))
-_I128 = decimal(Integer(128, signed=True))
-_U64_NUMBER = number(Integer(64))
-_U32_NUMBER = number(Integer(32))
-_U128_NUMBER = number(Integer(128))
-_KEY, _UID, _HASH, _SIGNATURE = b64(PublicKey), b64(Uid), b64(HashResult), b64(Signature)
-_HASHED_LOCK, _PLAIN_LOCK, _INVOICE_ID = b64(HashedLock), b64(PlainLock), b64(InvoiceId)
-_NAMED_RELAYS, RELAYS = items(camel(NamedRelayAddress)), items(camel(RelayAddress))
-_RECEIPT = camel(Receipt)
-
-_ROUTE: Form[FriendsRoute] = record(FriendsRoute, public_keys=items(_KEY))
-_ROUTE_KEYS: Form[Any] = Form(
-    lambda keys: {"public_keys": [_KEY.write(key) for key in keys]},
-    lambda value: _ROUTE.read(value).public_keys,
-)
-
-REQUEST = record(
-    RequestSendFundsOp,
-    request_id=_UID,
-    src_hashed_lock=_HASHED_LOCK,
-    route=_ROUTE,
-    dest_payment=_U128_NUMBER,
-    total_dest_payment=_U128,
-    invoice_id=_INVOICE_ID,
-    left_fees=_U128,
-)
-RESPONSE = record(
-    ResponseSendFundsOp,
-    request_id=_UID,
-    dest_hashed_lock=_HASHED_LOCK,
-    is_complete=BOOL,
-    rand_nonce=b64(RandValue),
-    signature=_SIGNATURE,
-)
-_CANCEL = record(CancelSendFundsOp, request_id=_UID)
-_COLLECT = record(CollectSendFundsOp, request_id=_UID, src_plain_lock=_PLAIN_LOCK, dest_plain_lock=_PLAIN_LOCK)
-BACKWARDS_OP = variants(
-    Response=(ResponseSendFundsOp, RESPONSE),
-    Cancel=(CancelSendFundsOp, _CANCEL),
-    Collect=(CollectSendFundsOp, _COLLECT),
-)
-_OPERATION = variants(
-    RequestSendFunds=(RequestSendFundsOp, REQUEST),
-    ResponseSendFunds=(ResponseSendFundsOp, RESPONSE),
-    CancelSendFunds=(CancelSendFundsOp, _CANCEL),
-    CollectSendFunds=(CollectSendFundsOp, _COLLECT),
-)
-
-_BALANCE_INFO = record(BalanceInfo, balance=_I128, local_pending_debt=_U128, remote_pending_debt=_U128)
-_TOKEN_INFO = record(
-    TokenInfo,
-    mc=record(
-        McInfo,
-        local_public_key=_KEY,
-        remote_public_key=_KEY,
-        balances=items(record(CurrencyBalanceInfo, currency=CURRENCY, balance_info=_BALANCE_INFO)),
-    ),
-    counters=record(CountersInfo, inconsistency_counter=_U64_NUMBER, move_token_counter=_U128),
-)
-_HASHED_TOKEN = record(
-    MoveTokenHashedReport,
-    prefix_hash=_HASH,
-    token_info=_TOKEN_INFO,
-    rand_nonce=b64(RandValue),
-    new_token=_SIGNATURE,
-)
-_MOVE_TOKEN = record(
-    MoveToken,
-    old_token=_SIGNATURE,
-    currencies_operations=items(record(CurrencyOperations, currency=CURRENCY, operations=items(_OPERATION))),
-    opt_local_relays=renamed("opt_local_relays", optional(RELAYS), is_optional=True),
-    opt_active_currencies=renamed("opt_active_currencies", optional(items(CURRENCY)), is_optional=True),
-    info_hash=_HASH,
-    rand_nonce=b64(RandValue),
-    new_token=_SIGNATURE,
-)
-_TERMS = record(
-    ResetTerms,
-    reset_token=_SIGNATURE,
-    inconsistency_counter=_U64_NUMBER,
-    balance_for_reset=items(record(CurrencyBalance, currency=CURRENCY, balance=_I128)),
-)
-
-
-class _RequestStage:
-    """Stage of a transaction without a response; stands for None."""
-
-
-_STAGE_VARIANTS = variants(
-    Request=(_RequestStage, None),
-    Response=(
-        Responded,
-        Form(
-            lambda stage: [_HASHED_LOCK.write(stage.dest_hashed_lock), stage.is_complete],
-            lambda value: Responded(*pair(_HASHED_LOCK, BOOL).read(value)),
-        ),
-    ),
-)
-_STAGE: Form[Responded | None] = Form(
-    lambda responded: _STAGE_VARIANTS.write(responded or _RequestStage()),
-    lambda value: None if isinstance(found := _STAGE_VARIANTS.read(value), _RequestStage) else found,
-)
-PENDING = record(
-    PendingTransaction,
-    request_id=_UID,
-    route=_ROUTE_KEYS,
-    dest_payment=_U128,
-    total_dest_payment=_U128,
-    invoice_id=_INVOICE_ID,
-    left_fees=_U128,
-    src_hashed_lock=_HASHED_LOCK,
-    responded=renamed("stage", _STAGE),
-)
+__all__ = ["format_database", "parse_database"]
 
 
 @dataclass(frozen=True)
@@ -270,28 +124,16 @@ class _LedgerState:
 
 _LEDGER_STATE = record(
     _LedgerState,
-    idents=record(_Idents, local_public_key=_KEY, remote_public_key=_KEY),
+    idents=record(_Idents, local_public_key=KEY, remote_public_key=KEY),
     currency=CURRENCY,
-    balance=_BALANCE_INFO,
-    pending_transactions=record(_PendingMaps, local=mapping(_UID, PENDING, Map), remote=mapping(_UID, PENDING, Map)),
+    balance=BALANCE_INFO,
+    pending_transactions=record(_PendingMaps, local=mapping(UID, PENDING, Map), remote=mapping(UID, PENDING, Map)),
 )
 _LEDGER: Form[Ledger] = Form(
     lambda ledger: {"state": _LEDGER_STATE.write(_LedgerState.of(ledger))},
     lambda value: record(lambda state: state.ledger(), state=_LEDGER_STATE).read(value),
 )
 
-DIRECTION = variants(
-    Incoming=(Incoming, record(Incoming, move_token_in=_HASHED_TOKEN)),
-    Outgoing=(
-        Outgoing,
-        record(
-            Outgoing,
-            move_token_out=_MOVE_TOKEN,
-            token_info=_TOKEN_INFO,
-            opt_prev_move_token_in=renamed("opt_prev_move_token_in", optional(_HASHED_TOKEN), is_optional=True),
-        ),
-    ),
-)
 _CURRENCY_SET: Form[Any] = Form(lambda names: sorted(names), lambda value: frozenset(items(CURRENCY).read(value)))
 
 
@@ -336,12 +178,6 @@ _TOKEN_CHANNEL: Form[TokenChannel] = Form(
     ),
     lambda value: _CHANNEL_STATE.read(value).channel(),
 )
-INCONSISTENT = record(
-    Inconsistent,
-    opt_last_incoming_move_token=renamed("opt_last_incoming_move_token", optional(_HASHED_TOKEN), is_optional=True),
-    local_reset_terms=_TERMS,
-    opt_remote_reset_terms=renamed("opt_remote_reset_terms", optional(_TERMS), is_optional=True),
-)
 _CHANNEL = variants(
     Consistent=(
         Consistent,
@@ -355,24 +191,10 @@ _CHANNEL = variants(
     ),
     Inconsistent=(Inconsistent, INCONSISTENT),
 )
-SENT_RELAYS = variants(
-    NeverSent=(NeverSent, None),
-    LastSent=(
-        LastSent,
-        Form(lambda sent: _NAMED_RELAYS.write(sent.relays), lambda v: LastSent(_NAMED_RELAYS.read(v))),
-    ),
-    Transition=(
-        Transition,
-        Form(
-            lambda sent: pair(_NAMED_RELAYS, _NAMED_RELAYS).write((sent.last, sent.before_last)),
-            lambda value: Transition(*pair(_NAMED_RELAYS, _NAMED_RELAYS).read(value)),
-        ),
-    ),
-)
 _CONFIG = record(
     CurrencyConfig,
-    rate=record(Rate, mul=_U32_NUMBER, add=_U32_NUMBER),
-    remote_max_debt=_U128,
+    rate=record(Rate, mul=U32_NUMBER, add=U32_NUMBER),
+    remote_max_debt=U128_TEXT,
     is_open=BOOL,
 )
 
@@ -385,8 +207,8 @@ def _read_status(value: Any) -> bool:
 
 _FRIEND = record(
     Friend,
-    local_public_key=_KEY,
-    remote_public_key=_KEY,
+    local_public_key=KEY,
+    remote_public_key=KEY,
     remote_relays=RELAYS,
     sent_local_relays=SENT_RELAYS,
     name=TEXT,
@@ -405,9 +227,9 @@ def _read_raw_uid(value: Any) -> Uid:
 _INVOICE = record(
     OpenInvoice,
     currency=CURRENCY,
-    total_dest_payment=_U128,
-    dest_plain_lock=_PLAIN_LOCK,
-    opt_src_hashed_lock=optional(_HASHED_LOCK),
+    total_dest_payment=U128_TEXT,
+    dest_plain_lock=PLAIN_LOCK,
+    opt_src_hashed_lock=optional(HASHED_LOCK),
     incoming_transactions=items(Form(list, _read_raw_uid)),
 )
 _TRANSACTION = record(
@@ -417,51 +239,17 @@ _TRANSACTION = record(
 )
 
 
-PAYMENT = record(
-    Payment,
-    src_plain_lock=_PLAIN_LOCK,
-    stage=variants(
-        NewTransactions=(
-            NewTransactions,
-            record(
-                NewTransactions,
-                num_transactions=_U64_NUMBER,
-                invoice_id=_INVOICE_ID,
-                currency=CURRENCY,
-                total_dest_payment=_U128,
-                dest_public_key=_KEY,
-            ),
-        ),
-        InProgress=(
-            InProgress,
-            Form(lambda stage: stage.num_transactions, lambda value: InProgress(_U64_NUMBER.read(value))),
-        ),
-        Success=(
-            SuccessfulPayment,
-            row(SuccessfulPayment, num_transactions=_U64_NUMBER, receipt=_RECEIPT, ack_uid=_UID),
-        ),
-        Canceled=(
-            CanceledPayment,
-            Form(lambda stage: _UID.write(stage.ack_uid), lambda value: CanceledPayment(_UID.read(value))),
-        ),
-        AfterSuccessAck=(
-            AfterSuccessAck,
-            Form(lambda stage: stage.num_transactions, lambda value: AfterSuccessAck(_U64_NUMBER.read(value))),
-        ),
-    ),
-)
-
 _DATABASE = record(
     lambda funder, index_servers: NodeState(funder, index_servers),
     funder=renamed(
         "funder_state",
         record(
             FunderState,
-            local_public_key=_KEY,
-            relays=_NAMED_RELAYS,
-            friends=mapping(_KEY, _FRIEND, Map),
-            open_invoices=mapping(_INVOICE_ID, _INVOICE, Map),
-            open_transactions=mapping(_UID, _TRANSACTION, Map),
+            local_public_key=KEY,
+            relays=NAMED_RELAYS,
+            friends=mapping(KEY, _FRIEND, Map),
+            open_invoices=mapping(INVOICE_ID, _INVOICE, Map),
+            open_transactions=mapping(UID, _TRANSACTION, Map),
             payments=mapping(b64(PaymentId), PAYMENT, Map),
         ),
     ),

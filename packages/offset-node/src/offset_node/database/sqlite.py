@@ -1,84 +1,87 @@
 """
-The node's database: SQLite, one transaction per batch of mutations. Spec 07 §7.
+The node's database: SQLite by aiosqlite, one transaction for each batch of mutations. Spec 07 §7.
 
-Write-ahead log with ``synchronous=FULL``: when `Database.apply` returns, the batch survives a power
-failure. All statements of a batch run on one worker thread, so the event loop waits once per batch and not
-once per statement. A lock file keeps a second node away from the same database (D80); the operating
-system releases it however the process ends.
+What is durable when
+    Write-ahead log with ``synchronous=FULL``: when `Database.apply` has returned, the batch survives a power failure.
+    A batch is stored as a whole or not at all.
+
+Life of a database
+    ====================  =====================================================================================
+    open                  `Database.open`: the file is locked, checked to be one of ours, and brought to the
+                          present version of the schema
+    loaded                `load` has read the whole state; from now on `apply` may be called
+    closed                `close` has returned: what was under way is stored, lock and thread are gone
+    ====================  =====================================================================================
+
+Threads
+    aiosqlite runs each call on a thread of its own, in the order of the calls. It crosses to that thread once for
+    each of sqlite3's methods that it offers, and a batch of a busy node has hundreds of statements. So the connection
+    is of a class whose ``executemany`` takes a whole batch as well (`_BatchConnection`): one crossing for a batch.
+
+Cancellation
+    aiosqlite goes on with a call whose caller was cancelled, and drops its result. A commit under way is therefore a
+    task of the database: it ends as if nobody had been cancelled, and `close` waits for it. If it fails with nobody
+    left to be told, the next `apply`, or `close`, tells it.
+
+A lock file keeps a second node away from the same database (D80); the operating system releases it however the
+process ends.
 """
 
 import asyncio
 import fcntl
-import json
+import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from immutables import Map
+import aiosqlite
 
 from offset_funder.invariants import check_state
-from offset_funder.mutations import AddFriend
-from offset_funder.state import (
-    Channel,
-    Consistent,
-    CurrencyConfig,
-    Friend,
-    FunderState,
-    Ledger,
-    OpenInvoice,
-    OpenTransaction,
-    TokenChannel,
-)
-from offset_node.database import original as forms
+from offset_node.database import tables
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
-from offset_node.database.plugin_rows import PLUGIN_SCHEMA, plugin_statements
-from offset_node.database.rows import (
-    APPLICATION_ID,
-    EXPORTED_APPLICATION_ID,
-    SCHEMA,
-    SCHEMA_VERSION,
-    Statement,
-    insert_friend,
-    insert_state,
-    statements_of,
-)
-from offset_node.state import AddPluginEvent, Mutation, NodeState, PluginMutation, PluginRecords
+from offset_node.database.tables.cells import Rows, Statement
+from offset_node.state import Mutation, NodeState, PluginRecords
 from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.files import IoError, OutputAlreadyExists
-from offset_proto.json_forms import Form
-from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate
-from offset_proto.text import parse_integer
-from offset_proto.types import (
-    Currency,
-    HashedLock,
-    Integer,
-    InvoiceId,
-    NetAddress,
-    PaymentId,
-    PlainLock,
-    PublicKey,
-    Uid,
-)
+from offset_proto.types import PublicKey
 
-__all__ = [
-    "Database",
-    "create_database",
-    "load_database",
-]
+__all__ = ["Database", "create_database", "load_database"]
 
-T = TypeVar("T")
+# aiosqlite logs each statement with its parameters at the level DEBUG; among them are the locks of payments.
+logging.getLogger("aiosqlite").setLevel(logging.INFO)
+
+_ONE_TRANSACTION = "-- a batch of statements"
+"""Told from SQL by identity."""
 
 
-MIGRATIONS = {1: PLUGIN_SCHEMA}
-"""What turns a database of a version into one of the next."""
+class _BatchConnection(sqlite3.Connection):
+    """A connection whose ``executemany`` stores a batch, where it is called with `_ONE_TRANSACTION`."""
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        if sql is not _ONE_TRANSACTION:
+            return super().executemany(sql, parameters)
+        execute = self.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in parameters:
+                execute(statement, values)
+            return execute("COMMIT")
+        except BaseException:
+            if self.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+
+def _connect(path: Path) -> aiosqlite.Connection:
+    """A connection without implicit transactions; it opens, and its thread starts, when it is awaited."""
+    return aiosqlite.connect(path, isolation_level=None, factory=_BatchConnection)
 
 
 def create_database(path: Path, state: NodeState) -> None:
     """
-    Write a new database that holds *state*; complete or not at all, mode 0600.
+    Write a new database that holds *state*; complete or not at all, mode 0600. Not from within an event loop.
 
     Raises:
         OutputAlreadyExists: There is a file of that name; it stays as it is.
@@ -90,7 +93,7 @@ def create_database(path: Path, state: NodeState) -> None:
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            _fill(temporary, state)
+            asyncio.run(_fill(temporary, state))
             os.link(temporary, path)
         finally:
             temporary.unlink()
@@ -102,92 +105,117 @@ def create_database(path: Path, state: NodeState) -> None:
         raise IoError(path, str(error)) from None
 
 
-def _fill(path: Path, state: NodeState) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.executescript(
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-            "PRAGMA synchronous = FULL; BEGIN;" + SCHEMA + PLUGIN_SCHEMA
+async def _fill(path: Path, state: NodeState) -> None:
+    async with _connect(path) as connection:
+        await connection.executescript(
+            f"PRAGMA application_id = {tables.APPLICATION_ID}; PRAGMA user_version = {tables.SCHEMA_VERSION};"
+            "PRAGMA synchronous = FULL;" + tables.SCHEMA
         )
-        for sql, parameters in insert_state(state):
-            connection.execute(sql, parameters)
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
-    finally:
-        connection.close()
+        await connection.executemany(_ONE_TRANSACTION, list(tables.insert_state(state)))
+        await connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
 
 
 def load_database(path: Path) -> NodeState:
     """
-    The state in a database that no node runs on.
+    The state in a database that no node runs on. Not from within an event loop.
 
     Raises:
         LoadDbError: It can not be loaded.
         DatabaseInUse: A node runs on it.
     """
-    database = Database(path)
-    try:
-        return database.load()
-    finally:
-        database.close()
+
+    async def load() -> NodeState:
+        database = await Database.open(path)
+        try:
+            return await database.load()
+        finally:
+            await database.close()
+
+    return asyncio.run(load())
 
 
 class Database:
     """
-    An open database.
+    An open database, made by `Database.open`. All of its methods belong to the event loop that it was opened in.
 
-    Args:
-        path: Made by `create_database`.
-        even_exported: Also one whose node was moved to another program; to be read, not to run on.
-
-    Raises:
-        LoadDbError: No such file, not one of ours, or exported.
-        DatabaseInUse: Another process holds it.
+    Attributes:
+        is_exported: Its node was moved to another program.
     """
 
-    def __init__(self, path: Path, *, even_exported: bool = False) -> None:
-        self._path = path
-        self._even_exported = even_exported
+    def __init__(self, path: Path, lock: int, connection: aiosqlite.Connection) -> None:
         self.is_exported = False
+        self._path = path
+        self._lock = lock
+        self._connection = connection
         self._local_public_key: PublicKey | None = None
+        self._commits: set[asyncio.Task[None]] = set()
+        self._untold: DatabaseWriteError | None = None
+        self._is_closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, even_exported: bool = False) -> "Database":
+        """
+        Open a database.
+
+        Args:
+            path: Made by `create_database`.
+            even_exported: Also one whose node was moved to another program; to be read, not to run on.
+
+        Raises:
+            LoadDbError: No such file, not one of ours, or exported.
+            DatabaseInUse: Another process holds it.
+        """
         if not path.is_file():
             raise LoadDbError(path, "no such file" if not path.exists() else "not a regular file")
         if _starts_with(path, b"{"):
             raise LoadDbError(path, "JSON, as the original writes it; stmgr import-db makes a database from that")
-        self._lock = _take_lock(path)
-        self._worker = ThreadPoolExecutor(1, "database")
+        lock = _take_lock(path)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare()
+            connection = await _connect(path)
+        except BaseException as error:
+            os.close(lock)
+            if isinstance(error, sqlite3.Error):
+                raise LoadDbError(path, error) from None
+            raise
+        database = cls(path, lock, connection)
+        try:
+            await database._prepare(even_exported)
         except (sqlite3.Error, UnicodeError) as error:  # SQLite quotes what is damaged, which may be no text
-            self.close()
+            await database.close()
             raise LoadDbError(path, error) from None
         except BaseException:
-            self.close()
+            await database.close()
             raise
+        return database
 
-    def _prepare(self) -> None:
-        execute = self._connection.execute
-        application_id = execute("PRAGMA application_id").fetchone()[0]
-        version = execute("PRAGMA user_version").fetchone()[0]
-        self.is_exported = application_id == EXPORTED_APPLICATION_ID
-        if application_id != APPLICATION_ID and not self.is_exported:
+    async def _prepare(self, even_exported: bool) -> None:
+        application_id = await self._pragma("application_id")
+        version = await self._pragma("user_version")
+        self.is_exported = application_id == tables.EXPORTED_APPLICATION_ID
+        if application_id != tables.APPLICATION_ID and not self.is_exported:
             raise LoadDbError(self._path, "not a node database")
-        if self.is_exported and not self._even_exported:
+        if self.is_exported and not even_exported:
             raise LoadDbError(self._path, "exported: its node may have gone on elsewhere, import it from there")
-        if version != SCHEMA_VERSION and version not in MIGRATIONS:
-            raise LoadDbError(self._path, f"schema version {version}, this program knows {SCHEMA_VERSION}")
-        execute("PRAGMA journal_mode = WAL")
-        execute("PRAGMA synchronous = FULL")
-        execute("PRAGMA foreign_keys = ON")
-        for older in range(version, SCHEMA_VERSION):
-            self._connection.executescript(f"BEGIN;{MIGRATIONS[older]}PRAGMA user_version = {older + 1};COMMIT;")
+        if version != tables.SCHEMA_VERSION and version not in tables.MIGRATIONS:
+            raise LoadDbError(self._path, f"schema version {version}, this program knows {tables.SCHEMA_VERSION}")
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            await self._connection.execute(f"PRAGMA {pragma}")
+        for older in range(version, tables.SCHEMA_VERSION):
+            migration = f"BEGIN;{tables.MIGRATIONS[older]}PRAGMA user_version = {older + 1};COMMIT;"
+            await self._connection.executescript(migration)
         for suffix in ("-wal", "-shm"):
             extra = self._path.with_name(self._path.name + suffix)
             if extra.exists():
                 extra.chmod(0o600)
 
-    def load(self) -> NodeState:
+    async def _pragma(self, name: str) -> Any:
+        rows = list(await self._connection.execute_fetchall(f"PRAGMA {name}"))
+        return rows[0][0]
+
+    async def _read(self, selects: Iterable[str]) -> Rows:
+        return {select: [tuple(row) for row in await self._connection.execute_fetchall(select)] for select in selects}
+
+    async def load(self) -> NodeState:
         """
         The whole state.
 
@@ -195,37 +223,33 @@ class Database:
             LoadDbError: Damaged, or it breaks a rule of the ledger.
         """
         try:
-            problem = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            problem = await self._pragma("quick_check(1)")
             if problem != "ok":
                 raise LoadDbError(self._path, problem)
-            state = _Reader(self._connection).read()
+            state = tables.read_state(await self._read(tables.STATE_READS))
             check_state(state.funder)
         except (sqlite3.Error, InvalidInput, InvariantBroken, UnicodeError) as error:
             raise LoadDbError(self._path, error) from None
         self._local_public_key = state.funder.local_public_key
         return state
 
-    def load_plugins(self) -> PluginRecords:
+    async def load_plugins(self) -> PluginRecords:
         """
         What is kept for plugins.
 
         Raises:
             LoadDbError: Damaged.
         """
-        values: dict[str, dict[str, bytes]] = {}
         try:
-            for plugin, key, value in self._connection.execute("SELECT plugin, key, value FROM plugin_values"):
-                values.setdefault(plugin, {})[key] = value
-            rows = self._connection.execute("SELECT * FROM plugin_events ORDER BY position")
-            return PluginRecords(values, [AddPluginEvent(*row) for row in rows])
+            return tables.read_plugins(await self._read(tables.PLUGIN_READS))
         except (sqlite3.Error, UnicodeError) as error:
             raise LoadDbError(self._path, error) from None
 
-    def mark_exported(self, is_exported: bool) -> None:
-        """Keep nodes from running on it, or let them again; durable when this returns."""
-        application_id = EXPORTED_APPLICATION_ID if is_exported else APPLICATION_ID
+    async def mark_exported(self, is_exported: bool) -> None:
+        """Keep nodes from running on it, or let them again; durable when this returns. Raises DatabaseWriteError."""
+        application_id = tables.EXPORTED_APPLICATION_ID if is_exported else tables.APPLICATION_ID
         try:
-            self._connection.execute(f"PRAGMA application_id = {application_id}")
+            await self._connection.execute(f"PRAGMA application_id = {application_id}")
         except sqlite3.Error as error:
             raise DatabaseWriteError(self._path, error) from None
         self.is_exported = is_exported
@@ -234,46 +258,60 @@ class Database:
         """
         Store a batch, all or nothing; durable when this returns.
 
+        A caller that is cancelled does not know whether the batch is stored; it is being stored all the same.
+
         Raises:
-            DatabaseWriteError: It is not stored.
+            DatabaseWriteError: It is not stored, or a batch before it was not, whose caller had been cancelled.
         """
-        statements = list(self._statements(mutations))
-        loop = asyncio.get_running_loop()
+        if self._local_public_key is None:
+            raise InvariantBroken("a database is loaded before it is written")
+        if self._is_closed:
+            raise InvariantBroken("a database is not written after it is closed")
+        self._tell_untold()
+        local = self._local_public_key
+        statements = [statement for mutation in mutations for statement in tables.write(local, mutation)]
+        commit = asyncio.create_task(self._commit(statements))
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
         try:
-            await asyncio.shield(loop.run_in_executor(self._worker, self._commit, statements))
+            await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            commit.add_done_callback(self._keep_failure)
+            raise
+
+    async def _commit(self, statements: list[Statement]) -> None:
+        try:
+            await self._connection.executemany(_ONE_TRANSACTION, statements)
         except (sqlite3.Error, OSError) as error:
             raise DatabaseWriteError(self._path, error) from None
 
-    def close(self) -> None:
-        """Wait for the batch under way, and let the database go."""
-        self._worker.shutdown(wait=True)
-        connection = getattr(self, "_connection", None)
-        if connection is not None:
-            connection.close()
-        os.close(self._lock)
+    def _keep_failure(self, commit: "asyncio.Task[None]") -> None:
+        error = None if commit.cancelled() else commit.exception()
+        if isinstance(error, DatabaseWriteError):
+            self._untold = error
 
-    def _statements(self, mutations: Iterable[Mutation]) -> Iterator[Statement]:
-        for mutation in mutations:
-            if isinstance(mutation, PluginMutation):
-                yield from plugin_statements(mutation)
-            elif isinstance(mutation, AddFriend):
-                if self._local_public_key is None:
-                    raise InvariantBroken("a database is loaded before it is written")
-                yield from insert_friend(self._local_public_key, mutation)
-            else:
-                yield from statements_of(mutation)
+    def _tell_untold(self) -> None:
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            raise untold
 
-    def _commit(self, statements: list[Statement]) -> None:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
+    async def close(self) -> None:
+        """
+        Wait for the batches under way, and let the database go. Harmless the second time.
+
+        Raises:
+            DatabaseWriteError: A batch whose caller had been cancelled was not stored.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._commits:
+            await asyncio.wait(self._commits)
         try:
-            for sql, parameters in statements:
-                execute(sql, parameters)
-            execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
-            raise
+            await self._connection.close()
+        finally:
+            os.close(self._lock)
+        self._tell_untold()
 
 
 def _starts_with(path: Path, start: bytes) -> bool:
@@ -296,167 +334,3 @@ def _take_lock(path: Path) -> int:
         os.close(descriptor)
         raise DatabaseInUse(path) from None
     return descriptor
-
-
-_AMOUNT = Integer(128)
-_BALANCE = Integer(128, signed=True)
-
-
-class _Reader:
-    """Reads the tables into a state; every value is checked again."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._execute = connection.execute
-
-    def read(self) -> NodeState:
-        row = self._execute("SELECT local_public_key FROM node").fetchone()
-        if row is None:
-            raise InvalidInput("the table node is empty")
-        local = PublicKey(row[0])
-        funder = FunderState(
-            local_public_key=local,
-            relays=self._addresses("relays", NamedRelayAddress),
-            friends=self._friends(local),
-            open_invoices=self._invoices(),
-            open_transactions=self._transactions(),
-            payments=self._payments(),
-        )
-        return NodeState(funder, self._addresses("index_servers", NamedIndexServerAddress))
-
-    def _addresses(self, table: str, cls: Callable[[PublicKey, NetAddress, str], T]) -> tuple[T, ...]:
-        rows = self._execute(f"SELECT public_key, address, name FROM {table} ORDER BY position")
-        return tuple(cls(PublicKey(key), NetAddress(address), name) for key, address, name in rows)
-
-    def _grouped(self, sql: str) -> dict[bytes, list[tuple[Any, ...]]]:
-        """Rows by their first column."""
-        grouped: dict[bytes, list[tuple[Any, ...]]] = {}
-        for key, *row in self._execute(sql):
-            grouped.setdefault(key, []).append(tuple(row))
-        return grouped
-
-    def _friends(self, local: PublicKey) -> Any:
-        configs = self._grouped(
-            "SELECT friend, currency, rate_mul, rate_add, remote_max_debt, is_open FROM currency_configs"
-        )
-        ledgers = self._grouped(
-            "SELECT friend, currency, balance, local_pending_debt, remote_pending_debt FROM ledgers"
-        )
-        pending = self._grouped("SELECT friend, currency, side, request_id, pending FROM pending_transactions")
-        queued = self._grouped("SELECT friend, queue, currency, operation FROM queued_operations ORDER BY position")
-        friends = {}
-        columns = (
-            "public_key, name, is_enabled, remote_relays, sent_local_relays, "
-            "direction, active_local, active_remote, inconsistent"
-        )
-        for key, name, enabled, relays, sent, *channel in self._execute(f"SELECT {columns} FROM friends"):
-            remote = PublicKey(key)
-            friends[remote] = Friend(
-                local_public_key=local,
-                remote_public_key=remote,
-                remote_relays=_parse(forms.RELAYS, relays),
-                sent_local_relays=_parse(forms.SENT_RELAYS, sent),
-                name=name,
-                currency_configs=Map(map(_config, configs.get(key, []))),
-                is_enabled=bool(enabled),
-                channel=_channel(
-                    local, remote, channel, ledgers.get(key, []), pending.get(key, []), queued.get(key, [])
-                ),
-            )
-        return Map(friends)
-
-    def _invoices(self) -> Any:
-        transactions = self._grouped("SELECT invoice_id, request_id FROM invoice_transactions ORDER BY position")
-        return Map(
-            {
-                InvoiceId(invoice_id): OpenInvoice(
-                    Currency(currency),
-                    parse_integer(_AMOUNT, total),
-                    PlainLock(lock),
-                    None if src_lock is None else HashedLock(src_lock),
-                    tuple(Uid(row[0]) for row in transactions.get(invoice_id, [])),
-                )
-                for invoice_id, currency, total, lock, src_lock in self._execute("SELECT * FROM open_invoices")
-            }
-        )
-
-    def _transactions(self) -> Any:
-        return Map(
-            {
-                Uid(request_id): OpenTransaction(
-                    PaymentId(payment_id), None if response is None else _parse(forms.RESPONSE, response)
-                )
-                for request_id, payment_id, response in self._execute("SELECT * FROM open_transactions")
-            }
-        )
-
-    def _payments(self) -> Any:
-        return Map(
-            {
-                PaymentId(payment_id): _parse(forms.PAYMENT, payment)
-                for payment_id, payment in self._execute("SELECT * FROM payments")
-            }
-        )
-
-
-def _parse(form: Form[T], text: str) -> T:
-    try:
-        return form.read(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"damaged JSON: {error}") from None
-
-
-def _config(row: tuple[Any, ...]) -> tuple[Currency, CurrencyConfig]:
-    currency, mul, add, remote_max_debt, is_open = row
-    config = CurrencyConfig(Rate(mul, add), parse_integer(_AMOUNT, remote_max_debt), bool(is_open))
-    return Currency(currency), config
-
-
-def _channel(
-    local: PublicKey,
-    remote: PublicKey,
-    columns: list[Any],
-    ledger_rows: list[tuple[Any, ...]],
-    pending_rows: list[tuple[Any, ...]],
-    queue_rows: list[tuple[Any, ...]],
-) -> Channel:
-    direction, active_local, active_remote, inconsistent = columns
-    if inconsistent is not None:
-        return _parse(forms.INCONSISTENT, inconsistent)
-    if direction is None or active_local is None or active_remote is None:
-        raise InvalidInput("a friend without a channel")
-    token_channel = TokenChannel(
-        local,
-        remote,
-        _parse(forms.DIRECTION, direction),
-        _ledgers(local, remote, ledger_rows, pending_rows),
-        frozenset(map(Currency, json.loads(active_local))),
-        frozenset(map(Currency, json.loads(active_remote))),
-    )
-    queues: dict[str, list[Any]] = {"backwards": [], "forwarded": [], "user": []}
-    for queue, currency, operation in queue_rows:
-        form: Form[Any] = forms.BACKWARDS_OP if queue == "backwards" else forms.REQUEST
-        queues[queue].append((Currency(currency), _parse(form, operation)))
-    return Consistent(token_channel, tuple(queues["forwarded"]), tuple(queues["backwards"]), tuple(queues["user"]))
-
-
-def _ledgers(
-    local: PublicKey, remote: PublicKey, rows: list[tuple[Any, ...]], pending_rows: list[tuple[Any, ...]]
-) -> Any:
-    pending: dict[tuple[str, str], dict[Uid, Any]] = {}
-    for currency, side, request_id, text in pending_rows:
-        pending.setdefault((currency, side), {})[Uid(request_id)] = _parse(forms.PENDING, text)
-    return Map(
-        {
-            Currency(currency): Ledger(
-                local,
-                remote,
-                Currency(currency),
-                parse_integer(_BALANCE, balance),
-                parse_integer(_AMOUNT, local_debt),
-                parse_integer(_AMOUNT, remote_debt),
-                Map(pending.get((currency, "local"), {})),
-                Map(pending.get((currency, "remote"), {})),
-            )
-            for currency, balance, local_debt, remote_debt in rows
-        }
-    )

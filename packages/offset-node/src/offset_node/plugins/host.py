@@ -60,7 +60,7 @@ class PluginDatabase(Protocol):
     async def apply(self, mutations: Iterable[PluginMutation]) -> None:
         """Store a batch, all or nothing; durable when this returns."""
 
-    def load_plugins(self) -> PluginRecords:
+    async def load_plugins(self) -> PluginRecords:
         """What is kept."""
 
 
@@ -181,7 +181,7 @@ class PluginHost:
             PluginError: One raised, or took longer than `STARTUP_SECONDS`.
             LoadDbError: What is stored for plugins is damaged.
         """
-        stored = self._database.load_plugins()
+        stored = await self._database.load_plugins()
         open_payments = {
             payment_id: payment.stage.currency
             for payment_id, payment in self._state.payments.items()

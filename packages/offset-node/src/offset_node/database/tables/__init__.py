@@ -1,0 +1,119 @@
+"""
+The node's state as rows: the schema, the statements that each mutation comes to, and the state that rows come to. Pure.
+
+There is one row for each friend, currency, pending transaction, queued operation, invoice and payment, so what an
+event writes does not grow with what is stored. Each module below has the tables of one subject, and there the way in
+stands next to the way out: schema, columns, statements, reading.
+
+============  ================================================================================
+`cells`       how values stand in the cells of a table
+`servers`     relays and index servers
+`friends`     friends, their credit in each currency, the token of their channel
+`channels`    ledgers, pending transactions, operations that wait to be sent
+`payments`    invoices, transactions, payments
+`plugins`     what plugins keep
+============  ================================================================================
+
+A mutation that no module writes does not pass the type checker (`assert_never`).
+"""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from offset_funder.state import FunderState
+from offset_node.database.tables import channels, friends, payments, plugins, servers
+from offset_node.database.tables.cells import Rows, Statement
+from offset_node.state import Mutation, NodeState, PluginMutation, PluginRecords
+from offset_proto.errors import InvalidInput
+from offset_proto.types import PublicKey
+
+__all__ = [
+    "APPLICATION_ID",
+    "EXPORTED_APPLICATION_ID",
+    "MIGRATIONS",
+    "PLUGIN_READS",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "STATE_READS",
+    "insert_state",
+    "read_plugins",
+    "read_state",
+    "write",
+]
+
+APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
+EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
+SCHEMA_VERSION = 2
+
+_NODE_SCHEMA = """
+CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
+"""
+
+_NODE = "SELECT local_public_key FROM node"
+
+SCHEMA = _NODE_SCHEMA + servers.SCHEMA + friends.SCHEMA + channels.SCHEMA + payments.SCHEMA + plugins.SCHEMA
+"""Of the present version."""
+
+MIGRATIONS = {1: plugins.SCHEMA}
+"""What turns a database of a version into one of the next."""
+
+STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS)
+"""The SELECTs that `read_state` needs the rows of."""
+
+PLUGIN_READS = plugins.READS
+"""The SELECTs that `read_plugins` needs the rows of."""
+
+
+def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
+    """What a mutation comes to; *local* is the node's own key."""
+    if isinstance(mutation, friends.FriendsMutation):
+        return friends.write(local, mutation)
+    if isinstance(mutation, payments.PaymentMutation):
+        return payments.write(mutation)
+    if isinstance(mutation, PluginMutation):
+        return plugins.write(mutation)
+    if isinstance(mutation, servers.ServerMutation):
+        return servers.write(mutation)
+    assert_never(mutation)
+
+
+def insert_state(state: NodeState) -> Iterator[Statement]:
+    """Statements that fill an empty database."""
+    funder = state.funder
+    yield "INSERT INTO node (id, local_public_key) VALUES (1, ?)", (funder.local_public_key,)
+    for relay in funder.relays:
+        yield from servers.insert_server(relay)
+    for server in state.index_servers:
+        yield from servers.insert_server(server)
+    for friend in funder.friends.values():
+        yield from friends.insert_friend(friend)
+    yield from payments.insert_payments(funder)
+
+
+def read_state(rows: Rows) -> NodeState:
+    """
+    The state that is stored; every value is checked again.
+
+    Args:
+        rows: Of each of `STATE_READS`.
+
+    Raises:
+        InvalidInput: A value is damaged.
+    """
+    if not rows[_NODE]:
+        raise InvalidInput("the table node is empty")
+    local = PublicKey(rows[_NODE][0][0])
+    funder = FunderState(
+        local_public_key=local,
+        relays=servers.read_relays(rows),
+        friends=friends.read(local, rows),
+        open_invoices=payments.read_invoices(rows),
+        open_transactions=payments.read_transactions(rows),
+        payments=payments.read_payments(rows),
+    )
+    return NodeState(funder, servers.read_index_servers(rows))
+
+
+def read_plugins(rows: Rows) -> PluginRecords:
+    """What is stored for plugins, from the rows of each of `PLUGIN_READS`."""
+    return plugins.read(rows)
