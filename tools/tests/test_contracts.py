@@ -7,6 +7,7 @@ import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,26 @@ def test_a_violation_is_found(findings: dict[str, str], contract: str, module: s
         assert f"{importer} -> {imported}" in findings[contract]
     else:
         assert f"- {importer}\n" in findings[contract] + "\n"  # a module in no room
+
+
+def test_each_shell_needs_to_be_one(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that has become pure loses its line in the configuration, and is checked from then on."""
+    parser = ConfigParser()
+    parser.read(CONFIGURATION)
+    monkeypatch.syspath_prepend(str(tree))
+    packages = parser["importlinter"]["root_packages"].split()
+    graph = grimp.build_graph(*packages, include_external_packages=True, cache_dir=None)
+    contract = parser["importlinter:contract:pure"]
+    forbidden = set(contract["forbidden_modules"].split())
+    lines = [line for line in contract["ignore_imports"].splitlines() if line and not line.startswith("#")]
+    for line in lines:
+        shell, _, imported = line.partition(" -> ")
+        needed = {
+            name
+            for module in graph.find_matching_modules(shell)
+            for name in graph.find_modules_directly_imported_by(module)
+        }
+        assert needed & (forbidden if imported == "*" else {imported}), line
 
 
 def test_each_contract_has_a_violation_here() -> None:
