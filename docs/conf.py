@@ -34,7 +34,7 @@ napoleon_use_ivar = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "undoc-members": True}
 
 html_theme = "furo"
 html_title = "Offset"
@@ -49,6 +49,12 @@ def _require_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any
     is_public = not any(part.startswith("_") for part in name.split("."))
     if is_public and what in ("module", "class", "exception", "function", "method", "property") and not any(lines):
         log.warning("%s has no docstring", name, type="offset", subtype="docstring")
+
+
+def _skip_bare_attribute(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out attributes: the docstring of their class describes them."""
+    is_attribute = not callable(obj) and not isinstance(obj, property) and what == "class"
+    return True if is_attribute else None
 
 
 _LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(#[^)]*)?\)")
@@ -75,4 +81,5 @@ def _name_what_is_outside(app: Sphinx, page: str, content: list[str]) -> None:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _name_what_is_outside)
+    app.connect("autodoc-skip-member", _skip_bare_attribute)
     app.connect("autodoc-process-docstring", _require_docstring)
