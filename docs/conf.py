@@ -1,8 +1,8 @@
 """
 The documentation site: `tox -e docs`.
 
-The build is strict (`sphinx-build -W -n`). It fails for a link that leads nowhere, for a page that the navigation does not
-name, and for a public name of the SDK or of the plugins' interface that has no docstring (`_require_docstring`).
+The build is strict (`sphinx-build -W -n`). It fails for a link that leads nowhere, for a page that the navigation does
+not name, and for a public name of the SDK or of the plugins' interface that has no docstring (`_require_docstring`).
 """
 
 import re
