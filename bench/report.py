@@ -212,7 +212,7 @@ def main(measured: Path, directory: Path) -> None:
     results: Results = loaded["results"]
     directory.mkdir(parents=True, exist_ok=True)
     machine = ", ".join(f"{name} {value}" for name, value in loaded["machine"].items())
-    (directory / "table.md").write_text(f"Measured on: {machine}.\n\n{table(results)}")
+    (directory / "table.md").write_text(f"# Figures of a run\n\nMeasured on: {machine}.\n\n{table(results)}")
     if any(row.startswith("payments, 2") for row in results):
         _plot_payments(results, directory)
     if "rate with stored state" in results:

@@ -1,5 +1,5 @@
 """
-For tests of apps: a node that says what the test wants, on loopback, and proofs as a seller makes them.
+For tests of apps: a node that says what the test wants, on loopback, and proofs as a seller makes them::
 
     node = ScriptedNode(identity, report)
     node.results = lambda asked: Complete(build_commit(invoice, seller))
