@@ -31,8 +31,8 @@ from offset_funder.ledger import (
     RequestRefused,
     ResponseReceived,
     change_ledger,
-    incoming,
-    outgoing,
+    receive_operation,
+    send_operation,
 )
 from offset_funder.mutations import FriendMutation, SetDirection, apply, apply_channel
 from offset_funder.state import (
@@ -99,7 +99,7 @@ def _ledger_step(sides: dict[str, Ledger], step: dict[str, Any]) -> dict[str, An
     queued = True
     if step["action"] in ("send", "queue"):
         try:
-            sides[side] = change_ledger(sides[side], outgoing(sides[side], op))
+            sides[side] = change_ledger(sides[side], send_operation(sides[side], op))
             result["queue"] = {"ok": None}
         except InvalidOperation as error:
             result["queue"] = {"error": type(error).__name__}
@@ -107,7 +107,7 @@ def _ledger_step(sides: dict[str, Ledger], step: dict[str, Any]) -> dict[str, An
     processor = {"send": other, "receive": side}.get(step["action"])
     if processor is not None and queued:
         try:
-            change, output = incoming(sides[processor], op, limit)
+            change, output = receive_operation(sides[processor], op, limit)
             sides[processor] = change_ledger(sides[processor], change)
             result["process"] = {"ok": _output_name(output)}
         except InvalidOperation as error:

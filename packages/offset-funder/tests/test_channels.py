@@ -10,7 +10,7 @@ from offset_funder.events import FriendMessageReceived, FriendWentOnline
 from offset_funder.open_requests import rebuild
 from offset_funder.reports import initial_report
 from offset_funder.sender import send_all
-from offset_funder.session import Session
+from offset_funder.session import Session, Surroundings
 from offset_funder.state import Consistent, Incoming, Inconsistent
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_funder.token_channel import TokenBuilder
@@ -394,7 +394,8 @@ def test_what_waits_for_a_friend_that_is_gone():
     node, gone = network.nodes["A"], PublicKey(b"\x05" * 32)
     known = network.nodes["B"].key
     online, random_bytes = frozenset((gone, known)), Random(1).randbytes
-    session = Session(node.funder.state, rebuild(node.funder.state), online, node.identity, random_bytes)
+    surroundings = Surroundings(node.identity, random_bytes, returns_tokens=False)
+    session = Session(node.funder.state, rebuild(node.funder.state), online, surroundings)
     session.try_send(gone).resend_outgoing = True
     session.try_send(known).resend_outgoing = True
     send_all(session)

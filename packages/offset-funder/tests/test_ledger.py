@@ -22,8 +22,8 @@ from offset_funder.ledger import (
     RequestReceived,
     RequestRefused,
     change_ledger,
-    incoming,
-    outgoing,
+    receive_operation,
+    send_operation,
 )
 from offset_funder.state import Ledger, fresh_ledger
 from offset_proto.messages.friend import (
@@ -81,8 +81,8 @@ def _pair() -> tuple[Ledger, Ledger]:
 def _send(ledgers, op, limit=100):
     """The first sends, the second receives."""
     sender, receiver = ledgers
-    sender = change_ledger(sender, outgoing(sender, op))
-    change, output = incoming(receiver, op, limit)
+    sender = change_ledger(sender, send_operation(sender, op))
+    change, output = receive_operation(receiver, op, limit)
     return (sender, change_ledger(receiver, change)), output
 
 
@@ -144,10 +144,10 @@ def test_guards(op, error):
     (ours, theirs), _ = _send((ours, theirs), _request(1))
     side = theirs if isinstance(op, RequestSendFundsOp) else ours
     with pytest.raises(error):
-        incoming(side, op, 100)
+        receive_operation(side, op, 100)
     mirror = ours if isinstance(op, RequestSendFundsOp) else theirs
     with pytest.raises(error):
-        outgoing(mirror, op)
+        send_operation(mirror, op)
 
 
 def test_locks_and_stages():
@@ -156,14 +156,14 @@ def test_locks_and_stages():
     (buyer, seller), _ = _send(_pair(), request)
     (seller, buyer), _ = _send((seller, buyer), _response(request))
     with pytest.raises(NotExpectingResponse):
-        incoming(buyer, _response(request), 0)
+        receive_operation(buyer, _response(request), 0)
     with pytest.raises(InvalidSrcPlainLock):
-        incoming(buyer, _collect(request, DESTINATION, SOURCE), 0)
+        receive_operation(buyer, _collect(request, DESTINATION, SOURCE), 0)
     with pytest.raises(InvalidDestPlainLock):
-        incoming(buyer, _collect(request, SOURCE, SOURCE), 0)
+        receive_operation(buyer, _collect(request, SOURCE, SOURCE), 0)
     (seller, buyer), _ = _send((seller, buyer), _collect(request))
     with pytest.raises(RequestDoesNotExist):
-        incoming(buyer, _collect(request), 0)
+        receive_operation(buyer, _collect(request), 0)
 
 
 def test_precedence_differs_between_in_and_out():
@@ -171,9 +171,9 @@ def test_precedence_differs_between_in_and_out():
     both = _request(1, U128_MAX, 1)
     (ours, theirs), _ = _send(_pair(), _request(1))
     with pytest.raises(RequestAlreadyExists):
-        incoming(theirs, both, 0)
+        receive_operation(theirs, both, 0)
     with pytest.raises(CreditsCalcOverflow):
-        outgoing(ours, both)
+        send_operation(ours, both)
 
 
 def test_random_operations_keep_both_sides_mirrored():

@@ -73,7 +73,7 @@ class Keepalive:
             self._to_close_ticks -= 1
         self._to_send_ticks = max(0, self._to_send_ticks - 1)
         if self._to_close_ticks <= 0:
-            raise RemoteTimeout("RemoteTimeout")
+            raise RemoteTimeout
         if self._to_send_ticks > 0:
             return None
         self._to_send_ticks = self._send_ticks

@@ -161,7 +161,7 @@ class SecureChannel:
             RekeyInProgress: One is under way; nothing is sent.
         """
         if self._pending_rekey is not None or self._state is not _State.OPEN:
-            raise RekeyInProgress("RekeyInProgress")
+            raise RekeyInProgress
         self._pending_rekey = self._draw_ephemeral()
         self._seal(_rekey_message(*self._pending_rekey))
         self._rekey_countdown = REKEY_TICKS

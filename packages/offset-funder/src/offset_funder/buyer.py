@@ -98,7 +98,7 @@ def create_payment(session: Session, request: CreatePayment) -> None:
     stage = NewTransactions(
         0, request.invoice_id, request.currency, request.total_dest_payment, request.dest_public_key
     )
-    lock = PlainLock(session.random_bytes(PlainLock.SIZE))
+    lock = PlainLock(session.surroundings.random_bytes(PlainLock.SIZE))
     session.mutate(UpdatePayment(request.payment_id, Payment(lock, stage)))
 
 
@@ -354,18 +354,18 @@ def _set_stage(session: Session, payment_id: PaymentId, stage: PaymentStage) -> 
     if type(stage) is not type(payment.stage):
         match stage:
             case SuccessfulPayment(_, receipt, _):
-                session.occurrences.append(PaymentFinished(payment_id, receipt))
+                session.outputs.occurrences.append(PaymentFinished(payment_id, receipt))
             case CanceledPayment():
-                session.occurrences.append(PaymentFinished(payment_id, None))
+                session.outputs.occurrences.append(PaymentFinished(payment_id, None))
 
 
 def _draw_uid(session: Session) -> Uid:
-    return Uid(session.random_bytes(Uid.SIZE))
+    return Uid(session.surroundings.random_bytes(Uid.SIZE))
 
 
 def _push_result(session: Session, request_id: Uid, result: RequestResult) -> None:
-    session.results.append(TransactionResult(request_id, result))
+    session.outputs.results.append(TransactionResult(request_id, result))
 
 
 def _push_close(session: Session, payment_id: PaymentId, status: PaymentStatus) -> None:
-    session.results.append(ResponseClosePayment(payment_id, status))
+    session.outputs.results.append(ResponseClosePayment(payment_id, status))

@@ -245,8 +245,8 @@ def _reset_channel(session: Session, request: ResetFriendChannel) -> None:
         terms,
         relays=tuple(relay.without_name() for relay in current),
         previous=channel.opt_last_incoming_move_token,
-        rand_nonce=RandValue(session.random_bytes(RandValue.SIZE)),
-        sign=session.identity.sign,
+        rand_nonce=RandValue(session.surroundings.random_bytes(RandValue.SIZE)),
+        sign=session.surroundings.identity.sign,
     )
     session.mutate_friend(public_key, SetConsistent(token_channel))
     for balance in terms.balance_for_reset:

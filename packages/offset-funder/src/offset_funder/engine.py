@@ -29,7 +29,7 @@ from offset_funder.mutations import Mutation
 from offset_funder.open_requests import rebuild
 from offset_funder.reports import derive_report_mutations
 from offset_funder.sender import send_all
-from offset_funder.session import ControlError, SendFlags, Session
+from offset_funder.session import ControlError, SendFlags, Session, Surroundings, TokenAtHand
 from offset_funder.state import FunderState
 from offset_proto.errors import PeerError, RefusedError, invariant
 from offset_proto.messages.app import ReportMutations
@@ -79,9 +79,7 @@ class Funder:
         self.online: frozenset[PublicKey] = frozenset()
         self._held: dict[PublicKey, SendFlags] = {}
         self._open_requests = rebuild(state)
-        self._identity = identity
-        self._random_bytes = random_bytes
-        self._returns_tokens = returns_tokens
+        self._surroundings = Surroundings(identity, random_bytes, returns_tokens)
 
     def handle(self, event: Event, *, hold: bool = False) -> Outcome:
         """
@@ -101,6 +99,8 @@ class Funder:
             error = refused  # the app is answered all the same
         except PeerError as dropped:
             return Outcome(error=dropped)
+        # The order is free [WIRE]. The original signs the last one first, and the recorded values hold each signature
+        # with the random bytes that were drawn for it, so the same order is kept here (spec 05 §8.3).
         for draft in reversed(session.responses):
             seller.sign_response(session, draft)
         if hold:
@@ -120,14 +120,7 @@ class Funder:
         return self._finish(session, None, None)
 
     def _new_session(self) -> Session:
-        session = Session(
-            self.state,
-            self._open_requests,
-            self.online,
-            self._identity,
-            self._random_bytes,
-            returns_tokens=self._returns_tokens,
-        )
+        session = Session(self.state, self._open_requests, self.online, self._surroundings)
         session.flags = {public_key: replace(flags) for public_key, flags in self._held.items()}
         return session
 
@@ -146,7 +139,7 @@ class Funder:
                 if public_key in session.state.friends:
                     routing.cancel_queued(session, public_key)
             case FriendMessageReceived(public_key, message, refused):
-                session.refused = refused
+                session.token = TokenAtHand(refused)
                 handle_friend_message(session, public_key, message)
 
     def _finish(self, session: Session, event: Event | None, error: PeerError | RefusedError | None) -> Outcome:
@@ -156,15 +149,19 @@ class Funder:
         ]
         if isinstance(event, FriendWentOffline) and not liveness:
             liveness = [(event.public_key, FriendLivenessReport.OFFLINE)]
-        reported = derive_report_mutations(session.mutations, session.state, liveness)
+        reported = derive_report_mutations(session.outputs.mutations, session.state, liveness)
         self.state, self._open_requests, self.online = session.state, session.open_requests, session.online
-        effects: list[Effect] = [*session.channeler, *session.friend_messages]
+        effects: list[Effect] = [*session.outputs.channeler, *session.outputs.friend_messages]
         app_request_id = event.app_request_id if isinstance(event, AppRequested) else None
         if reported or app_request_id is not None:
             effects.append(SendToApps(ReportMutations(app_request_id, reported)))
-        effects += [SendToApps(result) for result in session.results]
+        effects += [SendToApps(result) for result in session.outputs.results]
         return Outcome(
-            tuple(session.mutations), tuple(effects), error, tuple(session.notes), tuple(session.occurrences)
+            tuple(session.outputs.mutations),
+            tuple(effects),
+            error,
+            tuple(session.outputs.notes),
+            tuple(session.outputs.occurrences),
         )
 
 

@@ -91,7 +91,7 @@ def _handle_token(
             session.try_send(sender).resend_outgoing = True
         case Received():
             _handle_received(session, sender, result)
-            expected = session.returns_tokens and _is_collected_next(result)
+            expected = session.surroundings.returns_tokens and _is_collected_next(result)
             session.try_send(sender).remote_wants_token |= token_wanted or expected
 
 
@@ -100,6 +100,9 @@ def _handle_received(session: Session, sender: PublicKey, received: Received) ->
     session.try_send(sender)
     relays_changed = _set_remote_relays(session, sender, received.opt_local_relays)
     _remember_origins(session, sender, received)
+    # `receive` has carried these out already, on a copy: a token counts as a whole, so each operation had to be checked
+    # against the ledger that the one before it leaves. Here they change the state in the one way that it changes, which
+    # also keeps the index of open requests, and yields what is stored.
     for mutation in received.mutations:
         session.mutate_friend(sender, mutation)
     for currency in received.activated:  # D43
@@ -113,7 +116,6 @@ def _handle_received(session: Session, sender: PublicKey, received: Received) ->
     for currency, outputs in received.outputs:
         for output in outputs:
             routing.handle_output(session, sender, currency, output)
-    session.reply_origins.clear()
 
 
 def _is_collected_next(received: Received) -> bool:
@@ -127,7 +129,7 @@ def _remember_origins(session: Session, sender: PublicKey, received: Received) -
             if isinstance(output, ResponseReceived | CancelReceived | CollectReceived):
                 request_id = output.op.request_id
                 origin = session.open_requests.origin(sender, currency, request_id)
-                session.reply_origins[currency, request_id] = origin
+                session.token.reply_origins[currency, request_id] = origin
 
 
 def _set_remote_relays(session: Session, sender: PublicKey, relays: tuple[RelayAddress, ...] | None) -> bool:
@@ -142,7 +144,7 @@ def _become_inconsistent(
 ) -> None:
     """Spec 05 §7.3, and §7.5 with the cancellation that the original forgets (D34)."""
     token_channel = channel.token_channel
-    terms = build_terms(token_channel, Signature(session.random_bytes(Signature.SIZE)))
+    terms = build_terms(token_channel, Signature(session.surroundings.random_bytes(Signature.SIZE)))
     routing.cancel_pending(session, sender, channel)
     routing.cancel_queued(session, sender)
     inconsistent = Inconsistent(token_channel.last_incoming, terms, remote_terms)
@@ -176,7 +178,7 @@ def _handle_terms(session: Session, sender: PublicKey, channel: Consistent | Inc
         case Inconsistent(last, local_terms, _):
             session.mutate_friend(sender, SetInconsistent(Inconsistent(last, local_terms, terms)))
         case Consistent(token_channel) if isinstance(token_channel.direction, Incoming):
-            raise InconsistencyWhenTokenOwned("InconsistencyWhenTokenOwned")
+            raise InconsistencyWhenTokenOwned
         case Consistent(token_channel) if is_reset_of(token_channel, terms):  # D38
             session.try_send(sender).resend_outgoing = True
         case Consistent():

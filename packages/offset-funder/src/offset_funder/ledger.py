@@ -1,10 +1,10 @@
 """
 One currency between two friends: request, response, cancel, collect. Spec 04 §4.
 
-`incoming` and `outgoing` check an operation against a ledger and return the `LedgerChange` that it makes;
-`change_ledger` carries it out. The checks stand in the order of the specification, the first that fails
-decides, and its class has the specification's name for it. All arithmetic is exact and then
-range-checked, never clamped.
+`receive_operation` and `send_operation` check an operation against a ledger and return the `LedgerChange` that it
+makes; `change_ledger` carries it out. The checks stand in the order of the specification, the first that fails
+decides, and its class has the specification's name for it. All arithmetic is exact and then range-checked, never
+clamped.
 
 ======================  =======================  =======================  ==============================
 operation               In (the friend sent it)  Out (we send it)         frozen credits f
@@ -54,8 +54,8 @@ __all__ = [
     "ResponseReceived",
     "Side",
     "change_ledger",
-    "incoming",
-    "outgoing",
+    "receive_operation",
+    "send_operation",
 ]
 
 
@@ -163,7 +163,7 @@ class CollectReceived:
 LedgerOutput = RequestReceived | RequestRefused | ResponseReceived | CancelReceived | CollectReceived
 
 
-def incoming(ledger: Ledger, op: FriendTcOp, remote_max_debt: U128) -> tuple[LedgerChange, LedgerOutput]:
+def receive_operation(ledger: Ledger, op: FriendTcOp, remote_max_debt: U128) -> tuple[LedgerChange, LedgerOutput]:
     """
     What an operation of the friend changes.
 
@@ -179,7 +179,7 @@ def incoming(ledger: Ledger, op: FriendTcOp, remote_max_debt: U128) -> tuple[Led
     """
     match op:
         case RequestSendFundsOp():
-            change = _incoming_request(ledger, op)
+            change = _receive_request(ledger, op)
             # The trust decision; equality is accepted. No other check looks at the limit (D40).
             trusted = ledger.balance + change.remote_pending_debt <= remote_max_debt
             return change, RequestReceived(op) if trusted else RequestRefused(op)
@@ -196,9 +196,9 @@ def incoming(ledger: Ledger, op: FriendTcOp, remote_max_debt: U128) -> tuple[Led
             return change, CollectReceived(transaction, op)
 
 
-def outgoing(ledger: Ledger, op: FriendTcOp) -> LedgerChange:
+def send_operation(ledger: Ledger, op: FriendTcOp) -> LedgerChange:
     """
-    What an operation that we send changes; the mirror of `incoming` at the friend.
+    What an operation that we send changes; the mirror of `receive_operation` at the friend.
 
     Raises:
         InvalidOperation: The friend would refuse the token: do not send it.
@@ -207,7 +207,7 @@ def outgoing(ledger: Ledger, op: FriendTcOp) -> LedgerChange:
     """
     match op:
         case RequestSendFundsOp():
-            return _outgoing_request(ledger, op)
+            return _send_request(ledger, op)
         case ResponseSendFundsOp():
             return _response(ledger, Side.REMOTE, _find(ledger, Side.REMOTE, op.request_id), op)
         case CancelSendFundsOp():
@@ -243,25 +243,25 @@ def _changed(pending: PendingTransactions, change: LedgerChange) -> PendingTrans
 
 def _check_request(op: RequestSendFundsOp) -> None:
     if not is_part_valid(op.route.public_keys):
-        raise InvalidRoute("InvalidRoute")
+        raise InvalidRoute
     if op.dest_payment > op.total_dest_payment:
-        raise DestPaymentExceedsTotal("DestPaymentExceedsTotal")
+        raise DestPaymentExceedsTotal
 
 
 def _u128(value: int) -> int:
     if not 0 <= value <= U128_MAX:
-        raise CreditsCalcOverflow("CreditsCalcOverflow")
+        raise CreditsCalcOverflow
     return value
 
 
-def _incoming_request(ledger: Ledger, op: RequestSendFundsOp) -> LedgerChange:
+def _receive_request(ledger: Ledger, op: RequestSendFundsOp) -> LedgerChange:
     _check_request(op)
     if op.request_id in ledger.pending_remote:
-        raise RequestAlreadyExists("RequestAlreadyExists")
+        raise RequestAlreadyExists
     frozen_credits = _u128(op.dest_payment + op.left_fees)
     remote_pending_debt = _u128(ledger.remote_pending_debt + frozen_credits)
     if ledger.balance + remote_pending_debt > I128_MAX:
-        raise CreditsCalcOverflow("CreditsCalcOverflow")
+        raise CreditsCalcOverflow
     return LedgerChange(
         balance=ledger.balance,
         local_pending_debt=ledger.local_pending_debt,
@@ -272,14 +272,14 @@ def _incoming_request(ledger: Ledger, op: RequestSendFundsOp) -> LedgerChange:
     )
 
 
-def _outgoing_request(ledger: Ledger, op: RequestSendFundsOp) -> LedgerChange:
+def _send_request(ledger: Ledger, op: RequestSendFundsOp) -> LedgerChange:
     _check_request(op)
     frozen_credits = _u128(op.dest_payment + op.left_fees)
     local_pending_debt = _u128(ledger.local_pending_debt + frozen_credits)
     if ledger.balance - local_pending_debt < -I128_MAX:  # the friend's own check 6 (D41)
-        raise CreditsCalcOverflow("CreditsCalcOverflow")
+        raise CreditsCalcOverflow
     if op.request_id in ledger.pending_local:
-        raise RequestAlreadyExists("RequestAlreadyExists")
+        raise RequestAlreadyExists
     return LedgerChange(
         balance=ledger.balance,
         local_pending_debt=local_pending_debt,
@@ -307,7 +307,7 @@ def _find(ledger: Ledger, side: Side, request_id: Uid) -> PendingTransaction:
     try:
         return pending[request_id]
     except KeyError:
-        raise RequestDoesNotExist("RequestDoesNotExist") from None
+        raise RequestDoesNotExist from None
 
 
 def _response(ledger: Ledger, side: Side, transaction: PendingTransaction, op: ResponseSendFundsOp) -> LedgerChange:
@@ -328,9 +328,9 @@ def _response(ledger: Ledger, side: Side, transaction: PendingTransaction, op: R
     try:
         verify(buffer, destination, op.signature)
     except InvalidSignature:
-        raise InvalidResponseSignature("InvalidResponseSignature") from None
+        raise InvalidResponseSignature from None
     if transaction.responded is not None:
-        raise NotExpectingResponse("NotExpectingResponse")
+        raise NotExpectingResponse
     responded = replace(transaction, responded=Responded(op.dest_hashed_lock, op.is_complete))
     return LedgerChange(
         balance=ledger.balance,
@@ -344,11 +344,11 @@ def _response(ledger: Ledger, side: Side, transaction: PendingTransaction, op: R
 
 def _check_collect(transaction: PendingTransaction, op: CollectSendFundsOp) -> None:
     if transaction.responded is None:
-        raise NotExpectingCollect("NotExpectingCollect")
+        raise NotExpectingCollect
     if hash_lock(op.src_plain_lock) != transaction.src_hashed_lock:
-        raise InvalidSrcPlainLock("InvalidSrcPlainLock")
+        raise InvalidSrcPlainLock
     if hash_lock(op.dest_plain_lock) != transaction.responded.dest_hashed_lock:
-        raise InvalidDestPlainLock("InvalidDestPlainLock")
+        raise InvalidDestPlainLock
 
 
 def _removal(ledger: Ledger, side: Side, transaction: PendingTransaction, gain: int = 0) -> LedgerChange:

@@ -100,9 +100,9 @@ class OpenRequests:
                     public_key, currency, change.side, change.request_id, change.transaction is None
                 )
             case PushBackPendingRequest(currency, op):
-                return self._with_outgoing(public_key, currency, op.request_id, self.source(currency, op.request_id))
+                return self._with_request_to(public_key, currency, op.request_id, self.source(currency, op.request_id))
             case PushBackPendingUserRequest(currency, op):
-                return self._with_outgoing(public_key, currency, op.request_id, LOCAL_USER)
+                return self._with_request_to(public_key, currency, op.request_id, LOCAL_USER)
             case RemovePendingRequests() | RemovePendingRequestsCurrency():
                 return self._without_queued(public_key, before, part)
             case SetInconsistent() | SetConsistent():
@@ -110,7 +110,7 @@ class OpenRequests:
             case _:
                 return self
 
-    def without_outgoing(self, friend: PublicKey, currency: Currency, request_id: Uid) -> "OpenRequests":
+    def without_request_to(self, friend: PublicKey, currency: Currency, request_id: Uid) -> "OpenRequests":
         """The index after a request for *friend* was dropped or answered."""
         use = self.uses.get((currency, request_id), _Use())
         kept = tuple(item for item in use.outgoing if item[0] != friend)
@@ -122,13 +122,15 @@ class OpenRequests:
         use = self.uses.get((currency, request_id), _Use())
         if side is Side.LOCAL:
             # A request enters the ledger from a queue, where it was entered already.
-            return self.without_outgoing(friend, currency, request_id) if removed else self
+            return self.without_request_to(friend, currency, request_id) if removed else self
         sources = tuple(source for source in use.sources if source != friend) if removed else use.sources
         if not removed and friend not in sources:
             sources = (*sources, friend)
         return self._with(currency, request_id, replace(use, sources=sources))
 
-    def _with_outgoing(self, friend: PublicKey, currency: Currency, request_id: Uid, origin: Origin) -> "OpenRequests":
+    def _with_request_to(
+        self, friend: PublicKey, currency: Currency, request_id: Uid, origin: Origin
+    ) -> "OpenRequests":
         use = self.uses.get((currency, request_id), _Use())
         return self._with(currency, request_id, replace(use, outgoing=(*use.outgoing, (friend, origin))))
 
@@ -155,7 +157,7 @@ class OpenRequests:
                 dropped = tuple(item for item in channel.pending_requests if item[0] == currency)
         index = self
         for currency, op in dropped:
-            index = index.without_outgoing(friend, currency, op.request_id)
+            index = index.without_request_to(friend, currency, op.request_id)
         return index
 
     def _without_channel(self, friend: PublicKey, channel: Channel) -> "OpenRequests":
@@ -164,10 +166,10 @@ class OpenRequests:
             return self
         index = self
         for currency, op in channel.pending_requests + channel.pending_user_requests:
-            index = index.without_outgoing(friend, currency, op.request_id)
+            index = index.without_request_to(friend, currency, op.request_id)
         for currency, ledger in channel.token_channel.ledgers.items():
             for request_id in ledger.pending_local:
-                index = index.without_outgoing(friend, currency, request_id)
+                index = index.without_request_to(friend, currency, request_id)
             for request_id in ledger.pending_remote:
                 index = index._without_source(friend, currency, request_id)
         return index

@@ -72,7 +72,7 @@ def _accept_request(session: Session, sender: PublicKey, currency: Currency, req
 
 def _forward(session: Session, sender: PublicKey, currency: Currency, request: RequestSendFundsOp) -> bool:
     """Hand a request on to the next friend of its route, less our fee. Spec 05 §8.1."""
-    if (currency, request.request_id) in session.refused:
+    if (currency, request.request_id) in session.token.refused:
         return False
     config = session.friend(sender).currency_configs.get(currency)
     if config is None or not config.is_open:
@@ -93,7 +93,7 @@ def _forward(session: Session, sender: PublicKey, currency: Currency, request: R
     forwarded = replace(request, route=FriendsRoute(tuple(rest)), left_fees=request.left_fees - fee)
     session.mutate_friend(next_key, PushBackPendingRequest(currency, forwarded))
     session.try_send(next_key)
-    session.occurrences.append(
+    session.outputs.occurrences.append(
         RequestForwarded(sender, next_key, currency, request.request_id, request.dest_payment, fee)
     )
     return True
@@ -103,7 +103,7 @@ def _handle_reply(
     session: Session, currency: Currency, output: ResponseReceived | CancelReceived | CollectReceived
 ) -> None:
     transaction, op = output.transaction, output.op
-    origin = session.reply_origins.get((currency, op.request_id))
+    origin = session.token.reply_origins.get((currency, op.request_id))
     if isinstance(origin, PublicKey):
         session.pass_back(origin, currency, op)
     elif origin is LOCAL_USER:

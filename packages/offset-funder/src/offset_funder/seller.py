@@ -37,7 +37,7 @@ def add_invoice(session: Session, request: AddInvoiceRequest) -> None:
     """
     if request.invoice_id in session.state.open_invoices:
         raise ControlError("InvoiceAlreadyExists")
-    lock = PlainLock(session.random_bytes(PlainLock.SIZE))
+    lock = PlainLock(session.surroundings.random_bytes(PlainLock.SIZE))
     session.mutate(AddInvoice(request.invoice_id, request.currency, request.total_dest_payment, lock))
 
 
@@ -98,7 +98,7 @@ def sign_response(session: Session, draft: ResponseDraft) -> None:
     """Sign the response to an accepted request and queue it for the friend. Spec 05 §8.3 [WIRE]."""
     invoice = session.state.open_invoices[draft.invoice_id]
     request = draft.request
-    rand_nonce = RandValue(session.random_bytes(RandValue.SIZE))
+    rand_nonce = RandValue(session.surroundings.random_bytes(RandValue.SIZE))
     dest_hashed_lock = hash_lock(invoice.dest_plain_lock)
     buffer = response_buffer(
         request_id=request.request_id,
@@ -111,7 +111,7 @@ def sign_response(session: Session, draft: ResponseDraft) -> None:
         invoice_id=request.invoice_id,
         currency=draft.currency,
     )
-    signature = session.identity.sign(buffer)
+    signature = session.surroundings.identity.sign(buffer)
     op = ResponseSendFundsOp(request.request_id, dest_hashed_lock, draft.is_complete, rand_nonce, signature)
     session.mutate_friend(draft.friend, PushBackPendingBackwardsOp(draft.currency, op))
 
@@ -157,4 +157,4 @@ def commit_invoice(session: Session, commit: Commit) -> None:
         op = CollectSendFundsOp(request_id, commit.src_plain_lock, invoice.dest_plain_lock)
         session.pass_back(source, invoice.currency, op)
     session.mutate(RemoveInvoice(commit.invoice_id))
-    session.occurrences.append(InvoicePaid(commit.invoice_id, invoice.currency, invoice.total_dest_payment))
+    session.outputs.occurrences.append(InvoicePaid(commit.invoice_id, invoice.currency, invoice.total_dest_payment))

@@ -77,8 +77,8 @@ def _send_token(session: Session, public_key: PublicKey, friend: Friend, channel
     may_be_empty = flags.resend_outgoing or flags.remote_wants_token
     if not (builder.operations or relays is not None or currencies is not None or may_be_empty):
         return
-    rand_nonce = RandValue(session.random_bytes(RandValue.SIZE))
-    token, mutations = builder.finish(relays, rand_nonce, session.identity.sign)
+    rand_nonce = RandValue(session.surroundings.random_bytes(RandValue.SIZE))
+    token, mutations = builder.finish(relays, rand_nonce, session.surroundings.identity.sign)
     for mutation in mutations:
         session.mutate_friend(public_key, mutation)
     session.send(public_key, MoveTokenRequest(token, token_wanted=full or relays is not None))
@@ -136,6 +136,5 @@ def _fill(session: Session, public_key: PublicKey, builder: TokenBuilder) -> boo
 
 
 def _drop_request(session: Session, public_key: PublicKey, currency: Currency, op: RequestSendFundsOp) -> None:
-    origin = session.open_requests.origin(public_key, currency, op.request_id)
-    session.open_requests = session.open_requests.without_outgoing(public_key, currency, op.request_id)
+    origin = session.forget_request_to(public_key, currency, op.request_id)
     routing.cancel_request(session, origin, currency, op.request_id)

@@ -5,7 +5,7 @@ Handlers take a `Session`, check, mutate, and ask for effects. Nothing of it is 
 event is through; an event that fails leaves the funder as it was.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
@@ -19,7 +19,16 @@ from offset_proto.messages.app import ResponseClosePayment, TransactionResult
 from offset_proto.messages.friend import FriendMessage, RequestSendFundsOp
 from offset_proto.types import Currency, InvoiceId, PublicKey, Uid
 
-__all__ = ["ControlError", "FriendDoesNotExist", "ResponseDraft", "SendFlags", "Session"]
+__all__ = [
+    "ControlError",
+    "FriendDoesNotExist",
+    "Outputs",
+    "ResponseDraft",
+    "SendFlags",
+    "Session",
+    "Surroundings",
+    "TokenAtHand",
+]
 
 
 class ControlError(RefusedError):
@@ -50,44 +59,111 @@ class ResponseDraft:
     is_complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TokenAtHand:
+    """
+    What is known of the friend's token that an event brings, beyond the token itself.
+
+    An event brings one token at most, so this lives as long as the session; there is nothing to clear.
+
+    Attributes:
+        refused: Requests in it that the owner's policy does not let us forward.
+        reply_origins: Where the requests came from that its replies answer. They are looked up before the mutations of
+            the token are applied, because the ledgers forget a request when it is answered for good.
+    """
+
+    refused: frozenset[tuple[Currency, Uid]] = frozenset()
+    reply_origins: dict[tuple[Currency, Uid], Origin] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """
+    What a session finds and does not change. It lives as long as the funder.
+
+    Attributes:
+        identity: Signs.
+        random_bytes: Source of nonces, locks and ids.
+        returns_tokens: Return the token to a friend as soon as it has answered a request.
+    """
+
+    identity: Identity
+    random_bytes: RandomBytes
+    returns_tokens: bool
+
+
+@dataclass(slots=True)
+class Outputs:
+    """
+    What an event comes to, besides the new state: seen outside when the event is through, and in this order there.
+
+    Attributes:
+        mutations: Changes of the state, to be stored before anything below is performed.
+        channeler: For the channeler.
+        friend_messages: For friends.
+        results: For apps.
+        occurrences: What happened, for those who watch.
+        notes: For the log; without secrets.
+    """
+
+    mutations: list[Mutation] = field(default_factory=list)
+    channeler: list[ChannelerEffect] = field(default_factory=list)
+    friend_messages: list[SendFriendMessage] = field(default_factory=list)
+    results: list[TransactionResult | ResponseClosePayment] = field(default_factory=list)
+    occurrences: list[Occurrence] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 class Session:
-    """State, index and outputs of one event."""
+    """
+    State, index and outputs of one event.
+
+    Its attributes have four lifetimes:
+
+    ====================================  ==============================================================
+    `surroundings`                        as long as the funder; never changed
+    `state`, `open_requests`, `online`    as the last event left them; kept when this event is through
+    `flags`, `responses`, `token`         this event; what is to be done at its end, and what it brought
+    `outputs`                             this event; handed out when it is through
+    ====================================  ==============================================================
+
+    Only `mutate` changes the state, and the index with it; `forget_request_to` says the one exception. A handler
+    checks everything before its first mutation, so an error leaves nothing half done.
+    """
 
     def __init__(
         self,
         state: FunderState,
         open_requests: OpenRequests,
         online: frozenset[PublicKey],
-        identity: Identity,
-        random_bytes: RandomBytes,
-        *,
-        returns_tokens: bool = False,
+        surroundings: Surroundings,
     ) -> None:
-        self.returns_tokens = returns_tokens
+        self.surroundings = surroundings
         self.state = state
         self.open_requests = open_requests
         self.online = online
-        self.identity = identity
-        self.random_bytes = random_bytes
-        self.mutations: list[Mutation] = []
         self.flags: dict[PublicKey, SendFlags] = {}
-        self.channeler: list[ChannelerEffect] = []
-        self.friend_messages: list[SendFriendMessage] = []
-        self.results: list[TransactionResult | ResponseClosePayment] = []
         self.responses: list[ResponseDraft] = []
-        self.reply_origins: dict[tuple[Currency, Uid], Origin] = {}
-        """Origins of the replies in the token at hand, looked up before the ledgers forgot them."""
-        self.refused: frozenset[tuple[Currency, Uid]] = frozenset()
-        """Requests in the token at hand that the owner's policy does not let us forward."""
-        self.occurrences: list[Occurrence] = []
-        self.notes: list[str] = []
+        self.token = TokenAtHand()
+        self.outputs = Outputs()
 
     def mutate(self, mutation: Mutation) -> None:
         """Change the state."""
         open_requests = self.open_requests.after(self.state, mutation)
         self.state = apply(self.state, mutation)
         self.open_requests = open_requests
-        self.mutations.append(mutation)
+        self.outputs.mutations.append(mutation)
+
+    def forget_request_to(self, friend: PublicKey, currency: Currency, request_id: Uid) -> Origin:
+        """
+        Take a request that the ledger has refused out of the index of open requests; returns where it came from.
+
+        This is the one change of the index that no mutation makes. The mutation that took the request out of its queue
+        left it in the index, since a request normally goes from the queue into the ledger and stays open there.
+        """
+        origin = self.open_requests.origin(friend, currency, request_id)
+        self.open_requests = self.open_requests.without_request_to(friend, currency, request_id)
+        return origin
 
     def mutate_friend(self, public_key: PublicKey, part: FriendPart) -> None:
         """Change one friend."""
@@ -103,7 +179,7 @@ class Session:
         try:
             return self.state.friends[public_key]
         except KeyError:
-            raise FriendDoesNotExist("FriendDoesNotExist") from None
+            raise FriendDoesNotExist from None
 
     def consistent(self, public_key: PublicKey) -> Consistent | None:
         """The friend's channel, if the friend exists and the channel is consistent."""
@@ -116,7 +192,7 @@ class Session:
 
     def send(self, public_key: PublicKey, message: FriendMessage) -> None:
         """Send a message to a friend once the event is durable."""
-        self.friend_messages.append(SendFriendMessage(public_key, message))
+        self.outputs.friend_messages.append(SendFriendMessage(public_key, message))
 
     def pass_back(self, friend: PublicKey, currency: Currency, op: BackwardsOp) -> None:
         """Queue a reply for *friend*; dropped where its channel is gone. Spec 05 §9.1."""
@@ -129,7 +205,7 @@ class Session:
 
     def configure(self, effect: ChannelerEffect) -> None:
         """Tell the channeler."""
-        self.channeler.append(effect)
+        self.outputs.channeler.append(effect)
 
     def update_channeler(self, public_key: PublicKey) -> None:
         """Tell the channeler where an enabled friend is, and where it may look for us. Spec 05 §11."""
@@ -140,4 +216,4 @@ class Session:
 
     def note(self, text: str) -> None:
         """Something for the log, without secrets."""
-        self.notes.append(text)
+        self.outputs.notes.append(text)

@@ -25,7 +25,7 @@ from immutables import Map
 
 from offset_crypto.identity import InvalidSignature, verify
 from offset_crypto.signed import info_hash, move_token_buffer, prefix_hash
-from offset_funder.ledger import InvalidOperation, LedgerOutput, incoming, outgoing
+from offset_funder.ledger import InvalidOperation, LedgerOutput, receive_operation, send_operation
 from offset_funder.mutations import (
     AddLedger,
     ChangeLedger,
@@ -192,7 +192,7 @@ def _receive_block(
     for index, op in enumerate(block.operations):
         ledger = draft.channel.ledgers[block.currency]
         try:
-            change, output = incoming(ledger, op, max_debts.get(block.currency, 0))
+            change, output = receive_operation(ledger, op, max_debts.get(block.currency, 0))
         except InvalidOperation as error:
             raise InvalidMoveToken("InvalidTransaction", (index, type(error).__name__)) from None
         draft.mutate(ChangeLedger(block.currency, change))
@@ -265,7 +265,7 @@ class TokenBuilder:
         if self.opt_active_currencies is not None:
             wanted = frozenset(self.opt_active_currencies)
             if not wanted.issuperset(self.before.ledgers):
-                raise CanNotRemoveCurrencyInUse("CanNotRemoveCurrencyInUse")
+                raise CanNotRemoveCurrencyInUse
             self._draft.mutate(SetLocalActiveCurrencies(wanted))
             self._draft.add_missing_ledgers()
 
@@ -288,7 +288,7 @@ class TokenBuilder:
         ledger = self._draft.channel.ledgers.get(currency)
         if ledger is None:
             raise CurrencyNotActive(f"no ledger in {currency!r}")
-        self._draft.mutate(ChangeLedger(currency, outgoing(ledger, op)))
+        self._draft.mutate(ChangeLedger(currency, send_operation(ledger, op)))
         self._blocks.setdefault(currency, []).append(op)
 
     def finish(

@@ -24,7 +24,16 @@ __all__ = [
 
 
 class OffsetError(Exception):
-    """Base of all errors that Offset raises on purpose."""
+    """
+    Base of all errors that Offset raises on purpose.
+
+    Args:
+        message: What is wrong, where, and what to do. An error whose name is the specification's name for the reason
+            says that name, and needs no message.
+    """
+
+    def __init__(self, message: object = None) -> None:
+        super().__init__(type(self).__name__ if message is None else message)
 
 
 class PeerError(OffsetError):
