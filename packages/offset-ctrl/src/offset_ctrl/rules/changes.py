@@ -79,7 +79,7 @@ def add_relay(ticket: RelayAddress, name: str) -> Change:
 
 
 def remove_relay(key: PublicKey) -> Change:
-    """Stop to use a relay."""
+    """Stop using a relay."""
     return Change(RemoveRelay(key), lambda report: all(relay.public_key != key for relay in report.relays))
 
 
@@ -90,7 +90,7 @@ def add_index_server(ticket: RelayAddress, name: str) -> Change:
 
 
 def remove_index_server(key: PublicKey) -> Change:
-    """Stop to use an index server."""
+    """Stop using an index server."""
     return Change(RemoveIndexServer(key), lambda report: all(s.public_key != key for s in report.index_servers))
 
 

@@ -203,7 +203,7 @@ class Node:
         await self._change(changes.add_relay(ticket, name))
 
     async def remove_relay(self, name: str | PublicKey) -> None:
-        """Stop to use a relay."""
+        """Stop using a relay."""
         await self._change(changes.remove_relay(_key_of("relay", name, self.report.relays)))
 
     async def add_index_server(self, ticket: RelayAddress, name: str) -> None:
@@ -211,7 +211,7 @@ class Node:
         await self._change(changes.add_index_server(ticket, name))
 
     async def remove_index_server(self, name: str | PublicKey) -> None:
-        """Stop to use an index server."""
+        """Stop using an index server."""
         await self._change(changes.remove_index_server(_key_of("index server", name, self.report.index_servers)))
 
     async def add_friend(self, ticket: FriendTicket, name: str) -> None:

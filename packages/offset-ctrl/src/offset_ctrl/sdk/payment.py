@@ -16,7 +16,6 @@ A payment runs as a task of its own, so it goes on when whoever started it waits
 """
 
 import asyncio
-import enum
 import itertools
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import Final
 
 from offset_ctrl.connection.client import RoutesUnavailable
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance
 from offset_ctrl.rules.proofs import check_receipt
 from offset_ctrl.rules.routes import Part, RouteChoice, choose_routes
 from offset_ctrl.sdk.journal import Journal
@@ -68,17 +68,6 @@ class PaymentFailed(RefusedError):
 
 class PaymentEndUnknown(OffsetError):
     """The seller may have the commit, and how the payment ended can not be told: it may be paid. Do not pay again."""
-
-
-class PaymentState(enum.Enum):
-    """Where a payment stands."""
-
-    SENDING = "sending"
-    COMMITTED = "committed"
-    CLOSING = "closing"
-    PAID = "paid"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +173,7 @@ class Payment:
             await self._wait_for_end()
         except Exception as error:
             # Nobody may wait for ever for a payment that nobody looks after, whatever the cause.
-            self._break_off(f"{type(error).__name__}: {error}")
+            self._end(PaymentEvent.BREAK_OFF, f"{type(error).__name__}: {error}")
             if not isinstance(error, OffsetError):
                 raise
             log.error("payment %s did not end well: %s", format_b64(self.payment_id), error)
@@ -318,30 +307,32 @@ class Payment:
     # Ends.
 
     def _hold(self, commit: Commit) -> None:
-        if self._journal is not None:
-            self._journal.committed(self.payment_id, commit)
-        self.state = PaymentState.COMMITTED
-        self._commit.set_result(commit)
+        state, effects = advance(self.state, PaymentEvent.COMMIT)
+        for effect in effects:
+            if effect is PaymentEffect.WRITE_COMMIT and self._journal is not None:
+                self._journal.committed(self.payment_id, commit)
+            elif effect is PaymentEffect.HAND_OUT_COMMIT:
+                self._commit.set_result(commit)
+        self.state = state
 
     def _fail(self, reason: str) -> None:
-        """Nothing was paid, and nothing will be."""
-        self._stop(PaymentState.CLOSING, PaymentFailed(reason))
+        self._end(PaymentEvent.GIVE_UP, reason)
 
-    def _break_off(self, reason: str) -> None:
-        """Nobody looks after the payment any more."""
-        if self.state is PaymentState.COMMITTED:
-            self._stop(PaymentState.UNKNOWN, PaymentEndUnknown(reason))
-        else:
-            self._fail(reason)
+    def _end(self, event: PaymentEvent, reason: str) -> None:
+        """Take over the state after *event*, and tell those who wait, where the table says so."""
+        self.state, effects = advance(self.state, event)
+        for effect in effects:
+            if effect is PaymentEffect.TELL_FAILED:
+                self._tell(PaymentFailed(reason))
+            elif effect is PaymentEffect.TELL_UNKNOWN:
+                self._tell(PaymentEndUnknown(reason))
 
-    def _stop(self, state: PaymentState, error: OffsetError) -> None:
-        if self.state in (PaymentState.SENDING, PaymentState.COMMITTED):
-            self.state = state
-            self._given_up.set()
-            for future in (self._commit, self._receipt):
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # seen, also where nobody waits
+    def _tell(self, error: OffsetError) -> None:
+        self._given_up.set()
+        for future in (self._commit, self._receipt):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # seen, also where nobody waits
 
     async def _wait_for_end(self) -> None:
         status = (await self._session.close_payment(self.payment_id)).status
@@ -356,8 +347,7 @@ class Payment:
                     self._succeed(receipt)  # it is paid, also where that can not be written down or acknowledged now
             case Canceled(ack_uid):
                 await self._session.request(AckClosePayment(self.payment_id, ack_uid))
-                self._fail("the seller cancelled the invoice")
-                self.state = PaymentState.FAILED
+                self._end(PaymentEvent.CANCELLED, "the seller cancelled the invoice")
             case PaymentNotFound():
                 self._end_unknown()
         if self._journal is not None:
@@ -369,13 +359,11 @@ class Payment:
         if receipt is not None:
             self._succeed(receipt)
             return
-        self._break_off("the node does not know the payment any more")
+        self._end(PaymentEvent.FORGOTTEN, "the node does not know the payment any more")
         if self.state is PaymentState.UNKNOWN:
             log.error("the node does not know payment %s any more", format_b64(self.payment_id))
-        else:
-            self.state = PaymentState.FAILED
 
     def _succeed(self, receipt: Receipt) -> None:
-        self.state = PaymentState.PAID
+        self.state, _ = advance(self.state, PaymentEvent.RECEIPT)
         if not self._receipt.done():
             self._receipt.set_result(receipt)

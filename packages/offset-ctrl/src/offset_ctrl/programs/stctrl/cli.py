@@ -107,7 +107,7 @@ _add(
 )
 
 _add(_config, "add-relay", "Use a relay.", _option("-r", "--relay", type=_PATH, help="Relay ticket."), _NAME)
-_add(_config, "remove-relay", "Stop to use a relay.", _NAME)
+_add(_config, "remove-relay", "Stop using a relay.", _NAME)
 _add(
     _config,
     "add-index",
@@ -115,7 +115,7 @@ _add(
     _option("-i", "--index", type=_PATH, help="Index ticket."),
     _NAME,
 )
-_add(_config, "remove-index", "Stop to use an index server.", _NAME)
+_add(_config, "remove-index", "Stop using an index server.", _NAME)
 _FRIEND = _option("-f", "--friend", type=_PATH, help="Friend ticket.")
 _add(_config, "add-friend", "Add a friend.", _FRIEND, _NAME)
 _add(_config, "set-friend-relays", "Say where a friend is reached.", _FRIEND, _NAME)

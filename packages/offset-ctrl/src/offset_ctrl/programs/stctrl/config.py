@@ -43,7 +43,7 @@ async def add_relay(node: NodeConnection, relay: Path, name: str) -> None:
 
 
 async def remove_relay(node: NodeConnection, name: str) -> None:
-    """Stop to use a relay."""
+    """Stop using a relay."""
     key = next((relay.public_key for relay in node.report.relays if relay.name == name), None)
     if key is None:
         raise CommandError(GROUP, f"RelayNameNotFound({name})")
@@ -58,7 +58,7 @@ async def add_index(node: NodeConnection, index: Path, name: str) -> None:
 
 
 async def remove_index(node: NodeConnection, name: str) -> None:
-    """Stop to use an index server."""
+    """Stop using an index server."""
     key = next((server.public_key for server in node.report.index_servers if server.name == name), None)
     if key is None:
         raise CommandError(GROUP, f"IndexNameNotFound({name})")  # D86
