@@ -399,7 +399,7 @@ def test_what_waits_for_a_friend_that_is_gone():
     session.try_send(gone).resend_outgoing = True
     session.try_send(known).resend_outgoing = True
     send_all(session)
-    assert [message.public_key for message in session.friend_messages] == [known]
+    assert [message.public_key for message in session.outputs.friend_messages] == [known]
     assert not session.flags
 
 
