@@ -35,7 +35,7 @@ def _build(directory: Path, pages: dict[str, str]) -> tuple[int, str]:
     shutil.copytree(SITE / "_static", source / "_static")
     for name, text in {"index.md": INDEX, **pages}.items():
         (source / name).write_text(text)
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", source, directory / "site"]
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", str(source), str(directory / "site")]
     environment = {**os.environ, "PYTHONPATH": str(source)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     return result.returncode, result.stderr

@@ -20,12 +20,14 @@ EXPECTED = {  # events in order: COMMIT, GIVE_UP, BREAK_OFF, RECEIPT, CANCELLED,
 
 @pytest.mark.parametrize(("state", "event"), list(product(PaymentState, PaymentEvent)))
 def test_every_event_in_every_state_leads_where_the_rules_say(state: PaymentState, event: PaymentEvent) -> None:
+    """The table above was written by hand, from what each event means to a person who pays."""
     after = EXPECTED[state.name].split()[list(PaymentEvent).index(event)]
     assert advance(state, event)[0] is PaymentState[after]
 
 
 @given(st.lists(st.sampled_from(PaymentEvent), max_size=12))
 def test_after_the_commit_was_handed_out_only_a_proof_says_failed(events: list[PaymentEvent]) -> None:
+    """Whatever happens in whatever order, a payment that may have been made is not called unpaid."""
     state, seen = PaymentState.SENDING, []
     for event in events:
         state, effects = advance(state, event)
