@@ -119,11 +119,11 @@ _add(_config, "remove-index", "Stop using an index server.", _NAME)
 _FRIEND = _option("-f", "--friend", type=_PATH, help="Friend ticket.")
 _add(_config, "add-friend", "Add a friend.", _FRIEND, _NAME)
 _add(_config, "set-friend-relays", "Say where a friend is reached.", _FRIEND, _NAME)
-_add(_config, "remove-friend", "Forget a friend and all that is open with it.", _NAME)
+_add(_config, "remove-friend", "Remove a friend: the balance and all that is open with it are forgotten.", _NAME)
 _add(_config, "enable-friend", "Connect to a friend.", _NAME)
-_add(_config, "disable-friend", "Stay away from a friend.", _NAME)
+_add(_config, "disable-friend", "Close the connection to a friend, and open none.", _NAME)
 _add(_config, "open-currency", "Forward requests of and to a friend.", _NAME, _CURRENCY)
-_add(_config, "close-currency", "Forward no more requests.", _NAME, _CURRENCY)
+_add(_config, "close-currency", "Forward no new requests of or to a friend.", _NAME, _CURRENCY)
 _add(
     _config,
     "set-currency-max-debt",
@@ -170,12 +170,12 @@ _INVOICE = _option("-i", "--invoice", type=_PATH, help="Invoice file.")
 _add(
     _seller,
     "create-invoice",
-    "Expect a payment.",
+    "Make an invoice: the file that the buyer pays.",
     _CURRENCY,
     _option("-a", "--amount", type=U128_OPTION, help="Credits."),
     _INVOICE,
 )
-_add(_seller, "cancel-invoice", "Expect a payment no more.", _INVOICE)
+_add(_seller, "cancel-invoice", "Cancel an invoice: it can not be paid any more.", _INVOICE)
 _add(
     _seller,
     "commit-invoice",

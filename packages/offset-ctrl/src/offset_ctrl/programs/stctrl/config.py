@@ -82,7 +82,7 @@ async def set_friend_relays(node: NodeConnection, friend: Path, name: str) -> No
 
 
 async def remove_friend(node: NodeConnection, name: str) -> None:
-    """Forget a friend, and all that is open with it."""
+    """Remove a friend: the balance and all that is open with it are forgotten."""
     key, _ = find_friend(GROUP, node.report, name)
     await _change(node, changes.remove_friend(key))
 
@@ -94,7 +94,7 @@ async def enable_friend(node: NodeConnection, name: str) -> None:
 
 
 async def disable_friend(node: NodeConnection, name: str) -> None:
-    """Stay away from a friend."""
+    """Close the connection to a friend, and open none until the friend is enabled again."""
     key, _ = find_friend(GROUP, node.report, name)
     await _change(node, changes.disable_friend(key))
 
@@ -105,7 +105,7 @@ async def open_currency(node: NodeConnection, name: str, currency: str) -> None:
 
 
 async def close_currency(node: NodeConnection, name: str, currency: str) -> None:
-    """Forward no more requests."""
+    """Forward no new requests of or to a friend; what is under way is finished."""
     await _change(node, changes.close_currency(*_friend_currency(node, name, currency)))
 
 

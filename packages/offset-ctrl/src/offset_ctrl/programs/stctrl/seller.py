@@ -17,7 +17,7 @@ GROUP = "SellerError"
 
 
 async def create_invoice(node: NodeConnection, currency: str, amount: int, invoice: Path) -> None:
-    """Expect a payment; the file goes to the buyer. It is written first, so no invoice is without one (D84)."""
+    """Make an invoice. Its file, which goes to the buyer, is written first, so no invoice is without a file (D84)."""
     parsed = parse_currency(GROUP, currency)
     invoice_id = InvoiceId(os.urandom(InvoiceId.SIZE))
     value = Invoice(invoice_id, parsed, node.report.local_public_key, amount)
@@ -35,7 +35,7 @@ async def create_invoice(node: NodeConnection, currency: str, amount: int, invoi
 
 
 async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
-    """Expect a payment no more; the invoice file is deleted."""
+    """Cancel an invoice, and delete its file."""
     value = load(GROUP, INVOICE, invoice, "IoError")
     await _request(node, CancelInvoice(value.invoice_id), "CancelInvoiceError")
     try:
