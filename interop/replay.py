@@ -22,16 +22,10 @@ import click
 from interop.recorder import KINDS, expected_kinds
 from interop.runner.json_values import show
 from offset_crypto.signed import initial_move_token
+from offset_funder.channel_reset import accept_reset, accept_terms
 from offset_funder.mutations import apply_channel
 from offset_funder.state import Incoming, TokenChannel, fresh_channel
-from offset_funder.token_channel import (
-    InvalidMoveToken,
-    Received,
-    TokenBuilder,
-    accept_reset,
-    accept_terms,
-    receive,
-)
+from offset_funder.token_channel import InvalidMoveToken, Received, TokenBuilder, receive
 from offset_proto.errors import OffsetError
 from offset_proto.messages.friend import FriendMessage, MoveToken, MoveTokenRequest, ResetTerms
 from offset_proto.types import U128_MAX, PublicKey

@@ -8,22 +8,10 @@ from immutables import Map
 from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import Identity
 from offset_crypto.signed import move_token_buffer, prefix_hash, response_buffer
+from offset_funder.channel_reset import ResetRefused, accept_reset, accept_terms, build_terms, check_terms, is_reset_of
 from offset_funder.mutations import apply_channel
 from offset_funder.state import Incoming, Outgoing, TokenChannel, fresh_channel
-from offset_funder.token_channel import (
-    Duplicate,
-    InvalidMoveToken,
-    Received,
-    ResetRefused,
-    RetransmitOutgoing,
-    TokenBuilder,
-    accept_reset,
-    accept_terms,
-    build_terms,
-    check_terms,
-    is_reset_of,
-    receive,
-)
+from offset_funder.token_channel import Duplicate, InvalidMoveToken, Received, RetransmitOutgoing, TokenBuilder, receive
 from offset_proto.messages.friend import (
     CollectSendFundsOp,
     CurrencyBalance,

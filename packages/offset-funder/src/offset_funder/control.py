@@ -8,6 +8,7 @@ the reason, and the app sees an acknowledgement without effect.
 from dataclasses import replace
 
 from offset_funder import buyer, routing, seller
+from offset_funder.channel_reset import ResetRefused, accept_terms, check_terms
 from offset_funder.effects import ForgetFriend, SetRelays
 from offset_funder.events import FunderRequest
 from offset_funder.mutations import (
@@ -34,7 +35,6 @@ from offset_funder.mutations import (
 from offset_funder.relay_lists import after_reset
 from offset_funder.session import ControlError, Session
 from offset_funder.state import Consistent, CurrencyConfig, Friend, Inconsistent, Outgoing
-from offset_funder.token_channel import ResetRefused, accept_terms, check_terms
 from offset_proto.limits import NODE_RELAYS_MAX
 from offset_proto.messages.app import (
     AckClosePayment,

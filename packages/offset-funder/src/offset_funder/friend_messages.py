@@ -1,6 +1,7 @@
 """Messages of friends: move tokens, inconsistency, reset. Spec 05 §7."""
 
 from offset_funder import routing
+from offset_funder.channel_reset import accept_reset, build_terms, is_reset_of
 from offset_funder.ledger import CancelReceived, CollectReceived, ResponseReceived
 from offset_funder.mutations import (
     SetConsistent,
@@ -12,16 +13,7 @@ from offset_funder.mutations import (
 from offset_funder.relay_lists import after_reply
 from offset_funder.session import Session
 from offset_funder.state import Consistent, CurrencyConfig, Incoming, Inconsistent, Transition
-from offset_funder.token_channel import (
-    Duplicate,
-    InvalidMoveToken,
-    Received,
-    RetransmitOutgoing,
-    accept_reset,
-    build_terms,
-    is_reset_of,
-    receive,
-)
+from offset_funder.token_channel import Duplicate, InvalidMoveToken, Received, RetransmitOutgoing, receive
 from offset_proto.errors import PeerError
 from offset_proto.messages.friend import FriendMessage, MoveToken, MoveTokenRequest, ResetTerms
 from offset_proto.messages.payment import RelayAddress

@@ -6,27 +6,45 @@ that does not fit its state is a bug of ours.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import assert_never
 
-from offset_funder.ledger import LedgerChange, change_ledger
+from offset_funder.friend_mutations import (
+    AddLedger,
+    ChangeLedger,
+    ChannelMutation,
+    FriendPart,
+    PopFrontPendingBackwardsOp,
+    PopFrontPendingRequest,
+    PopFrontPendingUserRequest,
+    PushBackPendingBackwardsOp,
+    PushBackPendingRequest,
+    PushBackPendingUserRequest,
+    QueueMutation,
+    RemoveCurrencyConfig,
+    RemovePendingRequests,
+    RemovePendingRequestsCurrency,
+    SetConsistent,
+    SetDirection,
+    SetInconsistent,
+    SetLocalActiveCurrencies,
+    SetName,
+    SetRemoteActiveCurrencies,
+    SetRemoteRelays,
+    SetSentLocalRelays,
+    SetStatus,
+    UpdateCurrencyConfig,
+    apply_channel,
+    apply_friend,
+)
 from offset_funder.state import (
-    BackwardsOp,
-    Consistent,
-    CurrencyConfig,
-    Direction,
-    Friend,
     FunderState,
-    Inconsistent,
     OpenInvoice,
     OpenTransaction,
     Payment,
-    SentLocalRelays,
-    TokenChannel,
     fresh_friend,
-    fresh_ledger,
 )
 from offset_proto.errors import invariant
-from offset_proto.messages.friend import RequestSendFundsOp, ResponseSendFundsOp
+from offset_proto.messages.friend import ResponseSendFundsOp
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
 from offset_proto.types import U128, Currency, HashedLock, InvoiceId, PaymentId, PlainLock, PublicKey, Uid
 
@@ -48,6 +66,7 @@ __all__ = [
     "PushBackPendingBackwardsOp",
     "PushBackPendingRequest",
     "PushBackPendingUserRequest",
+    "QueueMutation",
     "RemoveCurrencyConfig",
     "RemoveFriend",
     "RemoveIncomingTransaction",
@@ -73,181 +92,6 @@ __all__ = [
     "apply",
     "apply_channel",
 ]
-
-
-# Mutations of a token channel.
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeLedger:
-    """One operation on the ledger of a currency."""
-
-    currency: Currency
-    change: LedgerChange
-
-
-@dataclass(frozen=True, slots=True)
-class AddLedger:
-    """Both sides want the currency."""
-
-    currency: Currency
-
-
-@dataclass(frozen=True, slots=True)
-class SetLocalActiveCurrencies:
-    """What we announced."""
-
-    currencies: frozenset[Currency]
-
-
-@dataclass(frozen=True, slots=True)
-class SetRemoteActiveCurrencies:
-    """What the friend announced."""
-
-    currencies: frozenset[Currency]
-
-
-@dataclass(frozen=True, slots=True)
-class SetDirection:
-    """The token changed hands."""
-
-    direction: Direction
-
-
-ChannelMutation = ChangeLedger | AddLedger | SetLocalActiveCurrencies | SetRemoteActiveCurrencies | SetDirection
-
-
-# Mutations of a friend.
-
-
-@dataclass(frozen=True, slots=True)
-class SetInconsistent:
-    """The chain is broken: channel and queues are gone."""
-
-    channel: Inconsistent
-
-
-@dataclass(frozen=True, slots=True)
-class SetConsistent:
-    """The chain starts anew, with empty queues."""
-
-    token_channel: TokenChannel
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateCurrencyConfig:
-    """Insert or replace."""
-
-    currency: Currency
-    config: CurrencyConfig
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveCurrencyConfig:
-    """Withdraw a currency that is not active."""
-
-    currency: Currency
-
-
-@dataclass(frozen=True, slots=True)
-class PushBackPendingRequest:
-    """A request to forward."""
-
-    currency: Currency
-    op: RequestSendFundsOp
-
-
-@dataclass(frozen=True, slots=True)
-class PopFrontPendingRequest:
-    """It is in a token, or was dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class PushBackPendingBackwardsOp:
-    """A response, cancel or collect to pass back."""
-
-    currency: Currency
-    op: BackwardsOp
-
-
-@dataclass(frozen=True, slots=True)
-class PopFrontPendingBackwardsOp:
-    """It is in a token, or was dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class PushBackPendingUserRequest:
-    """A request of our own user."""
-
-    currency: Currency
-    op: RequestSendFundsOp
-
-
-@dataclass(frozen=True, slots=True)
-class PopFrontPendingUserRequest:
-    """It is in a token, or was dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemovePendingRequestsCurrency:
-    """Forwarded requests of one currency were cancelled."""
-
-    currency: Currency
-
-
-@dataclass(frozen=True, slots=True)
-class RemovePendingRequests:
-    """All queued requests, forwarded and our user's, were cancelled."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetStatus:
-    """Enable or disable."""
-
-    is_enabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SetRemoteRelays:
-    """Where the friend is reached."""
-
-    relays: tuple[RelayAddress, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SetName:
-    """Local name."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetSentLocalRelays:
-    """What the friend was told of our relays."""
-
-    sent: SentLocalRelays
-
-
-FriendPart = (
-    ChannelMutation
-    | SetInconsistent
-    | SetConsistent
-    | UpdateCurrencyConfig
-    | RemoveCurrencyConfig
-    | PushBackPendingRequest
-    | PopFrontPendingRequest
-    | PushBackPendingBackwardsOp
-    | PopFrontPendingBackwardsOp
-    | PushBackPendingUserRequest
-    | PopFrontPendingUserRequest
-    | RemovePendingRequestsCurrency
-    | RemovePendingRequests
-    | SetStatus
-    | SetRemoteRelays
-    | SetName
-    | SetSentLocalRelays
-)
-
 
 # Mutations of a funder.
 
@@ -427,6 +271,8 @@ def _apply_buyer(
             payments = payments.set(payment_id, payment)
         case RemovePayment(payment_id):
             payments = payments.delete(payment_id)
+        case _:
+            assert_never(mutation)
     return replace(state, open_transactions=transactions, payments=payments)
 
 
@@ -450,69 +296,6 @@ def _apply_seller(
             invoice = replace(invoices[invoice_id], opt_src_hashed_lock=src_hashed_lock)
         case RemoveInvoice():
             return replace(state, open_invoices=invoices.delete(invoice_id))
+        case _:
+            assert_never(mutation)
     return replace(state, open_invoices=invoices.set(invoice_id, invoice))
-
-
-def apply_friend(friend: Friend, part: FriendPart) -> Friend:
-    """The friend after a mutation of it."""
-    match part:
-        case SetInconsistent(inconsistent):
-            return replace(friend, channel=inconsistent)
-        case SetConsistent(token_channel):
-            return replace(friend, channel=Consistent(token_channel))
-        case UpdateCurrencyConfig(currency, config):
-            return replace(friend, currency_configs=friend.currency_configs.set(currency, config))
-        case RemoveCurrencyConfig(currency):
-            return replace(friend, currency_configs=friend.currency_configs.delete(currency))
-        case SetStatus(is_enabled):
-            return replace(friend, is_enabled=is_enabled)
-        case SetRemoteRelays(relays):
-            return replace(friend, remote_relays=relays)
-        case SetName(name):
-            return replace(friend, name=name)
-        case SetSentLocalRelays(sent):
-            return replace(friend, sent_local_relays=sent)
-        case _:
-            invariant(isinstance(friend.channel, Consistent), "the channel of a friend is consistent")
-            assert isinstance(friend.channel, Consistent)
-            return replace(friend, channel=_apply_consistent(friend.channel, part))
-
-
-def _apply_consistent(channel: Consistent, part: Any) -> Consistent:
-    match part:
-        case PushBackPendingRequest(currency, op):
-            return replace(channel, pending_requests=(*channel.pending_requests, (currency, op)))
-        case PopFrontPendingRequest():
-            return replace(channel, pending_requests=channel.pending_requests[1:])
-        case PushBackPendingBackwardsOp(currency, op):
-            return replace(channel, pending_backwards_ops=(*channel.pending_backwards_ops, (currency, op)))
-        case PopFrontPendingBackwardsOp():
-            return replace(channel, pending_backwards_ops=channel.pending_backwards_ops[1:])
-        case PushBackPendingUserRequest(currency, op):
-            return replace(channel, pending_user_requests=(*channel.pending_user_requests, (currency, op)))
-        case PopFrontPendingUserRequest():
-            return replace(channel, pending_user_requests=channel.pending_user_requests[1:])
-        case RemovePendingRequestsCurrency(currency):
-            kept = tuple(item for item in channel.pending_requests if item[0] != currency)
-            return replace(channel, pending_requests=kept)
-        case RemovePendingRequests():
-            return replace(channel, pending_requests=(), pending_user_requests=())
-        case _:
-            return replace(channel, token_channel=apply_channel(channel.token_channel, part))
-
-
-def apply_channel(channel: TokenChannel, mutation: ChannelMutation) -> TokenChannel:
-    """The token channel after a mutation of it."""
-    match mutation:
-        case ChangeLedger(currency, change):
-            ledger = change_ledger(channel.ledgers[currency], change)
-            return replace(channel, ledgers=channel.ledgers.set(currency, ledger))
-        case AddLedger(currency):
-            ledger = fresh_ledger(channel.local_public_key, channel.remote_public_key, currency)
-            return replace(channel, ledgers=channel.ledgers.set(currency, ledger))
-        case SetLocalActiveCurrencies(currencies):
-            return replace(channel, active_local=currencies)
-        case SetRemoteActiveCurrencies(currencies):
-            return replace(channel, active_remote=currencies)
-        case SetDirection(direction):
-            return replace(channel, direction=direction)
