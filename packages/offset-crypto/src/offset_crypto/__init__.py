@@ -4,6 +4,7 @@ Cryptography of Offset, and its authenticated links.
 ==========================================  =====================================================
 `hashing`, `identity`, `exchange`, `aead`   the primitives (all from *cryptography* and *hashlib*)
 `signed`, `verify`                          every signed buffer; receipts, commits and tokens
+`payment`                                   the life of a buyer's payment: a table, without any I/O
 `secure_channel`, `keepalive`, `link`       byte engines: the layers of a link
 `backoff`                                   when to try again, for every outgoing link
 `aio`                                       connect() and serve() on asyncio

@@ -2,6 +2,7 @@
 An app's connection to its node.
 
 ============  ============================================================================================
+`greeting`    what a node says first, and what after that; pure
 `client`      shell: one connection, with all messages of the app protocol
 `session`     shell: a connection that is made again when it is lost
 ============  ============================================================================================

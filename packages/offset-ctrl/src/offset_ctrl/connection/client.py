@@ -14,12 +14,14 @@ from typing import Any, Final, TypeVar
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
+from offset_ctrl.connection.greeting import Greeting
 from offset_proto import wire
 from offset_proto.errors import OffsetError, PeerError
 from offset_proto.limits import APP_ACK_TICKS, APP_GREETING_TICKS, INDEX_REQUEST_TICKS
 from offset_proto.messages.app import (
     AppPermissions,
     AppRequest,
+    AppServerToApp,
     AppToAppServer,
     ClientResponseRoutes,
     CreateTransaction,
@@ -72,14 +74,11 @@ class NodeConnection:
         on_report: Called after each change of the report.
     """
 
-    permissions: AppPermissions
-    report: ReportView
-
     def __init__(self, connection: Connection, ticker: Ticker) -> None:
         self._connection = connection
         self._ticker = ticker
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._has_permissions = False
+        self._greeting = Greeting(self._dispatch)
         self._acks: dict[Uid, asyncio.Future[tuple[NodeReportMutation, ...]]] = {}
         self._routes: dict[Uid, asyncio.Future[tuple[MultiRoute, ...]]] = {}
         self._results: dict[Uid, asyncio.Queue[TransactionResult]] = {}
@@ -87,6 +86,16 @@ class NodeConnection:
         self.on_report: Callable[[], object] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error = ConnectionClosed("the node closed the connection")
+
+    @property
+    def permissions(self) -> AppPermissions:
+        """What this app may ask for."""
+        return self._greeting.permissions
+
+    @property
+    def report(self) -> ReportView:
+        """The node's report, kept up to date."""
+        return self._greeting.report
 
     # Requests.
 
@@ -154,17 +163,12 @@ class NodeConnection:
 
     def message_received(self, message: bytes) -> None:
         """Take a message of the node."""
-        if not self._has_permissions:
-            self.permissions = wire.APP_PERMISSIONS.decode(message)
-            self._has_permissions = True
-        elif not self._greeted.done():
-            self.report = ReportView(wire.NODE_REPORT.decode(message))
+        self._greeting.take(message)
+        if self._greeting.is_complete and not self._greeted.done():
             self._greeted.set_result(None)
-        else:
-            self._dispatch(message)
 
-    def _dispatch(self, data: bytes) -> None:
-        match wire.APP_SERVER_TO_APP.decode(data):
+    def _dispatch(self, message: AppServerToApp) -> None:
+        match message:
             case ReportMutations(app_request_id, mutations):
                 self.report.apply(mutations)
                 if self.on_report is not None:

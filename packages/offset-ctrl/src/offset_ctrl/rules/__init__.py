@@ -4,7 +4,7 @@ What an app decides, without a connection. Pure.
 ============  ============================================================================================
 `changes`     a person's wish as a request, and how its effect shows in the node's report
 `routes`      which routes to pay over, and how much over each
-`payment`     the life of a payment: its states, events and effects, as a table
+`payment`     the life of a payment, as the table of `offset_crypto.payment`
 `proofs`      commits and receipts, checked before anybody relies on them
 ============  ============================================================================================
 

@@ -5,12 +5,16 @@ Every step is a request that may be lost with its node or its answer, so it is a
 once, until the answer is there:
 
     invoice -> create -> routes -> transact -> commit (or cancel) -> close -> acknowledge -> paid or cancelled
+
+A step is what the apps of both sides wait for. Where the payment stands for its buyer is a state of
+`offset_crypto.payment`, whose table decides what a result or the end of the payment changes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from offset_crypto.payment import PaymentEffect, PaymentEvent, PaymentState, advance
 from offset_node.simulation.nodes import SimulatedNode
 from offset_node.simulation.world import World
 from offset_proto.messages.app import (
@@ -73,7 +77,16 @@ class Step(Enum):
 
 @dataclass(eq=False)
 class SimulatedPayment:
-    """One payment, from invoice to acknowledged end; *route* and *fees* are known once one was chosen."""
+    """
+    One payment, from its invoice until its end is acknowledged.
+
+    Attributes:
+        step: What the apps of buyer and seller wait for.
+        state: Where the payment stands for its buyer.
+        route: The way of the payment; empty until one was chosen.
+        fees: Credits for all mediators of *route* together.
+        has_no_route: Whether it was given up because no route was found.
+    """
 
     wallets: "Wallets"
     buyer: SimulatedNode
@@ -84,14 +97,25 @@ class SimulatedPayment:
     payment_id: PaymentId
     request_id: Uid
     step: Step = Step.INVOICE
+    state: PaymentState = PaymentState.SENDING
     route: tuple[PublicKey, ...] = ()
     fees: int = 0
     commit: Commit | None = None
     ack_uid: Uid | None = None
-    outcome: Outcome | None = None
     has_no_route: bool = False
     route_tries: int = 0
     asked: int = 0
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the payment ended; None before its end."""
+        match self.state:
+            case PaymentState.PAID:
+                return Outcome.PAID
+            case PaymentState.FAILED:
+                return Outcome.NO_ROUTE if self.has_no_route else Outcome.CANCELLED
+            case _:
+                return None
 
     def ask(self) -> None:
         """Carry out the present step, and again after a while if nothing came of it."""
@@ -138,7 +162,7 @@ class SimulatedPayment:
         self.route_tries += 1
         if self.route_tries > ROUTE_TRIES_MAX:
             self.has_no_route = True
-            self.proceed(Step.CANCEL)
+            self._give_up()
             return
         request_id = self.wallets.uid()
         self.wallets.searches[request_id] = self
@@ -175,12 +199,20 @@ class SimulatedPayment:
 
     def transacted(self, result: object) -> None:
         """The transaction has its response, or has failed."""
-        if self.step is not Step.TRANSACT:
+        if not isinstance(result, Complete):
+            self._give_up()
             return
-        if isinstance(result, Complete):
+        # A transaction that was asked for again is answered again: the table has effects for the first answer only.
+        self.state, effects = advance(self.state, PaymentEvent.COMMIT)
+        if PaymentEffect.WRITE_COMMIT in effects:
             self.commit = result.commit
+        if PaymentEffect.HAND_OUT_COMMIT in effects:
             self.proceed(Step.COMMIT)
-        else:
+
+    def _give_up(self) -> None:
+        """Let the seller cancel the invoice, unless there is a commit already."""
+        self.state, effects = advance(self.state, PaymentEvent.GIVE_UP)
+        if PaymentEffect.TELL_FAILED in effects:
             self.proceed(Step.CANCEL)
 
     def closed(self, response: ResponseClosePayment) -> None:
@@ -189,12 +221,12 @@ class SimulatedPayment:
             return
         match response.status:
             case PaymentStatusSuccess(_, ack_uid):
-                self.ack_uid, self.outcome = ack_uid, Outcome.PAID
+                self.ack_uid, event = ack_uid, PaymentEvent.RECEIPT
             case Canceled(ack_uid):
-                self.ack_uid = ack_uid
-                self.outcome = Outcome.NO_ROUTE if self.has_no_route else Outcome.CANCELLED
+                self.ack_uid, event = ack_uid, PaymentEvent.CANCELLED
             case PaymentNotFound():
                 raise AssertionError("a node forgot a payment that was not acknowledged")
+        self.state, _ = advance(self.state, event)
         self.proceed(Step.ACKNOWLEDGE)
 
 

@@ -7,7 +7,6 @@ The program stcompact: the engine behind a graphical wallet, in lines of JSON ov
 `compact_node`     engine: payments and invoices of one node
 `store`            directory of nodes
 `server`           which nodes are open; who is told what
-`greeting`         what a node says first, and then
 `remote_node`      a node elsewhere; `local_node` one in this process, where offset-node is installed
 `cli`              stdin, stdout, options
 =================  ===============================================================================

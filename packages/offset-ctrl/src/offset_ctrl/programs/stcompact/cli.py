@@ -17,7 +17,7 @@ from offset_proto.errors import InvalidInput, OffsetError
 
 if TYPE_CHECKING:
     from offset_crypto.aio import Ticker
-    from offset_ctrl.programs.stcompact.greeting import Listener
+    from offset_ctrl.connection.greeting import Listener
     from offset_ctrl.programs.stcompact.messages import ServerMessage
     from offset_ctrl.programs.stcompact.server import CompactServer, NodeHandle, NodeSource
     from offset_ctrl.programs.stcompact.store import LocalEntry, RemoteEntry

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from offset_crypto.aio import Ticker
-from offset_ctrl.programs.stcompact.greeting import Greeting, Listener
+from offset_ctrl.connection.greeting import Greeting, Listener
 from offset_ctrl.programs.stcompact.store import LocalEntry
 from offset_node.embedded import InnerConnection, format_new_database, run_embedded
 from offset_proto import wire
@@ -19,7 +19,8 @@ class LocalNode:
     """A node that runs; made by `open_local`. Receives what it says."""
 
     def __init__(self, listener: Listener) -> None:
-        self._greeting = Greeting(listener)
+        self._listener = listener
+        self._greeting = Greeting(listener.received)
         self._resources = AsyncExitStack()
         self._connection: InnerConnection
 
@@ -52,7 +53,7 @@ class LocalNode:
 
     def connection_closed(self) -> None:
         """The node has ended."""
-        self._greeting.end("the node has ended")
+        self._listener.closed("the node has ended")
 
 
 async def open_local(entry: LocalEntry, listener: Listener, ticker: Ticker) -> LocalNode:

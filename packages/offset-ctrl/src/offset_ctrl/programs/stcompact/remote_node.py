@@ -4,7 +4,7 @@ import asyncio
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_ctrl.connection.client import REPORT_FRAME_BYTES_MAX, ConnectionClosed, NodeConnectionError
-from offset_ctrl.programs.stcompact.greeting import Greeting, Listener
+from offset_ctrl.connection.greeting import Greeting, Listener
 from offset_ctrl.programs.stcompact.store import RemoteEntry
 from offset_proto import wire
 from offset_proto.limits import APP_GREETING_TICKS
@@ -19,7 +19,8 @@ class RemoteNode:
 
     def __init__(self, connection: Connection, listener: Listener) -> None:
         self._connection = connection
-        self._greeting = Greeting(listener)
+        self._listener = listener
+        self._greeting = Greeting(listener.received)
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -51,7 +52,7 @@ class RemoteNode:
         if not self.greeted.done():
             self.greeted.set_exception(ConnectionClosed("the node closed the connection; does it trust this app?"))
             self.greeted.exception()  # seen, also where nobody waits any more
-        self._greeting.end("the connection is closed")
+        self._listener.closed("the connection is closed")
 
 
 async def open_remote(entry: RemoteEntry, listener: Listener, ticker: Ticker) -> RemoteNode:

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from offset_ctrl.connection.greeting import Listener
 from offset_ctrl.programs.stcompact import compact_node
 from offset_ctrl.programs.stcompact.compact_node import AckUser, AskNode, CompactNode, End, Save, TellUser
-from offset_ctrl.programs.stcompact.greeting import Listener
 from offset_ctrl.programs.stcompact.messages import (
     Ack,
     CreateNodeLocal,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance
+from offset_crypto.payment import PaymentEffect, PaymentEvent, PaymentState, advance
 
 EXPECTED = {  # events in order: COMMIT, GIVE_UP, BREAK_OFF, RECEIPT, CANCELLED, FORGOTTEN
     "SENDING": "COMMITTED CLOSING CLOSING PAID FAILED FAILED",
@@ -20,15 +20,16 @@ EXPECTED = {  # events in order: COMMIT, GIVE_UP, BREAK_OFF, RECEIPT, CANCELLED,
 
 @pytest.mark.parametrize(("state", "event"), list(product(PaymentState, PaymentEvent)))
 def test_every_event_in_every_state_leads_where_the_rules_say(state: PaymentState, event: PaymentEvent) -> None:
-    """The table above was written by hand, from what each event means to a person who pays."""
+    """The table in the test was written from the rules, and not from the code."""
     after = EXPECTED[state.name].split()[list(PaymentEvent).index(event)]
     assert advance(state, event)[0] is PaymentState[after]
 
 
 @given(st.lists(st.sampled_from(PaymentEvent), max_size=12))
 def test_after_the_commit_was_handed_out_only_a_proof_says_failed(events: list[PaymentEvent]) -> None:
-    """Whatever happens in whatever order, a payment that may have been made is not called unpaid."""
-    state, seen = PaymentState.SENDING, []
+    """Whoever reads "failed" pays again; so only the word of the node that it was cancelled may lead there."""
+    state = PaymentState.SENDING
+    seen: list[PaymentEffect] = []
     for event in events:
         state, effects = advance(state, event)
         if PaymentEffect.HAND_OUT_COMMIT in seen and PaymentEffect.TELL_FAILED in effects:
