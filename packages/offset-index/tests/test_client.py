@@ -85,7 +85,7 @@ def _tick_until(client: IndexClient, kind: type, most: int = 200) -> list[Effect
 
 
 def test_usable_after_the_first_time_hash():
-    """Case 16: connected, and everything declared, once, in a signed update."""
+    """Connected, and everything declared, once, in a signed update (spec 06 §11 case 16)."""
     client = _client(_server(1))
     client.apply_mutations((_declare(7), _declare(8), _declare(7, 9)))
     client.start()
@@ -98,7 +98,7 @@ def test_usable_after_the_first_time_hash():
 
 
 def test_updates_carry_the_newest_hash_and_a_growing_counter():
-    """Cases 17 and 19: a change is sent with one more pair in turn."""
+    """A change is sent with one more pair in turn (spec 06 §11 cases 17 and 19)."""
     client = _connected(_declare(7), _declare(8))
     for number in range(2, 8):
         assert client.receive(1, _hash(number)) == []
@@ -128,7 +128,7 @@ def test_refresh_without_changes():
 
 
 def test_a_server_that_never_sends_a_hash_is_left():
-    """Case 47, D72: and the next one in turn is tried."""
+    """A server that breaks the rules is left, and the next one in turn is tried (spec 06 §11 case 47, D72)."""
     client = _client(_server(1), _server(2))
     client.start()
     for _ in range(INDEX_CONNECT_TICKS - 1):
@@ -139,7 +139,7 @@ def test_a_server_that_never_sends_a_hash_is_left():
 
 
 def test_failures_go_round_all_servers():
-    """Case 47: a server that closes at once does not make a storm; what is late is ignored."""
+    """A server that closes at once does not make a storm; what is late is ignored (spec 06 §11 case 47)."""
     client = _client(_server(1), _server(2))
     client.start()
     tried = []
@@ -153,7 +153,7 @@ def test_failures_go_round_all_servers():
 
 
 def test_lost_connection_fails_open_requests():
-    """Case 47: each is answered, then it connects elsewhere and declares everything again."""
+    """Each is answered, then it connects elsewhere and declares everything again (spec 06 §11 case 47)."""
     client = _connected(_declare(7))
     client.request_routes(_request(1))
     client.request_routes(_request(2))
@@ -164,7 +164,7 @@ def test_lost_connection_fails_open_requests():
 
 
 def test_servers_come_and_go():
-    """Case 18: the one in use is left when it is removed; the same key with a new address replaces the old one."""
+    """The server in use is left when it is removed; a new address replaces the old one (spec 06 §11 case 18)."""
     client = _connected()
     assert client.add_server(_server(3)) == client.remove_server(_server(2).public_key) == []
     assert client.add_server(_server(3, "moved")) == []
@@ -176,7 +176,7 @@ def test_servers_come_and_go():
 
 
 def test_routes():
-    """Case 20: an answer is delivered once; one that nobody asked for is ignored."""
+    """An answer is delivered once; one that nobody asked for is ignored (spec 06 §11 case 20)."""
     client = _connected()
     assert client.request_routes(_request(1)) == [SendToServer(1, _request(1))]
     answer = ResponseRoutes(_request(1).request_id, ())
@@ -186,7 +186,7 @@ def test_routes():
 
 
 def test_route_requests_always_end():
-    """Cases 21 and 47: without a server, with too many at once, with the same id, without an answer."""
+    """Without a server, with too many at once, with the same id, without an answer (spec 06 §11 cases 21 and 47)."""
     assert _client().request_routes(_request(1)) == [_failed(1)]
     client = _connected()
     for number in range(INDEX_CLIENT_REQUESTS_MAX):
@@ -200,7 +200,7 @@ def test_route_requests_always_end():
 
 
 def test_rotation():
-    """Case 15: each pair once in a cycle, whatever changes."""
+    """Each pair once in a cycle, whatever changes (spec 06 §11 case 15)."""
     rotation = Rotation()
     rotation.apply([_declare(1), _declare(2), _declare(3)])
     assert [rotation.next() for _ in range(4)] == [_declare(1), _declare(2), _declare(3), _declare(1)]

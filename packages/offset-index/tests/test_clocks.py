@@ -34,7 +34,7 @@ def _tick_all(clocks: list[HashClock], rounds: int) -> HashResult:
 
 
 def test_chain_around_four_clocks():
-    """Case 2: the hash of one clock is proved through the others, until it is too old."""
+    """The hash of one clock is proved through the others, until it is too old (spec 06 §11 case 2)."""
     clocks = [HashClock(4) for _ in range(4)]
     origin = _tick_all(clocks, 8)
     chain: tuple[TimeProofLink, ...] = ()
@@ -49,7 +49,7 @@ def test_chain_around_four_clocks():
 
 
 def test_memory_is_sixty_ticks():
-    """Case 31: the 60th newest hash is fresh, the 61st is not."""
+    """The 60th newest hash is fresh, the 61st is not (spec 06 §11 case 31)."""
     clock = HashClock()
     first = clock.tick(_leaf())
     for _ in range(59):
@@ -77,7 +77,7 @@ def _link(*hashes: HashResult) -> TimeProofLink:
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_position_in_a_link_does_not_matter(position):
-    """Case 35."""
+    """A link proves what any of its hashes proves (spec 06 §11 case 35)."""
     local = HashResult(b"\x0a" * 32)
     hashes = [HashResult(bytes([value]) * 32) for value in (1, 2, 3)]
     hashes[position] = local
@@ -86,7 +86,7 @@ def test_position_in_a_link_does_not_matter(position):
 
 
 def test_broken_chains():
-    """Case 35: an empty link, an unrelated link between, and a chain that does not start at the origin."""
+    """An empty link, an unrelated link between, and a chain that does not start at the origin (spec 06 §11 case 35)."""
     local = HashResult(b"\x0a" * 32)
     link = _link(local)
     origin = time_hash(link.hashes)
@@ -101,7 +101,7 @@ def test_broken_chains():
 
 
 def test_counters_grow_in_a_session():
-    """Cases 3 and 32."""
+    """A counter counts once; each session of each node counts by itself (spec 06 §11 cases 3 and 32)."""
     ratchets = Ratchets(8)
     assert all(ratchets.accept(KEYS[0], X, counter) for counter in range(16))
     assert not any(ratchets.accept(KEYS[0], X, counter) for counter in range(16))
@@ -113,7 +113,7 @@ def test_counters_grow_in_a_session():
 
 
 def test_a_retired_session_is_refused_while_it_could_be_fresh():
-    """Case 33, D63: two alternating sessions do not go around for ever."""
+    """Two alternating sessions do not go around for ever (spec 06 §11 case 33, D63)."""
     ratchets = Ratchets(8)
     assert ratchets.accept(KEYS[0], X, 0)
     assert ratchets.accept(KEYS[0], Y, 0)
@@ -125,7 +125,7 @@ def test_a_retired_session_is_refused_while_it_could_be_fresh():
 
 
 def test_silent_nodes_are_forgotten():
-    """Cases 4 and 5: at exactly the 8th tick after the last accepted update."""
+    """At exactly the 8th tick after the last accepted update (spec 06 §11 cases 4 and 5)."""
     ratchets = Ratchets(8)
     ratchets.accept(KEYS[0], X, 100)
     ratchets.accept(KEYS[1], X, 100)

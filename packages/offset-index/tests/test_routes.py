@@ -50,7 +50,7 @@ def _routes(graph: CapacityGraph, source: int, destination: int, capacity: int, 
 
 
 def _check_multi_route(multi_route) -> None:
-    """Case 42: no hop is used in both directions by one multi-route, and no node twice by one route."""
+    """No hop is used in both directions by one multi-route, and no node twice by one route (spec 06 §11 case 42)."""
     hops = set()
     for part in multi_route.routes:
         keys = part.route.public_keys
@@ -90,7 +90,7 @@ EXAMPLE = _both_ways(
     ],
 )
 def test_example_routes(source, destination, capacity, exclude, expected):
-    """Case 10, what is found."""
+    """The routes of the example in the specification are found (spec 06 §11 case 10)."""
     assert _first(_routes(_graph(EXAMPLE), source, destination, capacity, exclude)) == expected
 
 
@@ -99,12 +99,12 @@ def test_example_routes(source, destination, capacity, exclude, expected):
     [(2, 5, 31, None), (0, 5, 31, None), (0, 5, 25, (3, 4)), (2, 1, 7, (2, 1)), (9, 5, 1, None), (0, 9, 1, None)],
 )
 def test_example_without_a_route(source, destination, capacity, exclude):
-    """Cases 10 and 38, what is not; nor to or from somebody unknown."""
+    """What can not be carried is not found, nor anything to or from somebody unknown (spec 06 §11 cases 10 and 38)."""
     assert _routes(_graph(EXAMPLE), source, destination, capacity, exclude) == ()
 
 
 def test_shortest_first():
-    """Case 7."""
+    """Of the routes that carry the amount, the one with the fewest hops comes first (spec 06 §11 case 7)."""
     links = [(0, 1), (1, 2), (2, 3), (3, 0), (3, 4), (4, 5), (4, 6), (6, 7), (6, 8), (7, 6), (8, 9)]
     declared = dict.fromkeys([(b, a) for a, b in links], 10) | {}
     for a, b in links:  # a one-way street: the other side declares that it can receive nothing
@@ -123,7 +123,7 @@ def test_shortest_first():
 
 
 def test_both_sides_must_declare():
-    """Case 8: what a hop carries is what the receiver declared."""
+    """What a hop carries is what the receiver declared (spec 06 §11 case 8)."""
     graph = _currency(_graph({(0, 1): 20, (1, 0): 5}))
     assert graph.send_capacity(_key(0), _key(1)) == 5
     assert graph.send_capacity(_key(1), _key(0)) == 20
@@ -133,7 +133,7 @@ def test_both_sides_must_declare():
 
 
 def test_extreme_requests():
-    """Case 38: no capacity, all the capacity there is, and a route to oneself."""
+    """The edges of a search: no capacity, all the capacity there is, and a route to oneself (spec 06 §11 case 38)."""
     graph = _graph(_both_ways((0, 1, U128_MAX, U128_MAX)))
     assert _first(_routes(graph, 0, 1, 0))[0] == [0, 1]
     assert _first(_routes(graph, 0, 1, U128_MAX)) == ([0, 1], U128_MAX)
@@ -141,7 +141,7 @@ def test_extreme_requests():
 
 
 def test_rates_are_those_of_the_mediators():
-    """Case 28, D62: each mediator's rate for the friend that the credits come from."""
+    """Each mediator's rate for the friend that the credits come from (spec 06 §11 case 28, D62)."""
     half = Rate(0x80000000, 0)
     capacities = dict.fromkeys([(5, 2), (2, 5), (2, 1), (1, 2), (1, 3), (3, 1)], 100)
     graph = _graph(capacities, {(2, 5): half, (1, 2): Rate(0, 2), (3, 1): Rate(0, 50), (5, 2): Rate(0, 60)})
@@ -152,7 +152,7 @@ def test_rates_are_those_of_the_mediators():
 
 
 def test_a_rate_sum_that_overflows_is_passed_by():
-    """Case 40: an alternative route is used."""
+    """An alternative route is used (spec 06 §11 case 40)."""
     capacities = _both_ways(
         (0, 1, 9, 9), (1, 2, 9, 9), (2, 3, 9, 9), (0, 4, 9, 9), (4, 5, 9, 9), (5, 6, 9, 9), (6, 3, 9, 9)
     )
@@ -164,7 +164,7 @@ def test_a_rate_sum_that_overflows_is_passed_by():
 
 @pytest.mark.parametrize(("keys", "found"), [(ROUTE_KEYS_MAX, True), (ROUTE_KEYS_MAX + 1, False)])
 def test_longest_route(keys, found):
-    """Case 39."""
+    """A route has at most as many keys as a payment may have (spec 06 §11 case 39)."""
     declared = _both_ways(*[(number, number + 1, 9, 9) for number in range(keys - 1)])
     assert bool(_routes(_graph(declared), 0, keys - 1, 1)) is found
 
@@ -177,7 +177,7 @@ def test_several_routes_together():
 
 
 def test_removal():
-    """Cases 9 and 30: of an edge, of the last one, of one that is not there, in a currency nobody knows."""
+    """An edge, the last edge, an unknown edge, an unknown currency can be removed (spec 06 §11 cases 9 and 30)."""
     graph = _graph({(0, 1): 10, (1, 0): 20})
     graph.remove(EUR, _key(0), _key(1))
     graph.remove(FST, _key(0), _key(7))
@@ -191,7 +191,7 @@ def test_removal():
 
 
 def test_a_node_leaves_the_others_alone():
-    """Case 29, D61: its declarations go in every currency; what friends say of it stays."""
+    """Its declarations go in every currency; what friends say of it stays (spec 06 §11 case 29, D61)."""
     graph = _graph({(0, 1): 10, (1, 0): 20, (2, 3): 5})
     graph.update(EUR, _key(0), _key(1), Declaration(1, FREE))
     graph.update(EUR, _key(2), _key(3), Declaration(1, FREE))
@@ -201,7 +201,7 @@ def test_a_node_leaves_the_others_alone():
 
 
 def test_ageing():
-    """Case 11: with one pair there after 18 updates, gone at the 19th; others are not affected."""
+    """With one pair there after 18 updates, gone at the 19th; others are not affected (spec 06 §11 case 11)."""
     graph = _graph({(0, 1): 10, (1, 0): 20, (2, 3): 5})
     for _ in range(18):
         graph.age(_key(0))
@@ -211,7 +211,7 @@ def test_ageing():
 
 
 def test_rotation_keeps_many_currencies_alive():
-    """Case 41, D65: one pair of twenty refreshed by each update."""
+    """One pair of twenty refreshed by each update (spec 06 §11 case 41, D65)."""
     graph = CapacityGraph()
     currencies = [Currency(f"C{number}") for number in range(20)]
     for currency in currencies:
@@ -223,7 +223,7 @@ def test_rotation_keeps_many_currencies_alive():
 
 
 def test_a_large_graph_is_answered_within_the_budget():
-    """Case 46: a graph of many nodes and no way through is given up, and every route that is given is one."""
+    """A search without a way through is given up; what is given is a route (spec 06 §11 case 46)."""
     declared = {}
     for number in range(4000):
         for step in (1, 7, 61, 401):

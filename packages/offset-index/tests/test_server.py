@@ -98,7 +98,7 @@ def _single() -> _Federation:
 
 
 def test_flood_through_five_servers():
-    """Case 14: applied on all of them; over two paths it is forwarded once."""
+    """An update is applied on all servers; over two paths it is forwarded once (spec 06 §11 case 14)."""
     federation = _Federation(5, [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4)])
     federation.tick(32)
     federation.update(_sign(federation.time_hash, [_declare(FRIEND, NODE)], 0, node=FRIEND))
@@ -109,7 +109,7 @@ def test_flood_through_five_servers():
 
 
 def test_ring_with_alternating_sessions_comes_to_rest():
-    """Case 33."""
+    """Sessions that replace each other do not go around a ring of servers for ever (spec 06 §11 case 33)."""
     federation = _Federation(3, [(0, 1), (1, 2), (2, 0)])
     federation.tick(8)
     for counter in range(3):
@@ -121,7 +121,7 @@ def test_ring_with_alternating_sessions_comes_to_rest():
 
 
 def test_single_server():
-    """Case 13: no route, declarations, a route, a removal, no route."""
+    """No route, declarations, a route, a removal, no route (spec 06 §11 case 13)."""
     federation = _single()
     assert not _route(federation.servers[0])
     _declare_both(federation)
@@ -150,7 +150,7 @@ def test_updates_that_do_not_count():
 
 
 def test_time_hash_grows_old():
-    """Case 31: fresh in its 60th tick, not in the next."""
+    """Fresh in its 60th tick, not in the next (spec 06 §11 case 31)."""
     federation = _single()
     origin = federation.time_hash
     federation.tick(INDEX_NODE_TICKS - 1)
@@ -163,7 +163,7 @@ def test_time_hash_grows_old():
 
 
 def test_silent_nodes_are_forgotten():
-    """Case 29: after 60 ticks without an update."""
+    """A node is forgotten after 60 ticks without an update (spec 06 §11 case 29)."""
     federation = _single()
     _declare_both(federation)
     federation.tick(INDEX_NODE_TICKS - 1)
@@ -173,7 +173,7 @@ def test_silent_nodes_are_forgotten():
 
 
 def test_removal_in_an_unknown_currency():
-    """Case 30, D60: no effect, forwarded all the same."""
+    """A removal of what is unknown has no effect, and is forwarded all the same (spec 06 §11 case 30, D60)."""
     federation = _Federation(2, [(0, 1)])
     federation.tick(3)
     federation.update(_sign(federation.time_hash, [RemoveFriendCurrency(FRIEND.public_key, Currency("XXX"))], 0))
@@ -181,7 +181,7 @@ def test_removal_in_an_unknown_currency():
 
 
 def test_order_within_an_update():
-    """Case 36: the last word about a pair counts."""
+    """The last word about a pair counts (spec 06 §11 case 36)."""
     federation = _single()
     federation.update(_sign(federation.time_hash, [_declare(FRIEND, NODE)], 0, node=FRIEND))
     remove = RemoveFriendCurrency(FRIEND.public_key, FST)
@@ -203,7 +203,7 @@ def test_oversized_proofs_are_ignored(links, hashes):
 
 
 def test_a_node_that_connects_again_replaces_itself():
-    """Case 44, D67: and the end of the old connection does not end the new one."""
+    """The end of an old connection does not end the new one (spec 06 §11 case 44, D67)."""
     server = IndexServer(Random(0).randbytes)
     assert server.open_client("old", NODE.public_key) == []
     assert server.open_client("new", NODE.public_key) == [CloseClient("old")]
@@ -212,7 +212,7 @@ def test_a_node_that_connects_again_replaces_itself():
 
 
 def test_servers_connect_once():
-    """Case 43: a second connection of a server is refused until the first one ends; one side initiates."""
+    """A second connection of a server is refused until the first one ends; one side initiates (spec 06 §11 case 43)."""
     server = IndexServer(Random(0).randbytes)
     assert server.open_server(NODE.public_key)
     assert not server.open_server(NODE.public_key)

@@ -66,7 +66,7 @@ def _dialed(channeler: Channeler, *addresses: RelayAddress) -> Dial:
 
 
 def test_listeners_follow_the_relays(channeler):
-    """Case 18: what is new is started, what is gone is stopped, what stays is not touched."""
+    """What is new is started, what is gone is stopped, what stays is not touched (spec 03 §10 case 18)."""
     effects = channeler.set_relays(tuple(RELAYS[:3]))
     generations = {effect.relay: effect.generation for effect in effects if isinstance(effect, StartListener)}
     assert set(generations) == set(RELAYS[:3])
@@ -77,7 +77,7 @@ def test_listeners_follow_the_relays(channeler):
 
 
 def test_a_friend_is_listened_for_where_it_looks_for_us(channeler):
-    """Cases 17, 19 and 20: at our relays, and at those that it still knows of."""
+    """A friend may come through our relays, and those that it still knows of (spec 03 §10 cases 17, 19, 20)."""
     friend, other = LISTENED[:2]
     channeler.set_relays((RELAYS[0],))
     assert _started(channeler.update_friend(friend, (), (RELAYS[1],))) == {RELAYS[1]}
@@ -93,7 +93,7 @@ def test_a_friend_is_listened_for_where_it_looks_for_us(channeler):
 
 
 def test_a_friend_enabled_before_any_relay_exists_is_allowed(channeler):
-    """Case 46, D21."""
+    """A friend may come through a relay that we began to use after it was enabled (spec 03 §10 case 46, D21)."""
     channeler.update_friend(LISTENED[0], (), ())
     assert not channeler.is_allowed(RELAYS[0], LISTENED[0])
     channeler.set_relays((RELAYS[0],))
@@ -101,7 +101,7 @@ def test_a_friend_enabled_before_any_relay_exists_is_allowed(channeler):
 
 
 def test_a_friend_that_we_dial_may_not_come_to_us(channeler):
-    """Case 45."""
+    """Of two friends one dials; the other way around it is no link that anybody waits for (spec 03 §10 case 45)."""
     channeler.set_relays((RELAYS[0],))
     _dialed(channeler, RELAYS[0])
     assert not channeler.is_allowed(RELAYS[0], DIALED[0])
@@ -109,7 +109,7 @@ def test_a_friend_that_we_dial_may_not_come_to_us(channeler):
 
 
 def test_a_listener_that_ends_starts_again(channeler):
-    """Case 16, five times; what is said of an earlier one is ignored (D24)."""
+    """Five times in a row; what is said of an earlier listener is ignored (spec 03 §10 case 16, D24)."""
     (start,) = channeler.set_relays((RELAYS[0],))
     seen = set()
     for _ in range(5):
@@ -123,7 +123,7 @@ def test_a_listener_that_ends_starts_again(channeler):
 
 
 def test_accepted_links(channeler):
-    """Cases 12 and 48: one link of a friend; the first stays; one Offline for one Online."""
+    """One link of a friend; the first stays; one Offline for one Online (spec 03 §10 cases 12 and 48)."""
     friend = LISTENED[0]
     channeler.set_relays((RELAYS[0],))
     channeler.update_friend(friend, (), ())
@@ -137,7 +137,7 @@ def test_accepted_links(channeler):
 
 
 def test_removal_while_connected(channeler):
-    """Cases 13 and 51: the link is closed, Offline comes once, and a new link survives what is late."""
+    """The link is closed, Offline comes once, and a new link survives what is late (spec 03 §10 cases 13 and 51)."""
     friend = LISTENED[0]
     channeler.set_relays((RELAYS[0],))
     channeler.update_friend(friend, (), ())
@@ -150,7 +150,7 @@ def test_removal_while_connected(channeler):
 
 
 def test_dialling_goes_round_the_addresses(channeler):
-    """Cases 11, 21 and 22: failures move on, one at a time, after a pause."""
+    """A failed attempt is followed by the next address, after a pause (spec 03 §10 cases 11, 21, 22)."""
     dial = _dialed(channeler, *RELAYS[:3])
     tried = [dial.relay]
     for _ in range(3):
@@ -186,7 +186,7 @@ def test_a_lost_link_is_dialled_again(channeler):
 
 
 def test_late_results_of_an_attempt(channeler):
-    """Case 14, D23: a link that nobody waits for is closed."""
+    """A link that nobody waits for is closed (spec 03 §10 case 14, D23)."""
     dial = _dialed(channeler, RELAYS[0])
     assert channeler.remove_friend(DIALED[0]) == [CancelDial(dial.attempt)]
     assert channeler.dial_succeeded(DIALED[0], dial.attempt, A) == [CloseFriendLink(A)]
@@ -197,7 +197,7 @@ def test_late_results_of_an_attempt(channeler):
 
 
 def test_addresses_change_during_an_attempt(channeler):
-    """Case 50."""
+    """An attempt goes on while its address is on the list, and is cancelled otherwise (spec 03 §10 case 50)."""
     friend = DIALED[0]
     dial = _dialed(channeler, RELAYS[0], RELAYS[1])
     assert channeler.update_friend(friend, (RELAYS[0], RELAYS[1], RELAYS[0]), ()) == []
@@ -211,7 +211,7 @@ def test_addresses_change_during_an_attempt(channeler):
 
 
 def test_new_addresses_are_used_after_a_loss(channeler):
-    """Case 56: the original goes on with the old ones."""
+    """The original goes on with the old ones (spec 03 §10 case 56)."""
     friend = DIALED[0]
     dial = _dialed(channeler, RELAYS[0])
     channeler.dial_succeeded(friend, dial.attempt, A)

@@ -204,6 +204,23 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
     Dijkstra's search from both ends; what a hop costs is the fee of its receiver for what comes from its sender, and
     nothing at the destination. What can not lead to less than the best route so far is not looked at. None where
     the known one is the cheapest, or the budget ends first.
+
+    Why nothing cheaper is passed by. Costs are pairs of fees and hops, compared in that order; they are never
+    negative, and adding to both sides of a comparison keeps it. The amount is the same at every hop, so the cost of
+    a hop does not depend on the way to it. Let R be a route that costs less than `best` at the end.
+
+    * The end of the loop. A node that a side has not settled costs that side at least the top of its heap. If R
+      left its settled part on both sides, it would cost at least the sum of the two tops, which is at least `best`.
+    * The hop that is not pushed. It costs this side d, and d plus the top of the other heap is at least `best`.
+      Were its node v on R, then v would cost the other side less than that top, so the other side has settled v
+      already, or has left out a node of R between v and its end for the same reason, and that node is settled here.
+      Either way R has a hop with one end settled on each side, and the cost over such a hop was compared with
+      `best` when the second of its ends was settled.
+    * The known route goes on being found. Each of its parts costs less than the whole, so its next node is pushed
+      wherever a cheaper route leaves it; hence both ends are settled before a heap can run empty.
+
+    One thing is not exact: where the cheapest way to a node has so many hops that the whole is longer than a route
+    may be, a dearer way with fewer hops to the same node is not tried.
     """
     reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
     sides = (_Side(search.source), _Side(search.destination))
