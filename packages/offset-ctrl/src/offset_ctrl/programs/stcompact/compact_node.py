@@ -4,6 +4,9 @@ One node of a wallet: payments and invoices on top of what its app connection of
     initPayment -> SearchingRoute -> FoundRoute -> [user confirms] Sending -> Committed -> Succeeded -> [user acks] gone
                    any of the first three, and Committed where the seller cancels -> Failed -> [user acks] gone
 
+What an event changes is decided by the table of `offset_ctrl.rules.payment`. The statuses that are stored are those of
+the original: its first three are one state of the table, and it has none for a payment whose end is unknown.
+
 What must be stored precedes, in the effects, whatever follows from it. The user's request is acknowledged after the
 report that it changed.
 """
@@ -11,6 +14,7 @@ report that it changed.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from offset_crypto.identity import InvalidSignature
 from offset_crypto.secure_channel import RandomBytes
@@ -46,6 +50,7 @@ from offset_ctrl.programs.stcompact.state import (
     Sending,
     Succeeded,
 )
+from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance
 from offset_ctrl.rules.routes import choose_routes
 from offset_proto.messages import app
 from offset_proto.messages.app import (
@@ -126,6 +131,19 @@ _PERMISSIONS: dict[type, tuple[str, ...]] = {
 }
 """Everything else needs ``config``."""
 
+_STATES: Final[dict[type, PaymentState]] = {
+    SearchingRoute: PaymentState.SENDING,
+    FoundRoute: PaymentState.SENDING,
+    Sending: PaymentState.SENDING,
+    Committed: PaymentState.COMMITTED,
+    Succeeded: PaymentState.PAID,
+    Failed: PaymentState.FAILED,
+}
+"""The state that each stored status stands for. A payment that is CLOSING or UNKNOWN is stored as `Failed`."""
+
+_FAILING: Final = frozenset({PaymentEffect.TELL_FAILED, PaymentEffect.TELL_UNKNOWN})
+"""A wallet has no word for an end that is not known, and says that the payment failed."""
+
 
 class CompactNode:
     """
@@ -162,10 +180,10 @@ class CompactNode:
         for payment_id, payment in list(self._state.open_payments.items()):
             match payment.status:
                 case SearchingRoute() | FoundRoute():
-                    self._fail(payment_id)
+                    self._end(payment_id, PaymentEvent.BREAK_OFF)
                 case Sending():
                     self._ask(RequestClosePayment(payment_id))
-                    self._fail(payment_id)
+                    self._end(payment_id, PaymentEvent.BREAK_OFF)
                 case Committed(commit, _):
                     self._ask(RequestClosePayment(payment_id))
                     self._tell(PaymentCommit(payment_id, commit))
@@ -276,8 +294,18 @@ class CompactNode:
         payment = self._state.open_payments[payment_id]
         self._update(self._state.with_payment(payment_id, replace(payment, status=status)))
 
+    def _effects_of(self, payment_id: PaymentId, event: PaymentEvent) -> tuple[PaymentEffect, ...]:
+        """What the table wants done when *event* happens to a payment that is stored."""
+        _, effects = advance(_STATES[type(self._state.open_payments[payment_id].status)], event)
+        return effects
+
+    def _end(self, payment_id: PaymentId, event: PaymentEvent) -> None:
+        """Something ended a payment without a receipt: it fails, if the table says that somebody has to be told."""
+        if _FAILING.intersection(self._effects_of(payment_id, event)):
+            self._fail(payment_id)
+
     def _fail(self, payment_id: PaymentId, before_telling: Callable[[], None] | None = None) -> None:
-        """Nothing was paid: status and word to the user; *before_telling* comes between."""
+        """Store a payment as failed, and tell the user; *before_telling* comes between."""
         failed = Failed(self._draw_uid())
         self._set_status(payment_id, failed)
         if before_telling is not None:
@@ -368,8 +396,8 @@ class CompactNode:
         self._ask_for_user(request_id, RequestClosePayment(request.payment_id))
 
     def _cancel_payment(self, request_id: Uid, payment_id: PaymentId) -> None:
-        payment = self._state.open_payments.get(payment_id)
-        if payment is not None and isinstance(payment.status, SearchingRoute | FoundRoute | Sending):
+        is_open = payment_id in self._state.open_payments
+        if is_open and PaymentEffect.TELL_FAILED in self._effects_of(payment_id, PaymentEvent.GIVE_UP):
             self._fail(payment_id, before_telling=lambda: self._ack(request_id))
         else:
             self._ack(request_id)
@@ -391,36 +419,46 @@ class CompactNode:
         assert isinstance(status, Sending)
         match message.result:
             case Complete(commit):
-                self._set_status(payment_id, Committed(commit, status.fees))
-                self._tell(PaymentCommit(payment_id, commit))
+                for effect in self._effects_of(payment_id, PaymentEvent.COMMIT):
+                    if effect is PaymentEffect.WRITE_COMMIT:
+                        self._set_status(payment_id, Committed(commit, status.fees))
+                    elif effect is PaymentEffect.HAND_OUT_COMMIT:
+                        self._tell(PaymentCommit(payment_id, commit))
             case Failure():
-                self._fail(payment_id)
+                self._end(payment_id, PaymentEvent.GIVE_UP)
             case _:
                 left = status.open_transactions - {message.request_id}
                 if left:
                     self._set_status(payment_id, replace(status, open_transactions=left))
                 else:
-                    self._fail(payment_id)  # all have arrived, and they are not enough (D103)
+                    self._end(payment_id, PaymentEvent.GIVE_UP)  # all have arrived, and they are not enough (D103)
 
     def _payment_closed(self, message: ResponseClosePayment) -> None:
         payment = self._state.open_payments.get(message.payment_id)
-        match None if payment is None else payment.status:
-            case Sending():
-                self._fail(message.payment_id)
-            case Committed(_, fees):
-                if isinstance(message.status, PaymentStatusSuccess):
-                    done = Succeeded(message.status.receipt, fees, self._draw_uid())
-                    self._set_status(message.payment_id, done)
-                    self._tell(PaymentDone(message.payment_id, done))
-                else:
-                    self._fail(message.payment_id)
-            case _:
-                pass
+        status = None if payment is None else payment.status
+        if isinstance(status, Sending | Committed):  # before, the node has not heard of the payment; after, it was told
+            self._take_end(message.payment_id, status, message.status)
         match message.status:
             case PaymentStatusSuccess(_, ack_uid) | Canceled(ack_uid):
                 self._ask(AckClosePayment(message.payment_id, ack_uid))
             case PaymentNotFound():
                 pass
+
+    def _take_end(self, payment_id: PaymentId, status: Sending | Committed, end: app.PaymentStatus) -> None:
+        """Take what the node says of the end of a payment."""
+        match end:
+            case PaymentStatusSuccess() if isinstance(status, Sending):
+                # No commit was handed out, so the seller can not have collected this payment.
+                self._end(payment_id, PaymentEvent.GIVE_UP)
+            case PaymentStatusSuccess(receipt, _):
+                if PaymentEffect.TELL_RECEIPT in self._effects_of(payment_id, PaymentEvent.RECEIPT):
+                    done = Succeeded(receipt, status.fees, self._draw_uid())
+                    self._set_status(payment_id, done)
+                    self._tell(PaymentDone(payment_id, done))
+            case Canceled():
+                self._end(payment_id, PaymentEvent.CANCELLED)
+            case PaymentNotFound():
+                self._end(payment_id, PaymentEvent.FORGOTTEN)
 
     # Invoices.
 
