@@ -8,7 +8,7 @@ import pytest
 from offset_proto import files
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError, OutputAlreadyExists, StringSerdeError
-from offset_proto.json_form import parse_json
+from offset_proto.message_json import parse_json
 
 A = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"
 EXAMPLES = {

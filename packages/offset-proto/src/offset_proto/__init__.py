@@ -8,8 +8,9 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `packing`              messages of several segments, which the library must not read
 `canonical`            messages to the bytes that are hashed and signed
 `frames`               length frames on a byte stream
-`files`, `json_form`   identities, tickets, invoices, receipts as files
-`json_forms`           pieces that describe any JSON text
+`files`                identities, tickets, invoices, receipts as files
+`message_json`         messages as JSON, and JSON read strictly
+`json_forms`           pieces that describe any other JSON text
 `text`, `types`        values and their text forms
 `rate`                 fees
 `report_view`          a node's report and its mutations

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.json_form import CAMEL_CASE, SNAKE_CASE, JsonForm, format_json, parse_json
 from offset_proto.message import frozen
+from offset_proto.message_json import CAMEL_CASE, SNAKE_CASE, JsonForm, format_json, parse_json
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import MoveTokenHashedReport

@@ -1,11 +1,16 @@
-"""Small pieces that describe a JSON text: each `Form` writes a value and reads it back, strictly."""
+"""
+Forms of JSON that follow no message class: small pieces, each of which writes a value and reads it back, strictly.
+
+What a message class looks like as JSON follows from the class, and is in `message_json`. These pieces describe texts
+whose shape somebody else has chosen, such as the database of the original.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from offset_proto.errors import InvalidInput
-from offset_proto.json_form import CAMEL_CASE, JsonForm, at, json_integer, required
+from offset_proto.message_json import CAMEL_CASE, JsonForm, at, json_integer, required
 from offset_proto.text import format_b64, parse_b64, parse_integer
 from offset_proto.types import Currency, FixedBytes, Integer
 

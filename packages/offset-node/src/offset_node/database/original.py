@@ -45,7 +45,6 @@ from offset_node.database.forms import (
 )
 from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput
-from offset_proto.json_form import format_json, parse_json
 from offset_proto.json_forms import (
     BOOL,
     CURRENCY,
@@ -62,6 +61,7 @@ from offset_proto.json_forms import (
     renamed,
     variants,
 )
+from offset_proto.message_json import format_json, parse_json
 from offset_proto.messages.payment import (
     NamedIndexServerAddress,
     Rate,

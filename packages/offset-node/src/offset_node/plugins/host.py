@@ -36,7 +36,7 @@ from offset_node.plugins.values import App, Forwarding, Grant, Refusal, Verdict,
 from offset_node.state import AddPluginEvent, PluginMutation, PluginRecords, RemovePluginEvent
 from offset_proto.errors import InvalidInput
 from offset_proto.files import RECEIPT
-from offset_proto.json_form import parse_json
+from offset_proto.message_json import parse_json
 from offset_proto.messages.app import AppPermissions, AppRequest, TransactionResult
 from offset_proto.text import format_b64, parse_b64, parse_integer
 from offset_proto.types import Currency, Integer, InvoiceId, PaymentId, Uid

@@ -18,7 +18,6 @@ from offset_ctrl.programs.stcompact.state import (
     Sending,
     Succeeded,
 )
-from offset_proto.json_form import SNAKE_CASE, JsonForm, format_json, parse_json
 from offset_proto.json_forms import (
     CURRENCY,
     TEXT,
@@ -36,6 +35,7 @@ from offset_proto.json_forms import (
     variants,
     wrapped,
 )
+from offset_proto.message_json import SNAKE_CASE, JsonForm, format_json, parse_json
 from offset_proto.messages.index import MultiRoute
 from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.types import Integer, InvoiceId, PaymentId, PublicKey, Uid

@@ -6,7 +6,6 @@ from typing import Any
 from offset_ctrl.programs.stcompact.report_form import COMPACT_REPORT, SUCCESS, CompactReport
 from offset_ctrl.programs.stcompact.state import Failed, Succeeded
 from offset_proto.errors import InvalidInput
-from offset_proto.json_form import format_json_line, parse_json
 from offset_proto.json_forms import (
     BOOL,
     CURRENCY,
@@ -22,6 +21,7 @@ from offset_proto.json_forms import (
     variants,
     wrapped,
 )
+from offset_proto.message_json import format_json_line, parse_json
 from offset_proto.messages import app
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.payment import Commit, NamedIndexServerAddress, NamedRelayAddress

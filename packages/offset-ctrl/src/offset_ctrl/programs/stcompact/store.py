@@ -23,8 +23,8 @@ from offset_ctrl.programs.stcompact.database import format_compact, parse_compac
 from offset_ctrl.programs.stcompact.state import CompactState
 from offset_proto.errors import InvalidInput, OffsetError, RefusedError
 from offset_proto.files import IDENTITY, TICKET, IoError, StringSerdeError, read_text, replace_text, sync_directory
-from offset_proto.json_form import format_json_line, parse_json
 from offset_proto.json_forms import BOOL, record, renamed
+from offset_proto.message_json import format_json_line, parse_json
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.text import format_b64
 from offset_proto.types import PrivateKey, PublicKey
