@@ -18,6 +18,7 @@ from interop.network import Network, NodeSpec
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import NodeConnection, open_node
+from offset_ctrl.rules.payment import PaymentEvent, PaymentState, advance, event_of_end
 from offset_proto.files import IDENTITY, TICKET
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -83,20 +84,28 @@ def public_key(network: Network, name: str) -> PublicKey:
 
 
 async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute, amount: int = 1) -> None:
-    """One payment. Raises PaymentStalled, ConnectionClosed."""
+    """
+    Make one payment, and acknowledge its end.
+
+    Raises:
+        PaymentStalled: It ended without a receipt.
+        ConnectionClosed: A node did not answer in time, or closed its connection.
+    """
     invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
     await seller.request(AddInvoice(invoice_id, CURRENCY, amount))
     creating = buyer.request(CreatePayment(payment_id, invoice_id, CURRENCY, amount, route.public_keys[-1]))
     created = asyncio.ensure_future(creating)
     await asyncio.sleep(0)  # it is sent first
     commit = await _transact(buyer, payment_id, route, amount)
+    state, _ = advance(PaymentState.SENDING, PaymentEvent.COMMIT)
     await created
     closed = buyer.expect_close(payment_id)
     closing = asyncio.ensure_future(buyer.request(RequestClosePayment(payment_id)))
     await seller.request(CommitInvoice(commit))
     await closing
     status = (await closed).status
-    if not isinstance(status, PaymentStatusSuccess):
+    state, _ = advance(state, event_of_end(status))
+    if state is not PaymentState.PAID or not isinstance(status, PaymentStatusSuccess):
         raise PaymentStalled(f"the payment ended with {type(status).__name__}")
     await buyer.request(AckClosePayment(payment_id, status.ack_uid))
 

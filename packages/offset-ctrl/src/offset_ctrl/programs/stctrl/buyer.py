@@ -1,21 +1,27 @@
-"""stctrl buyer: pay an invoice, and see how the payment ended. Spec 09 §8."""
+"""
+stctrl buyer: pay an invoice, and see how the payment ended. Spec 09 §8.
+
+Each command sees a part of the payment's life, and asks the table of `offset_ctrl.rules.payment` what an event changes.
+For the first command the payment is SENDING. When the second one starts, the seller may have the commit and nobody has
+said how the payment ended, so it is UNKNOWN.
+"""
 
 import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, RoutesUnavailable
 from offset_ctrl.programs.stctrl.session import CommandError, load
+from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance, event_of_end
 from offset_ctrl.rules.routes import RouteChoice, choose_routes
 from offset_proto.errors import OffsetError
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile
 from offset_proto.messages.app import (
     AckClosePayment,
-    Canceled,
     Complete,
     CreatePayment,
     CreateTransaction,
@@ -36,6 +42,13 @@ from offset_proto.types import PaymentId, Uid
 __all__ = ["pay_invoice", "payment_status"]
 
 GROUP = "BuyerError"
+
+_ENDS: Final = {
+    PaymentState.PAID: "Payment succeeded. Saving receipt to file.",
+    PaymentState.FAILED: "Payment was canceled.",
+    PaymentState.UNKNOWN: "Payment could not be found",
+}
+"""What a person reads of a payment that the node has spoken of."""
 
 
 async def pay_invoice(
@@ -104,23 +117,46 @@ async def _wait_for_commit(
     results: "asyncio.Queue[TransactionResult]",
     closed: "asyncio.Future[ResponseClosePayment]",
 ) -> Commit:
+    """
+    Wait for the first event that ends the search for a commit.
+
+    Raises:
+        CommandError: There will be no commit.
+    """
     while True:
+        commit: Commit | None = None
         getting = asyncio.ensure_future(results.get())
         waiting: list[asyncio.Future[Any]] = [getting, closed, node.closed]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if getting.done():
             match getting.result().result:
                 case Complete(commit):
-                    return commit
+                    event, reason = PaymentEvent.COMMIT, ""
                 case Success():
-                    continue
+                    continue  # the seller holds this part, and waits for the others
                 case Failure():
-                    raise CommandError(GROUP, "CreateTransactionFailed(the payment did not get through)")
-        getting.cancel()
-        if node.closed.done():
-            raise CommandError(GROUP, "PaymentIncomplete(the node closed the connection)")
-        status = type(closed.result().status).__name__
-        raise CommandError(GROUP, f"CreateTransactionFailed({status})")
+                    event = PaymentEvent.GIVE_UP
+                    reason = "CreateTransactionFailed(the payment did not get through)"
+        else:
+            getting.cancel()
+            event, reason = _end_without_commit(node, closed)
+        _, effects = advance(PaymentState.SENDING, event)
+        if PaymentEffect.TELL_FAILED in effects:
+            raise CommandError(GROUP, reason)
+        if commit is not None and PaymentEffect.HAND_OUT_COMMIT in effects:
+            return commit
+
+
+def _end_without_commit(
+    node: NodeConnection, closed: "asyncio.Future[ResponseClosePayment]"
+) -> tuple[PaymentEvent, str]:
+    """What ended the wait for a commit, one of node.closed and *closed* being done, and how to say it."""
+    if node.closed.done():
+        return PaymentEvent.BREAK_OFF, "PaymentIncomplete(the node closed the connection)"
+    status = closed.result().status
+    # With a receipt and no commit there is nothing to give to the seller, so the search is over.
+    event = PaymentEvent.GIVE_UP if isinstance(status, PaymentStatusSuccess) else event_of_end(status)
+    return event, f"CreateTransactionFailed({type(status).__name__})"
 
 
 async def payment_status(node: NodeConnection, payment: Path, receipt: Path) -> None:
@@ -132,16 +168,14 @@ async def payment_status(node: NodeConnection, payment: Path, receipt: Path) -> 
         response = await node.close_payment(payment_id)
     except ConnectionClosed as error:
         raise CommandError(GROUP, f"RequestClosePaymentError({error})") from None
-    match response.status:
-        case PaymentNotFound():
-            click.echo("Payment could not be found")
-        case PaymentStatusSuccess(paid, ack_uid):
-            click.echo("Payment succeeded. Saving receipt to file.")
-            _save(lambda: RECEIPT.save(receipt, paid))
-            await _acknowledge(node, payment_id, ack_uid)
-        case Canceled(ack_uid):
-            click.echo("Payment was canceled.")
-            await _acknowledge(node, payment_id, ack_uid)
+    status = response.status
+    state, _ = advance(PaymentState.UNKNOWN, event_of_end(status))
+    click.echo(_ENDS[state])
+    if isinstance(status, PaymentStatusSuccess):  # on disk before the node may forget it
+        paid = status.receipt
+        _save(lambda: RECEIPT.save(receipt, paid))
+    if not isinstance(status, PaymentNotFound):
+        await _acknowledge(node, payment_id, status.ack_uid)
     try:
         payment.unlink()
     except OSError as error:
