@@ -1,6 +1,6 @@
 """The graph and the search. Spec 06 §6, §11 cases 7-12, 28-30, 36-42."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise, permutations
 from random import Random
 
 import pytest
@@ -278,6 +278,37 @@ def test_the_first_route_is_the_cheapest_there_is(seed):
         assert singles == []
     else:
         assert min(route.rate.add for route in singles) == costs[count - 1]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_no_cheaper_route_is_cut_off(seed):
+    """No simple path of a small graph has lower fees, or equal fees and fewer hops, than the best route found."""
+    chance, amount, excluded = Random(seed), 1000, (1, 2)
+    count = chance.randrange(4, 8)
+    pairs, rates = {}, {}
+    for one, other in combinations(range(count), 2):
+        if (one, other) == (0, 1) or chance.random() < 0.6:
+            for pair in ((one, other), (other, one)):
+                pairs[pair] = chance.choice([5, 10**6, 10**6, 10**6])
+                rates[pair] = Rate(chance.choice([0, chance.randrange(2**28)]), chance.randrange(4))
+
+    def cost(path: tuple[int, ...]) -> tuple[int, int]:
+        mediated = [rates[receiver, sender] for sender, receiver in pairwise(path[:-1])]
+        return sum(amount * rate.mul // 2**32 + rate.add for rate in mediated), len(path)
+
+    costs = []
+    for inner in range(count - 1):
+        for middle in permutations(range(1, count - 1), inner):
+            path = (0, *middle, count - 1)
+            if all(hop != excluded and pairs.get(hop[::-1], 0) >= amount for hop in pairwise(path)):
+                costs.append(cost(path))
+    found = _routes(_graph(pairs, rates), 0, count - 1, amount, excluded)
+    paths = [
+        tuple(int.from_bytes(key, "big") for key in multi.routes[0].route.public_keys)
+        for multi in found
+        if len(multi.routes) == 1
+    ]
+    assert min(map(cost, paths), default=None) == min(costs, default=None)
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -156,11 +156,11 @@ class Connection(ABC):
         await asyncio.shield(self._opened)
 
     def pause_reading(self) -> None:
-        """Stop to take data from the peer; keepalive knows it."""
+        """Stop taking data from the peer; the keepalive takes this into account."""
         self._reading_paused = True
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Take data from the peer again, after `pause_reading`."""
         self._reading_paused = False
 
     # What carries the link; a subclass says how.

@@ -11,6 +11,11 @@ class              layers                      used between
 Both are byte engines: ``receive_data`` takes what arrived and returns events, ``take_outgoing``
 hands out what to send, ``tick`` counts time, and every error is a `PeerError` after which the link is
 over. The handshake has `HANDSHAKE_TICKS` ticks in all.
+
+The owner calls ``start`` once and sends what ``take_outgoing`` returns after every call. A `SecureLink` takes whole
+messages, by ``receive_message``. The first event is always `Opened`; before it ``send`` is refused, and after it each
+`MessageReceived` is one message of the layer above. On a `StreamLink` the first frame must be the version, and the
+owner's limit of frame bytes holds only once the link is open; a stranger has the stricter limit of `FrameReader`.
 """
 
 from dataclasses import dataclass

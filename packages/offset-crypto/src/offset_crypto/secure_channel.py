@@ -17,6 +17,14 @@ OPEN           ChannelMessage rekey     no rekey pending: answer with a Rekey un
 After a rekey the previous opener is kept until a message opens with the new one: what the peer sent
 before it switched still arrives. A second Rekey is never sent while one is pending; the peer would
 lose the key that it is sealed with (spec 02 §6.5).
+
+The owner calls `start` once, gives every message that arrives to `receive`, in order, calls `tick` once a tick, and
+sends what `take_outgoing` returns after each of these calls. `send` is refused before OPEN. A `PeerError` from
+`receive` ends the channel: the owner must not use it again.
+
+A rekey begins `REKEY_TICKS` ticks after the last one. When both sides begin one at the same time, neither answers:
+each takes the other's Rekey as the answer to its own. The channel sets no limit on the time of the handshake; that
+is done in `offset_crypto.link`. A handshake message has at most `HANDSHAKE_WORDS_MAX` words.
 """
 
 import enum

@@ -36,5 +36,5 @@ def _stindex(idfile: Path, lclient: tuple[str, int], lserver: tuple[str, int], t
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program with the arguments of the command line."""
     run_program("stindex", "run() error", _stindex)

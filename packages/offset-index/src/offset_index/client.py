@@ -12,6 +12,14 @@ connecting      link open and first time hash      connected: everything is decl
 connecting      failure, or 16 ticks               waiting
 connected       link ended, or server removed      waiting; open requests fail
 ==============  =================================  =================================================
+
+Servers are tried in turn, and the one just chosen goes to the end of the list. Each connection is a new session with
+its own identifier and a counter that starts at 0 (§7.5). Every update is signed over the last time hash received.
+
+The node carries out the effects in the order returned, calls `tick` once a tick, and reports for each `Connect`
+either `attempt_failed`, or messages by `receive` and at last `link_closed`. Every route request is answered exactly
+once: by the server's answer, or as failed when its time is over, the link ends, or the same identifier is asked for
+again (§7.7). At most `INDEX_CLIENT_REQUESTS_MAX` requests are open; one more fails at once.
 """
 
 from collections import deque

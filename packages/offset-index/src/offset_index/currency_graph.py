@@ -40,7 +40,7 @@ class Declaration:
 
 
 def least_packed(capacity: U128) -> Packed:
-    """What is at least this declares *capacity* credits or more."""
+    """The least packed declaration of *capacity*: a declaration has that capacity if it is not less than this."""
     return capacity << _CAPACITY_SHIFT
 
 

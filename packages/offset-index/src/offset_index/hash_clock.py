@@ -4,6 +4,14 @@ Proofs of freshness without clocks. Spec 06 §4.
 Each server makes a time hash per tick, mixed from a random leaf and the last hashes of its neighbours.
 A declaration is signed over a recent time hash of the node's server; every server that passes it
 on appends the preimage in which it recognised one of its own hashes.
+
+The state of a clock is the last hash of each connected server, and the preimages of its own last `INDEX_NODE_TICKS`
+hashes (§4.3). A hash is proved fresh if it is one of these, or if a chain of preimages leads from it to one of
+these: each link must hash to a member of the link before it (§4.4). A hash that is older than all of these proves
+nothing, so a declaration can not be repeated later than that.
+
+The server gives each tick a fresh random value. No one can know a hash that contains it before the tick, and that is
+why no clocks need to agree. The number of links and of hashes in a link is limited by the caller, not here.
 """
 
 from collections.abc import Container

@@ -3,6 +3,15 @@ Order of the updates of each node: sessions and counters. Spec 06 §5.6.
 
 An update counts if its session is new or its counter grew. A session that was replaced is remembered
 for as long as a message of it could still be fresh, and refused: the original accepts it again (D63).
+
+A node is unknown, or it has one present session with the highest counter accepted in it, and some retired sessions.
+An update of an unknown node is always accepted. In the present session the counter must exceed the last one. An
+update of any other session that is not retired makes that session the present one, with whatever counter it has.
+
+The server asks `is_stale` before it does the costly checks of an update, and calls `accept` only for an update that
+passed them, so that a forged update can not advance the counter of a node. `tick` is called once a tick; it forgets
+the nodes without an accepted update for `ticks_to_live` ticks and returns them, so that the server can remove what
+they declared. At most `RETIRED_SESSIONS_MAX` retired sessions of a node are kept, and the oldest goes first.
 """
 
 from collections import OrderedDict

@@ -219,8 +219,10 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
     * The known route goes on being found. Each of its parts costs less than the whole, so its next node is pushed
       wherever a cheaper route leaves it; hence both ends are settled before a heap can run empty.
 
-    One thing is not exact: where the cheapest way to a node has so many hops that the whole is longer than a route
-    may be, a dearer way with fewer hops to the same node is not tried.
+    Two things are not exact. Where the cheapest way to a node has so many hops that the whole is longer than a route
+    may be, a dearer way with fewer hops to the same node is not tried. And the fees added up here are rounded down
+    for each mediator, while `_preference` rounds down once, the fee for the sum of the rates; the two differ by fewer
+    credits than the route has mediators.
     """
     reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
     sides = (_Side(search.source), _Side(search.destination))

@@ -15,6 +15,17 @@ tick                        a time hash to everybody; silent nodes are forgotten
 
 Nothing that a peer sends is fatal. A message that only exceeds a limit is ignored and the connection stays;
 an original neighbour would pass such an update on (spec 06 §9.3).
+
+An update goes through these checks in this order (§5.6), and is dropped without an answer at the first that fails:
+it is within the limits, its ratchet is not stale, its time proof leads to a recent hash of this server, and its
+signature is the node's. Only then does the ratchet advance and the graph change. The update is forwarded, with one
+more link of proof, to every connected server but the one that it came from. Since a repetition is stale, each
+server takes in and forwards an update at most once, and a flood ends in a federation with cycles too.
+
+The shell calls `open_client` or `open_server` before it passes on what a connection says, and `close_client` or
+`close_server` when it ends. A node has one connection, and a newer one replaces the older (D67); of two connections
+of one server the first stays. The server with the higher key connects (`initiates`, §5.4). The shell admits only
+the servers that it trusts, calls `tick` once a second, and decides when a route request is answered.
 """
 
 from collections.abc import Hashable

@@ -60,7 +60,7 @@ class _Client:
             self.connection.pause_reading()
 
     def resume_if_modest(self) -> None:
-        """Go on reading, unless the node has asked, or declared, too much."""
+        """Read from the node again, unless it still has asked or declared too much."""
         if self._is_modest():
             self.connection.resume_reading()
 

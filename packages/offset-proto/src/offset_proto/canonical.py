@@ -51,12 +51,12 @@ T = TypeVar("T")
 
 
 def u64(value: int) -> bytes:
-    """8 bytes."""
+    """The 8 bytes of an unsigned number, the most significant first."""
     return value.to_bytes(8, "big")
 
 
 def u128(value: int) -> bytes:
-    """16 bytes."""
+    """The 16 bytes of an unsigned number, the most significant first."""
     return value.to_bytes(16, "big")
 
 
@@ -150,7 +150,7 @@ def receipt(value: Receipt) -> bytes:
 
 
 def balance_info(info: BalanceInfo) -> bytes:
-    """48 bytes."""
+    """The balance and both pending debts, 16 bytes each, in this order."""
     return i128(info.balance) + u128(info.local_pending_debt) + u128(info.remote_pending_debt)
 
 

@@ -30,5 +30,5 @@ def _strelay(idfile: Path, laddr: tuple[str, int]) -> None:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program with the arguments of the command line."""
     run_program("strelay", "run() error", _strelay)

@@ -14,6 +14,19 @@ reject C, on the listen link       the half tunnel of C is closed; tunnels are n
 
 A connector may connect again while a tunnel of it lives: a restarted node could otherwise not come back
 until its dead tunnel is noticed (spec 03 §4.2 [QUIRK]).
+
+A link is in one of four states. It is *new* until its first message, for at most `RELAY_FIRST_MESSAGE_TICKS` ticks.
+That message makes it a *listener*, a *half tunnel* or one end of a *tunnel*. The engine forgets both ends of a
+tunnel at the moment it returns `JoinLinks`: from then on the shell copies between them and closes them.
+
+The shell calls `open_link` once for each link, `receive_first` for its first message, and after that only the method
+that fits its state: `receive_reject` for a listener, `receive_pending` for a half tunnel. It calls `close_link` when
+a link ends by itself. The engine has already forgotten every link that it asks to close by `CloseLink`.
+
+A listener has at most `LISTENER_NOTICES_MAX` half tunnels, one for each connector. A half tunnel keeps what its
+connector sends, up to `HALF_TUNNEL_MESSAGES_MAX` messages and `HALF_TUNNEL_BYTES_MAX` bytes, and is closed when it
+exceeds either; a single message is kept whatever its size. When a listener's link ends, all its half tunnels are
+closed, and its tunnels go on.
 """
 
 from collections.abc import Hashable
