@@ -49,7 +49,7 @@ def _node() -> ScriptedNode:
 
 def _run(fake: ScriptedNode, body: Callable[[Node], Awaitable[None]], *, journal: Path | None = None) -> None:
     async def main() -> None:
-        ticker = Ticker(0.01)
+        ticker = Ticker(0.03)
         async with (
             asyncio.timeout(20),
             fake.serve(ticker) as ticket,

@@ -127,7 +127,7 @@ def _run(
     fake: ScriptedNode, body: Callable[[Node], Awaitable[None]], *, journal: Path | None = None, seconds: float = 20.0
 ) -> None:
     async def main() -> None:
-        ticker = Ticker(0.01)
+        ticker = Ticker(0.03)
         async with (
             asyncio.timeout(seconds),
             fake.serve(ticker) as ticket,
@@ -536,7 +536,7 @@ def test_a_node_that_can_not_be_reached_at_first():
     """Another key, and nobody there: an error at once."""
 
     async def main() -> None:
-        ticker = Ticker(0.01)
+        ticker = Ticker(0.03)
         async with serve("127.0.0.1", 0, SELLER, ticker, lambda connection: None, handshakes_max=4) as port:
             for address in (f"127.0.0.1:{port}", "127.0.0.1:1", "nonsense"):
                 with pytest.raises(NodeConnectionError):
@@ -667,7 +667,7 @@ def test_blocking(tmp_path):
     handed: list[Commit] = []
 
     async def main() -> None:
-        ticker = Ticker(0.01)
+        ticker = Ticker(0.03)
         async with fake.serve(ticker) as ticket:
             await asyncio.to_thread(script, ticket)
 
