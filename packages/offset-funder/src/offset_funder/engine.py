@@ -99,8 +99,7 @@ class Funder:
             error = refused  # the app is answered all the same
         except PeerError as dropped:
             return Outcome(error=dropped)
-        # The order is free [WIRE]. The original signs the last one first, and the recorded values hold each signature
-        # with the random bytes that were drawn for it, so the same order is kept here (spec 05 §8.3).
+        # The order is free; the original signs the last one first (spec 05 §8.3).
         for draft in reversed(session.responses):
             seller.sign_response(session, draft)
         if hold:
