@@ -66,12 +66,14 @@ def network(tmp_path):
     """Three nodes in a row, with databases."""
     made = _StoringNetwork(["A", "B", "C"], Random(0))
     with asyncio.Runner() as runner:
-        made.store_in(tmp_path, runner)
-        made.befriend("A", "B")
-        made.befriend("B", "C")
-        yield made
-        for name in list(made.databases):
-            made.close(name)
+        try:
+            made.store_in(tmp_path, runner)
+            made.befriend("A", "B")
+            made.befriend("B", "C")
+            yield made
+        finally:
+            for name in list(made.databases):
+                made.close(name)  # or aiosqlite's threads would keep the process, should anything above fail
 
 
 def test_what_is_stored_is_the_state(network):

@@ -21,7 +21,8 @@ Threads
 Cancellation
     aiosqlite goes on with a call whose caller was cancelled, and drops its result. A commit under way is therefore a
     task of the database: it ends as if nobody had been cancelled, and `close` waits for it. If it fails with nobody
-    left to be told, the next `apply`, or `close`, tells it.
+    left to be told, the next `apply`, or `close`, tells it. `close` itself is cancelled only when all is closed: a
+    second signal to end the process takes neither the lock nor the thread from a commit under way.
 
 A lock file keeps a second node away from the same database (D80); the operating system releases it however the
 process ends.
@@ -150,7 +151,7 @@ class Database:
         self._local_public_key: PublicKey | None = None
         self._commits: set[asyncio.Task[None]] = set()
         self._untold: DatabaseWriteError | None = None
-        self._is_closed = False
+        self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, path: Path, *, even_exported: bool = False) -> "Database":
@@ -265,7 +266,7 @@ class Database:
         """
         if self._local_public_key is None:
             raise InvariantBroken("a database is loaded before it is written")
-        if self._is_closed:
+        if self._closing is not None:
             raise InvariantBroken("a database is not written after it is closed")
         self._tell_untold()
         local = self._local_public_key
@@ -299,19 +300,31 @@ class Database:
         """
         Wait for the batches under way, and let the database go. Harmless the second time.
 
+        A caller that is cancelled is told so when the database is closed, and not before.
+
         Raises:
             DatabaseWriteError: A batch whose caller had been cancelled was not stored.
         """
-        if self._is_closed:
-            return
-        self._is_closed = True
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not self._closing.done():
+            try:
+                await asyncio.wait({self._closing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        self._closing.result()
+        self._tell_untold()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self) -> None:
         if self._commits:
             await asyncio.wait(self._commits)
         try:
             await self._connection.close()
         finally:
             os.close(self._lock)
-        self._tell_untold()
 
 
 def _starts_with(path: Path, start: bytes) -> bool:
