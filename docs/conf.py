@@ -2,15 +2,18 @@
 The documentation site: `tox -e docs`.
 
 The build is strict (`sphinx-build -W -n`). It fails for a link that leads nowhere, for a page that the navigation does
-not name, and for a public name of the SDK or of the plugins' interface that has no docstring (`_require_docstring`).
+not name, and for a public name of the SDK or of the plugins' interface that has no docstring (`_require_docstring`) or
+that no page describes (`_require_every_name`).
 """
 
 import re
+from importlib import import_module
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,33 @@ def _skip_bare_attribute(app: Sphinx, what: str, name: str, obj: Any, skip: bool
     return True if is_attribute else None
 
 
+PUBLIC = [
+    "offset_ctrl",
+    "offset_ctrl.blocking",
+    "offset_ctrl.testing",
+    "offset_node.plugins.hooks",
+    "offset_node.plugins.values",
+    "offset_node.plugins.access",
+    "offset_node.plugins.scope",
+    "offset_node.plugins.testing",
+]
+"""Modules whose classes and functions all stand in the reference."""
+
+_NOT_DESCRIBED = {"offset_node.plugins.hooks.hookimpl", "offset_node.plugins.hooks.hookspec"}
+
+
+def _require_every_name(app: Sphinx, env: BuildEnvironment) -> None:
+    """Complain of a public class or function that no page describes; the build fails for it."""
+    described = {name for name, *_ in env.get_domain("py").get_objects()}
+    for module in PUBLIC if "reference/sdk" in env.found_docs else []:
+        loaded = import_module(module)
+        own = [name for name, value in vars(loaded).items() if getattr(value, "__module__", None) == module]
+        for name in getattr(loaded, "__all__", [name for name in own if not name.startswith("_")]):
+            full = f"{module}.{name}"
+            if callable(getattr(loaded, name)) and not described & {full} and full not in _NOT_DESCRIBED:
+                log.warning("no page describes %s", full, type="offset", subtype="undescribed")
+
+
 _LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(#[^)]*)?\)")
 
 
@@ -83,3 +113,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _name_what_is_outside)
     app.connect("autodoc-skip-member", _skip_bare_attribute)
     app.connect("autodoc-process-docstring", _require_docstring)
+    app.connect("env-check-consistency", _require_every_name)
