@@ -59,7 +59,7 @@ AGAIN_TICKS: Final = 2
 """With no other route for so long, one that failed is tried again: a friend may have been away for a moment."""
 
 EXCLUSIONS_MAX: Final = 4
-"""Hops of failed routes that routes are asked for without."""
+"""When routes are asked for again, they are to avoid at most so many hops of routes that have failed."""
 
 
 class PaymentFailed(RefusedError):

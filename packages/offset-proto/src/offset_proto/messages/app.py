@@ -81,7 +81,7 @@ class AddRelay:
 
 @member
 class RemoveRelay:
-    """Stop to use a relay."""
+    """Stop using a relay."""
 
     public_key: PublicKey
 
@@ -251,7 +251,7 @@ class AddIndexServer:
 
 @member
 class RemoveIndexServer:
-    """Stop to use an index server."""
+    """Stop using an index server."""
 
     public_key: PublicKey
 

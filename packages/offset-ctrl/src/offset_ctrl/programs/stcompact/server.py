@@ -59,7 +59,7 @@ class NodeHandle(Protocol):
         """The node's report."""
 
     def send(self, message: AppToAppServer) -> None:
-        """Ask it."""
+        """Send a request to the node; its answer comes as a message like any other."""
 
     async def close(self) -> None:
         """Leave it; a node in this process has ended when this returns."""
