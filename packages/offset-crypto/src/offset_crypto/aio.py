@@ -1,5 +1,5 @@
 """
-Links on asyncio: sockets, a ticker, and nothing of the protocol. The only shell of this package.
+Links on asyncio: sockets, a ticker, and nothing of the protocol. The other shell of this package is `program`.
 
 A `Connection` is one authenticated link, on a socket or inside another connection (`tunnel`). Messages go
 to the `Receiver` that is attached to it; sending never waits. What keeps memory bounded: reading pauses

@@ -219,10 +219,12 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
     * The known route goes on being found. Each of its parts costs less than the whole, so its next node is pushed
       wherever a cheaper route leaves it; hence both ends are settled before a heap can run empty.
 
-    Two things are not exact. Where the cheapest way to a node has so many hops that the whole is longer than a route
+    Three things are not exact. Where the cheapest way to a node has so many hops that the whole is longer than a route
     may be, a dearer way with fewer hops to the same node is not tried. And the fees added up here are rounded down
     for each mediator, while `_preference` rounds down once, the fee for the sum of the rates; the two differ by fewer
-    credits than the route has mediators.
+    credits than the route has mediators. And a route that can not be offered, because the sum of its rates does not
+    fit 32 bits, still bounds the search as the known one, or is its result: then another route that could be offered
+    may be missed (D64 asks for that one).
     """
     reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
     sides = (_Side(search.source), _Side(search.destination))

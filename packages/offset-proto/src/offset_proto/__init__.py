@@ -14,7 +14,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `text`, `types`        values and their text forms
 `rate`                 fees
 `report_view`          a node's report and its mutations
-`limits`, `errors`     every constant; every kind of error
+`limits`, `errors`     constants of the protocol; kinds of errors
 `cli`                  the command lines of all programs, with the extra ``cli``
 =====================  ====================================================================
 """

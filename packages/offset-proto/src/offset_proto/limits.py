@@ -1,5 +1,7 @@
 """
-Every constant of the protocol: its unit, where the specification gives it, and who enforces it.
+Constants of the protocol: the unit of each, where the specification gives it, and who enforces it.
+
+Limits that are the matter of one module alone, such as those of a search or of an outbox, stand in that module.
 
 A tick is one second for every program of the network. A wait of n ticks that starts at a random
 moment lasts between n - 1 and n seconds (spec 02 §1).
