@@ -25,6 +25,13 @@ MISTAKES = {
             "planted.py": '"""A module."""\n\ndef bare(): ...\n',
         },
     ),
+    "a public name that no page describes": (
+        "no page describes offset_ctrl.connect",
+        {
+            "index.md": "# Index\n\n```{toctree}\nreference/sdk\n```\n",
+            "reference/sdk.md": "# SDK\n\n```{eval-rst}\n.. autoclass:: offset_ctrl.Node\n```\n",
+        },
+    ),
 }
 
 
@@ -34,6 +41,7 @@ def _build(directory: Path, pages: dict[str, str]) -> tuple[int, str]:
     shutil.copy(SITE / "conf.py", source)
     shutil.copytree(SITE / "_static", source / "_static")
     for name, text in {"index.md": INDEX, **pages}.items():
+        (source / name).parent.mkdir(exist_ok=True)
         (source / name).write_text(text)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", str(source), str(directory / "site")]
     environment = {**os.environ, "PYTHONPATH": str(source)}
