@@ -1,16 +1,9 @@
 """
 One payment, from the search for routes to the receipt.
 
-==============  =========================================================  ===========================
-state           what happens                                               ends with
-==============  =========================================================  ===========================
-SENDING         routes are asked for and transactions sent, failed parts   commit, or giving up
-                again over other routes
-COMMITTED       no credit has moved; the commit lets the seller collect    receipt, or the seller cancels
-CLOSING         given up: what is frozen comes back                        cancelled
-PAID, FAILED    the node has forgotten the payment                         -
-UNKNOWN         the seller may have the commit, and nobody can say more    -
-==============  =========================================================  ===========================
+What its states mean, and what leads from one to another, is the table of `offset_crypto.payment`; this module performs
+what the table says. While it is SENDING, routes are asked for and transactions are sent, and parts that fail are sent
+again over other routes.
 
 A payment runs as a task of its own, so it goes on when whoever started it waits no more.
 """
