@@ -162,6 +162,16 @@ def test_a_rate_sum_that_overflows_is_passed_by():
     assert _first(found)[0] == [0, 4, 5, 6, 3]
 
 
+@pytest.mark.parametrize(("amount", "flat"), [(1, 0), (1, 1), (10, 7), (10, 1), (1000, 0)])
+def test_a_rate_sum_that_overflows_hides_no_other_route(amount, flat):
+    """Where the shortest route, or the cheapest, can not be offered, another one is (spec 06 §11 case 40, D64)."""
+    hops = [(0, 1), (1, 2), (2, 5), (0, 3), (3, 4), (4, 6), (6, 5)]
+    most = Rate(2**32 - 1, 0)
+    rates = {(1, 0): most, (2, 1): most} | {pair: Rate(0, flat) for pair in [(3, 0), (4, 3), (6, 4)]}
+    found = _routes(_graph(_both_ways(*[(a, b, 5000, 5000) for a, b in hops]), rates), 0, 5, amount)
+    assert [0, 3, 4, 6, 5] in [_first([multi_route])[0] for multi_route in found]
+
+
 @pytest.mark.parametrize(("keys", "found"), [(ROUTE_KEYS_MAX, True), (ROUTE_KEYS_MAX + 1, False)])
 def test_longest_route(keys, found):
     """A route has at most as many keys as a payment may have (spec 06 §11 case 39)."""

@@ -30,6 +30,9 @@ CHEAPEST_EDGES_MAX = 20_000
 PARTS_MAX = 8
 """Routes of one multi-route."""
 
+OFFERS_TRIED_MAX = 8
+"""Routes that are looked at for one that can be offered."""
+
 Path = tuple[Vertex, ...]
 Links = dict[Vertex, Vertex | None]
 Hop = tuple[Vertex, Vertex]
@@ -47,7 +50,7 @@ class _Search:
     graph: CurrencyGraph
     source: Vertex
     destination: Vertex
-    exclude: Hop | None
+    exclude: frozenset[Hop]
     edges_left: int = EDGES_MAX
 
     def hops(self, node: Vertex, capacity: U128, taken: Taken) -> Neighbours:
@@ -56,7 +59,7 @@ class _Search:
         self._count(len(sends))
         least = least_packed(capacity)
         found = [hop for hop in sends.items() if hop[1] >= least]
-        if taken or self.exclude is not None:
+        if taken or self.exclude:
             return [hop for hop in found if self._is_free((node, hop[0]), hop[1], capacity, taken)]
         return found
 
@@ -66,7 +69,7 @@ class _Search:
         self._count(len(receives))
         least = least_packed(capacity)
         found = [hop for hop in receives.items() if hop[1] >= least and hop[0] in sends]
-        if taken or self.exclude is not None:
+        if taken or self.exclude:
             return [hop for hop in found if self._is_free((hop[0], node), hop[1], capacity, taken)]
         return found
 
@@ -77,7 +80,9 @@ class _Search:
 
     def _is_free(self, hop: Hop, packed: Packed, capacity: U128, taken: Taken) -> bool:
         """Whether a hop carries *capacity* besides what is taken; no pair is used in both directions."""
-        return hop != self.exclude and hop[::-1] not in taken and capacity_of(packed) - taken.get(hop, 0) >= capacity
+        return (
+            hop not in self.exclude and hop[::-1] not in taken and capacity_of(packed) - taken.get(hop, 0) >= capacity
+        )
 
     def declarations(self, path: Path) -> list[Packed]:
         """What the receiver of each hop of *path* declared about its sender."""
@@ -119,10 +124,12 @@ def find_routes(
     singles: list[RouteCapacityRate] = []
     multi: tuple[RouteCapacityRate, ...] = ()
     try:
-        shortest = _shortest(search, capacity, {})
+        shortest = _offered(search, lambda: _shortest(search, capacity, {}))
         if shortest is not None:
             singles += _described(search, shortest)
-            singles += _described(search, _cheapest(search, capacity, shortest))
+            reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
+            cheapest = _offered(search, lambda: _cheapest(search, capacity, shortest, reserve))
+            singles += _described(search, cheapest)
         if not any(_suffices((route,), capacity) for route in singles):
             multi = _several(search, capacity)
     except _BudgetSpent:
@@ -134,11 +141,37 @@ def find_routes(
     return tuple(answers)
 
 
-def _excluded(graph: CurrencyGraph, edge: Edge | None) -> Hop | None:
+def _excluded(graph: CurrencyGraph, edge: Edge | None) -> frozenset[Hop]:
     if edge is None:
-        return None
+        return frozenset()
     sender, receiver = graph.vertex(edge.from_public_key), graph.vertex(edge.to_public_key)
-    return None if sender is None or receiver is None else (sender, receiver)
+    return frozenset() if sender is None or receiver is None else frozenset({(sender, receiver)})
+
+
+def _offered(search: _Search, find: Callable[[], Path | None]) -> Path | None:
+    """
+    The first route of *find* that can be offered: the sum of its rates fits 32 bits (D64).
+
+    Where one does not, the search is made again without the hop to its dearest mediator, a few times within the budget.
+    A mediator that asks for very much can so not hide the routes around it, however little that is of a small amount.
+    """
+    asked = search.exclude
+    try:
+        for _ in range(OFFERS_TRIED_MAX):
+            path = find()
+            if path is None or _described(search, path):
+                return path
+            search.exclude |= {_dearest(search, path)}
+        return None
+    finally:
+        search.exclude = asked
+
+
+def _dearest(search: _Search, path: Path) -> Hop:
+    """The hop of a route whose receiver, a mediator, charges the most for what comes over it."""
+    mediated = list(zip(itertools.pairwise(path), search.declarations(path)[:-1], strict=False))
+    hop, _ = max(mediated, key=lambda pair: (rate_of(pair[1]).mul, rate_of(pair[1]).add))
+    return hop
 
 
 def _preference(route: RouteCapacityRate, capacity: U128) -> tuple[bool, int, int]:
@@ -197,13 +230,13 @@ def _walk(start: Vertex | None, links: Links) -> Iterator[Vertex]:
         node = links[node]
 
 
-def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
+def _cheapest(search: _Search, capacity: U128, known: Path, reserve: int) -> Path | None:
     """
     The route of the least fees for *capacity*, among equals the shortest, if that is cheaper than the *known* one.
 
     Dijkstra's search from both ends; what a hop costs is the fee of its receiver for what comes from its sender, and
     nothing at the destination. What can not lead to less than the best route so far is not looked at. None where
-    the known one is the cheapest, or the budget ends first.
+    the known one is the cheapest, or the budget is down to *reserve* edges first.
 
     Why nothing cheaper is passed by. Costs are pairs of fees and hops, compared in that order; they are never
     negative, and adding to both sides of a comparison keeps it. The amount is the same at every hop, so the cost of
@@ -220,13 +253,11 @@ def _cheapest(search: _Search, capacity: U128, known: Path) -> Path | None:
       wherever a cheaper route leaves it; hence both ends are settled before a heap can run empty.
 
     Three things are not exact. Where the cheapest way to a node has so many hops that the whole is longer than a route
-    may be, a dearer way with fewer hops to the same node is not tried. And the fees added up here are rounded down
-    for each mediator, while `_preference` rounds down once, the fee for the sum of the rates; the two differ by fewer
-    credits than the route has mediators. And a route that can not be offered, because the sum of its rates does not
-    fit 32 bits, still bounds the search as the known one, or is its result: then another route that could be offered
-    may be missed (D64 asks for that one).
+    may be, a dearer way with fewer hops to the same node is not tried. The fees added up here are rounded down for
+    each mediator, while `_preference` rounds down once, the fee for the sum of the rates; the two differ by fewer
+    credits than the route has mediators. And what can not be offered is avoided one hop at a time (`_offered`), so a
+    route over such a hop whose other mediators ask for less may be missed.
     """
-    reserve = max(0, search.edges_left - CHEAPEST_EDGES_MAX)
     sides = (_Side(search.source), _Side(search.destination))
     best = _cost(search, known, capacity)
     meeting: Hop | None = None  # the last node of one end, the first of the other
