@@ -10,6 +10,7 @@ as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHA
 """
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
@@ -140,6 +141,8 @@ class Funder:
             case FriendMessageReceived(public_key, message, refused):
                 session.token = TokenAtHand(refused)
                 handle_friend_message(session, public_key, message)
+            case _:
+                assert_never(event)
 
     def _finish(self, session: Session, event: Event | None, error: PeerError | RefusedError | None) -> Outcome:
         liveness = [
