@@ -196,7 +196,7 @@ def test_a_withdrawn_currency_that_becomes_active_gets_a_configuration():
 
 
 def test_own_key_is_no_friend():
-    """D44."""
+    """A request to add oneself is acknowledged, and has no effect (D44)."""
     network = SimulatedNetwork("A", Random(0))
     own = network.nodes["A"].key
     assert network.request("A", AddFriend(own, (), "me")).mutations == ()
