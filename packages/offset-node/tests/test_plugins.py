@@ -17,6 +17,7 @@ from offset_funder.state import FunderState
 from offset_node.database.sqlite import Database, create_database
 from offset_node.plugins import host as plugin_host
 from offset_node.plugins import loading as plugins
+from offset_node.plugins import worker as plugin_worker
 from offset_node.plugins.access import StoreFull
 from offset_node.plugins.hooks import HOOKS_VERSION, hookimpl
 from offset_node.plugins.host import PluginHost
@@ -284,7 +285,7 @@ def test_a_broken_plugin_refuses(database_path, caplog, answer, reason):
 
 def test_a_plugin_that_hangs_holds_nobody_up(database_path, monkeypatch):
     """Its first question is refused after a while, the next ones at once; it is heard again when it comes back."""
-    monkeypatch.setattr(plugin_host._Worker.ask, "__defaults__", (0.2,))
+    monkeypatch.setattr(plugin_worker.Worker.ask, "__defaults__", (0.2,))
     released = threading.Event()
 
     def hang() -> Grant:
@@ -355,7 +356,7 @@ def test_scopes(database_path):
 
 def test_observations_never_wait_and_are_limited(database_path, monkeypatch, caplog):
     """A plugin that is too slow misses some, is named once, and the node goes on."""
-    monkeypatch.setattr(plugin_host, "CALLS_WAITING_MAX", 5)
+    monkeypatch.setattr(plugin_worker, "CALLS_WAITING_MAX", 5)
     released = threading.Event()
     seen = []
 

@@ -3,9 +3,9 @@ Plugins at work: each in a thread of its own, so that none holds up the node.
 
 What keeps a plugin from harming the node:
 
-* A question has `ANSWER_SECONDS`. A late, failing or nonsensical answer counts as a refusal (an empty scope), is
+* A question has `worker.ANSWER_SECONDS`. A late, failing or nonsensical answer counts as a refusal (an empty scope), is
   logged with the plugin's name, and as long as the plugin is busy with it, further questions are refused at once.
-* Nobody waits for an observation. At most `CALLS_WAITING_MAX` wait; more are dropped, counted and logged.
+* Nobody waits for an observation. At most `worker.CALLS_WAITING_MAX` wait; more are dropped, counted and logged.
 * Events that must not be missed are stored in the transaction that they tell of, and told until they are taken.
 * A thread that never comes back does not keep the process from ending.
 
@@ -15,41 +15,33 @@ the other threads. Only what its owner trusts belongs there.
 
 import asyncio
 import functools
-import json
 import logging
-import queue
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-import pluggy
-
-from offset_funder.effects import InvoicePaid, Occurrence, PaymentFinished, RequestForwarded
+from offset_funder.effects import Occurrence, RequestForwarded
 from offset_funder.state import FunderState, NewTransactions
-from offset_node.plugins import hooks as hookspecs
 from offset_node.plugins.access import NodeAccess, PluginStore
+from offset_node.plugins.durable_events import format_event, parse_event
 from offset_node.plugins.loading import TICKET, Plugin, PluginError
 from offset_node.plugins.scope import EVERYTHING, NOTHING, ReportScope
 from offset_node.plugins.ticket import NO_PERMISSIONS, add_permissions
 from offset_node.plugins.values import App, Forwarding, Grant, Refusal, Verdict, decide
+from offset_node.plugins.worker import PluginFailed, Worker
 from offset_node.state import AddPluginEvent, PluginMutation, PluginRecords, RemovePluginEvent
 from offset_proto.errors import InvalidInput
-from offset_proto.files import RECEIPT
-from offset_proto.message_json import parse_json
 from offset_proto.messages.app import AppPermissions, AppRequest, TransactionResult
-from offset_proto.text import format_b64, parse_b64, parse_integer
-from offset_proto.types import Currency, Integer, InvoiceId, PaymentId, Uid
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, Uid
 
-__all__ = ["ANSWER_SECONDS", "PluginHost"]
+__all__ = ["PluginHost"]
 
 log = logging.getLogger("offset.plugins")
 
-ANSWER_SECONDS: Final = 2.0
 STARTUP_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 5.0
 STORE_SECONDS: Final = 30.0
-CALLS_WAITING_MAX: Final = 1024
 EVENTS_STORED_MAX: Final = 65_536
 """Events of one plugin that wait in the database."""
 
@@ -61,83 +53,12 @@ class PluginDatabase(Protocol):
         """Store a batch, all or nothing; durable when this returns."""
 
     async def load_plugins(self) -> PluginRecords:
-        """What is kept."""
+        """
+        Values and events of all plugins, as they were stored last.
 
-
-class _PluginFailed(Exception):
-    """A hook raised, or did not answer in time."""
-
-
-class _Worker:
-    """A plugin and the thread that its hooks run in."""
-
-    def __init__(self, plugin: Plugin, loop: asyncio.AbstractEventLoop) -> None:
-        self.name = plugin.name
-        self.plugin = plugin.plugin
-        self.hooks = plugin.hooks
-        self.is_started = False
-        self.waiting = 0
-        self.dropped = 0
-        self.failures = 0
-        self.events = 0
-        self._late: asyncio.Future[Any] | None = None
-        self._loop = loop
-        manager = pluggy.PluginManager("offset")
-        manager.add_hookspecs(hookspecs)
-        manager.register(plugin.plugin, plugin.name)
-        self._hook = manager.hook
-        self._calls: queue.SimpleQueue[tuple[str, dict[str, Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=f"plugin {plugin.name}", daemon=True)
-        self._thread.start()
-
-    def call(self, hook: str, arguments: dict[str, Any]) -> "asyncio.Future[Any]":
-        """Have a hook called after those that wait; the future has its result, or a _PluginFailed."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self.waiting += 1
-        self._calls.put((hook, arguments, future))
-        return future
-
-    async def ask(self, hook: str, arguments: dict[str, Any], seconds: float = ANSWER_SECONDS) -> Any:
-        """The answer of a hook. Raises _PluginFailed."""
-        if self._late is not None and not self._late.done():
-            raise _PluginFailed("is still busy with an earlier call")
-        if self.waiting >= CALLS_WAITING_MAX:
-            raise _PluginFailed("has too many calls waiting")
-        future = self.call(hook, arguments)
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            self._late = future
-            future.add_done_callback(asyncio.Future.exception)  # seen, though nobody waits any more
-            raise _PluginFailed(f"did not answer within {seconds:g} seconds") from None
-
-    def end(self) -> None:
-        """Let the thread end once it has nothing to do."""
-        self._calls.put(None)
-
-    def _run(self) -> None:
-        while (call := self._calls.get()) is not None:
-            hook, arguments, future = call
-            result, error = None, None
-            try:
-                results = getattr(self._hook, hook)(**arguments)
-                result = results[0] if results else None
-            except BaseException as raised:  # noqa: BLE001 - SystemExit of a plugin is not the node's
-                error = raised
-            try:
-                self._loop.call_soon_threadsafe(self._done, future, result, error)
-            except RuntimeError:
-                return  # the loop is closed: the node has ended
-
-    def _done(self, future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
-        self.waiting -= 1
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(_PluginFailed(f"{type(error).__name__}: {error}"))
+        Raises:
+            LoadDbError: They are damaged.
+        """
 
 
 class PluginHost:
@@ -161,7 +82,7 @@ class PluginHost:
         loop = asyncio.get_running_loop()
         # The ticket's plugin is ours: it is asked in place, as it neither blocks nor fails.
         self._ticket: Any = next((plugin.plugin for plugin in plugins if plugin.name == TICKET), None)
-        self._workers = [_Worker(plugin, loop) for plugin in plugins if plugin.name != TICKET]
+        self._workers = [Worker(plugin, loop) for plugin in plugins if plugin.name != TICKET]
         self._settings = settings
         self._database = database
         self._state = state
@@ -194,7 +115,7 @@ class PluginHost:
             if "offset_startup" in worker.hooks:
                 try:
                     await worker.ask("offset_startup", {"node": node}, STARTUP_SECONDS)
-                except _PluginFailed as error:
+                except PluginFailed as error:
                     raise PluginError(worker.name, error) from None
             elif node.settings:
                 raise PluginError(worker.name, "has settings, and takes none")
@@ -305,7 +226,7 @@ class PluginHost:
     ) -> list[Any]:
         """The answers of all plugins that have *hook*, asked at the same time; *on_failure* stands in for a bad one."""
 
-        async def ask(worker: _Worker) -> Any:
+        async def ask(worker: Worker) -> Any:
             try:
                 answer = await worker.ask(hook, arguments)
                 if answer is None or isinstance(answer, kind):
@@ -314,7 +235,7 @@ class PluginHost:
                         return Refusal(f"plugin {worker.name}: {answer.reason}")
                     return answer
                 reason = f"plugin {worker.name} answered {hook} with {type(answer).__name__}"
-            except _PluginFailed as error:
+            except PluginFailed as error:
                 reason = f"plugin {worker.name}, {hook}: {error}"
             worker.failures += 1
             log.error("%s", reason)
@@ -329,7 +250,7 @@ class PluginHost:
         for worker in self._workers:
             if hook not in worker.hooks:
                 continue
-            if worker.waiting >= CALLS_WAITING_MAX:
+            if worker.is_full:
                 if worker.dropped == 0:
                     log.error("plugin %s is too slow: %s is dropped, and maybe more", worker.name, hook)
                 worker.dropped += 1
@@ -340,7 +261,7 @@ class PluginHost:
         """A transaction of the node has a result."""
         self.tell("offset_transaction_ended", request_id=result.request_id, result=result.result)
 
-    def _told(self, worker: _Worker, hook: str, future: "asyncio.Future[Any]") -> None:
+    def _told(self, worker: Worker, hook: str, future: "asyncio.Future[Any]") -> None:
         if not future.cancelled() and future.exception() is not None:
             worker.failures += 1
             log.error("plugin %s, %s: %s", worker.name, hook, future.exception())
@@ -353,7 +274,7 @@ class PluginHost:
         for occurrence in occurrences:
             if isinstance(occurrence, RequestForwarded):
                 continue
-            hook, arguments = _format_event(occurrence)
+            hook, arguments = format_event(occurrence)
             for worker in self._workers:
                 if hook not in worker.hooks:
                     continue
@@ -376,9 +297,9 @@ class PluginHost:
             if isinstance(event, AddPluginEvent):
                 self._tell_event(by_name[event.plugin], event)
 
-    def _tell_event(self, worker: _Worker, event: AddPluginEvent) -> None:
+    def _tell_event(self, worker: Worker, event: AddPluginEvent) -> None:
         try:
-            arguments = _parse_event(event)
+            arguments = parse_event(event)
         except InvalidInput as error:
             log.error("an event of plugin %s is damaged, and left out: %s", worker.name, error)
             return
@@ -393,34 +314,3 @@ class PluginHost:
 
 def _refuse(reason: str) -> Refusal:
     return Refusal(reason)
-
-
-def _format_event(occurrence: InvoicePaid | PaymentFinished) -> tuple[str, str]:
-    """Hook and arguments of an event, as they are stored."""
-    match occurrence:
-        case InvoicePaid(invoice_id, currency, amount):
-            value: dict[str, Any] = {
-                "invoice_id": format_b64(invoice_id),
-                "currency": str(currency),
-                "amount": str(amount),
-            }
-            return "offset_invoice_paid", json.dumps(value)
-        case PaymentFinished(payment_id, receipt):
-            value = {
-                "payment_id": format_b64(payment_id),
-                "receipt": None if receipt is None else RECEIPT.format(receipt),
-            }
-            return "offset_payment_finished", json.dumps(value)
-
-
-def _parse_event(event: AddPluginEvent) -> dict[str, Any]:
-    value = parse_json(event.arguments)
-    try:
-        if event.hook == "offset_invoice_paid":
-            invoice_id = parse_b64(InvoiceId, value["invoice_id"])
-            amount = parse_integer(Integer(128), value["amount"])
-            return {"invoice": InvoicePaid(invoice_id, Currency(value["currency"]), amount)}
-        receipt = None if value["receipt"] is None else RECEIPT.parse(value["receipt"])
-        return {"payment": PaymentFinished(parse_b64(PaymentId, value["payment_id"]), receipt)}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"{event.hook} at position {event.position}: {error}") from None

@@ -1,0 +1,184 @@
+"""Links on TCP sockets."""
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+from offset_crypto.aio.connection import ConnectFailed, Connection
+from offset_crypto.aio.ticker import Ticker
+from offset_crypto.identity import Identity
+from offset_crypto.link import MessageReceived, Opened, StreamLink
+from offset_proto.limits import FRAME_BYTES_MAX, HANDSHAKE_TICKS
+from offset_proto.text import split_host_port
+from offset_proto.types import PublicKey
+
+__all__ = ["connect", "serve"]
+
+
+class _SocketConnection(Connection, asyncio.Protocol):
+    """A link on a TCP socket."""
+
+    def __init__(self, link: StreamLink, ticker: Ticker, made: Callable[["_SocketConnection"], None]) -> None:
+        super().__init__(link, ticker)
+        self._stream_link = link
+        self._made = made
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass
+        self.pause_reading()  # until the handshake may begin
+        asyncio.get_running_loop().call_soon(self._stay_paused)
+        self._made(self)
+
+    def _stay_paused(self) -> None:
+        # Early releases of Python 3.11 start to read after connection_made, though that has paused.
+        if self._reading_paused and not self.is_closed:
+            self.resume_reading()
+            self.pause_reading()
+
+    def begin(self) -> None:
+        """Start the handshake: at once when we connected, in its turn when we listen (`serve`)."""
+        if not self.is_closed:
+            self.resume_reading()
+            self._start()
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close("the peer closed the connection")
+
+    def pause_writing(self) -> None:
+        self._writing_paused(True)
+
+    def resume_writing(self) -> None:
+        self._writing_paused(False)
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _receive(self, data: bytes) -> list[Opened | MessageReceived]:
+        return self._stream_link.receive_data(data)
+
+    def _write(self, outgoing: list[bytes]) -> None:
+        if self._transport is not None:
+            self._transport.write(b"".join(outgoing))
+
+    def _close_carrier(self) -> None:
+        if self._transport is None:
+            return
+        if self._stalled_ticks:
+            self._transport.abort()  # it would wait for ever to write what the peer does not read
+        else:
+            self._transport.close()
+
+    def _outbox_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+
+async def connect(
+    address: str,
+    identity: Identity,
+    remote_public_key: PublicKey,
+    ticker: Ticker,
+    *,
+    frame_bytes_max: int = FRAME_BYTES_MAX,
+) -> Connection:
+    """
+    Open a link to *address* (``host:port``) whose owner must prove *remote_public_key*.
+
+    Connecting and handshake have `HANDSHAKE_TICKS` ticks together (D9). Every address that a name
+    resolves to is tried in order.
+
+    Raises:
+        ConnectFailed: No link, for whatever cause; the text says it.
+    """
+    link = StreamLink(identity, remote_public_key, os.urandom, frame_bytes_max)
+    connection: _SocketConnection | None = None
+    is_handed_over = False
+    try:
+        host, port = split_host_port(address)
+        async with asyncio.timeout(HANDSHAKE_TICKS * ticker.seconds):
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(
+                lambda: _SocketConnection(link, ticker, _SocketConnection.begin), host, port
+            )
+            await connection.opened()
+        is_handed_over = True
+    except (OSError, ValueError) as error:
+        reason = "timed out" if isinstance(error, TimeoutError) else str(error)
+        raise ConnectFailed(f"{address}: {reason}") from None
+    except ConnectFailed as error:
+        raise ConnectFailed(f"{address}: {error}") from None
+    finally:
+        if connection is not None and not is_handed_over:  # also where the caller is cancelled as the link opens
+            connection.close("gave up")
+    return connection
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    host: str,
+    port: int,
+    identity: Identity,
+    ticker: Ticker,
+    accepted: Callable[[Connection], None],
+    *,
+    handshakes_max: int,
+    frame_bytes_max: int = FRAME_BYTES_MAX,
+) -> AsyncIterator[int]:
+    """
+    Listen, and hand each link whose handshake succeeded to *accepted*, whatever key it proved.
+
+    At most *handshakes_max* handshakes run at once; further connections wait (spec 02 §1).
+
+    Yields:
+        The port listened on.
+
+    Raises:
+        OSError: The address can not be listened on.
+    """
+    connections: set[_SocketConnection] = set()
+    waiting: deque[_SocketConnection] = deque()
+    running: set[_SocketConnection] = set()
+
+    def begin_next() -> None:
+        while waiting and len(running) < handshakes_max:
+            connection = waiting.popleft()
+            if not connection.is_closed:
+                running.add(connection)
+                connection.begin()
+
+    def made(connection: _SocketConnection) -> None:
+        connections.add(connection)
+        connection.on_close = lambda: connections.discard(connection)
+        connection._opened.add_done_callback(lambda opened: handshake_ended(connection, opened))
+        waiting.append(connection)
+        begin_next()
+
+    def handshake_ended(connection: _SocketConnection, opened: asyncio.Future[None]) -> None:
+        running.discard(connection)
+        begin_next()
+        if not opened.cancelled() and opened.exception() is None and not connection.is_closed:
+            accepted(connection)
+
+    def make() -> _SocketConnection:
+        return _SocketConnection(StreamLink(identity, None, os.urandom, frame_bytes_max), ticker, made)
+
+    server = await asyncio.get_running_loop().create_server(make, host, port, backlog=128, reuse_address=True)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.close("shutting down")
