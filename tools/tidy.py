@@ -3,7 +3,7 @@ Rules of this repository that no other tool checks. CONTRIBUTING.md gives the re
 
     python tools/tidy.py
 
-* A function has at most 70 lines, a file at most 600.
+* A function has at most 70 lines, a module at most 400, unless `LONG_MODULES` says why.
 * The docstring of a package names each of its modules in backticks, and each row of its table begins with the name of
   a module that exists. A module that only keeps an old name working need not be named.
 * Every package has the same skeleton.
@@ -19,7 +19,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTION_LINES_MAX = 70
-FILE_LINES_MAX = 600
+MODULE_LINES_MAX = 400
+LONG_MODULES = {
+    "offset_proto/messages/app.py": "a table of messages, in the order of the schema",
+    "offset_proto/messages/report.py": "a table of messages, in the order of the schema",
+    "offset_ctrl/programs/stcompact/messages.py": "a table of messages, in the order of the original's enums",
+    "offset_ctrl/sdk/node.py": "one page of verbs, which an app author reads from top to bottom; each is a few lines",
+}
+"""Modules that are longer, and why they are not cut."""
+
 SKELETON = ["CHANGELOG.md", "LICENSE", "README.md", "changes", "pyproject.toml", "src", "tests"]
 
 _NAME = re.compile(r"`([a-z_0-9]+)`")
@@ -29,8 +37,10 @@ _ROW = re.compile(r"^(?:[|*-] *)?(`[a-z_0-9]+`(?:, `[a-z_0-9]+`)*)(?:  |:| +\||$
 def check_lengths(name: str, source: str) -> Iterator[str]:
     """What is too long in a file of Python."""
     lines = source.count("\n")
-    if lines > FILE_LINES_MAX:
-        yield f"{name}: {lines} lines, at most {FILE_LINES_MAX}"
+    if lines > MODULE_LINES_MAX and name not in LONG_MODULES:
+        yield f"{name}: {lines} lines, at most {MODULE_LINES_MAX}"
+    if lines <= MODULE_LINES_MAX and name in LONG_MODULES:
+        yield f"{name}: no longer long, and still in LONG_MODULES"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -37,11 +37,16 @@ def test_a_wrong_docstring_is_found(modules: set[str], finding: str) -> None:
 
 
 def test_lengths() -> None:
-    """A function of 71 lines and a file of 601."""
+    """A function of 71 lines and a module of 401; one that may be long, and is not."""
     function = "def f():\n" + "    x = 1\n" * 70
     assert list(tidy.check_lengths("m.py", function)) == ["m.py:1: f has 71 lines, at most 70"]
     assert list(tidy.check_lengths("m.py", function.replace("    x = 1\n", "", 1))) == []
-    assert list(tidy.check_lengths("m.py", "x = 1\n" * 601)) == ["m.py: 601 lines, at most 600"]
+    assert list(tidy.check_lengths("m.py", "x = 1\n" * 401)) == ["m.py: 401 lines, at most 400"]
+    may_be_long = next(iter(tidy.LONG_MODULES))
+    assert list(tidy.check_lengths(may_be_long, "x = 1\n" * 401)) == []
+    assert list(tidy.check_lengths(may_be_long, "x = 1\n")) == [
+        f"{may_be_long}: no longer long, and still in LONG_MODULES"
+    ]
 
 
 def test_modules_of(tmp_path: Path) -> None:

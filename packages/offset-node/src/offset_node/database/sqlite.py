@@ -262,7 +262,8 @@ class Database:
         A caller that is cancelled does not know whether the batch is stored; it is being stored all the same.
 
         Raises:
-            DatabaseWriteError: It is not stored, or a batch before it was not, whose caller had been cancelled.
+            DatabaseWriteError: It is not stored; or a batch whose caller was cancelled had failed before this call, and
+                nobody has been told.
         """
         if self._local_public_key is None:
             raise InvariantBroken("a database is loaded before it is written")
