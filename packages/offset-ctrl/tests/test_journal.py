@@ -9,10 +9,11 @@ import pytest
 
 from offset_crypto.aio import Connection, Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl import Node, PaymentFailed, PayOptions, connect
-from offset_ctrl.sdk.journal import Journal
+from offset_ctrl import Node, Payment, PaymentFailed, PaymentState, PayOptions, connect
+from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.sdk.journal import Journal, JournalEntry
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
-from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile, StringSerdeError
+from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, FileKind, Invoice, PaymentFile, StringSerdeError
 from offset_proto.messages.app import (
     AckClosePayment,
     AppRequest,
@@ -125,6 +126,42 @@ def test_a_payment_with_commit_is_waited_for_when_the_app_is_back(tmp_path):
 
     _run(fake, body, journal=tmp_path)
     assert Journal(tmp_path).receipts() == [(INVOICE_OF_20, RECEIPT_OF_20)]
+
+
+def test_a_payment_that_is_resumed_writes_nothing_but_what_is_new(tmp_path, monkeypatch):
+    """Its invoice, id and commit are on disk already; making the payment must not touch them."""
+    _leave(tmp_path, COMMIT_OF_20)
+    written, save = [], FileKind.save
+
+    def watched(kind: FileKind[object], path: Path, value: object) -> None:
+        written.append(path.suffix)
+        save(kind, path, value)
+
+    monkeypatch.setattr(FileKind, "save", watched)
+
+    async def body(node: Node) -> None:
+        assert written == []
+        (payment,) = node.payments
+        assert await payment.receipt() == RECEIPT_OF_20
+
+    _run(_node(), body, journal=tmp_path)
+    assert written == [".receipt"]
+
+
+def test_making_a_payment_touches_no_file(tmp_path):
+    """Neither a new one nor one of an earlier run: there is no journal that it could read or write."""
+    entries = [JournalEntry(PaymentId(bytes(16)), INVOICE_OF_20, commit) for commit in (None, COMMIT_OF_20)]
+
+    async def make() -> None:
+        session = NodeSession("nowhere:1", NODE.public_key, APP, Ticker())
+        journal = Journal(tmp_path / "payments")
+        tmp_path.joinpath("payments").rmdir()
+        states = [Payment.resume(session, journal, entry).state for entry in entries]
+        assert states == [PaymentState.CLOSING, PaymentState.COMMITTED]
+        assert Payment(session, journal, INVOICE_OF_20, QUICK).state is PaymentState.SENDING
+
+    asyncio.run(make())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_receipt_that_was_acknowledged_just_before_the_end(tmp_path):

@@ -104,8 +104,6 @@ class Node:
         self._journal = journal
         self._tasks: dict[Payment, asyncio.Task[bool]] = {}
         self._commits: dict[InvoiceId, asyncio.Future[Commit]] = {}
-        for entry in [] if journal is None else journal.unfinished():
-            self._run(Payment(session, journal, entry.invoice, PayOptions(), entry.payment_id, entry.commit))
 
     @property
     def payments(self) -> list[Payment]:
@@ -436,6 +434,12 @@ class Node:
                 return min(keys)
         raise UnknownName(f"there is no friend {name!r}")
 
+    def _resume_payments(self) -> None:
+        """Go on with the payments of earlier runs of the app."""
+        if self._journal is not None:
+            for entry in self._journal.unfinished():
+                self._run(Payment.resume(self._session, self._journal, entry))
+
     def _run(self, payment: Payment) -> Payment:
         task = self._tasks[payment] = asyncio.create_task(payment.run())
 
@@ -509,6 +513,7 @@ async def connect(
     kept = None if journal is None else Journal(Path(journal))
     async with open_session(address.address, address.public_key, identity, ticker) as session:
         node = Node(session, kept)
+        node._resume_payments()
         try:
             yield node
         finally:

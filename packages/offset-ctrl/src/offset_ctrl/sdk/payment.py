@@ -20,7 +20,7 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance
 from offset_ctrl.rules.proofs import check_receipt
 from offset_ctrl.rules.routes import Part, RouteChoice, choose_routes
-from offset_ctrl.sdk.journal import Journal
+from offset_ctrl.sdk.journal import Journal, JournalEntry
 from offset_proto.errors import OffsetError, RefusedError
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (
@@ -86,7 +86,11 @@ class PayOptions:
 
 class Payment:
     """
-    A payment of this app; made by `Node.start_payment`.
+    A payment of this app; made by `Node.start_payment`. `resume` makes one of an earlier run.
+
+    Making one touches no file and sends nothing; `run` does both. What a crash must not lose is in the journal before
+    anybody outside can know it: the payment's id before the node hears of the payment, the commit before it is handed
+    out, the receipt before the node is told that it may forget the payment.
 
     Attributes:
         invoice: What is paid.
@@ -102,7 +106,6 @@ class Payment:
         invoice: Invoice,
         options: PayOptions,
         payment_id: PaymentId | None = None,
-        commit: Commit | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.invoice = invoice
@@ -119,11 +122,20 @@ class Payment:
         self._results: asyncio.Queue[TransactionResult] = asyncio.Queue()
         self._parts: dict[Uid, Part] = {}
         self._failed_routes: list[tuple[PublicKey, ...]] = []
-        if payment_id is not None:  # of an earlier run of the app
-            if commit is None:
-                self._fail("the app ended before the payment was complete")
-            else:
-                self._hold(commit)
+
+    @classmethod
+    def resume(cls, session: NodeSession, journal: Journal, entry: JournalEntry) -> "Payment":
+        """
+        A payment of an earlier run of the app, as *journal* has it; `run` closes it, or waits for its receipt.
+
+        Without a commit it is given up, since nobody has got one: a commit is written down before it is handed out.
+        """
+        payment = cls(session, journal, entry.invoice, PayOptions(), entry.payment_id)
+        if entry.commit is None:
+            payment._fail("the app ended before the payment was complete")
+        else:
+            payment._hold(entry.commit, is_written=True)
+        return payment
 
     # For whoever pays.
 
@@ -299,11 +311,13 @@ class Payment:
 
     # Ends.
 
-    def _hold(self, commit: Commit) -> None:
+    def _hold(self, commit: Commit, *, is_written: bool = False) -> None:
+        """The commit is there. *is_written*: it comes from the journal, so it need not be written down."""
         state, effects = advance(self.state, PaymentEvent.COMMIT)
         for effect in effects:
-            if effect is PaymentEffect.WRITE_COMMIT and self._journal is not None:
-                self._journal.committed(self.payment_id, commit)
+            if effect is PaymentEffect.WRITE_COMMIT:
+                if self._journal is not None and not is_written:
+                    self._journal.committed(self.payment_id, commit)
             elif effect is PaymentEffect.HAND_OUT_COMMIT:
                 self._commit.set_result(commit)
         self.state = state
