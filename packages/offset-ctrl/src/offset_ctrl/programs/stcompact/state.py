@@ -33,7 +33,7 @@ class OpenInvoice:
 
 @dataclass(frozen=True, slots=True)
 class SearchingRoute:
-    """Routes were asked for."""
+    """Routes were asked for, by the request *request_routes_id*."""
 
     request_routes_id: Uid
 
@@ -98,11 +98,15 @@ class OpenPayment:
 
 @dataclass(frozen=True, slots=True)
 class CompactState:
-    """All of it; *generation* is the next number of an invoice or payment."""
+    """All invoices and payments of a node; *generation* is the next number of an invoice or payment."""
 
     open_invoices: dict[InvoiceId, OpenInvoice] = field(default_factory=dict)
     open_payments: dict[PaymentId, OpenPayment] = field(default_factory=dict)
     generation: U64 = 0
+
+    def with_next_generation(self) -> "CompactState":
+        """The state after the number *generation* was given to an invoice or a payment."""
+        return replace(self, generation=self.generation + 1)
 
     def with_invoice(self, invoice_id: InvoiceId, invoice: OpenInvoice | None) -> "CompactState":
         """The state with an invoice added or replaced; None: without it."""
