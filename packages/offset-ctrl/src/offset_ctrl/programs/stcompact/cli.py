@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from offset_crypto.aio import Ticker
     from offset_ctrl.connection.greeting import Listener
     from offset_ctrl.programs.stcompact.messages import ServerMessage
-    from offset_ctrl.programs.stcompact.server import CompactServer, NodeHandle, NodeSource
+    from offset_ctrl.programs.stcompact.node_source import NodeHandle, NodeSource
+    from offset_ctrl.programs.stcompact.server import CompactServer
     from offset_ctrl.programs.stcompact.store import LocalEntry, RemoteEntry
     from offset_proto.types import PublicKey
 
@@ -40,11 +41,11 @@ END_SECONDS: Final = 5.0
 
 
 class UserSenderError(OffsetError):
-    """Nobody reads what we say."""
+    """The user has closed its end of our output, or reads so slowly that too much waits for it."""
 
 
 class LocalNodesUnavailable(OffsetError):
-    """offset-node is not installed."""
+    """A node in this process was asked for, and offset-node is not installed."""
 
     def __init__(self) -> None:
         super().__init__("local nodes need offset-node: pip install offset-node")
@@ -193,5 +194,5 @@ def _stcompact(store: Path) -> None:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program stcompact with the arguments of the command line."""
     run_program("stcompact", "error", _stcompact)

@@ -11,11 +11,10 @@ import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from offset_ctrl.connection.greeting import Listener
-from offset_ctrl.programs.stcompact import compact_node
-from offset_ctrl.programs.stcompact.compact_node import AckUser, AskNode, CompactNode, End, Save, TellUser
+from offset_ctrl.programs.stcompact.compact_node import CompactNode
+from offset_ctrl.programs.stcompact.effects import AckUser, AskNode, Effect, End, Save, TellUser
 from offset_ctrl.programs.stcompact.messages import (
     Ack,
     CreateNodeLocal,
@@ -33,65 +32,24 @@ from offset_ctrl.programs.stcompact.messages import (
     ToNode,
     UserMessage,
 )
+from offset_ctrl.programs.stcompact.node_source import (
+    NodeHandle,
+    NodeListener,
+    NodeSource,
+    Received,
+    SourceClosed,
+)
 from offset_ctrl.programs.stcompact.store import Entry, LocalEntry, RemoteEntry, Store, StoreError
 from offset_proto.errors import OffsetError
-from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
 from offset_proto.messages.payment import RelayAddress
-from offset_proto.report_view import ReportView
-from offset_proto.types import PublicKey, Uid
+from offset_proto.types import Uid
 
 __all__ = ["CompactServer", "NodeHandle", "NodeSource", "Received", "SourceClosed"]
 
 log = logging.getLogger("offset.compact")
 
 RECONNECT_TICKS: Final = 8
-
-
-class NodeHandle(Protocol):
-    """A node that is reached: what it said first, and a way to ask it."""
-
-    @property
-    def permissions(self) -> AppPermissions:
-        """What we may ask for."""
-
-    @property
-    def report(self) -> ReportView:
-        """The node's report."""
-
-    def send(self, message: AppToAppServer) -> None:
-        """Send a request to the node; its answer comes as a message like any other."""
-
-    async def close(self) -> None:
-        """Leave it; a node in this process has ended when this returns."""
-
-
-class NodeSource(Protocol):
-    """Where nodes come from."""
-
-    async def open_local(self, entry: LocalEntry, listener: Listener) -> NodeHandle:
-        """Start a node in this process. Raises OffsetError."""
-
-    async def open_remote(self, entry: RemoteEntry, listener: Listener) -> NodeHandle:
-        """Connect to a node elsewhere. Raises OffsetError."""
-
-    def format_database(self, public_key: PublicKey) -> str:
-        """The database of a new local node. Raises OffsetError where there can be none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message of an open node."""
-
-    node_id: int
-    message: AppServerToApp
-
-
-@dataclass(frozen=True, slots=True)
-class SourceClosed:
-    """An open node is gone."""
-
-    node_id: int
-    reason: str
+"""Between an attempt to reach a remote node that failed and the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +59,13 @@ class _Connected:
     name: str
     attempt: object
     handle: NodeHandle | None
-    listener: "_Listener"
+    listener: NodeListener
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Tick:
-    """A second has passed."""
+    """A second has passed, and nodes that are not open are nearer to the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,36 +93,6 @@ class _Waiting:
     attempt: "asyncio.Task[None] | None" = None
 
 
-class _Listener:
-    """Puts what a node says into the server's queue, under its id as soon as it has one."""
-
-    def __init__(self, put: Callable[[Event], None]) -> None:
-        self._put = put
-        self._node_id: int | None = None
-        self._early: list[AppServerToApp] = []
-        self._closed: str | None = None
-
-    def received(self, message: AppServerToApp) -> None:
-        if self._node_id is None:
-            self._early.append(message)
-        else:
-            self._put(Received(self._node_id, message))
-
-    def closed(self, reason: str) -> None:
-        self._closed = reason
-        if self._node_id is not None:
-            self._put(SourceClosed(self._node_id, reason))
-
-    def open(self, node_id: int) -> None:
-        """The node has an id."""
-        self._node_id = node_id
-        for message in self._early:
-            self._put(Received(node_id, message))
-        self._early.clear()
-        if self._closed is not None:
-            self._put(SourceClosed(node_id, self._closed))
-
-
 class CompactServer:
     """
     The server of one wallet.
@@ -189,7 +117,7 @@ class CompactServer:
     # Inputs, from anywhere in the loop.
 
     def user_said(self, message: UserMessage) -> None:
-        """A line of the user."""
+        """Take a line of the user; it is carried out after what came before it."""
         self._events.put_nowait(message)
 
     def end_of_input(self) -> None:
@@ -197,7 +125,7 @@ class CompactServer:
         self._events.put_nowait(_EndOfInput())
 
     def tick(self) -> None:
-        """A second has passed."""
+        """Count a second that has passed, for the nodes that wait to be opened."""
         if self._waiting:
             self._events.put_nowait(_Tick())
 
@@ -333,10 +261,10 @@ class CompactServer:
         if isinstance(entry, RemoteEntry):
             self._waiting[name] = _Waiting()
             return
-        listener = _Listener(self._events.put_nowait)
+        listener = NodeListener(self._events.put_nowait)
         await self._opened(name, entry, await self._source.open_local(entry, listener), listener)
 
-    async def _opened(self, name: str, entry: Entry, handle: NodeHandle, listener: _Listener) -> None:
+    async def _opened(self, name: str, entry: Entry, handle: NodeHandle, listener: NodeListener) -> None:
         try:
             state = self._store.load_compact(entry)
         except OffsetError:
@@ -374,7 +302,7 @@ class CompactServer:
                 waiting.attempt = asyncio.create_task(self._connect(name, waiting))
 
     async def _connect(self, name: str, waiting: _Waiting) -> None:
-        listener = _Listener(self._events.put_nowait)
+        listener = NodeListener(self._events.put_nowait)
         try:
             entry = self._store.entry(name)
             if not isinstance(entry, RemoteEntry):
@@ -410,7 +338,7 @@ class CompactServer:
         await self._perform(request.node_id, node, node.compact.handle_user(request_id, request.request))
         return True
 
-    async def _perform(self, node_id: int, node: _OpenNode, effects: list[compact_node.Effect]) -> None:
+    async def _perform(self, node_id: int, node: _OpenNode, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case AskNode(message):
