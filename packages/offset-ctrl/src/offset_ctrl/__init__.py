@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, RoutesUnavailable
     from offset_ctrl.rules.proofs import InvalidProof
-    from offset_ctrl.sdk.node import (
-        CommitNotDelivered,
-        Node,
-        NotPermitted,
-        PaymentPending,
-        RequestRefused,
-        UnknownName,
-        connect,
-    )
+    from offset_ctrl.sdk.errors import CommitNotDelivered, NotPermitted, PaymentPending, RequestRefused, UnknownName
+    from offset_ctrl.sdk.node import Node, connect
     from offset_ctrl.sdk.payment import Payment, PaymentEndUnknown, PaymentFailed, PaymentState, PayOptions
 
 __all__ = [
@@ -50,6 +43,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "connection.client": ("ConnectionClosed", "NodeConnectionError", "RoutesUnavailable"),
+    "sdk.errors": ("CommitNotDelivered", "NotPermitted", "PaymentPending", "RequestRefused", "UnknownName"),
     "sdk.payment": ("PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"),
     "rules.proofs": ("InvalidProof",),
 }

@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
@@ -21,9 +21,10 @@ from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
 from offset_ctrl.rules.proofs import check_commit
+from offset_ctrl.sdk.commits import Commits
+from offset_ctrl.sdk.errors import CommitNotDelivered, NotPermitted, PaymentPending, RequestRefused, UnknownName
 from offset_ctrl.sdk.journal import Journal
-from offset_ctrl.sdk.payment import Payment, PaymentFailed, PaymentState, PayOptions
-from offset_proto.errors import OffsetError, RefusedError
+from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
 from offset_proto.messages.app import AddInvoice, AppPermissions, CancelInvoice, CommitInvoice
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
@@ -49,8 +50,6 @@ __all__ = [
 
 log = logging.getLogger("offset.sdk")
 
-COMMITS_KEPT_MAX: Final = 10_000
-
 CLOSE_SECONDS: Final = 5.0
 """For payments that are open when the app ends."""
 
@@ -58,52 +57,20 @@ Deliver = Callable[[Commit], Awaitable[object]]
 FriendName = str | PublicKey
 
 
-class NotPermitted(RefusedError):
-    """The ticket of this app does not allow it; nothing was sent."""
-
-
-class RequestRefused(RefusedError):
-    """The node did not carry a request out."""
-
-
-class UnknownName(RefusedError):
-    """No friend, relay or index server has this name, or there is no balance of this currency."""
-
-
-class CommitNotDelivered(OffsetError):
-    """
-    The seller could not be given the commit. Credits stay frozen until it gets it, or cancels.
-
-    Attributes:
-        payment: Goes on; deliver its commit in another way, then wait for its receipt.
-    """
-
-    def __init__(self, payment: Payment, error: Exception) -> None:
-        super().__init__(f"the commit was not delivered: {type(error).__name__}: {error}")
-        self.payment = payment
-
-
-class PaymentPending(OffsetError):
-    """
-    The seller has the commit and has not collected in time; it still may.
-
-    Attributes:
-        payment: Goes on; wait for its receipt.
-    """
-
-    def __init__(self, payment: Payment, seconds: float) -> None:
-        super().__init__(f"the seller has not collected within {seconds:g} seconds")
-        self.payment = payment
-
-
 class Node:
-    """An open node; made by `connect`."""
+    """
+    An open node; made by `connect`.
+
+    All verbs of an app stand on this one class, and it is longer than others for that reason: its methods are the page
+    that an author looks a verb up on. Each is a few lines, which check, ask and check the answer. What has a life of
+    its own is kept elsewhere: payments, commits, and the connection.
+    """
 
     def __init__(self, session: NodeSession, journal: Journal | None) -> None:
         self._session = session
         self._journal = journal
         self._tasks: dict[Payment, asyncio.Task[bool]] = {}
-        self._commits: dict[InvoiceId, asyncio.Future[Commit]] = {}
+        self._commits = Commits()
 
     @property
     def payments(self) -> list[Payment]:
@@ -317,10 +284,7 @@ class Node:
         """Expect a payment no more; what was frozen for it goes back to the buyer."""
         self._check("seller")
         await self._session.request(CancelInvoice(invoice.invoice_id))
-        waiting = self._commits.pop(invoice.invoice_id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_exception(PaymentFailed("the invoice was cancelled"))
-            waiting.exception()  # seen, also where nobody waits
+        self._commits.cancel(invoice.invoice_id)
 
     async def accept_commit(self, invoice: Invoice, commit: Commit) -> None:
         """
@@ -332,9 +296,7 @@ class Node:
         self._check("seller")
         check_commit(commit, invoice)
         await self._session.request(CommitInvoice(commit))
-        waiting = self._waiting_for(invoice)
-        if not waiting.done():
-            waiting.set_result(commit)
+        self._commits.accept(invoice.invoice_id, commit)
 
     async def wait_for_payment(self, invoice: Invoice, timeout: float = 3600.0) -> Commit:
         """
@@ -344,18 +306,8 @@ class Node:
             TimeoutError: None came; the invoice stays open.
             PaymentFailed: The invoice was cancelled.
         """
-        waiting = self._waiting_for(invoice)
         async with asyncio.timeout(timeout):
-            return await asyncio.shield(waiting)
-
-    def _waiting_for(self, invoice: Invoice) -> "asyncio.Future[Commit]":
-        """Of invoices that were paid the last `COMMITS_KEPT_MAX` are remembered, for those who ask late."""
-        if invoice.invoice_id not in self._commits:
-            if len(self._commits) >= COMMITS_KEPT_MAX:
-                done = (key for key, waiting in self._commits.items() if waiting.done())
-                self._commits.pop(next(done, invoice.invoice_id), None)
-            self._commits[invoice.invoice_id] = asyncio.get_running_loop().create_future()
-        return self._commits[invoice.invoice_id]
+            return await self._commits.wait_for(invoice.invoice_id)
 
     # Buying.
 
@@ -482,9 +434,6 @@ def _key_of(kind: str, name: str | PublicKey, known: Iterable[_Named]) -> Public
         if name in (entry.name, entry.public_key):
             return entry.public_key
     raise UnknownName(f"there is no {kind} {name!r}")
-
-
-T = TypeVar("T")
 
 
 @asynccontextmanager
