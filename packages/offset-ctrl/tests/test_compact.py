@@ -289,7 +289,7 @@ SERVER_MESSAGES: list[Any] = [
 
 @pytest.mark.parametrize("request_", USER_REQUESTS, ids=lambda value: type(getattr(value, "request", value)).__name__)
 def test_every_request_survives_its_line(request_):
-    """And further members are ignored."""
+    """What is written is read as the same request, and members that are not known are ignored."""
     message = m.UserMessage(U[0], request_)
     line = format_user_message(message)
     assert "\n" not in line
@@ -306,7 +306,7 @@ def test_every_answer_survives_its_line(said):
 
 
 def test_a_report_with_payments_in_every_status():
-    """Spec 10 §4, PS."""
+    """Each status has a JSON form of its own that is read as the same report (spec 10 §4, PS)."""
     said = m.FromNode(1, _report(open_payments=_payment_reports()))
     assert parse_server_message(format_server_message(said)) == said
 
@@ -431,7 +431,7 @@ class Wallet:
 
     @property
     def status(self) -> Any:
-        """Of the payment, as stored."""
+        """The status of the payment, as it was stored last."""
         return self.stored.open_payments[PAYMENT].status
 
     def find_routes(self, *multi_routes: MultiRoute) -> list[Any]:

@@ -45,7 +45,7 @@ class FakeNode:
         self.is_closed = True
 
     def acknowledge(self) -> None:
-        """All that was asked."""
+        """Say that everything was processed that was asked so far."""
         for message in self.asked:
             self.listener.received(ReportMutations(message.app_request_id, ()))
         self.asked.clear()
@@ -98,7 +98,7 @@ class World:
         return self.kinds()
 
     async def tick(self, count: int = 1) -> list[str]:
-        """Seconds pass."""
+        """Let *count* seconds pass; returns what the user was told meanwhile."""
         self.told.clear()
         for _ in range(count):
             self.server.tick()
@@ -106,24 +106,24 @@ class World:
         return self.kinds()
 
     async def settle(self) -> None:
-        """Let everything happen that can."""
+        """Wait until everything has happened that can without another event."""
         for _ in range(50):
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
 
     def kinds(self) -> list[str]:
-        """Of what was told."""
+        """The kinds of the messages that the user was told, in order."""
         return [type(getattr(said, "message", said)).__name__ for said in self.told]
 
     def modes(self) -> dict[str, int | None]:
-        """Of the last status."""
+        """The ids of the nodes in the last status, by name; None for a node that is not open."""
         status = [said for said in self.told if isinstance(said, m.NodesStatus)][-1]
         return {name: node.node_id for name, node in status.nodes.items()}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Empty."""
+    """A store without a node."""
     opened = Store(tmp_path)
     yield opened
     opened.close()
@@ -202,7 +202,7 @@ def test_requests_of_nodes_are_acknowledged_when_the_node_has_them(store):
 
 @pytest.mark.parametrize("how", ["disabled", "lost"])
 def test_requests_under_way_are_acknowledged_when_the_node_goes(store, how):
-    """D97; the status comes first."""
+    """Nobody waits for an answer that can not come (D97); the status is told first."""
 
     async def body(world: World) -> None:
         await world.say(_remote("far"), m.EnableNode("far"))

@@ -27,7 +27,7 @@ def _format(public_key: PublicKey) -> str:
 
 @pytest.fixture
 def store(tmp_path) -> Any:
-    """Empty."""
+    """A store without a node, in a directory that was not there."""
     opened = Store(tmp_path / "deep" / "store")
     yield opened
     opened.close()

@@ -139,7 +139,7 @@ def _run(
 
 
 async def _hand_over(commit: Commit) -> None:
-    """To a seller who takes it."""
+    """Deliver a commit to a seller who takes it."""
 
 
 # Paying.

@@ -38,7 +38,7 @@ def _shares(choice: RouteChoice | None) -> list[tuple[int, int]] | None:
     ],
 )
 def test_recorded_splits(amount, expected):
-    """The values of the specification."""
+    """The amounts are split as the values in the specification say."""
     assert _shares(choose_routes((_multi_route(*VECTORS),), amount)) == expected
 
 

@@ -68,7 +68,7 @@ def build_commit(invoice: Invoice, seller: Identity) -> Commit:
 
 class ScriptedNode:
     """
-    A node for one test.
+    A node that answers apps as one test has set it up.
 
     Args:
         identity: The node's.
@@ -124,11 +124,11 @@ class ScriptedNode:
         self._connections[-1].close("the test wants it")
 
     def asked(self, kind: type[R]) -> list[R]:
-        """The requests of one kind."""
+        """The requests of one kind that apps have made so far, in their order."""
         return [request for request in self.requests if isinstance(request, kind)]
 
     def receive(self, connection: Connection, app_request_id: Uid, request: AppRequest) -> None:
-        """A request of an app."""
+        """Remember a request of an app and answer it, as the test has set it up."""
         self.requests.append(request)
         if not self.before(connection, request):
             return
@@ -164,4 +164,4 @@ class _Receiver:
         self._node.receive(self._connection, received.app_request_id, received.app_request)
 
     def connection_closed(self) -> None:
-        """Nothing to do."""
+        """The test sees the end of a connection on the app's side; nothing is to be done here."""

@@ -120,7 +120,7 @@ class NodeConnection:
 
     async def request_routes(self, request: RequestRoutes) -> tuple[MultiRoute, ...]:
         """
-        Ask for routes.
+        Ask an index server for routes, by way of the node.
 
         Raises:
             RoutesUnavailable: The node is not connected to an index server, or asks too much already (D58).
@@ -156,7 +156,7 @@ class NodeConnection:
         return await future
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection; whoever waits for an answer over it gets a ConnectionClosed."""
         self._connection.close("the app is done")
 
     # Receiver of the connection.
@@ -206,7 +206,7 @@ class NodeConnection:
     # Inside.
 
     async def greeted(self) -> None:
-        """Wait for permissions and report."""
+        """Wait until the node has said what this app may ask for, and has sent its report."""
         await self._within(APP_GREETING_TICKS, self._greeted)
 
     def _send(self, message: AppToAppServer) -> None:

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 class NodeSession:
     """
-    Made by `open_session`.
+    A connection to a node that is made again when it is lost; made by `open_session`.
 
     Attributes:
         permissions: What this app may ask for, as the node said last.
@@ -69,7 +69,7 @@ class NodeSession:
 
     @property
     def tick_seconds(self) -> float:
-        """Length of a tick."""
+        """Seconds that a tick lasts, by the ticker of this session."""
         return self._ticker.seconds
 
     async def keep(self, first: "asyncio.Future[None]") -> None:
@@ -165,7 +165,7 @@ class NodeSession:
 
     async def request_routes(self, request: RequestRoutes) -> tuple[MultiRoute, ...]:
         """
-        Ask for routes.
+        Ask an index server for routes, by way of the node.
 
         Raises:
             RoutesUnavailable: The node is not connected to an index server.

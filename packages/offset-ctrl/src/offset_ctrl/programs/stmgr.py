@@ -67,7 +67,7 @@ _ADDRESS = click.option("-a", "--address", required=True, help="Address, host:po
 @_stmgr.command("gen-ident")
 @_OUTPUT
 def _gen_ident(output: Path) -> None:
-    """Generate an identity."""
+    """Generate an identity. It is a new private key, for a node, an app or a server."""
     from offset_proto.files import IDENTITY, IdentityFile
     from offset_proto.types import PrivateKey
 
@@ -194,7 +194,7 @@ def _save_ticket(group: str, idfile: Path, address: str, output: Path) -> None:
 @_ADDRESS
 @_OUTPUT
 def _relay_ticket(idfile: Path, address: str, output: Path) -> None:
-    """Make the ticket of a relay."""
+    """Make the ticket of a relay, by which nodes reach it."""
     _save_ticket("RelayTicketError", idfile, address, output)
 
 
@@ -235,5 +235,5 @@ def _node_entry(nodeid: Path, appid: Path, address: str, output: Path) -> None:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program stmgr with the arguments of the command line."""
     run_program("stmgr", "run() error", _stmgr)

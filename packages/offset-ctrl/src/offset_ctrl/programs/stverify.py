@@ -61,5 +61,5 @@ def _verify_token(token_path: Path) -> None:
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program stverify with the arguments of the command line."""
     run_program("stverify", "error", _stverify)

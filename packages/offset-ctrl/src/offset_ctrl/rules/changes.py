@@ -61,7 +61,7 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Change:
     """
-    A change to ask for.
+    A change that a node may be asked for, and how a report shows that it was made.
 
     Attributes:
         request: What to send.
@@ -73,24 +73,24 @@ class Change:
 
 
 def add_relay(ticket: RelayAddress, name: str) -> Change:
-    """Use a relay, under a local name."""
+    """Use one more relay, under a local name; friends reach the node through it."""
     named = NamedRelayAddress(ticket.public_key, ticket.address, name)
     return Change(AddRelay(named), lambda report: named in report.relays)
 
 
 def remove_relay(key: PublicKey) -> Change:
-    """Stop using a relay."""
+    """Stop using a relay: friends do not reach the node through it any more."""
     return Change(RemoveRelay(key), lambda report: all(relay.public_key != key for relay in report.relays))
 
 
 def add_index_server(ticket: RelayAddress, name: str) -> Change:
-    """Use an index server, under a local name."""
+    """Use one more index server, under a local name; routes are asked for there."""
     named = NamedIndexServerAddress(ticket.public_key, ticket.address, name)
     return Change(AddIndexServer(named), lambda report: named in report.index_servers)
 
 
 def remove_index_server(key: PublicKey) -> Change:
-    """Stop using an index server."""
+    """Stop using an index server: no routes are asked for there, and nothing is declared to it."""
     return Change(RemoveIndexServer(key), lambda report: all(s.public_key != key for s in report.index_servers))
 
 
@@ -116,22 +116,22 @@ def remove_friend(key: PublicKey) -> Change:
 
 
 def enable_friend(key: PublicKey) -> Change:
-    """Connect to a friend."""
+    """Connect to a friend, and keep connected until the friend is disabled."""
     return _of_friend(key, EnableFriend(key), lambda friend: friend.status is FriendStatusReport.ENABLED)
 
 
 def disable_friend(key: PublicKey) -> Change:
-    """Stay away from a friend."""
+    """Close the connection to a friend, and open none until the friend is enabled again."""
     return _of_friend(key, DisableFriend(key), lambda friend: friend.status is FriendStatusReport.DISABLED)
 
 
 def open_currency(key: PublicKey, currency: Currency) -> Change:
-    """Forward requests of and to a friend."""
+    """Forward requests of and to a friend in a currency."""
     return _of_config(key, currency, OpenFriendCurrency(key, currency), lambda config: config.is_open)
 
 
 def close_currency(key: PublicKey, currency: Currency) -> Change:
-    """Forward no more requests."""
+    """Forward no new requests of or to a friend in a currency; what is under way is finished."""
     return _of_config(key, currency, CloseFriendCurrency(key, currency), lambda config: not config.is_open)
 
 

@@ -34,7 +34,7 @@ class RouteChoice:
 
     @property
     def total_fees(self) -> int:
-        """Credits paid beyond the amount."""
+        """Credits that the buyer pays beyond the amount, over all parts."""
         return sum(part.fees for part in self.parts)
 
 

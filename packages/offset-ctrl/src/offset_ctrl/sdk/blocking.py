@@ -64,7 +64,7 @@ class BlockingNode:
 
     @property
     def public_key(self) -> PublicKey:
-        """The node's key."""
+        """The key by which friends and buyers know the node."""
         return self._look(lambda node: node.public_key)
 
     @property

@@ -81,7 +81,7 @@ class Node:
 
     @property
     def public_key(self) -> PublicKey:
-        """The node's key."""
+        """The key by which friends and buyers know the node."""
         return self._session.report.local_public_key
 
     @property
@@ -164,19 +164,19 @@ class Node:
     # Configuration.
 
     async def add_relay(self, ticket: RelayAddress, name: str) -> None:
-        """Use a relay, under a local name."""
+        """Use one more relay, under a local name; friends reach the node through it."""
         await self._change(changes.add_relay(ticket, name))
 
     async def remove_relay(self, name: str | PublicKey) -> None:
-        """Stop using a relay."""
+        """Stop using a relay: friends do not reach the node through it any more."""
         await self._change(changes.remove_relay(_key_of("relay", name, self.report.relays)))
 
     async def add_index_server(self, ticket: RelayAddress, name: str) -> None:
-        """Use an index server, under a local name."""
+        """Use one more index server, under a local name; routes are asked for there."""
         await self._change(changes.add_index_server(ticket, name))
 
     async def remove_index_server(self, name: str | PublicKey) -> None:
-        """Stop using an index server."""
+        """Stop using an index server: no routes are asked for there, and nothing is declared to it."""
         await self._change(changes.remove_index_server(_key_of("index server", name, self.report.index_servers)))
 
     async def add_friend(self, ticket: FriendTicket, name: str) -> None:
@@ -188,15 +188,15 @@ class Node:
         await self._change(changes.set_friend_name(self._friend_key(friend), name))
 
     async def set_friend_relays(self, friend: FriendName, relays: tuple[RelayAddress, ...]) -> None:
-        """Say where a friend is reached."""
+        """Say through which relays a friend is reached from now on."""
         await self._change(changes.set_friend_relays(self._friend_key(friend), relays))
 
     async def enable_friend(self, friend: FriendName) -> None:
-        """Connect to a friend."""
+        """Connect to a friend, and keep connected until `disable_friend`."""
         await self._change(changes.enable_friend(self._friend_key(friend)))
 
     async def disable_friend(self, friend: FriendName) -> None:
-        """Stay away from a friend."""
+        """Close the connection to a friend, and open none until `enable_friend`."""
         await self._change(changes.disable_friend(self._friend_key(friend)))
 
     async def remove_friend(self, friend: FriendName) -> None:
@@ -208,7 +208,7 @@ class Node:
         await self._change(changes.open_currency(self._friend_key(friend), Currency(currency)))
 
     async def close_currency(self, friend: FriendName, currency: str) -> None:
-        """Forward no more requests."""
+        """Forward no new requests of or to a friend in a currency; what is under way is finished."""
         await self._change(changes.close_currency(self._friend_key(friend), Currency(currency)))
 
     async def remove_currency(self, friend: FriendName, currency: str) -> None:

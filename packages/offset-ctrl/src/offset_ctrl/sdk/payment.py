@@ -66,7 +66,7 @@ class PaymentEndUnknown(OffsetError):
 @dataclass(frozen=True, slots=True)
 class PayOptions:
     """
-    How to pay.
+    How to pay: limits of time and fees, and routes that are known.
 
     Attributes:
         timeout: Seconds until the commit must be there.

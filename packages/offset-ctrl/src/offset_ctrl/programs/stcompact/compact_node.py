@@ -66,12 +66,12 @@ _PERMISSIONS: Final[dict[type, tuple[str, ...]]] = {
 
 class CompactNode:
     """
-    An open node.
+    A node that is open, with the payments and invoices that its user has there.
 
     Args:
-        permissions: Of the app that we are for the node.
+        permissions: What the node lets this app ask for.
         report: The node's report; is kept up to date here.
-        state: As stored.
+        state: Payments and invoices, as stored.
         random_bytes: Source of ids.
     """
 

@@ -31,16 +31,16 @@ class LocalNode:
 
     @property
     def permissions(self) -> AppPermissions:
-        """What we may ask for."""
+        """What the node lets this app ask for: everything, since the node is our own."""
         return self._greeting.permissions
 
     @property
     def report(self) -> ReportView:
-        """The node's report."""
+        """The node's report; whoever takes the node's messages keeps it up to date."""
         return self._greeting.report
 
     def send(self, message: AppToAppServer) -> None:
-        """Ask the node."""
+        """Send a request to the node, without waiting for its answer."""
         self._connection.ask(wire.APP_TO_APP_SERVER.encode(message))
 
     async def close(self) -> None:
@@ -52,13 +52,13 @@ class LocalNode:
         self._greeting.take(message)
 
     def connection_closed(self) -> None:
-        """The node has ended."""
+        """Pass on that the node has ended."""
         self._listener.closed("the node has ended")
 
 
 async def open_local(entry: LocalEntry, listener: Listener, ticker: Ticker) -> LocalNode:
     """
-    Start a node.
+    Start a node in this process; it runs until the `LocalNode` is closed.
 
     Raises:
         OffsetError: Its database can not be loaded, or belongs to another identity.

@@ -71,14 +71,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class CreateNodeLocal:
-    """A new node in this process."""
+    """Make a node that runs in this process; it is not enabled yet."""
 
     node_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class CreateNodeRemote:
-    """A node elsewhere, that trusts an app of this key."""
+    """Take in a node elsewhere that trusts an app of this key; it is not enabled yet."""
 
     node_name: str
     app_private_key: PrivateKey
@@ -102,14 +102,14 @@ class EnableNode:
 
 @dataclass(frozen=True, slots=True)
 class DisableNode:
-    """Close a node."""
+    """Close a node, and do not open it at the next start."""
 
     node_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class InitPayment:
-    """Search routes for a payment."""
+    """Begin a payment: search for routes, and say what it would cost."""
 
     payment_id: PaymentId
     invoice_id: InvoiceId
@@ -121,7 +121,7 @@ class InitPayment:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmPaymentFees:
-    """Send it."""
+    """Pay for the fees that were told under *confirm_id*."""
 
     payment_id: PaymentId
     confirm_id: Uid
@@ -144,7 +144,7 @@ class AckPaymentDone:
 
 @dataclass(frozen=True, slots=True)
 class AddInvoice:
-    """Expect a payment."""
+    """Expect a payment of *total_dest_payment* credits for an invoice."""
 
     invoice_id: InvoiceId
     currency: Currency
@@ -154,14 +154,14 @@ class AddInvoice:
 
 @dataclass(frozen=True, slots=True)
 class CancelInvoice:
-    """Expect it no more."""
+    """Expect the payment of an invoice no more, and forget the invoice."""
 
     invoice_id: InvoiceId
 
 
 @dataclass(frozen=True, slots=True)
 class RequestVerifyCommit:
-    """Does the buyer's commit pay its invoice?"""
+    """Ask whether the buyer's commit pays its invoice, and keep the commit if it does."""
 
     request_id: Uid
     commit: Commit
@@ -169,7 +169,7 @@ class RequestVerifyCommit:
 
 @dataclass(frozen=True, slots=True)
 class CommitInvoice:
-    """Collect with the commit that was verified."""
+    """Collect the payment of an invoice with the commit that was verified."""
 
     invoice_id: InvoiceId
 
@@ -209,7 +209,7 @@ UserToCompact = (
 
 @dataclass(frozen=True, slots=True)
 class ToNode:
-    """A request for an open node."""
+    """Ask something of an open node, by the id that it was opened under."""
 
     node_id: int
     request: UserToCompact
@@ -220,7 +220,7 @@ UserToServer = CreateNodeLocal | CreateNodeRemote | RemoveNode | EnableNode | Di
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """One line of the user."""
+    """What one line of the user says; its acknowledgement carries the same *request_id*."""
 
     request_id: Uid
     inner: UserToServer
@@ -231,12 +231,12 @@ class UserMessage:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """There is no route."""
+    """There is no route that can carry the payment, and the payment has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fees:
-    """There is one; confirm with *confirm_id*."""
+    """There are routes; the payment is made when the user confirms *fees* with *confirm_id*."""
 
     fees: U128
     confirm_id: Uid
@@ -244,7 +244,7 @@ class Fees:
 
 @dataclass(frozen=True, slots=True)
 class PaymentFees:
-    """What a payment would cost."""
+    """What a payment would cost, or that it can not be made."""
 
     payment_id: PaymentId
     response: Unreachable | Fees
@@ -252,7 +252,7 @@ class PaymentFees:
 
 @dataclass(frozen=True, slots=True)
 class PaymentCommit:
-    """For the seller."""
+    """The commit of a payment, which the user is to hand to the seller."""
 
     payment_id: PaymentId
     commit: Commit
@@ -268,7 +268,7 @@ class PaymentDone:
 
 @dataclass(frozen=True, slots=True)
 class ResponseVerifyCommit:
-    """Whether it does."""
+    """Whether the commit of the request *request_id* pays its invoice."""
 
     request_id: Uid
     is_success: bool
@@ -286,7 +286,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class NodeOpened:
-    """A node is there."""
+    """A node is open from now on, under *node_id*; its report so far comes with it."""
 
     node_name: str
     node_id: int
@@ -296,14 +296,14 @@ class NodeOpened:
 
 @dataclass(frozen=True, slots=True)
 class LocalInfo:
-    """A node in this process."""
+    """Where a node is: in this process."""
 
     node_public_key: PublicKey
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteInfo:
-    """A node elsewhere."""
+    """Where a node is, and as which app it is reached: elsewhere, at *node_address*."""
 
     app_public_key: PublicKey
     node_public_key: PublicKey
@@ -312,7 +312,7 @@ class RemoteInfo:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """*node_id* where it is open."""
+    """What the wallet knows of a node; *node_id* is None while the node is not open."""
 
     node_id: int | None
     is_enabled: bool
@@ -321,14 +321,14 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class NodesStatus:
-    """All nodes by name."""
+    """The status of every node of the wallet, by the names of the nodes."""
 
     nodes: dict[str, NodeStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class FromNode:
-    """An open node says something."""
+    """What an open node has to say to the user."""
 
     node_id: int
     message: CompactToUser
@@ -529,12 +529,12 @@ def parse_user_message(line: str) -> UserMessage:
 
 
 def format_user_message(message: UserMessage) -> str:
-    """The line, without its end."""
+    """The line that says *message* to the server, without the end of the line."""
     return format_json_line(_USER_MESSAGE.write(message))
 
 
 def format_server_message(message: ServerMessage) -> str:
-    """The line, without its end."""
+    """The line that says *message* to the user, without the end of the line."""
     return format_json_line(_SERVER_MESSAGE.write(message))
 
 

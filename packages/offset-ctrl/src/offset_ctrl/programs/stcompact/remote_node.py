@@ -25,20 +25,20 @@ class RemoteNode:
 
     @property
     def permissions(self) -> AppPermissions:
-        """What we may ask for."""
+        """What the node lets this app ask for, as it said when it greeted."""
         return self._greeting.permissions
 
     @property
     def report(self) -> ReportView:
-        """The node's report."""
+        """The node's report; whoever takes the node's messages keeps it up to date."""
         return self._greeting.report
 
     def send(self, message: AppToAppServer) -> None:
-        """Ask the node."""
+        """Send a request to the node, without waiting for its answer."""
         self._connection.send(wire.APP_TO_APP_SERVER.encode(message))
 
     async def close(self) -> None:
-        """End the connection."""
+        """End the connection to the node, which goes on without us."""
         self._connection.close("the app is done")
 
     def message_received(self, message: bytes) -> None:
@@ -48,7 +48,7 @@ class RemoteNode:
             self.greeted.set_result(None)
 
     def connection_closed(self) -> None:
-        """The node is gone."""
+        """Pass on that the connection was lost, also to whoever waits for the greeting."""
         if not self.greeted.done():
             self.greeted.set_exception(ConnectionClosed("the node closed the connection; does it trust this app?"))
             self.greeted.exception()  # seen, also where nobody waits any more
@@ -57,7 +57,7 @@ class RemoteNode:
 
 async def open_remote(entry: RemoteEntry, listener: Listener, ticker: Ticker) -> RemoteNode:
     """
-    Connect to a node.
+    Connect to a node elsewhere, and wait until it has greeted.
 
     Raises:
         NodeConnectionError: Not reached, another key, not trusted, or no greeting in time.

@@ -80,7 +80,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class InvoiceReport:
-    """An open invoice."""
+    """What the user sees of an open invoice; the commit itself is not part of it."""
 
     currency: Currency
     total_dest_payment: U128
@@ -99,7 +99,7 @@ class FoundRouteReport:
 
 @dataclass(frozen=True, slots=True)
 class SendingReport:
-    """Transactions are under way."""
+    """Transactions are under way, for *fees* credits on top of the amount."""
 
     fees: U128
 
@@ -109,7 +109,7 @@ StatusReport = SearchingRoute | FoundRouteReport | SendingReport | Committed | S
 
 @dataclass(frozen=True, slots=True)
 class PaymentReport:
-    """An open payment."""
+    """What the user sees of a payment that it has not acknowledged."""
 
     invoice_id: InvoiceId
     currency: Currency

@@ -130,7 +130,7 @@ class CompactServer:
             self._events.put_nowait(_Tick())
 
     async def keep_up(self) -> None:
-        """Wait until what came is handled."""
+        """Wait until every event that has come so far is handled."""
         while not self._events.empty():
             await self._next()
 

@@ -66,7 +66,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """Paid; the user has to acknowledge."""
+    """The receipt is there; the user has to acknowledge that the payment is over."""
 
     receipt: Receipt
     fees: U128
@@ -75,7 +75,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing was paid; the user has to acknowledge."""
+    """The payment ended without a receipt; the user has to acknowledge that."""
 
     ack_uid: Uid
 

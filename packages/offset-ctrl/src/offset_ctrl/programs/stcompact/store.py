@@ -112,7 +112,7 @@ class Store:
         self._complained: set[str] = set()
 
     def close(self) -> None:
-        """Let it go."""
+        """Release the directory, so that another process may use it."""
         os.close(self._lock)
 
     def entries(self) -> dict[str, Entry]:
@@ -159,7 +159,7 @@ class Store:
 
     def entry(self, name: str) -> Entry:
         """
-        One node.
+        The stored files of the node *name*.
 
         Raises:
             StoreError: NodeDoesNotExist.
@@ -263,7 +263,7 @@ class Store:
 
     def save_compact(self, entry: Entry, state: CompactState) -> None:
         """
-        Replace it; durable when this returns.
+        Replace what the compact node remembers; the new state is durable when this returns.
 
         Raises:
             IoError: It can not be written.

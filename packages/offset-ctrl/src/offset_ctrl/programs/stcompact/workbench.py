@@ -71,7 +71,7 @@ class Workbench:
             self.tell(report)
 
     def tell(self, message: CompactToUser) -> None:
-        """Tell the user something."""
+        """Tell the user something of this node, after what it was told before."""
         self._effects.append(TellUser(message))
 
     def ack(self, request_id: Uid) -> None:

@@ -42,12 +42,12 @@ def _config() -> None:
 
 @_stctrl.group("buyer")
 def _buyer() -> None:
-    """Pay invoices."""
+    """Pay invoices, and fetch the receipts of payments."""
 
 
 @_stctrl.group("seller")
 def _seller() -> None:
-    """Create, cancel and commit invoices."""
+    """Create and cancel invoices, and collect their payments."""
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -89,7 +89,7 @@ def _add(group: click.Group, name: str, help_text: str, *options: Decorator) -> 
 
 _add(_info, "relays", "List the relays of the node.", _JSON)
 _add(_info, "index", "List the index servers of the node; (*) marks the connected one.", _JSON)
-_add(_info, "friends", "List friends and balances.", _JSON)
+_add(_info, "friends", "List the friends of the node and the balances with them.", _JSON)
 _add(
     _info,
     "export-ticket",
@@ -106,21 +106,38 @@ _add(
     _JSON,
 )
 
-_add(_config, "add-relay", "Use a relay.", _option("-r", "--relay", type=_PATH, help="Relay ticket."), _NAME)
-_add(_config, "remove-relay", "Stop using a relay.", _NAME)
+_add(
+    _config,
+    "add-relay",
+    "Use one more relay. Friends reach the node through it.",
+    _option("-r", "--relay", type=_PATH, help="Relay ticket."),
+    _NAME,
+)
+_add(_config, "remove-relay", "Stop using a relay. Friends do not reach the node through it any more.", _NAME)
 _add(
     _config,
     "add-index",
-    "Use an index server.",
+    "Use one more index server. The node asks there for routes, and declares there what it can receive.",
     _option("-i", "--index", type=_PATH, help="Index ticket."),
     _NAME,
 )
-_add(_config, "remove-index", "Stop using an index server.", _NAME)
+_add(
+    _config,
+    "remove-index",
+    "Stop using an index server. The node asks there for no routes, and declares nothing there.",
+    _NAME,
+)
 _FRIEND = _option("-f", "--friend", type=_PATH, help="Friend ticket.")
-_add(_config, "add-friend", "Add a friend.", _FRIEND, _NAME)
-_add(_config, "set-friend-relays", "Say where a friend is reached.", _FRIEND, _NAME)
-_add(_config, "remove-friend", "Remove a friend: the balance and all that is open with it are forgotten.", _NAME)
-_add(_config, "enable-friend", "Connect to a friend.", _NAME)
+_add(_config, "add-friend", "Add a friend by the ticket that it exported.", _FRIEND, _NAME)
+_add(
+    _config,
+    "set-friend-relays",
+    "Say where a friend is reached now. A new ticket of the friend names its relays.",
+    _FRIEND,
+    _NAME,
+)
+_add(_config, "remove-friend", "Remove a friend. The balance and all that is open with it are forgotten.", _NAME)
+_add(_config, "enable-friend", "Connect to a friend. The node keeps connected until the friend is disabled.", _NAME)
 _add(_config, "disable-friend", "Close the connection to a friend, and open none.", _NAME)
 _add(_config, "open-currency", "Forward requests of and to a friend.", _NAME, _CURRENCY)
 _add(_config, "close-currency", "Forward no new requests of or to a friend.", _NAME, _CURRENCY)
@@ -186,5 +203,5 @@ _add(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program stctrl with the arguments of the command line."""
     run_program("stctrl", "error", _stctrl)

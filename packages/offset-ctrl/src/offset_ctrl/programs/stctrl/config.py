@@ -36,14 +36,14 @@ async def _change(node: NodeConnection, change: changes.Change) -> None:
 
 
 async def add_relay(node: NodeConnection, relay: Path, name: str) -> None:
-    """Use a relay."""
+    """Use one more relay: friends reach the node through it."""
     if any(known.name == name for known in node.report.relays):
         raise CommandError(GROUP, f"RelayNameAlreadyExists({name})")
     await _change(node, changes.add_relay(load(GROUP, TICKET, relay, "RelayFileNotFound"), name))
 
 
 async def remove_relay(node: NodeConnection, name: str) -> None:
-    """Stop using a relay."""
+    """Stop using a relay: friends do not reach the node through it any more."""
     key = next((relay.public_key for relay in node.report.relays if relay.name == name), None)
     if key is None:
         raise CommandError(GROUP, f"RelayNameNotFound({name})")
@@ -51,14 +51,14 @@ async def remove_relay(node: NodeConnection, name: str) -> None:
 
 
 async def add_index(node: NodeConnection, index: Path, name: str) -> None:
-    """Use an index server."""
+    """Use one more index server, to ask for routes and to declare what the node can receive."""
     if any(known.name == name for known in node.report.index_servers):
         raise CommandError(GROUP, f"IndexNameAlreadyExists({name})")
     await _change(node, changes.add_index_server(load(GROUP, TICKET, index, "IndexFileNotFound"), name))
 
 
 async def remove_index(node: NodeConnection, name: str) -> None:
-    """Stop using an index server."""
+    """Stop using an index server: no routes are asked for there, and nothing is declared to it."""
     key = next((server.public_key for server in node.report.index_servers if server.name == name), None)
     if key is None:
         raise CommandError(GROUP, f"IndexNameNotFound({name})")  # D86
@@ -88,7 +88,7 @@ async def remove_friend(node: NodeConnection, name: str) -> None:
 
 
 async def enable_friend(node: NodeConnection, name: str) -> None:
-    """Connect to a friend."""
+    """Connect to a friend, and keep connected until the friend is disabled."""
     key, _ = find_friend(GROUP, node.report, name)
     await _change(node, changes.enable_friend(key))
 

@@ -28,7 +28,7 @@ __all__ = [
 
 class CommandError(OffsetError):
     """
-    A command failed.
+    A command failed, for a reason that scripts may tell by its name.
 
     Args:
         group: ``InfoError``, ``ConfigError``, ``BuyerError`` or ``SellerError``; empty for none.
@@ -97,7 +97,7 @@ def find_friend(group: str, report: ReportView, name: str) -> tuple[PublicKey, F
 
 
 def parse_currency(group: str, text: str) -> Currency:
-    """A currency as typed."""
+    """The currency of the name *text*; a CommandError where no currency can have that name."""
     try:
         return Currency(text)
     except InvalidInput as error:
