@@ -78,7 +78,7 @@ class SecureLink:
         return self._channel.is_open
 
     def start(self) -> None:
-        """Begin the handshake."""
+        """Begin the handshake, without waiting for the peer; the owner calls it once, before anything else."""
         self._channel.start()
 
     def take_outgoing(self) -> list[bytes]:

@@ -23,7 +23,7 @@ __all__ = ["TRANSITIONS", "PaymentEffect", "PaymentEvent", "PaymentState", "adva
 
 
 class PaymentState(enum.Enum):
-    """Where a payment stands."""
+    """Where a payment stands; the top of this module explains each state."""
 
     SENDING = "sending"
     COMMITTED = "committed"

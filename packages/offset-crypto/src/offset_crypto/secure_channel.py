@@ -143,7 +143,7 @@ class SecureChannel:
         return outgoing
 
     def start(self) -> None:
-        """Begin the handshake."""
+        """Send our nonce and key without waiting for the peer; the owner calls it once, before anything else."""
         invariant(self._state is _State.START, "a secure channel starts once")
         self._rand_nonce = RandValue(self._random_bytes(RandValue.SIZE))
         hello = ExchangeRandNonce(self._rand_nonce, self._identity.public_key, self._expected_remote)

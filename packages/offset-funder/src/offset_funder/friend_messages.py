@@ -165,7 +165,7 @@ def _try_reset(
 
 
 def _handle_terms(session: Session, sender: PublicKey, channel: Consistent | Inconsistent, terms: ResetTerms) -> None:
-    """Spec 05 §7.5."""
+    """Act on what the friend asks for to start the channel anew: it says that the channel is broken. Spec 05 §7.5."""
     match channel:
         case Inconsistent(last, local_terms, _):
             session.mutate_friend(sender, SetInconsistent(Inconsistent(last, local_terms, terms)))

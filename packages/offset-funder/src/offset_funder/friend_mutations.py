@@ -79,21 +79,21 @@ class AddLedger:
 
 @dataclass(frozen=True, slots=True)
 class SetLocalActiveCurrencies:
-    """What we announced."""
+    """A token of ours announces these currencies to the friend: the whole list, with all that have a ledger."""
 
     currencies: frozenset[Currency]
 
 
 @dataclass(frozen=True, slots=True)
 class SetRemoteActiveCurrencies:
-    """What the friend announced."""
+    """A token of the friend announced these currencies to us: the whole list, with all that have a ledger."""
 
     currencies: frozenset[Currency]
 
 
 @dataclass(frozen=True, slots=True)
 class SetDirection:
-    """The token changed hands."""
+    """The token changed hands, by a token that we signed or a valid one of the friend; the last mutation of each."""
 
     direction: Direction
 
@@ -120,7 +120,7 @@ class SetConsistent:
 
 @dataclass(frozen=True, slots=True)
 class UpdateCurrencyConfig:
-    """Insert or replace."""
+    """Insert or replace the owner's settings for a currency; the first ones propose the currency to the friend."""
 
     currency: Currency
     config: CurrencyConfig
@@ -135,7 +135,7 @@ class RemoveCurrencyConfig:
 
 @dataclass(frozen=True, slots=True)
 class PushBackPendingRequest:
-    """A request to forward."""
+    """Another friend has sent a request that goes on to this one; it waits behind those that wait already."""
 
     currency: Currency
     op: RequestSendFundsOp
@@ -143,7 +143,7 @@ class PushBackPendingRequest:
 
 @dataclass(frozen=True, slots=True)
 class PopFrontPendingRequest:
-    """It is in a token, or was dropped."""
+    """The first of the forwarded requests is in a token now, or was dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class PushBackPendingBackwardsOp:
 
 @dataclass(frozen=True, slots=True)
 class PopFrontPendingBackwardsOp:
-    """It is in a token, or was dropped."""
+    """The first of the replies is in a token now, or was dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class PushBackPendingUserRequest:
 
 @dataclass(frozen=True, slots=True)
 class PopFrontPendingUserRequest:
-    """It is in a token, or was dropped."""
+    """The first of our own user's requests is in a token now, or was dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class RemovePendingRequests:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """Enable or disable."""
+    """The owner enables the friend, which lets the node keep up a link to it, or disables it."""
 
     is_enabled: bool
 
@@ -200,7 +200,7 @@ class SetRemoteRelays:
 
 @dataclass(frozen=True, slots=True)
 class SetName:
-    """Local name."""
+    """The owner calls the friend by another name, which the friend does not learn."""
 
     name: str
 

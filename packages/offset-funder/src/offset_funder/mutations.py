@@ -136,7 +136,7 @@ class RemoveFriend:
 
 @dataclass(frozen=True, slots=True)
 class AddInvoice:
-    """Insert."""
+    """An app of ours expects *total_dest_payment* credits; nothing has come for the invoice yet."""
 
     invoice_id: InvoiceId
     currency: Currency
@@ -170,14 +170,14 @@ class SetInvoiceSrcHashedLock:
 
 @dataclass(frozen=True, slots=True)
 class RemoveInvoice:
-    """Committed or cancelled."""
+    """The invoice was committed or cancelled, and every further request for it is refused."""
 
     invoice_id: InvoiceId
 
 
 @dataclass(frozen=True, slots=True)
 class AddTransaction:
-    """Insert without response."""
+    """A transaction of ours begins; the destination has not responded to it."""
 
     request_id: Uid
     payment_id: PaymentId
@@ -185,21 +185,21 @@ class AddTransaction:
 
 @dataclass(frozen=True, slots=True)
 class SetTransactionResponse:
-    """The destination responded."""
+    """The destination accepts a transaction of ours; commit and receipt are made from its signed response."""
 
     response: ResponseSendFundsOp
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveTransaction:
-    """Collected or cancelled."""
+    """A transaction of ours has its end: it was collected or cancelled."""
 
     request_id: Uid
 
 
 @dataclass(frozen=True, slots=True)
 class UpdatePayment:
-    """Insert or replace."""
+    """A payment of ours is new, has come to another stage, or has another number of open transactions."""
 
     payment_id: PaymentId
     payment: Payment
@@ -232,7 +232,7 @@ Mutation = (
 
 
 def apply(state: FunderState, mutation: Mutation) -> FunderState:
-    """The state after *mutation*."""
+    """The state after *mutation*; *state* stays as it is. A mutation that does not fit it is a defect of ours."""
     match mutation:
         case FriendMutation(public_key, part):
             friend = apply_friend(state.friends[public_key], part)

@@ -148,7 +148,7 @@ class Session:
         self.outputs = Outputs()
 
     def mutate(self, mutation: Mutation) -> None:
-        """Change the state."""
+        """Carry out a mutation on the state and on the index of open requests, and note it down to be stored."""
         open_requests = self.open_requests.after(self.state, mutation)
         self.state = apply(self.state, mutation)
         self.open_requests = open_requests
@@ -166,7 +166,7 @@ class Session:
         return origin
 
     def mutate_friend(self, public_key: PublicKey, part: FriendPart) -> None:
-        """Change one friend."""
+        """Carry out a mutation of one friend, which must exist, as `mutate` does."""
         self.mutate(FriendMutation(public_key, part))
 
     def friend(self, public_key: PublicKey) -> Friend:
@@ -204,7 +204,7 @@ class Session:
         self.try_send(friend)
 
     def configure(self, effect: ChannelerEffect) -> None:
-        """Tell the channeler."""
+        """Ask the channeler for something; it hears of it once the event is durable, and before any message is sent."""
         self.outputs.channeler.append(effect)
 
     def update_channeler(self, public_key: PublicKey) -> None:

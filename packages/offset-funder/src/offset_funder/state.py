@@ -119,7 +119,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """We hold the token."""
+    """We received the last token, and may send the next one; *move_token_in* is what is kept of the last one."""
 
     move_token_in: MoveTokenHashedReport
 
@@ -216,7 +216,7 @@ SentLocalRelays = NeverSent | LastSent | Transition
 
 @dataclass(frozen=True, slots=True)
 class Friend:
-    """All about one friend."""
+    """A friend as this node knows it, with the settings of the owner and the channel. Spec 05 §2.1."""
 
     local_public_key: PublicKey
     remote_public_key: PublicKey
@@ -241,7 +241,7 @@ class OpenInvoice:
 
 @dataclass(frozen=True, slots=True)
 class OpenTransaction:
-    """A transaction of ours."""
+    """A transaction of ours that has no end yet; *opt_response* is None until the destination has responded."""
 
     payment_id: PaymentId
     opt_response: ResponseSendFundsOp | None = None
@@ -267,7 +267,7 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class SuccessfulPayment:
-    """A transaction was collected."""
+    """The first collect has made the payment a success; *num_transactions* of it are still open."""
 
     num_transactions: U64
     receipt: Receipt

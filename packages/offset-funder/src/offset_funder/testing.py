@@ -60,7 +60,7 @@ class Draws(Protocol):
     """Where random values come from; `random.Random` is one."""
 
     def randbytes(self, n: int, /) -> bytes:
-        """*n* random bytes."""
+        """Draw *n* bytes; a source with a seed draws the same ones in every run."""
 
     def choice(self, seq: Sequence[T], /) -> T:
         """One of several, none of which is preferred."""
@@ -80,7 +80,7 @@ class SimulatedNode:
 
     @property
     def key(self) -> PublicKey:
-        """The node's public key."""
+        """The public key by which the other nodes know this one."""
         return self.identity.public_key
 
 
@@ -187,7 +187,7 @@ class SimulatedNetwork:
     # Links.
 
     def connect(self, first: str, second: str) -> None:
-        """A link comes up."""
+        """A link between two nodes comes up, with nothing under way on it, and both are told."""
         for name, other in ((first, second), (second, first)):
             self._links[name, other] = deque()
             self._said[name, other] = Statements()
@@ -231,7 +231,7 @@ class SimulatedNetwork:
         self.request(name, SetFriendCurrencyMaxDebt(self.nodes[friend].key, currency, limit))
 
     def set_rate(self, name: str, friend: str, rate: Rate, currency: Currency = FST) -> None:
-        """What *name* charges *friend*."""
+        """Let *name* charge *friend* this rate for every request of it that is forwarded."""
         self.request(name, SetFriendCurrencyRate(self.nodes[friend].key, currency, rate))
 
     def ledger(self, name: str, friend: str, currency: Currency = FST) -> Ledger:
@@ -247,7 +247,7 @@ class SimulatedNetwork:
         return ledger.balance, ledger.local_pending_debt, ledger.remote_pending_debt
 
     def invoice(self, seller: str, amount: int, currency: Currency = FST) -> InvoiceId:
-        """A new invoice."""
+        """Let *seller* expect a payment of *amount* credits; returns the id of the invoice."""
         invoice_id = InvoiceId(self.draws.randbytes(32))
         self.request(seller, AddInvoice(invoice_id, currency, amount))
         return invoice_id

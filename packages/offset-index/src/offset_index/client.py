@@ -89,14 +89,14 @@ class SendToServer:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedServerChanged:
-    """For the report."""
+    """Tell the apps in the report which server the node is connected to; None where it is connected to none."""
 
     public_key: PublicKey | None
 
 
 @dataclass(frozen=True, slots=True)
 class RespondRoutes:
-    """Answer to an app."""
+    """Give the app that asked for routes its answer, which may be that no server could be asked."""
 
     response: ClientResponseRoutes
 
@@ -146,7 +146,7 @@ class IndexClient:
     # Configuration and changes of the node.
 
     def start(self) -> list[Effect]:
-        """The node runs."""
+        """Connect to the first server; the node calls it once, when it starts to run."""
         return self._choose()
 
     def add_server(self, server: NamedIndexServerAddress) -> list[Effect]:
@@ -156,7 +156,7 @@ class IndexClient:
         return self._choose() if self._server is None else []
 
     def remove_server(self, public_key: PublicKey) -> list[Effect]:
-        """A server was removed."""
+        """The owner removed a server: it is not chosen any more, and where it is the present one, it is left."""
         kept = [known for known in self._rotation_of_servers if known.public_key != public_key]
         self._rotation_of_servers = deque(kept)
         if self._server is None or self._server.public_key != public_key:
@@ -198,11 +198,11 @@ class IndexClient:
     # What becomes of an attempt.
 
     def attempt_failed(self, attempt: int) -> list[Effect]:
-        """No link came about."""
+        """The attempt made no link; another server is chosen after a pause."""
         return self._leave() if attempt == self._attempt and self._server is not None else []
 
     def link_closed(self, attempt: int) -> list[Effect]:
-        """The link ended."""
+        """The link of an attempt ended; open requests fail, and another server is chosen after a pause."""
         return self.attempt_failed(attempt)
 
     def receive(self, attempt: int, message: IndexServerToClient) -> list[Effect]:
@@ -221,7 +221,7 @@ class IndexClient:
                 return [RespondRoutes(ClientResponseRoutes(request_id, RoutesFound(multi_routes)))]
 
     def tick(self) -> list[Effect]:
-        """A tick passed."""
+        """A second has passed: pauses and time limits become shorter, and declarations that are due are sent."""
         effects = self._expire_requests()
         if self._server is None:
             self._wait_ticks = max(0, self._wait_ticks - 1)

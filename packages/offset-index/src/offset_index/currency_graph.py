@@ -78,7 +78,7 @@ class CurrencyGraph:
         self._unused: list[Vertex] = []
 
     def __bool__(self) -> bool:
-        """Whether anybody declared anything."""
+        """Whether there is any node that declares another one in this currency, or that is declared."""
         return bool(self._numbers)
 
     def vertex(self, node: PublicKey) -> Vertex | None:
@@ -106,12 +106,12 @@ class CurrencyGraph:
         return [(self.keys[friend], updates - packed & U32_MAX) for friend, packed in received.items()]
 
     def declares(self, node: PublicKey, friend: PublicKey) -> bool:
-        """Whether *node* declared *friend*."""
+        """Whether *node* has declared *friend* in this currency, whatever *friend* itself has declared."""
         one, other = self._numbers.get(node), self._numbers.get(friend)
         return one is not None and other is not None and other in self.receives[one]
 
     def has_declared(self, node: PublicKey) -> bool:
-        """Whether *node* declared anybody."""
+        """Whether *node* has declared any friend in this currency."""
         vertex = self._numbers.get(node)
         return vertex is not None and bool(self.receives[vertex])
 

@@ -36,7 +36,7 @@ class Rotation:
         return self._updates[pair]
 
     def all(self) -> list[UpdateFriendCurrency]:
-        """Every pair, once."""
+        """Every pair once, the least recently declared first; their order stays as it is."""
         return list(self._updates.values())
 
 

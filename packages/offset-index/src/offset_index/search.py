@@ -25,10 +25,10 @@ EDGES_MAX = 60_000
 """Edges looked at for one request; some tens of milliseconds in a graph of a million nodes."""
 
 CHEAPEST_EDGES_MAX = 20_000
-"""Of them for the cheapest route."""
+"""Edges of these that the search for the cheapest route may look at."""
 
 PARTS_MAX = 8
-"""Routes of one multi-route."""
+"""How many routes a multi-route has at most."""
 
 OFFERS_TRIED_MAX = 8
 """Routes that are looked at for one that can be offered."""

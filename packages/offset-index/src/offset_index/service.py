@@ -173,12 +173,12 @@ class IndexService:
         self._search_wanted.set()
 
     def client_closed(self, client: _Client) -> None:
-        """A node's connection ended."""
+        """A node is not connected any more; what it declared stays until it expires."""
         self._clients.pop(client, None)
         self.engine.close_client(client, client.connection.remote_public_key)
 
     def server_closed(self, server: _Server) -> None:
-        """A neighbour's connection ended."""
+        """A neighbour is not connected any more; nothing is done where it has connected anew already."""
         if self._servers.get(server.public_key) is server:
             del self._servers[server.public_key]
             self.engine.close_server(server.public_key)

@@ -89,5 +89,5 @@ def _stnode(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the program stnode with the arguments of the command line."""
     run_program("stnode", "run() error", _stnode)

@@ -102,7 +102,7 @@ IndexServerMutation = AddIndexServer | RemoveIndexServer
 PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePluginEvent
 
 StateMutation = funder_mutations.Mutation | IndexServerMutation
-"""A change of `NodeState`."""
+"""Whatever changes a `NodeState`: a mutation of the funder, or of the list of index servers."""
 
 Mutation = StateMutation | PluginMutation
 """Whatever a batch may store."""

@@ -61,7 +61,7 @@ def u128(value: int) -> bytes:
 
 
 def i128(value: int) -> bytes:
-    """16 bytes, two's complement."""
+    """The 16 bytes of a signed number in two's complement, the most significant first."""
     return value.to_bytes(16, "big", signed=True)
 
 
@@ -82,7 +82,7 @@ def option(value: T | None, serialise: Callable[[T], bytes]) -> bytes:
 
 
 def friends_route(route: FriendsRoute) -> bytes:
-    """8 + 32n bytes."""
+    """The number of keys as u64, then the keys from first to last: 8 + 32n bytes."""
     return list_of(route.public_keys)
 
 
@@ -126,12 +126,12 @@ def relay_address(relay: RelayAddress) -> bytes:
 
 
 def relay_addresses(relays: tuple[RelayAddress, ...]) -> bytes:
-    """List of relay addresses."""
+    """The number of relays as u64, then the relays in the order in which they are sent."""
     return list_of(relay_address(relay) for relay in relays)
 
 
 def currencies(names: tuple[Currency, ...]) -> bytes:
-    """List of currencies."""
+    """The number of currencies as u64, then their names in the order in which they are sent."""
     return list_of(name.encode() for name in names)
 
 

@@ -82,7 +82,7 @@ def number(integer: Integer) -> Form[int]:
 
 
 def items(form: Form[T], into: Callable[[list[T]], Any] = tuple) -> Form[Any]:
-    """An array."""
+    """An array of any length whose items all have one form; *into* makes of the items what is read."""
     return Form(
         lambda values: [form.write(value) for value in values],
         lambda value: into([at(f"[{i}]", form.read, item) for i, item in enumerate(_expect(list, "an array", value))]),
@@ -90,7 +90,7 @@ def items(form: Form[T], into: Callable[[list[T]], Any] = tuple) -> Form[Any]:
 
 
 def pair(first: Form[Any], second: Form[Any]) -> Form[tuple[Any, Any]]:
-    """An array of two."""
+    """An array of exactly two values, which is how the original writes a tuple."""
 
     def read(value: Any) -> tuple[Any, Any]:
         if len(_expect(list, "an array", value)) != 2:
@@ -115,7 +115,7 @@ def mapping(keys: Form[Any], values: Form[Any], into: Callable[[dict[Any, Any]],
 
 
 def optional(form: Form[T]) -> Form[T | None]:
-    """A value or null."""
+    """A value in its form, or null where there is none."""
     return Form(
         lambda value: None if value is None else form.write(value),
         lambda value: None if value is None else form.read(value),

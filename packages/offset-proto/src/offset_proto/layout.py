@@ -87,7 +87,7 @@ class IntegerLayout:
 
 @frozen
 class BoolLayout:
-    """A Bool."""
+    """A Bool of the schema, which is ``bool`` in Python."""
 
 
 @frozen
@@ -219,7 +219,7 @@ def declare_enum(schema: str, cls: type[enum.Enum]) -> None:
 
 
 def camel_case(name: str) -> str:
-    """Turn ``dest_payment`` into ``destPayment``."""
+    """Turn a Python name into that of the schema: ``dest_payment`` into ``destPayment``."""
     first, *rest = name.split("_")
     return first + "".join(part.title() for part in rest)
 

@@ -186,7 +186,7 @@ class PaymentId(FixedBytes):
 
 
 class RandValue(FixedBytes):
-    """Random nonce, 16 bytes."""
+    """Random nonce that makes a handshake, token, response or update unlike any other, 16 bytes."""
 
     SIZE = 16
     __slots__ = ()

@@ -63,7 +63,7 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class NotifyListener:
-    """Send to a listener."""
+    """Tell a listener on its link that a connector waits for it."""
 
     link: Link
     message: IncomingConnection

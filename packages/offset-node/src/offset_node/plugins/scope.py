@@ -55,7 +55,7 @@ class ReportScope:
     servers: bool = True
 
     def __and__(self, other: "ReportScope") -> "ReportScope":
-        """What both let see."""
+        """The scope of what both scopes let an app see, such as those of two plugins."""
         return ReportScope(
             _intersection(self.friends, other.friends),
             _intersection(self.currencies, other.currencies),

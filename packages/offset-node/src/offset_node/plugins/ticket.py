@@ -36,7 +36,7 @@ def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
 
 
 def add_permissions(one: AppPermissions, other: AppPermissions) -> AppPermissions:
-    """What either allows."""
+    """The permissions of an app that two sources give it: each flag is set where either sets it."""
     return AppPermissions(
         routes=one.routes or other.routes,
         buyer=one.buyer or other.buyer,
@@ -52,5 +52,5 @@ class TicketPlugin:
 
     @hookimpl
     def offset_judge_request(self, app: App, request: AppRequest) -> Grant | None:
-        """The flags decide."""
+        """Grant the request where the ticket's flags allow it; otherwise None, so that another plugin may grant it."""
         return Grant() if is_permitted(app.permissions, request) else None

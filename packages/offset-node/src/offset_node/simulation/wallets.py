@@ -47,14 +47,14 @@ from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 __all__ = ["Outcome", "SimulatedPayment", "Wallets"]
 
 PATIENCE_TICKS = 8
-"""Before a step is asked again."""
+"""How long a wallet waits for an answer before it asks again."""
 
 ROUTE_TRIES_MAX = 12
 """Requests for routes before a buyer gives up."""
 
 
 class Outcome(Enum):
-    """How a payment ended."""
+    """How a payment ended, as far as the buyer's app can tell."""
 
     PAID = "paid"
     CANCELLED = "cancelled"
@@ -216,7 +216,7 @@ class SimulatedPayment:
             self.proceed(Step.CANCEL)
 
     def closed(self, response: ResponseClosePayment) -> None:
-        """The payment ended."""
+        """The buyer's node says how the payment ended; once it has been asked for that, the end is acknowledged."""
         if self.step is not Step.CLOSE:
             return
         match response.status:
@@ -249,11 +249,11 @@ class Wallets:
     _transactions: dict[Uid, SimulatedPayment] = field(default_factory=dict)
 
     def uid(self) -> Uid:
-        """A new id."""
+        """A new random id, of a request to a node or of a search for routes."""
         return Uid(self.world.chance.randbytes(16))
 
     def after(self, ticks: float, action: Callable[[], object]) -> None:
-        """Let something happen later."""
+        """Let *action* happen after so many ticks of virtual time."""
         self.world.after(ticks, action)
 
     def configure(self, node: SimulatedNode, request: AppRequest) -> None:
@@ -261,7 +261,7 @@ class Wallets:
         node.request(AppToAppServer(self.uid(), request))
 
     def pay(self, buyer: SimulatedNode, seller: SimulatedNode, currency: Currency, amount: int) -> SimulatedPayment:
-        """Begin a payment."""
+        """Begin a payment of *amount* credits; its first step is to ask the seller for an invoice."""
         randbytes = self.world.chance.randbytes
         ids = InvoiceId(randbytes(32)), PaymentId(randbytes(16)), Uid(randbytes(16))
         payment = SimulatedPayment(self, buyer, seller, currency, amount, *ids)

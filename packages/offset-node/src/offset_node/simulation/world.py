@@ -27,7 +27,7 @@ class Chance(Protocol):
         """From 0 to 1, 1 excluded."""
 
     def uniform(self, a: float, b: float, /) -> float:
-        """From *a* to *b*."""
+        """Draw a number between *a* and *b*, all equally likely."""
 
     def randrange(self, start: int, stop: int = ..., /) -> int:
         """A whole number below *start*, or from *start* and below *stop*."""
@@ -36,7 +36,7 @@ class Chance(Protocol):
         """One of several, none of which is preferred."""
 
     def randbytes(self, n: int, /) -> bytes:
-        """*n* random bytes."""
+        """Draw *n* bytes, for keys, ids and nonces."""
 
 
 class Host(Protocol):

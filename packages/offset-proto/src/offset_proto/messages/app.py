@@ -81,7 +81,7 @@ class AddRelay:
 
 @member
 class RemoveRelay:
-    """Stop using a relay."""
+    """Listen at a relay no more, and tell the friends; a relay that is not known changes nothing."""
 
     public_key: PublicKey
 
@@ -125,7 +125,7 @@ class AckClosePayment:
 
 @struct("app_server")
 class AddInvoice:
-    """Expect a payment."""
+    """Expect a payment of *total_dest_payment* credits, and accept requests for it."""
 
     invoice_id: InvoiceId
     currency: Currency
@@ -134,14 +134,14 @@ class AddInvoice:
 
 @member
 class CancelInvoice:
-    """Expect it no more, and give back what was frozen for it."""
+    """Expect the payment no more, and give back what was frozen for it."""
 
     invoice_id: InvoiceId
 
 
 @member
 class CommitInvoice:
-    """Collect a complete payment."""
+    """Collect all that came for an invoice; the commit is what the buyer has handed over."""
 
     commit: Commit
 
@@ -165,7 +165,7 @@ class SetFriendRelays:
 
 @struct("app_server")
 class SetFriendName:
-    """A local name."""
+    """Call the friend by another name, which it does not learn."""
 
     friend_public_key: PublicKey
     name: str
@@ -180,14 +180,14 @@ class RemoveFriend:
 
 @member
 class EnableFriend:
-    """Connect to the friend."""
+    """Keep up a link to the friend from now on."""
 
     public_key: PublicKey
 
 
 @member
 class DisableFriend:
-    """Stay away from the friend."""
+    """Keep up no link to the friend; requests that wait to be sent to it are cancelled."""
 
     public_key: PublicKey
 
@@ -202,7 +202,7 @@ class OpenFriendCurrency:
 
 @struct("app_server")
 class CloseFriendCurrency:
-    """Forward no more requests."""
+    """Forward no more requests of and to this friend in this currency; cancel those that still wait for it."""
 
     friend_public_key: PublicKey
     currency: Currency
@@ -361,12 +361,12 @@ class PaymentStatusSuccess:
 
 @member
 class PaymentNotFound:
-    """Unknown, or already acknowledged."""
+    """The node does not know the payment, or has forgotten it since its end was acknowledged."""
 
 
 @member
 class Canceled:
-    """Nothing was paid."""
+    """The payment is over and nothing was paid; *ack_uid* is for `AckClosePayment`."""
 
     ack_uid: Uid
 
@@ -381,7 +381,7 @@ declare_union(
 
 @struct("app_server")
 class ResponseClosePayment:
-    """How a payment ended."""
+    """How a payment ended, for the app that has asked to close it."""
 
     payment_id: PaymentId
     status: PaymentStatus
@@ -413,7 +413,7 @@ declare_union("app_server", "ResponseRoutesResult", {"success": RoutesFound, "fa
 
 @struct("app_server")
 class ClientResponseRoutes:
-    """Answer to `RequestRoutes`."""
+    """The answer to the `RequestRoutes` of the same *request_id*."""
 
     request_id: Uid
     result: ResponseRoutesResult

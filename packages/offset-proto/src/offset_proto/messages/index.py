@@ -28,7 +28,7 @@ __all__ = [
 
 @struct("index")
 class Edge:
-    """A directed hop."""
+    """A hop from one node to a friend of it, which a search for routes is to leave out."""
 
     from_public_key: PublicKey
     to_public_key: PublicKey

@@ -242,7 +242,7 @@ class SetRemoteRelays:
 
 @member
 class SetName:
-    """The friend's name changed."""
+    """The owner calls the friend by another name."""
 
     name: str
 
@@ -256,14 +256,14 @@ class UpdateCurrencyConfig:
 
 @member
 class RemoveCurrencyConfig:
-    """A configuration is gone."""
+    """The owner has withdrawn a currency that the friend had not agreed to."""
 
     currency: Currency
 
 
 @member
 class SetChannelStatus:
-    """The channel changed."""
+    """Ledgers changed, or the channel broke or started anew: this is the whole new status."""
 
     channel_status: ChannelStatusReport
 
@@ -339,7 +339,7 @@ class RemoveRelayReport:
 
 @member
 class RemoveFriendReport:
-    """A friend is gone."""
+    """The owner removed a friend; nothing of it is left in the report."""
 
     public_key: PublicKey
 

@@ -52,7 +52,7 @@ CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB 
 _NODE = "SELECT local_public_key FROM node"
 
 SCHEMA = _NODE_SCHEMA + servers.SCHEMA + friends.SCHEMA + channels.SCHEMA + payments.SCHEMA + plugins.SCHEMA
-"""Of the present version."""
+"""SQL that makes all tables of a database of `SCHEMA_VERSION`."""
 
 MIGRATIONS = {1: plugins.SCHEMA}
 """What turns a database of a version into one of the next."""

@@ -29,7 +29,7 @@ _BALANCE = Integer(128, signed=True)
 
 
 def format_json(value: Any) -> str:
-    """JSON without spaces."""
+    """A value as JSON text without spaces, in which every character stands as itself."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -187,7 +187,7 @@ def _write_channel(friend: PublicKey, channel: Channel) -> Iterator[Statement]:
 
 
 def read(local: PublicKey, rows: Rows) -> Map[PublicKey, Friend]:
-    """All friends. Raises InvalidInput."""
+    """All friends with their channels and what waits for them. Raises InvalidInput where a row makes no sense."""
     configs = group(rows[_CONFIGS])
     of_channels = channels.ChannelRows(rows)
     friends = {}

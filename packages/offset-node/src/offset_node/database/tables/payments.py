@@ -151,5 +151,5 @@ def read_transactions(rows: Rows) -> Map[Uid, OpenTransaction]:
 
 
 def read_payments(rows: Rows) -> Map[PaymentId, Payment]:
-    """The payments. Raises InvalidInput."""
+    """Our payments as buyer, each in its stage. Raises InvalidInput where a row makes no sense."""
     return Map({PaymentId(payment_id): parse_form(forms.PAYMENT, payment) for payment_id, payment in rows[_PAYMENTS]})
