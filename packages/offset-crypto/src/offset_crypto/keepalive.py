@@ -1,9 +1,30 @@
 """
 The keepalive layer: signs of life on an idle link. Spec 02 §7.
 
-A side that sent nothing for 16 ticks sends a KeepAlive; a side that received nothing for 32 ticks
-gives the link up. On a tick where both are due the link closes and nothing is sent. Where another link runs inside,
-its signs of life are messages of this one, so ours wait a little longer, and are not sent at all while those come.
+The state is two numbers of ticks: how long the link may go without a message of the peer (to close), and how long we
+may go without a message of our own (to send).
+
+==========================================  ==================  ==================================================
+what happens                                to close            to send
+==========================================  ==================  ==================================================
+the handshake is done                       32                  16
+a message goes out                                              16
+a message or a KeepAlive comes in           32
+a tick                                      1 less              1 less
+a tick, and to close is 0                   `RemoteTimeout`     nothing is sent, even where to send is 0, too
+a tick, and to send is 0                                        a KeepAlive goes out; 16
+==========================================  ==================  ==================================================
+
+Rules.
+1. A KeepAlive is never answered, and the layer above does not see it. An empty message is a message.
+2. A rekey of the secure channel below is no sign of life: it does not come up to this layer.
+3. While we ourselves do not read, to close stands still, since the peer may have spoken.
+4. Where another link runs inside, its signs of life are messages of this one. After `Keepalive.carry_link` to send
+   starts at 20 instead of 16, so ours are not sent at all while those come.
+
+Calling contract. The owner gives each message that it sends to `Keepalive.wrap` and each that arrives to
+`Keepalive.receive`, and calls `Keepalive.tick` once a tick, from the end of the handshake on. After a `PeerError` the
+link is over, and the layer must not be used again.
 """
 
 from typing import Final

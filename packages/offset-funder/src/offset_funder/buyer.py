@@ -1,11 +1,22 @@
 """
-Payments and their transactions. Spec 05 §12.
+Payments of our own user, and the transactions that pay them. Spec 05 §8.4 to §8.6, §12.
 
-One payment may run over several routes at once; all its transactions share one source lock, and the
-first collect makes it a success. The stages, with n open transactions:
+A payment runs over one route, or over several at once, with one transaction for each. All its transactions share one
+source lock, so that one commit lets the seller collect them all, and the first collect makes the payment a success.
+
+A transaction is open from `AddTransaction` to `RemoveTransaction`, and goes through these states:
+
+    queued for the first friend -> in a token -> responded -> collected
+              |                        |             |
+              +------------------------+-------------+------> cancelled
+
+The app is told Success for a response, Complete with the commit for the response that covers the whole invoice, and
+Failure for a cancel; a Failure can follow the others. A collect is told by the end of the payment alone.
+
+A payment is in one of these stages, with n open transactions:
 
 ==================  ==============  ==============  ===================  =====================
-stage               removed (T-)    collected       close                ack
+stage               cancelled       collected       close                ack
 ==================  ==============  ==============  ===================  =====================
 NewTransactions n   n-1             Success n-1     n = 0: Canceled      AckStateInvalid
                                                     else InProgress n
@@ -17,6 +28,18 @@ Canceled            -               -               answer again         forgott
 AfterSuccessAck n   n = 1:          n = 1:          PaymentNotFound      AckStateInvalid
                     forgotten       forgotten
 ==================  ==============  ==============  ===================  =====================
+
+Rules.
+1. New transactions are taken in NewTransactions only. One that is asked for again gets its result again in any stage.
+2. The receipt is made of the first collect, and no later one replaces it.
+3. A payment is forgotten once the app has acknowledged its end and none of its transactions is open.
+4. Nothing expires, and an app can not cancel a transaction. It waits until a reply comes or its channel breaks; only
+   while it is queued, it is cancelled when the first friend goes offline or is disabled.
+
+Calling contract. `control` calls the functions that carry out requests of apps; they check before they mutate. For a
+reply to a request of our own user, `routing` calls `handle_response`, `handle_cancel` or `handle_collect`, once the
+ledgers are as the whole token leaves them. It calls `fail_transaction` for a request that gets no reply any more. These
+four are called for open transactions only.
 """
 
 from dataclasses import replace

@@ -1,4 +1,38 @@
-"""Messages of friends: move tokens, inconsistency, reset. Spec 05 §7."""
+"""
+Messages of friends: move tokens, and the reset of a channel that broke. Spec 05 §7; the states: 05 §7.6, 04 §6.4, §7.
+
+A channel works and we hold its token (Incoming) or the friend does (Outgoing), or it is broken (Inconsistent):
+
+============  ===================================  ====================  ======================================
+state         message of the friend                next state            what is sent
+============  ===================================  ====================  ======================================
+Outgoing      a valid token, built on our last     Incoming              a token, if something waits or the
+                                                                         friend wants it
+Outgoing      the token that ours was built on     the same              our last token once more
+Incoming      its last token once more             the same              a token, if the friend wants it
+either        any other token                      Inconsistent          our reset terms
+Outgoing      reset terms                          Inconsistent, with    our reset terms
+                                                   the friend's terms
+Outgoing      the terms that our token accepts     the same              our last token once more (D38)
+Incoming      reset terms                          the same              nothing: `InconsistencyWhenTokenOwned`
+Inconsistent  a token that accepts our terms       Incoming              a token, with our relays
+Inconsistent  any other token                      the same              our reset terms once more
+Inconsistent  reset terms                          the same, with the    nothing
+                                                   friend's new terms
+============  ===================================  ====================  ======================================
+
+From Inconsistent to Outgoing a person leads: `control` accepts the friend's terms.
+
+Rules.
+1. A token counts as a whole. All its changes of ledgers are made before the first of its operations is acted on.
+2. When a channel breaks, every request that we sent through it, or queued for it, is cancelled towards where it came
+   from. Replies that waited for the friend are lost with the channel, and its own requests are forgotten.
+3. Messages of a friend that is disabled or not online count like others, but nothing is sent to one that is not online.
+
+Calling contract. The engine calls `handle_friend_message` for each message, in the order of arrival, with a
+`Session.token` of its own. Where it raises, the engine throws the session away, so that nothing has changed. What is sent is
+the sender's work, at the end of the event.
+"""
 
 from offset_funder import routing
 from offset_funder.channel_reset import accept_reset, build_terms, is_reset_of
@@ -92,9 +126,7 @@ def _handle_received(session: Session, sender: PublicKey, received: Received) ->
     session.try_send(sender)
     relays_changed = _set_remote_relays(session, sender, received.opt_local_relays)
     _remember_origins(session, sender, received)
-    # `receive` has carried these out already, on a copy: a token counts as a whole, so each operation had to be checked
-    # against the ledger that the one before it leaves. Here they change the state in the one way that it changes, which
-    # also keeps the index of open requests, and yields what is stored.
+    # `receive` has applied these to its draft, and the session applies them again: `token_channel._Draft` says why.
     for mutation in received.mutations:
         session.mutate_friend(sender, mutation)
     for currency in received.activated:  # D43

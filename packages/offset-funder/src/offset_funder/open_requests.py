@@ -1,12 +1,34 @@
 """
 Where each open request came from, and where it went. Spec 05 §8.
 
-Request ids are chosen by buyers, so two friends may use one id. The index answers two questions in
-constant time, for an id within a currency: which friend (or the local user) is the *origin* of a
-request that went out to a friend; and whether an id is in use at all.
+Request ids are chosen by buyers, so two friends may use one id. The index answers two questions in constant time, for
+an id within a currency: which friend (or the local user) is the *origin* of a request that went out to a friend; and
+whether an id is in use at all. Of an id it knows the friends that sent the request (*sources*), and the friends that
+it went to, each with the origin (*outgoing*):
 
-It follows from the state and is not stored: `rebuild` makes it at load, `after` carries it along
-with each mutation.
+=====================================  ====================================  ===================================
+what happens to a request              mutation                              sources, outgoing
+=====================================  ====================================  ===================================
+friend F sends it to us                ChangeLedger of F, remote             F added to the sources
+it is queued for friend G              PushBackPendingRequest                (G, first source) added to outgoing
+our own user's is queued for G         PushBackPendingUserRequest            (G, LOCAL_USER) added to outgoing
+it leaves the queue in a token to G    PopFront..., ChangeLedger of G        as before
+G cancels or collects it               ChangeLedger of G, local, removed     G taken out of outgoing
+our cancel or collect is in a token    ChangeLedger of F, remote, removed    F taken out of the sources
+what is queued for G is cancelled      RemovePendingRequests...              G taken out of outgoing
+the channel of F breaks, or F goes     SetInconsistent, RemoveFriend         F taken out of both; where F was the
+                                                                             origin, the origin is nobody
+=====================================  ====================================  ===================================
+
+Rules.
+1. The first source is the friend that sent the id first. A second friend that sends it is refused, and stays a source
+   until its cancel is in a token.
+2. A reply whose origin is nobody is dropped; the ledger that it came through has changed all the same (D31).
+3. The index follows from the state and is not stored: `rebuild` makes it at load.
+
+Calling contract. `Session.mutate` calls `after` for each mutation, with the state before it. One change is made by no
+mutation: `Session.forget_request_to` takes out a request that has left its queue and that the ledger refuses. The
+origins of the requests that a token answers are looked up before the mutations of the token, which take them out.
 """
 
 import enum

@@ -1,4 +1,28 @@
-"""Invoices: accept the requests that come for them, sign responses, collect or cancel. Spec 05 §8.2, §13."""
+"""
+Invoices: accept the requests that come for them, sign responses, collect or cancel. Spec 05 §8.2, §8.3, §13.
+
+An invoice is open from `AddInvoice` to `RemoveInvoice`. Its state follows from what came for it:
+
+    add_invoice        first request              the total is reached           commit_invoice
+    ------------> bare ------------> partly paid -----------------> fully paid -----------------> collected
+                   |                     |                              |
+                   +---------------------+------------------------------+------ cancel_invoice -> cancelled
+
+Rules.
+1. A request is accepted where its currency (D32), its total and its source lock are those of the invoice, and where it
+   does not bring the sum above the total. The first one that is accepted fixes the source lock.
+2. The sum counts the transactions that a ledger still holds. Those that went with a broken channel, or with a friend
+   that was removed, are taken out of the invoice (D33), so an invoice that was fully paid may be partly paid again.
+3. The response to the request that reaches the total says so (*is_complete*). Only from it can the buyer make a commit
+   that `commit_invoice` takes: the commit carries our signature of it, and opens the source lock.
+4. A collect or cancel goes to the friend that each transaction came from, and a transaction that is gone is left out.
+5. After both ends the invoice is forgotten, and each further request for it is refused.
+
+Calling contract. `routing` calls `accept_request` for a request whose route ends here, once the ledgers are as the
+whole token leaves them, and cancels the request where the answer is False. The engine calls `sign_response` for each
+accepted request at the end of the same event, before the sender runs. `control` calls the other functions for
+requests of apps; where they raise a `ControlError`, nothing has changed.
+"""
 
 from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import InvalidSignature

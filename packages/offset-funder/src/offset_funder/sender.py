@@ -1,8 +1,32 @@
 """
 What goes to each friend at the end of an event. Spec 05 §10.
 
-Everything that waits for a friend goes into one token, replies first, as far as sixteen operations
-reach. While the friend holds the token, repeating our last one with ``token_wanted`` asks for it.
+Handlers queue operations and flag friends (`Session.try_send`); what is sent follows from the state of the channel:
+
+============  ====================================  ========================================================
+channel       what is sent                          when
+============  ====================================  ========================================================
+Inconsistent  our reset terms                       each time the friend is flagged
+Outgoing      our last token once more, unchanged   something waits for the friend: this asks for the token;
+                                                    or a repetition is wanted, as after a link came up
+Incoming      a new token with what waits; the      something waits; or an empty token is wanted, because
+              channel is Outgoing then              the friend needs it or a link came up
+============  ====================================  ========================================================
+
+In all other cases nothing is sent; an Incoming channel keeps the token until there is something to say.
+
+Rules.
+1. A token takes replies first, then forwarded requests, then those of our own user, each queue in its order, and
+   `OPERATIONS_PER_TOKEN_MAX` operations in all. With *token_wanted* it asks for the token to come back: where
+   something had to stay behind, or where it carries our relays.
+2. An operation that our own ledger does not allow is dropped, since the friend would take the whole token for
+   invalid. A request that is dropped is cancelled towards where it came from, which may flag that friend in turn.
+3. Each message says all of our side of the channel, so one that was not sent yet may be replaced by a later one
+   (§10.4).
+
+Calling contract. The engine calls `send_all` once for an event, or once for a batch of events, when all handlers are
+through and all responses are signed. It uses up the flags of every friend. Those of a friend that is not online do
+nothing: its queues stay, and the friend is flagged again when it comes online.
 """
 
 from collections.abc import Callable
@@ -79,6 +103,7 @@ def _send_token(session: Session, public_key: PublicKey, friend: Friend, channel
         return
     rand_nonce = RandValue(session.surroundings.random_bytes(RandValue.SIZE))
     token, mutations = builder.finish(relays, rand_nonce, session.surroundings.identity.sign)
+    # The builder has applied these to its draft, and the session applies them again: `token_channel._Draft` says why.
     for mutation in mutations:
         session.mutate_friend(public_key, mutation)
     session.send(public_key, MoveTokenRequest(token, token_wanted=full or relays is not None))

@@ -1,9 +1,23 @@
 """
 Length frames on a byte stream: 8 bytes big-endian length, then so many bytes. Spec 02 §3.
 
-`FrameReader` is a byte engine: feed it what arrives, in pieces of any size, and it returns the frames
-that are complete. It never allocates from an announced length; a frame longer than the present
-limit is refused as soon as its length is known.
+`FrameReader` is a byte engine: feed it what arrives, in pieces of any size, and it returns the frames that are
+complete.
+
+    LENGTH --8 bytes are there--> CONTENT --all bytes of the frame are there--> a frame, and LENGTH again
+                  |
+                  +--more than the limit--> FrameTooLarge: the stream is over
+
+Rules.
+1. A length of 0 is a legal frame. The length does not count its own 8 bytes.
+2. Nothing is allocated for an announced length: the reader holds the bytes that have arrived, and nothing else. A frame
+   longer than the present limit is refused as soon as its length is known, however little of it has arrived.
+3. After `FrameTooLarge` the place where the next frame begins is not known any more, so the same error comes again.
+4. A stream that ends inside a frame loses that frame: nobody tells the reader of the end.
+
+Calling contract. Call `FrameReader.next_frame` after each `FrameReader.receive_data` until it returns None; what is not
+fetched stays in memory. The limit may be changed between two frames, and counts for every frame that was not fetched
+yet: a link raises it once the peer has proved its key.
 """
 
 from offset_proto.errors import PeerError
