@@ -30,8 +30,8 @@ Rules.
 3. Messages of a friend that is disabled or not online count like others, but nothing is sent to one that is not online.
 
 Calling contract. The engine calls `handle_friend_message` for each message, in the order of arrival, with a
-`Session.token` of its own. Where it raises, the engine throws the session away, so that nothing has changed. What is sent is
-the sender's work, at the end of the event.
+`Session.token` of its own. Where it raises, the engine throws the session away, so that nothing has changed. What is
+sent is the sender's work, at the end of the event.
 """
 
 from offset_funder import routing

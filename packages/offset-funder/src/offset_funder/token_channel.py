@@ -208,7 +208,14 @@ def _token_info(channel: TokenChannel, counters: CountersInfo) -> TokenInfo:
 
 
 class _Draft:
-    """A channel in the making, and the mutations that lead to it."""
+    """
+    A channel in the making, and the mutations that lead to it.
+
+    A mutation is applied here because the next operation is judged on the ledger that this one leaves, and because a
+    token covers the state after all of them. The session applies the same mutations a second time once the token is
+    good. It does not take over the draft: `Session.mutate` is the only way in which the funder's state changes, it
+    carries the index of open requests along, and it lists what is stored, so that memory and storage can not differ.
+    """
 
     def __init__(self, channel: TokenChannel) -> None:
         self.channel = channel
