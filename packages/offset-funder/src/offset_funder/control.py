@@ -3,20 +3,17 @@ Requests of apps, one handler each. Spec 05 §5.
 
 A handler checks before it mutates; what it refuses is a `ControlError` with the specification's name for
 the reason, and the app sees an acknowledgement without effect.
+
+`AddFriend`, `AddRelay`, `RemoveFriend` and `RemoveRelay` are here the requests of an app; the mutations that carry them
+out have the same names, and are written ``mutations.AddFriend`` and so on.
 """
 
 from dataclasses import replace
 
-from offset_funder import buyer, routing, seller
+from offset_funder import buyer, mutations, routing, seller
 from offset_funder.channel_reset import ResetRefused, accept_terms, check_terms
 from offset_funder.effects import ForgetFriend, SetRelays
 from offset_funder.events import FunderRequest
-from offset_funder.mutations import (
-    AddFriend as AddFriendMutation,
-)
-from offset_funder.mutations import (
-    AddRelay as AddRelayMutation,
-)
 from offset_funder.mutations import (
     RemoveCurrencyConfig,
     SetConsistent,
@@ -25,12 +22,6 @@ from offset_funder.mutations import (
     SetSentLocalRelays,
     SetStatus,
     UpdateCurrencyConfig,
-)
-from offset_funder.mutations import (
-    RemoveFriend as RemoveFriendMutation,
-)
-from offset_funder.mutations import (
-    RemoveRelay as RemoveRelayMutation,
 )
 from offset_funder.relay_lists import after_reset
 from offset_funder.session import ControlError, Session
@@ -77,7 +68,7 @@ def handle_request(session: Session, request: FunderRequest) -> None:
         case AddRelay(relay):
             _add_relay(session, relay)
         case RemoveRelay(public_key):
-            session.mutate(RemoveRelayMutation(public_key))
+            session.mutate(mutations.RemoveRelay(public_key))
             _relays_changed(session)
         case AddFriend():
             _add_friend(session, request)
@@ -144,7 +135,7 @@ def _handle_payment(session: Session, request: _PaymentRequest) -> None:
 def _add_relay(session: Session, relay: NamedRelayAddress) -> None:
     if len(session.state.relays) >= NODE_RELAYS_MAX:  # also where it would only replace one [QUIRK]
         raise ControlError("MaxNodeRelaysReached")
-    session.mutate(AddRelayMutation(relay))
+    session.mutate(mutations.AddRelay(relay))
     _relays_changed(session)
 
 
@@ -165,7 +156,7 @@ def _add_friend(session: Session, request: AddFriend) -> None:
     if request.friend_public_key in session.state.friends:
         session.note("addFriend: already a friend")
         return
-    session.mutate(AddFriendMutation(request.friend_public_key, request.relays, request.name))
+    session.mutate(mutations.AddFriend(request.friend_public_key, request.relays, request.name))
 
 
 def _disconnect(session: Session, public_key: PublicKey) -> None:
@@ -178,7 +169,7 @@ def _remove_friend(session: Session, public_key: PublicKey) -> None:
     _disconnect(session, public_key)
     if isinstance(friend.channel, Consistent):
         routing.cancel_pending(session, public_key, friend.channel)
-    session.mutate(RemoveFriendMutation(public_key))
+    session.mutate(mutations.RemoveFriend(public_key))
 
 
 _CurrencyRequest = (

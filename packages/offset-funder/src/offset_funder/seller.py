@@ -39,7 +39,7 @@ from offset_funder.mutations import (
 )
 from offset_funder.session import ControlError, ResponseDraft, Session
 from offset_funder.state import OpenInvoice, PendingTransaction
-from offset_proto.messages.app import AddInvoice as AddInvoiceRequest
+from offset_proto.messages import app
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,
@@ -52,7 +52,7 @@ from offset_proto.types import Currency, InvoiceId, PlainLock, PublicKey, RandVa
 __all__ = ["accept_request", "add_invoice", "cancel_invoice", "commit_invoice", "sign_response"]
 
 
-def add_invoice(session: Session, request: AddInvoiceRequest) -> None:
+def add_invoice(session: Session, request: app.AddInvoice) -> None:
     """
     Expect a payment.
 
