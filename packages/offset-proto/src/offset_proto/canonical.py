@@ -23,7 +23,7 @@ from offset_proto.messages.friend import (
 from offset_proto.messages.index import IndexMutation, RemoveFriendCurrency, UpdateFriendCurrency
 from offset_proto.messages.payment import Receipt, RelayAddress
 from offset_proto.messages.report import BalanceInfo, CountersInfo, CurrencyBalanceInfo, McInfo, TokenInfo
-from offset_proto.types import I128_MIN, Currency
+from offset_proto.types import I128, I128_MIN, U64, U128, Currency
 
 __all__ = [
     "balance_info",
@@ -50,17 +50,17 @@ __all__ = [
 T = TypeVar("T")
 
 
-def u64(value: int) -> bytes:
+def u64(value: U64) -> bytes:
     """The 8 bytes of an unsigned number, the most significant first."""
     return value.to_bytes(8, "big")
 
 
-def u128(value: int) -> bytes:
+def u128(value: U128) -> bytes:
     """The 16 bytes of an unsigned number, the most significant first."""
     return value.to_bytes(16, "big")
 
 
-def i128(value: int) -> bytes:
+def i128(value: I128) -> bytes:
     """The 16 bytes of a signed number in two's complement, the most significant first."""
     return value.to_bytes(16, "big", signed=True)
 

@@ -109,9 +109,13 @@ class Codec(Generic[M]):
         self._name = name
         self._type: Any = None
 
+    @property
+    def layout(self) -> Layout:
+        """Which message classes it takes and gives, and how they map onto the schema."""
+        return named_layout(self._schema, self._name)
+
     def _compile(self) -> None:
-        layout = named_layout(self._schema, self._name)
-        self._write, self._read = _struct_codec(layout)
+        self._write, self._read = _struct_codec(self.layout)
         self._type = getattr(_load(self._schema), self._name)
 
     def encode(self, message: M) -> bytes:
