@@ -23,7 +23,19 @@ __all__ = ["TRANSITIONS", "PaymentEffect", "PaymentEvent", "PaymentState", "adva
 
 
 class PaymentState(enum.Enum):
-    """Where a payment stands; the top of this module explains each state."""
+    """
+    Where a payment stands.
+
+    Attributes:
+        SENDING: Routes are asked for, and transactions are sent. There is no commit yet.
+        COMMITTED: There is a commit. No credit has moved yet, but whoever has the commit can let the seller collect.
+        CLOSING: The payment was given up before there was a commit, and the node has not said yet that it is over.
+        PAID: The seller has collected, and a receipt proves it. This never changes again.
+        FAILED: Nothing was paid, and nothing will be.
+        UNKNOWN: The seller may have the commit, and nobody can tell how the payment ended. The buyer must not pay again
+            without asking the seller. A receipt that turns up makes the payment PAID, and the node's word that it was
+            cancelled makes it FAILED.
+    """
 
     SENDING = "sending"
     COMMITTED = "committed"

@@ -21,8 +21,14 @@ from offset_proto.types import Uid
 __all__ = ["HOOKS_VERSION", "hookimpl", "hookspec"]
 
 HOOKS_VERSION: Final = 1
+"""The version of these hooks. A plugin says in its attribute ``hooks_version`` for which version it was written; a node
+with another version does not start with it."""
+
 hookspec = pluggy.HookspecMarker("offset")
+"""Marks the signature of a hook in this module; plugins have no use for it."""
+
 hookimpl = pluggy.HookimplMarker("offset")
+"""Marks a method of a plugin as its answer to the hook of the same name. A method without this mark is never called."""
 
 
 @hookspec

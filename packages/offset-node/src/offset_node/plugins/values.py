@@ -49,6 +49,7 @@ class NotGranted(Refusal):
 
 
 Verdict = Grant | Refusal
+"""What all answers to one question come to (`decide`): the node carries the request out, or refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
