@@ -32,6 +32,13 @@ MISTAKES = {
             "reference/sdk.md": "# SDK\n\n```{eval-rst}\n.. autoclass:: offset_ctrl.Node\n```\n",
         },
     ),
+    "a public value that no page describes": (
+        "no page describes offset_node.plugins.hooks.HOOKS_VERSION",
+        {
+            "index.md": "# Index\n\n```{toctree}\nreference/sdk\n```\n",
+            "reference/sdk.md": "# Hooks\n\n```{eval-rst}\n.. automodule:: offset_node.plugins.values\n```\n",
+        },
+    ),
 }
 
 

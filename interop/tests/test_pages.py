@@ -1,39 +1,91 @@
-"""The commands of README.md and of docs/how-to/friends.md, run in one shell as they are printed."""
+"""The commands of README.md and of pages in docs/how-to, run in one shell as they are printed."""
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+HOW_TO = ROOT / "docs" / "how-to"
+
+_PAGE_PORTS = re.compile(r"\b(?:[a-z]+\.example\.net|0\.0\.0\.0|127\.0\.0\.1):(\d+)\b")
+_PROGRAMS = re.compile(r"^((?:strelay|stindex|stnode) .*[^&])$", re.MULTILINE)
+"""Lines that start a program in the foreground, where a person goes on in another shell."""
 
 
-def _commands(page: str) -> str:
-    return "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
+def _blocks(page: str) -> list[str]:
+    return re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
 
 
-def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
-    """Every command succeeds; Bob owes 30, and the proofs are good."""
+def _first_payment() -> tuple[str, str]:
+    """The commands of the README that start the servers, and those from the nodes on; the programs are here already."""
     readme = (ROOT / "README.md").read_text().partition("## A first payment by hand")[2].partition("## Packages")[0]
-    installed = _commands(readme).partition("mkdir first && cd first\n")[2]  # the programs are here already
-    assert "pay-invoice" in installed
+    install, servers, *nodes = _blocks(readme)
+    assert install.endswith("mkdir first && cd first\n")
+    assert "strelay" in servers
+    assert "pay-invoice" in nodes[-1]
+    return servers, "\n".join(nodes)
+
+
+def _after_installation(page: Path, directory: str) -> list[str]:
+    install, *blocks = _blocks(page.read_text())
+    assert install.endswith(f"mkdir {directory} && cd {directory}\n")
+    return blocks
+
+
+class _Loopback:
+    """Puts each address of a page on a port of 127.0.0.1 that was free a moment ago."""
+
+    def __init__(self) -> None:
+        self._ports: dict[tuple[str, str], int] = {}
+
+    def rewrite(self, commands: str, owner: str = "") -> str:
+        """The commands with those ports; the same number of a page is the same port for one *owner*."""
+        commands = _PAGE_PORTS.sub(lambda found: f"127.0.0.1:{self._port(owner, found[1])}", commands)
+        return _PROGRAMS.sub(r"\1 &", commands)
+
+    def _port(self, owner: str, number: str) -> int:
+        if (owner, number) not in self._ports:
+            self._ports[owner, number] = _free_port(set(self._ports.values()))
+        return self._ports[owner, number]
+
+
+def _free_port(taken: set[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port not in taken:
+            return port
+
+
+def _run(directory: Path, *commands: str) -> str:
+    """
+    Run commands in one shell that ends with the first failure; what it said.
+
+    At the end each program that was started in the background is ended by its process id, and has to end well.
+    """
     # A person sees whether a friend is there; here a slow machine gets four times as long.
-    installed = re.sub(r"^sleep (\d+)$", lambda wait: f"sleep {4 * int(wait[1])}", installed, flags=re.MULTILINE)
+    patient = re.sub(
+        r"^sleep (\d+)$", lambda wait: f"sleep {4 * int(wait[1])}", "\n".join(commands), flags=re.MULTILINE
+    )
     script = "\n".join(
         [
             "set -eu",
-            "trap 'kill $(jobs -p)' EXIT",
-            installed,
-            _commands((ROOT / "docs" / "how-to" / "friends.md").read_text()),
+            "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT",
+            patient,
+            "for program in $(jobs -p); do kill $program; wait $program; done",
             "echo finished",
         ]
     )
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with subprocess.Popen(
         ["bash", "-c", script],  # noqa: S607 - the shell of the pages
-        cwd=tmp_path,
+        cwd=directory,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,5 +99,38 @@ def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
             raise
     assert shell.returncode == 0, said
     assert said.endswith("finished\n"), said
+    return said
+
+
+def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
+    """Every command succeeds; Bob owes 30, and the proofs are good."""
+    on_loopback = _Loopback()
+    first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
+    said = _run(tmp_path, *first_payment, *_blocks((HOW_TO / "friends.md").read_text()))
     assert re.search(r"B\s+=30\b", said), said
     assert (tmp_path / "bob.token").exists()
+
+
+def _federation(on_loopback: _Loopback) -> Iterator[str]:
+    """The page of index servers, followed by two operators in turn; they exchange the tickets that it tells them to."""
+    for block in _after_installation(HOW_TO / "index-server.md", "index"):
+        for operator in ("alice-index", "bob-index"):
+            yield f"mkdir -p {operator} && cd {operator}\n{on_loopback.rewrite(block, operator)}\ncd .."
+        if "for-servers.ticket" in block:
+            yield "cp alice-index/for-servers.ticket bob-index/other-server.ticket"
+            yield "cp bob-index/for-servers.ticket alice-index/other-server.ticket"
+
+
+def test_a_payment_over_servers_that_follow_the_pages(tmp_path: Path) -> None:
+    """Alice and Bob share the relay of one page, and each has an index server of the other page; Bob pays Alice."""
+    on_loopback = _Loopback()
+    relay = on_loopback.rewrite("\n".join(_after_installation(HOW_TO / "relay.md", "relay")), "relay")
+    nodes = _first_payment()[1].replace("-r relay.ticket", "-r relay/relay.ticket")
+    nodes = nodes.replace("-i index.ticket", "-i $name-index/index.ticket")
+    said = _run(
+        tmp_path,
+        f"mkdir relay && cd relay\n{relay}\ncd ..",
+        *_federation(on_loopback),
+        on_loopback.rewrite(nodes),
+    )
+    assert re.search(r"B\s+=30\b", said), said
