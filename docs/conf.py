@@ -104,7 +104,10 @@ def _name_what_is_outside(app: Sphinx, page: str, content: list[str]) -> None:
         target = (folder / link[2]).resolve()
         if not target.exists() or target.is_relative_to(site):
             return link[0]
-        return f"{link[1]} (`{target.relative_to(site.parent)}` in the repository)"
+        path = str(target.relative_to(site.parent))
+        if link[1].strip("`/") in path:
+            return f"`{path}` in the repository"
+        return f"{link[1]} (`{path}` in the repository)"
 
     content[0] = _LINK.sub(name, content[0])
 

@@ -1,11 +1,14 @@
 """
-All hooks of a node, on one screen. docs/plugins.md is the tutorial.
+All hooks of a node.
 
-A plugin is an object with methods marked ``@hookimpl``, named by an entry point of the group ``offset.node``, with
-``hooks_version = 1``. A hook may leave out arguments that it does not need. All hooks of one plugin run in one thread
-of its own, one after the other: they need no locks, and may block for a while without holding up the node. Questions
-have 2 seconds; an exception, a late or an unknown answer is a refusal, or an empty scope.
+A plugin is an object with methods marked ``@hookimpl`` and the attribute ``hooks_version = 1``, which an entry point of
+the group ``offset.node`` names. A hook may leave out arguments that it does not need. All hooks of one plugin run in a
+thread of its own, one after the other: they need no locks, and may block for a while without holding up the node. A
+question has to be answered within 2 seconds. An exception, a late answer or an unknown one counts as a refusal, or as
+an empty scope.
 """
+
+# docs/plugins.md is the tutorial.
 
 from typing import Any, Final
 
