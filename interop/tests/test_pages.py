@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
 
 _PAGE_PORTS = re.compile(r"\b(?:[a-z]+\.example\.net|0\.0\.0\.0|127\.0\.0\.1):(\d+)\b")
-_PROGRAMS = re.compile(r"^((?:strelay|stindex|stnode) .*[^&])$", re.MULTILINE)
+_PROGRAMS = re.compile(r"^((?:strelay|stindex|stnode) .*[^&\n])$", re.MULTILINE)
 """Lines that start a program in the foreground, where a person goes on in another shell."""
 
 
