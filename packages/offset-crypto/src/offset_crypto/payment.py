@@ -1,10 +1,7 @@
 """
 The life of one payment as a table: states x events -> state and effects. Pure.
 
-States. While a payment is SENDING, routes are asked for and transactions are sent. It is COMMITTED once its commit
-exists: no credit has moved, but whoever has the commit can let the seller collect. A payment that was given up before
-that is CLOSING until the node has said that it is over. PAID and FAILED are final and proved. UNKNOWN means that the
-seller may have the commit and that nobody can tell how the payment ended.
+The states are described at `PaymentState`.
 
 Rules.
 1. After the commit was handed out, only the node's word that the payment was cancelled makes the payment FAILED.
