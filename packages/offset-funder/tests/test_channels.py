@@ -1,9 +1,11 @@
 """Friends, relays, inconsistency and reset between two funders. Spec 05 §5-§11, §18.1, §18.5."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from offset_crypto.signed import move_token_buffer
 from offset_funder.capacities import declared, diff
 from offset_funder.effects import ForgetFriend, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
 from offset_funder.events import FriendMessageReceived, FriendWentOnline
@@ -100,6 +102,23 @@ def test_reset_by_either_side():
         network.settle()
         network.pay(["A", "B"], 5)
         assert network.balance("A", "B") == (-expected - 5, 0, 0)
+
+
+def test_the_channeler_is_told_once_of_a_reset_that_brings_new_relays():
+    """B learns where A is now, and looks for A at all of its own relays: both stand in one update."""
+    network = _pair()
+    _break(network)
+    a, b = network.nodes["A"], network.nodes["B"]
+    terms = _channel(network).opt_remote_reset_terms
+    outcome = network.request("A", ResetFriendChannel(b.key, terms.reset_token))
+    (token,) = (e.message.move_token for e in outcome.effects if isinstance(e, SendFriendMessage))
+    token = replace(token, opt_local_relays=(_relay(5).without_name(),))
+    token = replace(token, new_token=a.identity.sign(move_token_buffer(token)))
+    outcome = network.handle("B", FriendMessageReceived(a.key, MoveTokenRequest(token, token_wanted=False)))
+    assert isinstance(_channel(network, "B", "A"), Consistent)
+    (update,) = (effect for effect in outcome.effects if isinstance(effect, UpdateFriend))
+    assert update.friend_relays == token.opt_local_relays
+    assert update.local_relays == tuple(relay.without_name() for relay in b.funder.state.relays)
 
 
 def test_a_wrong_token_and_a_consistent_channel_can_not_be_reset():

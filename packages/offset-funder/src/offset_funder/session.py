@@ -208,11 +208,22 @@ class Session:
         self.outputs.channeler.append(effect)
 
     def update_channeler(self, public_key: PublicKey) -> None:
-        """Tell the channeler where an enabled friend is, and where it may look for us. Spec 05 §11."""
+        """
+        Tell the channeler where an enabled friend is, and where it may look for us. Spec 05 §11.
+
+        It is told once for an event: each update says everything, so that the last one replaces those before it.
+        """
         friend = self.state.friends[public_key]
-        if friend.is_enabled:
-            local_relays = tuple(relay.without_name() for relay in relays_of(friend.sent_local_relays))
-            self.configure(UpdateFriend(public_key, friend.remote_relays, local_relays))
+        if not friend.is_enabled:
+            return
+        local_relays = tuple(relay.without_name() for relay in relays_of(friend.sent_local_relays))
+        update = UpdateFriend(public_key, friend.remote_relays, local_relays)
+        self.outputs.channeler = [
+            effect
+            for effect in self.outputs.channeler
+            if not (isinstance(effect, UpdateFriend) and effect.public_key == public_key)
+        ]
+        self.configure(update)
 
     def note(self, text: str) -> None:
         """Something for the log, without secrets."""
