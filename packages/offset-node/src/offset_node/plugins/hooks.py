@@ -1,5 +1,5 @@
 """
-All hooks of a node.
+The questions and observations of a node for which a plugin can have methods.
 
 A plugin is an object with methods marked ``@hookimpl`` and the attribute ``hooks_version = 1``, which an entry point of
 the group ``offset.node`` names. A hook may leave out arguments that it does not need. All hooks of one plugin run in a
