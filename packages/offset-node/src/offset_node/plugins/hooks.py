@@ -36,69 +36,98 @@ hookimpl = pluggy.HookimplMarker("offset")
 
 @hookspec
 def offset_startup(node: NodeAccess) -> None:
-    """The node is about to start; *node* has the plugin's settings and store. Raising keeps the node from starting."""
+    """
+    The node is about to start, and *node* has the plugin's settings and store.
+
+    If this hook raises an exception, the node does not start.
+    """
 
 
 @hookspec
 def offset_shutdown() -> None:
-    """The node is about to end; 5 seconds are left."""
+    """The node is about to end. The plugin has 5 seconds to finish."""
 
 
 @hookspec
 def offset_judge_request(app: App, request: AppRequest) -> Grant | Refusal | None:
-    """Question: may *app* have *request* carried out? None leaves it to others; a refusal wins over any grant."""
+    """
+    Question: may the node carry out *request* for *app*?
+
+    None leaves the decision to others. One refusal wins over any number of grants.
+    """
 
 
 @hookspec
 def offset_request_judged(app: App, request: AppRequest, refusal: Refusal | None) -> None:
-    """*request* was carried out, or refused, by whomever."""
+    """A request was judged: *refusal* says why the node does not carry it out, and is None if the node does."""
 
 
 @hookspec
 def offset_transaction_ended(request_id: Uid, result: RequestResult) -> None:
-    """A transaction has a result; a failure may follow a success where the seller cancels its invoice."""
+    """A transaction has a result. A failure may follow a success, if the seller cancels its invoice."""
 
 
 @hookspec
 def offset_report_scope(app: App) -> ReportScope | None:
-    """Question: what of the node's report does *app* get to see? Asked when it connects. None: all of it."""
+    """
+    Question: which part of the node's report does *app* get to see?
+
+    It is asked when the app connects. None lets the app see everything. If several plugins answer, the app sees what
+    all of them let it see.
+    """
 
 
 @hookspec
 def offset_announce_permissions(app: App) -> AppPermissions | None:
-    """Question: what may *app* ask for beyond its ticket? The app is told when it connects; this grants nothing yet."""
+    """
+    Question: what may *app* ask for beyond its ticket?
+
+    The app is told the answer when it connects. This grants nothing yet: `offset_judge_request` does.
+    """
 
 
 @hookspec
 def offset_app_connected(app: App) -> None:
-    """*app* connected; one app may have several connections."""
+    """An app has connected. One app may have several connections."""
 
 
 @hookspec
 def offset_app_disconnected(app: App) -> None:
-    """A connection of *app* ended."""
+    """A connection of an app has ended."""
 
 
 @hookspec
 def offset_judge_forwarding(forwarding: Forwarding) -> Refusal | None:
-    """Question: is there a reason not to forward a friend's request? May be asked again for the same one."""
+    """
+    Question: is there a reason not to forward a friend's request?
+
+    It may be asked again for the same request.
+    """
 
 
 @hookspec
 def offset_request_forwarded(forwarded: RequestForwarded) -> None:
-    """A request was handed on to the next friend."""
+    """The node has handed a friend's request on to the next friend."""
 
 
 @hookspec
 def offset_invoice_paid(invoice: InvoicePaid) -> None:
-    """An invoice was collected. Told at least once, also after a crash: the event is stored with the payment."""
+    """
+    An invoice of ours was collected.
+
+    The node tells this at least once, also after a crash, because it stores the event together with the payment.
+    """
 
 
 @hookspec
 def offset_payment_finished(payment: PaymentFinished) -> None:
-    """A payment of ours has its end. Told at least once, also after a crash."""
+    """A payment of ours has ended. The node tells this at least once, also after a crash."""
 
 
 @hookspec
 def offset_metrics(registry: Any) -> None:
-    """With ``--metrics``: register collectors with *registry*, a ``prometheus_client.CollectorRegistry``."""
+    """
+    The node serves metrics, since it was started with ``--metrics``.
+
+    The plugin may register collectors of its own with *registry*, a ``prometheus_client.CollectorRegistry``.
+    """

@@ -1,8 +1,8 @@
 """
-What hooks are asked about, and what they answer. Pure values; see `offset_node.plugins.hooks`.
+What hooks are asked about, and what they answer (`offset_node.plugins.hooks`). All of them are pure values.
 
-How answers come to a verdict: one refusal refuses, whatever others grant; without a refusal, one grant is enough;
-where nobody says anything, nothing is allowed.
+The answers to one question come to a verdict. One refusal refuses, whatever others grant. Without a refusal, one grant
+is enough. If nobody says anything, nothing is allowed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,8 +21,8 @@ class App:
     An app that is connected.
 
     Attributes:
-        public_key: The key that it proved.
-        permissions: What its ticket allows at the moment.
+        public_key: The key that the app has proved.
+        permissions: What the app's ticket allows at the moment.
     """
 
     public_key: PublicKey
@@ -36,7 +36,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The request must not be carried out; *reason* goes to the log."""
+    """The request must not be carried out. The node writes *reason* to its log."""
 
     reason: str
 
@@ -58,12 +58,12 @@ class Forwarding:
     A request of a friend that we are asked to forward as mediator.
 
     Attributes:
-        friend: Who sent it.
-        route: Who is to have it after us, the next friend first; the last one is the seller.
-        currency: Of all amounts.
-        request_id: Of the transaction.
-        dest_payment: Credits for the seller.
-        left_fees: Credits for us and the mediators after us, together.
+        friend: The friend who sent the request.
+        route: The nodes that get the request after us. The first one is the next friend, and the last one the seller.
+        currency: The currency of all amounts.
+        request_id: The id of the transaction.
+        dest_payment: How many credits the seller is to get.
+        left_fees: How many credits we and the mediators after us are to get together.
     """
 
     friend: PublicKey
@@ -75,7 +75,7 @@ class Forwarding:
 
 
 def decide(answers: Iterable[Grant | Refusal | None]) -> Verdict:
-    """The verdict that *answers* come to."""
+    """The verdict that the answers to one question come to."""
     granted = False
     for answer in answers:
         if isinstance(answer, Refusal):
@@ -85,7 +85,7 @@ def decide(answers: Iterable[Grant | Refusal | None]) -> Verdict:
 
 
 def forwardings_of(friend: PublicKey, message: FriendMessage) -> Iterator[Forwarding]:
-    """What *message* asks us to forward; requests that end here are none of it."""
+    """All requests in a friend's message that we are asked to forward. Requests that end at our node are left out."""
     if not isinstance(message, MoveTokenRequest):
         return
     for block in message.move_token.currencies_operations:
