@@ -34,7 +34,7 @@ Declared = dict[tuple[PublicKey, Currency], Capacity]
 
 
 def declared_by(public_key: PublicKey, friend: FriendReport) -> Declared:
-    """What is declared about one friend."""
+    """What we declare to index servers about one friend: its open currencies, while it is enabled and online."""
     enabled = friend.status is FriendStatusReport.ENABLED
     online = friend.liveness is FriendLivenessReport.ONLINE
     if not (enabled and online and isinstance(friend.channel_status, ChannelConsistentReport)):
@@ -51,7 +51,7 @@ def declared_by(public_key: PublicKey, friend: FriendReport) -> Declared:
 
 
 def declared(friends: Mapping[PublicKey, FriendReport]) -> Declared:
-    """What is declared about all friends."""
+    """What we declare to index servers about all friends, by friend and currency."""
     view: Declared = {}
     for public_key, friend in friends.items():
         view |= declared_by(public_key, friend)

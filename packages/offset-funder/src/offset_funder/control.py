@@ -140,7 +140,7 @@ def _add_relay(session: Session, relay: NamedRelayAddress) -> None:
 
 
 def set_relays(session: Session) -> None:
-    """Tell the channeler our relays."""
+    """Tell the channeler all relays that we are to listen at."""
     session.configure(SetRelays(tuple(relay.without_name() for relay in session.state.relays)))
 
 

@@ -40,7 +40,7 @@ class UpdateFriend:
 
 @dataclass(frozen=True, slots=True)
 class ForgetFriend:
-    """Keep up no link any more."""
+    """Keep up no link to the friend any more, and close the one that is there."""
 
     public_key: PublicKey
 

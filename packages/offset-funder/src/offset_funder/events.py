@@ -66,7 +66,7 @@ FunderRequest = (
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The node runs; the first event."""
+    """The node has begun to run; this is the first event of each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class FriendWentOnline:
 
 @dataclass(frozen=True, slots=True)
 class FriendWentOffline:
-    """There is none any more."""
+    """The link to the friend is over; until it is online again, nothing is sent to it."""
 
     public_key: PublicKey
 

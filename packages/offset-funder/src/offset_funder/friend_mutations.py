@@ -72,7 +72,7 @@ class ChangeLedger:
 
 @dataclass(frozen=True, slots=True)
 class AddLedger:
-    """Both sides want the currency."""
+    """Both sides have announced the currency, so it gets a ledger, with nothing in it."""
 
     currency: Currency
 
@@ -161,7 +161,7 @@ class PopFrontPendingBackwardsOp:
 
 @dataclass(frozen=True, slots=True)
 class PushBackPendingUserRequest:
-    """A request of our own user."""
+    """Our own user has sent a request along a route that begins with this friend; it waits behind the others."""
 
     currency: Currency
     op: RequestSendFundsOp
@@ -193,7 +193,7 @@ class SetStatus:
 
 @dataclass(frozen=True, slots=True)
 class SetRemoteRelays:
-    """Where the friend is reached."""
+    """The relays where the friend is reached, as the owner or the friend itself said last."""
 
     relays: tuple[RelayAddress, ...]
 

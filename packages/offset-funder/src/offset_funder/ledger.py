@@ -76,35 +76,35 @@ class RequestAlreadyExists(InvalidOperation):
 
 
 class CreditsCalcOverflow(InvalidOperation):
-    """An amount leaves its range."""
+    """An amount that the operation leads to is beyond its 128 bits."""
 
 
 class RequestDoesNotExist(InvalidOperation):
-    """Nothing of this id is pending."""
+    """The operation answers a request that is not pending in its direction."""
 
 
 class InvalidResponseSignature(InvalidOperation):
-    """Not signed by the destination."""
+    """The response is not signed by the destination, or not for this request."""
 
 
 class NotExpectingResponse(InvalidOperation):
-    """There was a response already."""
+    """The request has had a response already."""
 
 
 class NotExpectingCollect(InvalidOperation):
-    """There was no response yet."""
+    """The request has had no response yet, and only then it can be collected."""
 
 
 class InvalidSrcPlainLock(InvalidOperation):
-    """Does not open the buyer's lock."""
+    """The source lock in the collect does not open the buyer's hash lock."""
 
 
 class InvalidDestPlainLock(InvalidOperation):
-    """Does not open the seller's lock."""
+    """The destination lock in the collect does not open the seller's hash lock."""
 
 
 class Side(enum.Enum):
-    """Whose request a pending transaction is."""
+    """Whose request a pending transaction is: one that we sent, or one that the friend sent."""
 
     LOCAL = "local"
     REMOTE = "remote"
@@ -124,7 +124,7 @@ class LedgerChange:
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """A request within the friend's limit."""
+    """A request that keeps what the friend owes us, with all that it has frozen, within our max debt."""
 
     op: RequestSendFundsOp
 
@@ -138,7 +138,7 @@ class RequestRefused:
 
 @dataclass(frozen=True, slots=True)
 class ResponseReceived:
-    """*transaction* as it was before."""
+    """The friend passes a response back; *transaction* is as it was before."""
 
     transaction: PendingTransaction
     op: ResponseSendFundsOp
@@ -146,7 +146,7 @@ class ResponseReceived:
 
 @dataclass(frozen=True, slots=True)
 class CancelReceived:
-    """*transaction* as it was before."""
+    """The friend passes a cancel back; *transaction* is as it was before, and is not pending any more."""
 
     transaction: PendingTransaction
     op: CancelSendFundsOp
@@ -154,7 +154,7 @@ class CancelReceived:
 
 @dataclass(frozen=True, slots=True)
 class CollectReceived:
-    """*transaction* as it was before."""
+    """The friend passes a collect back; *transaction* is as it was before, and is not pending any more."""
 
     transaction: PendingTransaction
     op: CollectSendFundsOp
@@ -219,7 +219,7 @@ def send_operation(ledger: Ledger, op: FriendTcOp) -> LedgerChange:
 
 
 def change_ledger(ledger: Ledger, change: LedgerChange) -> Ledger:
-    """The ledger after a change."""
+    """The ledger after a change that was made of this very ledger."""
     local, remote = ledger.pending_local, ledger.pending_remote
     if change.side is Side.LOCAL:
         local = _changed(local, change)

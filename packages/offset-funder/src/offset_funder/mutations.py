@@ -129,7 +129,7 @@ class AddFriend:
 
 @dataclass(frozen=True, slots=True)
 class RemoveFriend:
-    """All of the friend is lost."""
+    """The owner removes the friend; its ledgers and all that waits for it are lost."""
 
     public_key: PublicKey
 
@@ -146,7 +146,7 @@ class AddInvoice:
 
 @dataclass(frozen=True, slots=True)
 class AddIncomingTransaction:
-    """A transaction came for the invoice."""
+    """A request for the invoice was accepted; it counts towards the total from now on."""
 
     invoice_id: InvoiceId
     request_id: Uid
@@ -207,7 +207,7 @@ class UpdatePayment:
 
 @dataclass(frozen=True, slots=True)
 class RemovePayment:
-    """The app has the result."""
+    """The payment is forgotten: the app has its end, and no transaction of it is open."""
 
     payment_id: PaymentId
 

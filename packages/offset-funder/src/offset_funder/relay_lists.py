@@ -18,7 +18,7 @@ def is_stale(sent: SentLocalRelays, current: Relays) -> bool:
 
 
 def after_send(sent: SentLocalRelays, current: Relays) -> SentLocalRelays:
-    """After a token that carries *current*."""
+    """What the friend was told, after a token that carries *current*."""
     match sent:
         case NeverSent():
             return LastSent(current)

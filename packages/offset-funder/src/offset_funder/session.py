@@ -36,7 +36,7 @@ class ControlError(RefusedError):
 
 
 class FriendDoesNotExist(ControlError):
-    """No friend has this key."""
+    """No friend of this node has the key."""
 
 
 @dataclass(slots=True)
@@ -226,5 +226,5 @@ class Session:
         self.configure(update)
 
     def note(self, text: str) -> None:
-        """Something for the log, without secrets."""
+        """Write something into the log once the event is through; there must be no secrets in it."""
         self.outputs.notes.append(text)

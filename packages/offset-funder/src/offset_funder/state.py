@@ -96,7 +96,7 @@ class PendingTransaction:
 
     @property
     def frozen_credits(self) -> int:
-        """What it freezes on this hop."""
+        """How many credits the transaction freezes on this hop: the payment and all fees that are left."""
         return self.dest_payment + self.left_fees
 
 
@@ -198,7 +198,7 @@ class NeverSent:
 
 @dataclass(frozen=True, slots=True)
 class LastSent:
-    """The friend knows these relays."""
+    """The friend has these relays of ours, and was sent no others since."""
 
     relays: tuple[NamedRelayAddress, ...]
 
@@ -249,7 +249,7 @@ class OpenTransaction:
 
 @dataclass(frozen=True, slots=True)
 class NewTransactions:
-    """The app may add transactions."""
+    """The payment is open, and the app may add transactions; *num_transactions* of them are open."""
 
     num_transactions: U64
     invoice_id: InvoiceId
@@ -328,7 +328,7 @@ def fresh_channel(local: PublicKey, remote: PublicKey) -> TokenChannel:
 
 
 def fresh_ledger(local: PublicKey, remote: PublicKey, currency: Currency, balance: I128 = 0) -> Ledger:
-    """A ledger with nothing pending."""
+    """A ledger of this balance, in credits, with nothing pending."""
     return Ledger(local, remote, currency, balance, 0, 0, Map(), Map())
 
 

@@ -153,7 +153,7 @@ class SimulatedNetwork:
         return outcome
 
     def request(self, name: str, request: FunderRequest) -> Outcome:
-        """A request of an app."""
+        """Let an app of the node *name* ask for something; returns all that comes of it."""
         return self.handle(name, AppRequested(Uid(self.draws.randbytes(16)), request))
 
     def step(self) -> bool:
@@ -227,7 +227,7 @@ class SimulatedNetwork:
         self.settle()
 
     def set_limit(self, name: str, friend: str, limit: int, currency: Currency = FST) -> None:
-        """How much *friend* may owe *name*."""
+        """Let *friend* owe *name* so many credits at most."""
         self.request(name, SetFriendCurrencyMaxDebt(self.nodes[friend].key, currency, limit))
 
     def set_rate(self, name: str, friend: str, rate: Rate, currency: Currency = FST) -> None:
@@ -255,7 +255,7 @@ class SimulatedNetwork:
     def payment(
         self, buyer: str, seller: str, invoice_id: InvoiceId, amount: int, currency: Currency = FST
     ) -> PaymentId:
-        """A new payment for an invoice."""
+        """Let *buyer* open a payment of *amount* credits for an invoice; returns its id."""
         payment_id = PaymentId(self.draws.randbytes(16))
         key = self.nodes[seller].key
         self.request(buyer, CreatePayment(payment_id, invoice_id, currency, amount, key))

@@ -91,7 +91,7 @@ class CanNotRemoveCurrencyInUse(RefusedError):
 
 
 class CurrencyNotActive(InvalidOperation):
-    """No ledger in this currency."""
+    """The two sides have no ledger in this currency yet."""
 
 
 @dataclass(frozen=True, slots=True)

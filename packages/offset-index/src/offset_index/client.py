@@ -66,7 +66,7 @@ UPDATES_PER_MESSAGE = 64
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a link to a server."""
+    """Open a link to a server; what becomes of it is told by the number of the attempt."""
 
     attempt: int
     server: NamedIndexServerAddress
@@ -206,7 +206,7 @@ class IndexClient:
         return self.attempt_failed(attempt)
 
     def receive(self, attempt: int, message: IndexServerToClient) -> list[Effect]:
-        """A message of the server."""
+        """Take a message of the server that the attempt has connected to; one of an earlier attempt is ignored."""
         if attempt != self._attempt or self._server is None:
             return []
         match message:

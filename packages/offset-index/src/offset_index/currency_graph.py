@@ -50,7 +50,7 @@ def capacity_of(packed: Packed) -> U128:
 
 
 def rate_of(packed: Packed) -> Rate:
-    """What the declaring node charges."""
+    """What the declaring node charges for forwarding."""
     return Rate(packed >> _MUL_SHIFT & U32_MAX, packed >> _ADD_SHIFT & U32_MAX)
 
 
@@ -92,7 +92,7 @@ class CurrencyGraph:
         return None if packed is None else capacity_of(packed)
 
     def declared(self, node: PublicKey) -> dict[PublicKey, Declaration]:
-        """What *node* declared, by friend."""
+        """What *node* has declared, by the friend that it is about."""
         vertex = self._numbers.get(node)
         received = _NOBODY if vertex is None else self.receives[vertex]
         return {

@@ -48,11 +48,11 @@ class HashClock:
         return hash_of_tick
 
     def set_neighbour(self, server: PublicKey, last_hash: HashResult) -> None:
-        """A connected server sent its hash."""
+        """A connected server sent its hash of the present tick, which goes into our next one."""
         self._neighbours[server] = last_hash
 
     def remove_neighbour(self, server: PublicKey) -> None:
-        """The connection to a server ended."""
+        """The connection to a server ended, so its hash goes into ours no more."""
         self._neighbours.pop(server, None)
 
     def expansion(self, hash_of_tick: HashResult) -> tuple[HashResult, ...] | None:

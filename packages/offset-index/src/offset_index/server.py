@@ -70,7 +70,7 @@ Client = Hashable
 
 @dataclass(frozen=True, slots=True)
 class SendToClient:
-    """A message for a node."""
+    """Send a message to a node that is connected."""
 
     client: Client
     message: IndexServerToClient
@@ -78,7 +78,7 @@ class SendToClient:
 
 @dataclass(frozen=True, slots=True)
 class SendToServer:
-    """A message for a neighbour."""
+    """Send a message to a neighbour that is connected."""
 
     server: PublicKey
     message: IndexServerToServer
@@ -136,7 +136,7 @@ class IndexServer:
         return True
 
     def close_server(self, server: PublicKey) -> None:
-        """The connection of a server ended."""
+        """The connection of a neighbour ended; it may connect again from now on."""
         self._servers.pop(server, None)
         self._clock.remove_neighbour(server)
 
@@ -147,7 +147,7 @@ class IndexServer:
         return self._take_update(update, (), None)
 
     def receive_from_server(self, server: PublicKey, message: IndexServerToServer) -> list[Effect]:
-        """A message of a connected server."""
+        """Take a message of a connected neighbour: its time hash, or an update that it passes on."""
         match message:
             case TimeHash(last_hash):
                 self._clock.set_neighbour(server, last_hash)
@@ -164,7 +164,7 @@ class IndexServer:
         return ResponseRoutes(request.request_id, found)
 
     def tick(self) -> list[Effect]:
-        """A tick passed. Spec 06 §5.7."""
+        """A second has passed: make a new time hash, tell it to all, and forget silent nodes. Spec 06 §5.7."""
         message = TimeHash(self._clock.tick(RandValue(self._random_bytes(RandValue.SIZE))))
         for node in self._ratchets.tick():
             self._graph.remove_node(node)

@@ -66,7 +66,7 @@ def i128(value: I128) -> bytes:
 
 
 def boolean(value: bool) -> bytes:
-    """One byte, 00 or 01."""
+    """One byte: 00 for false, 01 for true."""
     return b"\x01" if value else b"\x00"
 
 
@@ -77,7 +77,7 @@ def list_of(items: Iterable[bytes]) -> bytes:
 
 
 def option(value: T | None, serialise: Callable[[T], bytes]) -> bytes:
-    """00, or 01 and the value."""
+    """The byte 00 for None; otherwise the byte 01, and the value as *serialise* writes it."""
     return b"\x00" if value is None else b"\x01" + serialise(value)
 
 
@@ -121,7 +121,7 @@ def currency_operations(block: CurrencyOperations) -> bytes:
 
 
 def relay_address(relay: RelayAddress) -> bytes:
-    """Public key, then the address text."""
+    """The public key, then the text of the address, without a length."""
     return relay.public_key + relay.address.encode()
 
 

@@ -67,12 +67,12 @@ CURRENCY = Form(str.__str__, lambda value: Currency(_read_text(value)))
 
 
 def b64(cls: type[FixedBytes]) -> Form[Any]:
-    """A byte string as base64url."""
+    """A byte string as a string of base64url, without padding."""
     return Form(format_b64, lambda value: parse_b64(cls, _expect(str, "a string", value)))
 
 
 def decimal(integer: Integer) -> Form[int]:
-    """A number as a decimal string."""
+    """A number as a string of decimal digits, which is how files hold 128 bits."""
     return Form(str, lambda value: parse_integer(integer, _expect(str, "a string", value)))
 
 

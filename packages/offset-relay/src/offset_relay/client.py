@@ -43,7 +43,7 @@ class AcceptTunnel:
 
 @dataclass(frozen=True, slots=True)
 class SendReject:
-    """Send on the listen link."""
+    """Send this message on the listen link; the relay drops the half tunnel then."""
 
     message: RejectConnection
 

@@ -56,7 +56,7 @@ Link = Hashable
 
 @dataclass(frozen=True, slots=True)
 class CloseLink:
-    """Refused, or its time is over."""
+    """Close a link that was refused, that waited too long, or whose listener is gone."""
 
     link: Link
 

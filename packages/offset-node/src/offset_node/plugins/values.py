@@ -75,7 +75,7 @@ class Forwarding:
 
 
 def decide(answers: Iterable[Grant | Refusal | None]) -> Verdict:
-    """The verdict that the answers to one question come to."""
+    """The verdict that *answers* come to: the first refusal, or else any grant, or else no grant."""
     granted = False
     for answer in answers:
         if isinstance(answer, Refusal):

@@ -127,7 +127,7 @@ class SimulatedPayment:
         self._request()
 
     def proceed(self, step: Step) -> None:
-        """The present step is done."""
+        """Leave the present step, which is done, for *step*, and carry that out."""
         self.step = step
         self.ask()
 
@@ -298,7 +298,7 @@ class Wallets:
                 pass
 
     def ended(self, payment: SimulatedPayment) -> None:
-        """A payment came to its end."""
+        """The buyer and the seller are through with a payment; no step of it follows."""
         del self.open[payment.payment_id]
         del self._transactions[payment.request_id]
         self.done.append(payment)

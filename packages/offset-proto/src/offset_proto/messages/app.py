@@ -88,7 +88,7 @@ class RemoveRelay:
 
 @struct("app_server")
 class CreatePayment:
-    """Open a payment for an invoice."""
+    """Open a payment of *total_dest_payment* credits for an invoice of *dest_public_key*; nothing is sent yet."""
 
     payment_id: PaymentId
     invoice_id: InvoiceId
@@ -148,7 +148,7 @@ class CommitInvoice:
 
 @struct("app_server")
 class AddFriend:
-    """A new friend, disabled at first."""
+    """Add a friend, which is disabled until the owner enables it."""
 
     friend_public_key: PublicKey
     relays: tuple[RelayAddress, ...]
@@ -157,7 +157,7 @@ class AddFriend:
 
 @struct("app_server")
 class SetFriendRelays:
-    """Where the friend is reached."""
+    """Replace the relays where the friend is reached."""
 
     friend_public_key: PublicKey
     relays: tuple[RelayAddress, ...]
@@ -251,7 +251,7 @@ class AddIndexServer:
 
 @member
 class RemoveIndexServer:
-    """Stop using an index server."""
+    """Use an index server no more; a key that is not known changes nothing."""
 
     public_key: PublicKey
 
@@ -345,7 +345,7 @@ declare_union("app_server", "RequestResult", {"complete": Complete, "success": S
 
 @struct("app_server")
 class TransactionResult:
-    """What became of a transaction."""
+    """What became of a transaction, named by the *request_id* that the app chose for it."""
 
     request_id: Uid
     result: RequestResult
@@ -353,7 +353,7 @@ class TransactionResult:
 
 @struct("app_server")
 class PaymentStatusSuccess:
-    """Paid; *ack_uid* is for `AckClosePayment`."""
+    """The payment is paid, and the receipt proves it; *ack_uid* is for `AckClosePayment`."""
 
     receipt: Receipt
     ack_uid: Uid
@@ -397,7 +397,7 @@ class ReportMutations:
 
 @member
 class RoutesFound:
-    """The index server's answer, possibly empty."""
+    """The index server's answer; where it found no route, it is empty."""
 
     multi_routes: tuple[MultiRoute, ...]
 

@@ -57,14 +57,14 @@ class RouteCapacityRate:
 
 @struct("index")
 class MultiRoute:
-    """Routes that can be used together."""
+    """Routes from one source to one destination that can be used together for an amount."""
 
     routes: tuple[RouteCapacityRate, ...]
 
 
 @struct("index")
 class ResponseRoutes:
-    """Alternatives, the preferred one first."""
+    """The answer to the `RequestRoutes` of the same *request_id*: alternatives, the preferred one first."""
 
     request_id: Uid
     multi_routes: tuple[MultiRoute, ...]

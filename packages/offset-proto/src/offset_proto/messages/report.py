@@ -74,7 +74,7 @@ class BalanceInfo:
 
 @struct("report")
 class CurrencyBalanceInfo:
-    """One ledger of a channel."""
+    """The ledger of one currency, as a move token covers it."""
 
     currency: Currency
     balance_info: BalanceInfo
@@ -136,7 +136,7 @@ class McBalanceReport:
 
 @struct("report")
 class CurrencyReport:
-    """The ledger of one currency."""
+    """The ledger of one currency, as the node sees it."""
 
     currency: Currency
     balance: McBalanceReport
@@ -160,7 +160,7 @@ class ChannelInconsistentReport:
 
 @struct("report")
 class ChannelConsistentReport:
-    """The ledgers of the channel."""
+    """The channel works, and has these ledgers."""
 
     currency_reports: tuple[CurrencyReport, ...]
 
@@ -249,7 +249,7 @@ class SetName:
 
 @member
 class UpdateCurrencyConfig:
-    """A configuration is new or changed."""
+    """The owner's settings for a currency are new or have changed."""
 
     config: CurrencyConfigReport
 
@@ -277,7 +277,7 @@ class SetStatus:
 
 @member
 class SetOptLastIncomingMoveToken:
-    """The last token of the friend."""
+    """This is the friend's last move token now; None while it has sent none."""
 
     opt_last_incoming_move_token: OptLastIncomingMoveToken
 
@@ -411,14 +411,14 @@ class NodeReport:
 
 @member
 class FunderMutationReport:
-    """A change on the ledger side."""
+    """Something changed on the side of friends and ledgers."""
 
     mutation: FunderReportMutation
 
 
 @member
 class IndexClientMutationReport:
-    """A change on the index side."""
+    """Something changed on the side of index servers."""
 
     mutation: IndexClientReportMutation
 

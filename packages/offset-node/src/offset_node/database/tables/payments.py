@@ -65,7 +65,7 @@ READS = (_INVOICES, _INVOICE_TRANSACTIONS, _TRANSACTIONS, _PAYMENTS)
 
 
 def write(mutation: PaymentMutation) -> Iterator[Statement]:
-    """What a mutation comes to."""
+    """The statements that carry a mutation out on the tables."""
     match mutation:
         case m.AddInvoice(invoice_id, currency, total, lock):
             yield (

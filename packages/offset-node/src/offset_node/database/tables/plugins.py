@@ -38,7 +38,7 @@ READS = (_VALUES, _EVENTS)
 
 
 def write(mutation: PluginMutation) -> Iterator[Statement]:
-    """What a mutation comes to."""
+    """The statements that carry a mutation out on the tables."""
     match mutation:
         case SetPluginValue(plugin, key, value):
             yield f"INSERT OR REPLACE INTO plugin_values ({_VALUE}) VALUES (?, ?, ?)", (plugin, key, value)
