@@ -109,7 +109,7 @@ def test_a_codec_that_nobody_tests_is_found():
 
 
 def test_a_form_that_nobody_tests_is_found():
-    """And one of a type that there are no values of is an error here, not a gap."""
+    """A function of the module that takes something else than a message is an error here, and can not slip through."""
 
     def first(value: TokenInfo) -> bytes:
         return b""
@@ -249,14 +249,14 @@ def test_canonical_bytes_differ_where_values_do(name, data):
 
 @given(one=st.lists(st.binary(min_size=4, max_size=4)), other=st.lists(st.binary(min_size=4, max_size=4)))
 def test_a_list_says_how_long_it_is(one, other):
-    """So that what stands behind it can not be taken for a part of it."""
+    """The number of items stands first, so what follows a list can not be taken for a part of it."""
     assert (canonical.list_of(one) == canonical.list_of(other)) == (one == other)
     assert canonical.list_of(one)[:8] == canonical.u64(len(one))
 
 
 @given(value=st.binary())
 def test_an_option_says_whether_it_is_there(value):
-    """Nothing and an empty value differ."""
+    """No value and an empty value have different bytes."""
     assert canonical.option(value, bytes) == b"\x01" + value
     assert canonical.option(None, bytes) == b"\x00"
 
@@ -264,7 +264,7 @@ def test_an_option_says_whether_it_is_there(value):
 @settings(deadline=None)
 @given(info=_values(layout_of(TokenInfo)))
 def test_a_state_flipped_twice_is_the_same(info):
-    """Both sides see one channel: keys and debts change places, balances their sign."""
+    """Both sides see the same channel: keys and debts change places, and balances change their sign."""
     if any(balance.balance_info.balance == I128_MIN for balance in info.mc.balances):
         with pytest.raises(InvalidInput):
             canonical.flip(info)
@@ -278,7 +278,7 @@ def test_a_state_flipped_twice_is_the_same(info):
 @example(info=BalanceInfo(I128_MIN, 0, 0))
 @given(info=_values(layout_of(BalanceInfo)))
 def test_a_balance_has_its_counterpart(info):
-    """All but one: -2**127 (D14)."""
+    """Every balance has a counterpart, except -2**127 (D14)."""
     if info.balance == I128_MIN:
         with pytest.raises(InvalidInput):
             canonical.flip_balance(info)
