@@ -42,7 +42,7 @@ def _attempts_at(remote: Identity, ticks: int) -> int:
         connection.close()
 
     async def main() -> None:
-        ticker = Ticker(0.02)
+        ticker = Ticker(0.05)  # eight ticks are the time limit of a handshake, also on a machine that is busy
         async with serve("127.0.0.1", 0, remote, ticker, refuse, handshakes_max=8) as port:
             trusted = {remote.public_key: RelayAddress(remote.public_key, NetAddress(f"127.0.0.1:{port}"))}
             service = IndexService(OWN, trusted, ticker)
