@@ -9,6 +9,7 @@ from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import Identity
 from offset_crypto.signed import move_token_buffer, prefix_hash, response_buffer
 from offset_funder.channel_reset import ResetRefused, accept_reset, accept_terms, build_terms, check_terms, is_reset_of
+from offset_funder.ledger import RequestReceived, RequestRefused
 from offset_funder.mutations import apply_channel
 from offset_funder.state import Incoming, Outgoing, TokenChannel, fresh_channel
 from offset_funder.token_channel import Duplicate, InvalidMoveToken, Received, RetransmitOutgoing, TokenBuilder, receive
@@ -173,6 +174,26 @@ def test_the_second_operation_fails_and_nothing_is_applied():
         receive(low, twice, {FST: 100})
     assert raised.value.failed_operation == (1, "RequestAlreadyExists")
     assert isinstance(receive(low, token, {FST: 100}), Received)
+
+
+def test_a_friend_may_name_a_currency_twice():
+    """Spec 04 §6.4: several groups of one currency count in their order, like one; so does a list of currencies."""
+    low, high, _ = _play(2)
+    builder = TokenBuilder(high)
+    builder.add(FST, Q)
+    builder.add(FST, replace(Q, request_id=Uid(b"\x04" * 16)))
+    token, _ = builder.finish(None, RandValue(b"\x01" * 16), HIGH.sign)
+    (group,) = token.currencies_operations  # ours makes one group
+    groups = tuple(replace(group, operations=(op,)) for op in group.operations)
+    other = replace(token, currencies_operations=groups, opt_active_currencies=(FST, FST))
+    other = replace(other, new_token=HIGH.sign(move_token_buffer(other)))
+    received = receive(low, other, {FST: 100})
+    assert isinstance(received, Received)
+    assert [[output.op.request_id[0] for output in outputs] for _, outputs in received.outputs] == [[3], [4]]
+    assert _take(low, other).ledgers == _take(low, token).ledgers
+    short = receive(low, other, {FST: 29})  # the debt limit holds for both together
+    assert isinstance(short, Received)
+    assert [type(output) for _, outputs in short.outputs for output in outputs] == [RequestReceived, RequestRefused]
 
 
 def test_a_currency_in_use_can_not_be_left_out():
