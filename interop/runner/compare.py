@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Case", "Described", "Deviation", "failures_of"]
+__all__ = ["Case", "Described", "Deviation", "InNormalForm", "failures_of"]
 
 Described = Callable[[Any, Any], bool]
 """Judges a result, given the recorded value, where a deviation describes ours in words."""
@@ -54,17 +54,34 @@ class StepResults:
     described: Described | None = None
 
 
+@dataclass(frozen=True)
+class InNormalForm:
+    """
+    Result of a case whose recorded value is brought into the form of ours before they are compared.
+
+    Attributes:
+        value: Ours; a deviation is compared with it as it stands.
+        normal_form: Of the recorded value.
+    """
+
+    value: Any
+    normal_form: Callable[[Any], Any]
+
+
 def failures_of(case: Case, result: Any, deviations: list[Deviation]) -> list[tuple[str, Any, Any]]:
     """(where, expected, got) of all that differs; empty where the case passed."""
     if isinstance(result, StepResults):
         return _step_failures(case, result, deviations)
+    expected = case.expected
+    if isinstance(result, InNormalForm):
+        result, expected = result.value, result.normal_form(expected)
     for deviation in deviations:
         if deviation.step is None and not isinstance(deviation.ours, str):
             if _equal(deviation.ours, result):
                 return []
             if not deviation.may:
                 return [("", deviation.ours, result)]
-    return [] if _equal(case.expected, result) else [("", case.expected, result)]
+    return [] if _equal(expected, result) else [("", expected, result)]
 
 
 def _step_failures(case: Case, result: StepResults, deviations: list[Deviation]) -> list[tuple[str, Any, Any]]:

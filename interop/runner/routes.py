@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from interop.runner.compare import Case, StepResults
+from interop.runner.compare import Case, InNormalForm, StepResults
 from interop.runner.json_values import read, show
 from offset_ctrl.rules.routes import choose_routes
 from offset_funder.capacities import declared, diff
@@ -43,28 +43,26 @@ def _validity(inputs: dict[str, Any]) -> dict[str, Any]:
     return {"validRoute": is_route_valid(keys), "validPart": is_part_valid(keys)}
 
 
-def _split(case: Case) -> dict[str, Any]:
-    """Parts of zero are left out by ours (D77): both sides are compared without them, unless all are zero."""
+def _split(case: Case) -> InNormalForm:
     amount = int(case.inputs["amount"])
     choice = choose_routes(read(tuple[MultiRoute, ...], case.inputs["multiRoutes"]), amount)
-    if choice is None:
-        return {"multiRoute": None}
-    result = {
-        "multiRoute": choice.multi_route_index,
-        "choice": [{"route": part.route_index, "destPayment": str(part.dest_payment)} for part in choice.parts],
-        "fees": [str(part.fees) for part in choice.parts],
-    }
-    expected: dict[str, Any] = case.expected
-    if amount and expected.get("choice") is not None:
-        kept = [index for index, part in enumerate(expected["choice"]) if part["destPayment"] != "0"]
-        without_zeros = {
-            **expected,
-            "choice": [expected["choice"][index] for index in kept],
-            "fees": [expected["fees"][index] for index in kept],
+    ours: dict[str, Any] = {"multiRoute": None}
+    if choice is not None:
+        ours = {
+            "multiRoute": choice.multi_route_index,
+            "choice": [{"route": part.route_index, "destPayment": str(part.dest_payment)} for part in choice.parts],
+            "fees": [str(part.fees) for part in choice.parts],
         }
-        if result == without_zeros:
-            return expected
-    return result
+    return InNormalForm(ours, _without_zero_parts if amount else lambda recorded: recorded)
+
+
+def _without_zero_parts(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The original may pay 0 credits over a route; ours leaves such parts out, unless nothing is paid at all (D77)."""
+    parts = list(zip(recorded.get("choice") or (), recorded.get("fees") or (), strict=True))
+    if not parts:
+        return recorded
+    kept = [(part, fees) for part, fees in parts if part["destPayment"] != "0"]
+    return {**recorded, "choice": [part for part, _ in kept], "fees": [fees for _, fees in kept]}
 
 
 def _graph(case: Case) -> StepResults | dict[str, Any]:

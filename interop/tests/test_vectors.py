@@ -65,6 +65,25 @@ def test_a_changed_value_is_found(copy: Path, name: str) -> None:
     assert name in said
 
 
+def test_parts_of_zero_credits_are_compared_without(copy: Path) -> None:
+    """The original recorded a part of 0 credits: ours has none, with a deviation that says so and without one (D77)."""
+    path, name = copy / "routes/split.json", "a part of nothing"
+    content = json.loads(path.read_text())
+    case = next(case for case in content["cases"] if len(case["expected"].get("choice") or ()) > 1)
+    ours, expected = case["expected"], {**case["expected"]}
+    expected["choice"] = [*expected["choice"], {"route": len(expected["choice"]), "destPayment": "0"}]
+    expected["fees"] = [*expected["fees"], "0"]
+    content["cases"].append({**case, "name": name, "expected": expected})
+    path.write_text(json.dumps(content))
+    assert _run(copy)[0] == 0
+    deviations = json.loads((copy / "deviations.json").read_text())
+    entry = {"file": "routes/split.json", "case": name, "step": None, "defect": "D77", "original": "a part of 0"}
+    for told, failed in ((ours, 0), (expected, 1)):
+        changed = {**deviations, "cases": [*deviations["cases"], {**entry, "ours": told}]}
+        (copy / "deviations.json").write_text(json.dumps(changed))
+        assert _run(copy)[1].endswith(f" {failed} failed\n")
+
+
 def test_an_unknown_kind_fails(copy: Path) -> None:
     """A file that nobody checks is no success; nor is an empty directory, nor none."""
     content = json.loads((copy / "crypto/hash.json").read_text())
