@@ -6,7 +6,8 @@ The states are described at `PaymentState`.
 Rules.
 1. After the commit was handed out, only the node's word that the payment was cancelled makes the payment FAILED.
    Anything else that goes wrong makes it UNKNOWN, since a person who reads "failed" pays again.
-2. A receipt that was checked proves the payment in every state. PAID never changes again.
+2. A receipt that was checked proves the payment in every state that is not final. PAID never changes again; and once a
+   payment is FAILED, its node has no receipt to give.
 3. A commit that arrives after the payment was given up is dropped: nobody has been told about it.
 
 Calling contract. Call `advance` with the present state and the event. Perform the effects in their order, and take

@@ -2,7 +2,7 @@
 The owner's rules: what plugins may answer, what they are given, and how they are run.
 
 ================  ===========================================================================================
-`hooks`           the signatures of all hooks on one screen (pluggy)
+`hooks`           the signatures of all hooks (pluggy)
 `values`          what questions and answers are made of: `App`, `Forwarding`, `Grant`, `Refusal`, the verdict
 `scope`           the part of a report that an app gets to see
 `access`          what a plugin is given when the node starts: its settings and its store

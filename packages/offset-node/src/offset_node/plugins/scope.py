@@ -1,5 +1,5 @@
 """
-A part of a node's report: what an app of limited scope gets to see. Pure.
+The part of a node's report that an app of limited scope gets to see. This module is pure.
 
 Snapshot and mutations go through the same filter, so what such an app keeps up to date is at any time the filtered
 report of the node.
