@@ -6,11 +6,12 @@ is its own: it proves to be the server to the client and the client to the serve
 implementation they are, without a hook in any program. Where a relay joins two nodes, it does the same once more
 inside the tunnel. One file for each link, one JSON object a line:
 
-    {"link": "friend", "client": {"name": "A", "publicKey": HEX}, "server": {...}}     the first line
+    {"link": "friend", "client": {"name": "A", "publicKey": HEX, "player": "ours"}, "server": {...}}     the first line
     {"seconds": 0.123, "sender": "client", "kind": "FriendMessage", "bytes": HEX, "message": {...}}
 
-``bytes`` is the packed message as it was sent, ``message`` its content in the form of the vectors, or null where
-it can not be decoded. `interop.replay` checks such files.
+``player`` says whose program spoke: "ours", "original", or null where it may have been either. ``bytes`` is the
+packed message as it was sent, ``message`` its content in the form of the vectors, or null where it can not be decoded.
+`interop.replay` checks such files.
 """
 
 import asyncio
@@ -212,12 +213,16 @@ class Recorder:
     Args:
         directory: Where the records go; made where it is missing.
         identities: Directory with the identity files of everybody, ``NAME.ident``.
+        player_of: Whose program an identity of this name belongs to, where that is known.
     """
 
-    def __init__(self, directory: Path, identities: Path) -> None:
+    def __init__(
+        self, directory: Path, identities: Path, player_of: Callable[[str], str | None] = lambda name: None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._identities = identities
+        self._player_of = player_of
         self._logs: list[_Log] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop: asyncio.Event | None = None
@@ -271,7 +276,7 @@ class Recorder:
         path = self._directory / f"{number:04}-{link}-{client[0]}-{server[0]}.jsonl"
         log = _Log(link, path.open("x"))
         ends = {
-            role: {"name": name, "publicKey": identity.public_key.hex()}
+            role: {"name": name, "publicKey": identity.public_key.hex(), "player": self._player_of(name)}
             for role, (name, identity) in (("client", client), ("server", server))
         }
         log.file.write(json.dumps({"link": link, **ends}) + "\n")

@@ -4,10 +4,14 @@ Check recorded conversations, without the programs that held them.
     python -m interop.replay DIR
 
 Every message of every record (see `interop.recorder`) must decode to what was written down, and the content must
-survive being encoded by us. The links between friends are replayed from the first token on: our token channel
-takes both parts, must accept every token of either side with its signature and the state that it stands for, and
-must build, from the same operations, the same token to the byte. A conversation whose beginning is missing can be
-decoded but not replayed; the summary says how many.
+survive being encoded by us; where our own program spoke, our encoding must give the recorded bytes again. Beyond that:
+
+* The links between friends are replayed from the first token on: our token channel takes both parts, must accept every
+  token of either side with its signature and the state that it stands for, and must build, from the same operations,
+  the same token to the byte. A conversation whose beginning is missing can be decoded but not replayed; the summary
+  says how many tokens these are.
+* The report of a node is followed on each link of an app: every change that the node tells must fit.
+* What nodes declare at index servers must be signed by them, and each session counts its updates from 0 on.
 """
 
 import json
@@ -21,14 +25,19 @@ import click
 
 from interop.recorder import KINDS, expected_kinds
 from interop.runner.json_values import show
-from offset_crypto.signed import initial_move_token
+from offset_crypto.identity import InvalidSignature, verify
+from offset_crypto.signed import initial_move_token, mutations_update_buffer
 from offset_funder.channel_reset import accept_reset, accept_terms
 from offset_funder.mutations import apply_channel
 from offset_funder.state import Incoming, TokenChannel, fresh_channel
 from offset_funder.token_channel import InvalidMoveToken, Received, TokenBuilder, receive
 from offset_proto.errors import OffsetError
+from offset_proto.messages.app import ReportMutations
 from offset_proto.messages.friend import FriendMessage, MoveToken, MoveTokenRequest, ResetTerms
-from offset_proto.types import U128_MAX, PublicKey
+from offset_proto.messages.index import ForwardMutationsUpdate, MutationsUpdate
+from offset_proto.messages.report import NodeReport, NodeReportMutation
+from offset_proto.report_view import ReportView
+from offset_proto.types import U128_MAX, PublicKey, Uid
 
 __all__ = ["Friendship", "ReplayFailed", "Summary", "replay"]
 
@@ -45,12 +54,16 @@ class Summary:
     messages: int = 0
     tokens: int = 0
     resets: int = 0
+    built_again: int = 0
+    report_changes: int = 0
+    declarations: int = 0
     without_beginning: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.links} links, {self.messages} messages, {self.tokens} tokens and {self.resets} resets replayed, "
-            f"{self.without_beginning} tokens without their beginning"
+            f"{self.built_again} messages built again to the byte, {self.report_changes} changes of reports followed, "
+            f"{self.declarations} declarations verified, {self.without_beginning} tokens without their beginning"
         )
 
 
@@ -70,6 +83,8 @@ class Friendship:
 
     def __post_init__(self) -> None:
         self._initial = initial_move_token(self.first, self.second)
+        # Not forgotten at a new beginning: the side that does not know of it yet repeats its last token.
+        self._replayed = {self._initial.new_token: self._initial}
         self._begin()
 
     def _begin(self) -> None:
@@ -79,7 +94,6 @@ class Friendship:
             self.second: fresh_channel(self.second, self.first),
         }
         self._terms: dict[PublicKey, ResetTerms] = {}
-        self._replayed = {self._initial.new_token: self._initial}
         self._is_followed = True
 
     def take(self, sender: PublicKey, message: FriendMessage) -> None:
@@ -170,18 +184,89 @@ def _receive(channel: TokenChannel, token: MoveToken) -> TokenChannel:
     return channel
 
 
-def _check_message(line: dict[str, Any]) -> Any:
-    """The decoded message; what is written down must be what the bytes say, in our hands too."""
-    codec, cls = KINDS[line["kind"]]
-    data = bytes.fromhex(line["bytes"])
-    if line["message"] is None:
-        raise ReplayFailed(f"a {line['kind']} that can not be decoded")
-    message = codec.decode(data)
-    if show(cls, message) != line["message"]:
-        raise ReplayFailed("the bytes do not say what is written down")
-    if codec.decode(codec.encode(message)) != message:
-        raise ReplayFailed("our encoding says something else")
-    return message
+@dataclass
+class _Link:
+    """
+    One link of a record, message by message.
+
+    Attributes:
+        kind: As `Recorder` writes it: "friend", "app", "index-client", "index-server", "relay".
+        keys: Of its ends, by role.
+        players: Whose program was at each end, by role; None where that is not known.
+    """
+
+    kind: str
+    keys: dict[str, PublicKey]
+    players: dict[str, str | None]
+    summary: Summary
+    counts: dict[str, int] = field(default_factory=lambda: {"client": 0, "server": 0})
+    report: ReportView | None = None
+    update_counters: dict[Uid, int] = field(default_factory=dict)
+
+    def check(self, line: dict[str, Any]) -> Any:
+        """
+        The message in the next line of the record.
+
+        Raises:
+            ReplayFailed, OffsetError: Our implementation would not have said it, or would not take it.
+        """
+        sender = line["sender"]
+        self.counts[sender] += 1
+        if line["kind"] != expected_kinds(self.kind, sender, self.counts[sender])[-1]:
+            raise ReplayFailed(f"a {line['kind']} out of place")
+        message = self._decode(line, is_ours=self.players[sender] == "ours")
+        match message:
+            case NodeReport():
+                self.report = ReportView(message)
+            case ReportMutations(_, mutations):
+                self._follow_report(mutations)
+            case MutationsUpdate():
+                self._check_update(message)
+            case ForwardMutationsUpdate(update, _):
+                _verify_update(update)
+                self.summary.declarations += 1
+        self.summary.messages += 1
+        return message
+
+    def _decode(self, line: dict[str, Any], *, is_ours: bool) -> Any:
+        """What is written down must be what the bytes say; what our program said must become the same bytes again."""
+        codec, cls = KINDS[line["kind"]]
+        data = bytes.fromhex(line["bytes"])
+        if line["message"] is None:
+            raise ReplayFailed(f"a {line['kind']} that can not be decoded")
+        message = codec.decode(data)
+        if show(cls, message) != line["message"]:
+            raise ReplayFailed("the bytes do not say what is written down")
+        encoded = codec.encode(message)
+        if codec.decode(encoded) != message:
+            raise ReplayFailed("our encoding says something else")
+        if is_ours and encoded != data:
+            raise ReplayFailed("we said this in other bytes than we would say it today")
+        self.summary.built_again += encoded == data
+        return message
+
+    def _follow_report(self, mutations: tuple[NodeReportMutation, ...]) -> None:
+        if self.report is None:
+            raise ReplayFailed("a change of a report that nobody has sent")
+        self.report.apply(mutations)
+        self.summary.report_changes += len(mutations)
+
+    def _check_update(self, update: MutationsUpdate) -> None:
+        if update.node_public_key != self.keys["client"]:
+            raise ReplayFailed("a node declares for another one")
+        _verify_update(update)
+        expected = self.update_counters.get(update.session_id, 0)
+        if update.counter != expected:
+            raise ReplayFailed(f"update {update.counter} of a session, where {expected} is to come")
+        self.update_counters[update.session_id] = expected + 1
+        self.summary.declarations += 1
+
+
+def _verify_update(update: MutationsUpdate) -> None:
+    try:
+        verify(mutations_update_buffer(update), update.node_public_key, update.signature)
+    except InvalidSignature:
+        raise ReplayFailed("a declaration that its node has not signed") from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -197,22 +282,19 @@ def _check_record(path: Path, friendships: dict[frozenset[PublicKey], Friendship
     if not lines:
         raise ReplayFailed(f"{path}: empty")
     header = lines[0][1]
-    keys = {role: PublicKey(bytes.fromhex(header[role]["publicKey"])) for role in ("client", "server")}
-    pair = frozenset(keys.values())
-    counts = {"client": 0, "server": 0}
+    ends = {role: header[role] for role in ("client", "server")}
+    keys = {role: PublicKey(bytes.fromhex(end["publicKey"])) for role, end in ends.items()}
+    link = _Link(header["link"], keys, {role: end.get("player") for role, end in ends.items()}, summary)
     for number, line in lines[1:]:
-        sender = line["sender"]
-        counts[sender] += 1
         try:
-            if line["kind"] != expected_kinds(header["link"], sender, counts[sender])[-1]:
-                raise ReplayFailed(f"a {line['kind']} out of place")
-            message = _check_message(line)
-            if header["link"] == "friend":
-                friendship = friendships.setdefault(pair, Friendship(keys["client"], keys["server"], summary))
-                friendship.take(keys[sender], message)
+            message = link.check(line)
+            if link.kind == "friend":
+                friendship = friendships.setdefault(
+                    frozenset(keys.values()), Friendship(keys["client"], keys["server"], summary)
+                )
+                friendship.take(keys[line["sender"]], message)
         except (ReplayFailed, OffsetError) as error:
             raise ReplayFailed(f"{path}:{number}: {error}") from None
-        summary.messages += 1
     summary.links += 1
 
 

@@ -1,27 +1,14 @@
 """A friendship from nothing, in both orders of the keys: who holds the first token, who dials and who listens."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from interop.live.conftest import open_recorder
+from interop.live.identities import make_identities
 from interop.live.payments import wait_for_route, wait_until_settled
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import OURS, Implementation
-from offset_crypto.hashing import is_lower
-from offset_crypto.identity import Identity
-from offset_proto.files import IDENTITY, IdentityFile
-from offset_proto.types import PrivateKey
-
-
-def make_identities(network: Network, lower: str, higher: str) -> None:
-    """Identity files in this order of their keys."""
-    first, second = IdentityFile(PrivateKey(os.urandom(32))), IdentityFile(PrivateKey(os.urandom(32)))
-    if not is_lower(Identity(first.private_key).public_key, Identity(second.private_key).public_key):
-        first, second = second, first
-    IDENTITY.save(network.path(f"{lower}.ident"), first)
-    IDENTITY.save(network.path(f"{higher}.ident"), second)
 
 
 @pytest.mark.parametrize("servers", ["ours", "original"])
