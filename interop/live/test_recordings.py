@@ -2,7 +2,7 @@
 Conversations of a small mixed network, recorded and replayed; `--record DIR` keeps the records.
 
 A plays ours and B the original. A's stctrl is the original's and B's is ours; one relay and one of two index servers
-are the original's. Those records that are kept in the repository (`interop/conversations/live`) come from here.
+are the original's. Those records that are kept in the repository (`interop/records`) come from here.
 """
 
 from pathlib import Path
