@@ -6,30 +6,32 @@ Figures of whole networks, on this machine.
     python -m bench --rounds 1 --quick  a look
 
 With OFFSET_RUST_BIN set, the original's programs are measured in alternating rounds with ours, where a row can be
-measured from outside. Results go to a JSON file with what the machine is; ``python -m bench.report`` makes tables and
-plots of it.
+measured from outside. A round that stalls is noted and repeated, a bounded number of times, and the run goes on with
+the next row. Results go to a JSON file with what the machine is; ``python -m bench.report`` makes tables and plots of
+it.
 """
 
 import asyncio
 import contextlib
-import json
 import os
 import platform
 import resource
+import signal
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import click
 
 from bench.indexes import run_graph, run_index
+from bench.measured import Figures, Measured, stall_reason
 from bench.payments import PaymentRun, build_chain, run_payments
 from bench.relays import hold_listeners, run_tunnel
 from bench.report import PERCENTILES, STORED_PERCENTS, table
@@ -38,7 +40,15 @@ from bench.wire_bytes import ByteCounter
 from interop.network import Cast, Network
 from interop.programs import OURS, Implementation, find_original
 
-Figures = dict[str, float]
+STALLS_MAX: Final = 3
+"""Rounds of a row that may stall with one implementation; after so many, the row is not measured again with it."""
+
+MEASURE_SECONDS: Final = 600.0
+"""For a measurement that has no time limits of its own."""
+
+COMMAND_SECONDS: Final = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,11 +69,18 @@ QUICK = Scale(200, 500, 5000, 500, 5.0, 500, 16.0)
 Measure = Callable[[Network, Scale], Figures]
 
 
-def _run(work: Any) -> Any:
+def _run(work: Coroutine[Any, Any, T], limit: float | None = None) -> T:
     import uvloop
 
+    async def within_limit() -> T:
+        try:
+            async with asyncio.timeout(limit):
+                return await work
+        except TimeoutError as error:
+            raise TimeoutError(str(error) or f"not done within {limit} s") from error
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(within_limit())
 
 
 def _payment_figures(run: PaymentRun) -> Figures:
@@ -156,7 +173,7 @@ def _wire(network: Network, scale: Scale) -> Figures:
 
 def _tunnel(network: Network, scale: Scale) -> Figures:
     network.add_relay("relay")
-    run = _run(run_tunnel(network, scale.messages))
+    run = _run(run_tunnel(network, scale.messages), MEASURE_SECONDS)
     return {
         "messages/s": run.messages_per_second,
         "relay CPU us each": run.relay_cpu_us,
@@ -167,7 +184,8 @@ def _tunnel(network: Network, scale: Scale) -> Figures:
 def _listeners(network: Network, scale: Scale) -> Figures:
     network.add_relay("relay")
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    run = _run(hold_listeners(network, min(scale.listeners, descriptors - 200), scale.listener_seconds))
+    holding = hold_listeners(network, min(scale.listeners, descriptors - 200), scale.listener_seconds)
+    run = _run(holding, MEASURE_SECONDS)
     return {
         "held": run.listeners,
         "set up/s": run.per_second,
@@ -178,7 +196,7 @@ def _listeners(network: Network, scale: Scale) -> Figures:
 
 def _index(network: Network, scale: Scale) -> Figures:
     network.add_index_servers(["index"])
-    run = _run(run_index(network, 10_000, 30_000, scale.routes))
+    run = _run(run_index(network, 10_000, 30_000, scale.routes), MEASURE_SECONDS)
     return {
         "routes/s": run.routes_per_second,
         "p50 ms": run.p50_ms,
@@ -193,7 +211,7 @@ def _index_by_size(network: Network, scale: Scale) -> Figures:
     for nodes in (1000, 5000, 20_000, 50_000, 100_000) if scale.routes > 1000 else (1000, 5000):
         name = f"index{nodes}"
         network.add_index_servers([name])
-        run = _run(run_index(network, nodes, 3 * nodes, scale.routes // 4, name))
+        run = _run(run_index(network, nodes, 3 * nodes, scale.routes // 4, name), MEASURE_SECONDS)
         figures |= {f"{nodes} nodes, p50 ms": run.p50_ms, f"{nodes} nodes, p95 ms": run.p95_ms}
         network.servers[name].stop()
     return figures
@@ -224,7 +242,7 @@ def _command_line(network: Network, scale: Scale) -> Figures:
         took = []
         for _ in range(10):
             started = time.perf_counter()
-            subprocess.run([stctrl, *words], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([stctrl, *words], check=True, stdout=subprocess.DEVNULL, timeout=COMMAND_SECONDS)
             took.append(time.perf_counter() - started)
         figures[title] = statistics.median(took) * 1000
     return figures
@@ -251,13 +269,52 @@ ROWS: dict[str, tuple[Measure, bool]] = {
 
 
 @contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A signal to end that comes meanwhile counts at the end of the block."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
 def _network(player: Implementation, row: str) -> Iterator[Network]:
-    with tempfile.TemporaryDirectory(prefix="offset-bench-") as directory:
-        counter = ByteCounter() if row == "bytes on the wire" else None
-        with Network(Path(directory), Cast(player), counter) as network:
-            yield network
-        if counter is not None:
-            counter.close()
+    """A network for one round; however the round ends, no process, port or file of it is left."""
+    counter = ByteCounter() if row == "bytes on the wire" else None
+    directory = tempfile.TemporaryDirectory(prefix="offset-bench-")
+    network = Network(Path(directory.name), Cast(player), counter)
+    try:
+        yield network
+    finally:
+        with _uninterrupted():
+            network.stop()
+            if counter is not None:
+                counter.close()
+            directory.cleanup()
+
+
+def _measure(measured: Measured, row: str, player: Implementation, scale: Scale) -> None:
+    """One round of a row; where it stalls it is repeated, until `STALLS_MAX` rounds have stalled."""
+    measure, _ = ROWS[row]
+    while len(measured.stalls_of(row, player.name)) < STALLS_MAX:
+        try:
+            with _network(player, row) as network:
+                figures = measure(network, scale)
+        except Exception as error:
+            reason = stall_reason(error)
+            if reason is None:
+                raise
+            measured.add_stall(row, player.name, reason)
+            click.echo(f"\n{row} ({player.name}): a round stalled: {reason}", err=True)
+        else:
+            measured.add_figures(row, player.name, figures)
+            return
 
 
 def _machine() -> dict[str, Any]:
@@ -278,6 +335,7 @@ def _machine() -> dict[str, Any]:
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
 def main(rounds: int, only: str, quick: bool, output: Path) -> None:
     """Measure, and write the results to a JSON file."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the processes end as well
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     original = find_original()
@@ -285,17 +343,15 @@ def main(rounds: int, only: str, quick: bool, output: Path) -> None:
     rows = {name: row for name, row in ROWS.items() if only in name}
     if not rows:
         raise click.BadParameter(f"no such row; there are {', '.join(ROWS)}")
-    results: dict[str, dict[str, list[Figures]]] = {}
+    scale, measured = QUICK if quick else Scale(), Measured(_machine())
     with click.progressbar(length=rounds * len(rows), label="measuring", show_pos=True, file=sys.stderr) as bar:
         for _ in range(rounds):
-            for name, (measure, is_for_all) in rows.items():
+            for name, (_, is_for_all) in rows.items():
                 for player in players if is_for_all else [OURS]:
-                    with _network(player, name) as network:
-                        figures = measure(network, QUICK if quick else Scale())
-                    results.setdefault(name, {}).setdefault(player.name, []).append(figures)
+                    _measure(measured, name, player, scale)
+                    measured.store(output)
                 bar.update(1)
-                output.write_text(json.dumps({"machine": _machine(), "results": results}, indent=1))
-    click.echo(table(results))
+    click.echo(table(measured))
 
 
 if __name__ == "__main__":

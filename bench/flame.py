@@ -36,8 +36,10 @@ def main(output: Path, payments: int) -> None:
         rate = ["--rate", str(SAMPLES_PER_SECOND)]
         command = ["py-spy", "record", "--pid", str(buyer.pid), *rate, "--output", str(output)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as profiler:
-            uvloop.run(run_payments(network, names, count=payments, in_flight=10))
-            network.servers[names[0]].stop()  # py-spy writes when the process ends
+            try:
+                uvloop.run(run_payments(network, names, count=payments, in_flight=10))
+            finally:
+                network.servers[names[0]].stop()  # py-spy writes, and ends, when the process has ended
             _, errors = profiler.communicate()
         if profiler.returncode:
             raise click.ClickException(f"py-spy: {errors.strip()}")

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Any
 
 from bench.processes import resident_bytes
 from interop.network import Network
@@ -75,7 +76,12 @@ class _Client:
                 self.answers.pop(request_id).set_result(answer)
 
     def connection_closed(self) -> None:
-        """The run notices by waiting too long."""
+        """Whoever waits for the server learns that it is gone."""
+        waiting: list[asyncio.Future[Any]] = [self.time_hash, *self.answers.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ConnectionResetError("the index server closed the connection"))
+                future.exception()  # seen, also where nobody waits
 
 
 async def _open(network: Network, server: str, ticker: Ticker) -> tuple[Connection, _Client]:
@@ -97,6 +103,8 @@ def _update(identity: Identity, friends: list[PublicKey], time_hash: HashResult)
 
 
 async def _ask(connection: Connection, client: _Client, one: PublicKey, other: PublicKey) -> tuple[float, bool]:
+    if connection.is_closed:
+        raise ConnectionResetError("the index server closed the connection")
     request_id = Uid(os.urandom(16))
     answer = client.answers[request_id] = asyncio.get_running_loop().create_future()
     started = time.perf_counter()

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from bench.measured import PaymentStalled
 from bench.processes import cpu_seconds
 from interop.network import Network, NodeSpec
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import NodeConnection, open_node
 from offset_ctrl.rules.payment import PaymentEvent, PaymentState, advance, event_of_end
+from offset_proto.errors import OffsetError
 from offset_proto.files import IDENTITY, TICKET
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -35,7 +37,7 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.payment import Commit
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["PaymentRun", "PaymentStalled", "build_chain", "login", "pay", "public_key", "run_payments"]
+__all__ = ["PaymentRun", "build_chain", "login", "pay", "public_key", "run_payments"]
 
 STALL_SECONDS: Final = 60.0
 """The original's keepalive gives up a dead link after 32."""
@@ -44,10 +46,6 @@ RETRY_SECONDS: Final = 0.01
 
 CURRENCY: Final = Currency("FST")
 LIMIT: Final = 10**12
-
-
-class PaymentStalled(Exception):
-    """A payment did not end, or ended without a receipt."""
 
 
 @dataclass
@@ -146,7 +144,8 @@ async def run_payments(
     Make *count* payments from the first to the last node, *in_flight* at the same time.
 
     Raises:
-        PaymentStalled: One did not end within `STALL_SECONDS`.
+        PaymentStalled: One did not end within `STALL_SECONDS`, or a node did not answer; says how many were paid.
+        NodeConnectionError: The first or the last node can not be reached.
     """
     route = FriendsRoute(tuple(public_key(network, name) for name in names))
     run = PaymentRun()
@@ -157,6 +156,9 @@ async def run_payments(
         open_node(*login(network, names[-1]), ticker) as seller,
     ):
 
+        def stalled(why: str) -> PaymentStalled:
+            return PaymentStalled(f"{why}; {in_flight} in flight, {len(run.latencies_seconds)} of {count} paid")
+
         async def work() -> None:
             for _ in left:
                 started = time.perf_counter()
@@ -164,14 +166,22 @@ async def run_payments(
                     async with asyncio.timeout(STALL_SECONDS):
                         await pay(buyer, seller, route)
                 except TimeoutError:
-                    raise PaymentStalled(f"a payment did not end within {STALL_SECONDS:g} s") from None
+                    raise stalled(f"a payment did not end within {STALL_SECONDS:g} s") from None
+                except (OffsetError, PaymentStalled) as error:
+                    raise stalled(str(error)) from error
                 run.latencies_seconds.append(time.perf_counter() - started)
                 on_paid()
 
         before, started = _cpu_of(network), time.perf_counter()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(in_flight):
-                tasks.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(in_flight):
+                    tasks.create_task(work())
+        except ExceptionGroup as group:
+            stalls, others = group.split(PaymentStalled)
+            if stalls is None or others is not None:
+                raise
+            raise stalls.exceptions[0] from None
         run.seconds = time.perf_counter() - started
         run.cpu_seconds = {name: cpu - before[name] for name, cpu in _cpu_of(network).items()}
     return run

@@ -6,16 +6,14 @@ Tables and plots of what ``python -m bench`` has measured.
 writes ``table.md`` and the plots as SVG. Needs matplotlib.
 """
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-Results = dict[str, dict[str, list[dict[str, float]]]]
-
+from bench.measured import Figures, Measured
 
 PERCENTILES: Final = (1, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
 """Of the latency of payments."""
@@ -89,7 +87,7 @@ GOALS: Final = [
 ]
 
 
-def _median(rounds: list[dict[str, float]], figure: str) -> float:
+def _median(rounds: list[Figures], figure: str) -> float:
     return statistics.median(round_[figure] for round_ in rounds)
 
 
@@ -97,63 +95,97 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def table(results: Results) -> str:
-    """Every figure with its median and spread, goals and ratios first; Markdown."""
+def _with_spread(rounds: list[Figures], figure: str) -> str:
+    values = [round_[figure] for round_ in rounds]
+    return f"{_number(statistics.median(values))} ({_number(min(values))} - {_number(max(values))})"
+
+
+def _cell(*parts: str) -> str:
+    """What is known, the rest left out."""
+    return "; ".join(part for part in parts if part) or "-"
+
+
+def _goal_line(measured: Measured, goal: Goal) -> str:
+    """A line of the table. Where every round of an implementation stalled, it says so instead of a figure."""
+    rounds, others = measured.figures_of(goal.row, "ours"), measured.figures_of(goal.row, "original")
+    original = goal.original
+    if "original" in measured.players(goal.row):
+        original = _median(others, goal.figure) if others else None
+    ours = _median(rounds, goal.figure) if rounds else None
+    ratio, verdict = "-", "**not reached**"
+    if ours is not None and original is not None:
+        ratio = f"{ours / original if goal.more_is_better else original / ours:.2f}x"
+    if ours is not None and (ours >= goal.goal if goal.more_is_better else ours <= goal.goal):
+        verdict = "reached"
+    source = " (measured here)" if others else ""
+    cells = [
+        goal.row,
+        goal.figure,
+        _cell(_with_spread(rounds, goal.figure) if rounds else "", measured.describe_stalls(goal.row, "ours")),
+        _cell("" if original is None else _number(original) + source, measured.describe_stalls(goal.row, "original")),
+        ratio,
+        f"{'>=' if goal.more_is_better else '<='} {_number(goal.goal)}",
+        verdict,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _title(row: str, player: str) -> str:
+    return row if player == "ours" else f"{row} ({player})"
+
+
+def _stall_lines(measured: Measured) -> list[str]:
+    """The rounds that stalled, each with its reason; nothing where there are none."""
+    lines = [
+        f"| {_title(row, player)} | {measured.describe_stalls(row, player)} | {reason.replace('|', '/')} |"
+        for row, by_player in measured.stalls.items()
+        for player, reasons in by_player.items()
+        for reason in reasons
+    ]
+    if not lines:
+        return []
+    return ["", "Rounds that stalled:", "", "| row | how many | why this one did |", "|---|---|---|", *lines]
+
+
+def table(measured: Measured) -> str:
+    """Every figure with its median and spread, goals and ratios first, and what stalled; Markdown."""
     lines = [
         "| row | figure | ours, median (least - most) | original | ratio | goal | |",
         "|---|---|---|---|---|---|---|",
     ]
-    for goal in GOALS:
-        if goal.row not in results:
-            continue
-        rounds = results[goal.row]["ours"]
-        ours = _median(rounds, goal.figure)
-        values = [round_[goal.figure] for round_ in rounds]
-        original = goal.original
-        source = ""
-        if "original" in results[goal.row]:
-            original, source = _median(results[goal.row]["original"], goal.figure), " (measured here)"
-        better = None if original is None else (ours / original if goal.more_is_better else original / ours)
-        is_reached = ours >= goal.goal if goal.more_is_better else ours <= goal.goal
-        cells = [
-            goal.row,
-            goal.figure,
-            f"{_number(ours)} ({_number(min(values))} - {_number(max(values))})",
-            "-" if original is None else _number(original) + source,
-            "-" if better is None else f"{better:.2f}x",
-            f"{'>=' if goal.more_is_better else '<='} {_number(goal.goal)}",
-            "reached" if is_reached else "**not reached**",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    rows = measured.rows()
+    lines += [_goal_line(measured, goal) for goal in GOALS if goal.row in rows]
     lines += ["", "Everything else that was measured:", "", "| row | figure | median (least - most) |", "|---|---|---|"]
     known = {(goal.row, goal.figure) for goal in GOALS}
     drawn = {f"p{percent:g} ms" for percent in PERCENTILES} - {"p50 ms", "p95 ms", "p99 ms", "p100 ms"}
-    for row, by_player in results.items():
-        for player, rounds in by_player.items():
-            for figure in rounds[0]:
+    for row in rows:
+        for player in measured.players(row):
+            rounds = measured.figures_of(row, player)
+            for figure in rounds[0] if rounds else []:
                 if ((row, figure) not in known or player != "ours") and figure not in drawn:
-                    values = [round_[figure] for round_ in rounds]
-                    spread = f"{_number(min(values))} - {_number(max(values))}"
-                    title = row if player == "ours" else f"{row} ({player})"
-                    lines.append(f"| {title} | {figure} | {_number(statistics.median(values))} ({spread}) |")
-    return "\n".join(lines) + "\n"
+                    lines.append(f"| {_title(row, player)} | {figure} | {_with_spread(rounds, figure)} |")
+            if not rounds:
+                lines.append(f"| {_title(row, player)} | - | {measured.describe_stalls(row, player)} |")
+    return "\n".join(lines + _stall_lines(measured)) + "\n"
 
 
-def _plot_payments(results: Results, directory: Path) -> None:
+def _plot_payments(measured: Measured, directory: Path) -> None:
+    """Ours; a row of which every round stalled has no point."""
     import matplotlib.pyplot as plt
 
     figure, (rates, latencies) = plt.subplots(1, 2, figsize=(10, 4))
     for index, nodes in enumerate((2, 3, 5)):
         points = []
         for in_flight, style in ((1, ":"), (10, "--"), (50, "-")):
-            row = results.get(f"payments, {nodes} nodes, {in_flight} in flight")
-            if row is None:
+            rounds = measured.figures_of(f"payments, {nodes} nodes, {in_flight} in flight", "ours")
+            if not rounds:
                 continue
-            points.append((in_flight, _median(row["ours"], "payments/s")))
-            delays = [_median(row["ours"], f"p{percent:g} ms") for percent in PERCENTILES]
+            points.append((in_flight, _median(rounds, "payments/s")))
+            delays = [_median(rounds, f"p{percent:g} ms") for percent in PERCENTILES]
             label = f"{nodes} nodes, {in_flight} in flight"
             latencies.plot(delays, PERCENTILES, style, marker=".", color=f"C{index}", label=label)
-        rates.plot(*zip(*points, strict=True), marker="o", color=f"C{index}", label=f"{nodes} nodes")
+        if points:
+            rates.plot(*zip(*points, strict=True), marker="o", color=f"C{index}", label=f"{nodes} nodes")
     rates.set(xscale="log", xlabel="payments in flight", title="payments/s")
     rates.set_ylim(bottom=0)
     latencies.set(
@@ -166,7 +198,7 @@ def _plot_payments(results: Results, directory: Path) -> None:
     figure.savefig(directory / "payments.svg")
 
 
-def _plot_stored(rounds: list[dict[str, float]], path: Path) -> None:
+def _plot_stored(rounds: list[Figures], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.5))
@@ -184,7 +216,7 @@ def _plot_stored(rounds: list[dict[str, float]], path: Path) -> None:
     figure.savefig(path)
 
 
-def _plot_index(rounds: list[dict[str, float]], path: Path) -> None:
+def _plot_index(rounds: list[Figures], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.5))
@@ -200,25 +232,24 @@ def _plot_index(rounds: list[dict[str, float]], path: Path) -> None:
 
 
 @click.command()
-@click.argument("measured", type=click.Path(exists=True, path_type=Path))
+@click.argument("file", metavar="MEASURED", type=click.Path(exists=True, path_type=Path))
 @click.argument("directory", type=click.Path(path_type=Path))
-def main(measured: Path, directory: Path) -> None:
+def main(file: Path, directory: Path) -> None:
     """Write tables and plots of MEASURED to DIRECTORY."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "offset"
-    loaded: dict[str, Any] = json.loads(measured.read_text())
-    results: Results = loaded["results"]
+    measured = Measured.load(file)
     directory.mkdir(parents=True, exist_ok=True)
-    machine = ", ".join(f"{name} {value}" for name, value in loaded["machine"].items())
-    (directory / "table.md").write_text(f"# Figures of a run\n\nMeasured on: {machine}.\n\n{table(results)}")
-    if any(row.startswith("payments, 2") for row in results):
-        _plot_payments(results, directory)
-    if "rate with stored state" in results:
-        _plot_stored(results["rate with stored state"]["ours"], directory / "stored.svg")
-    if "index, by size" in results:
-        _plot_index(results["index, by size"]["ours"], directory / "index.svg")
+    machine = ", ".join(f"{name} {value}" for name, value in measured.machine.items())
+    (directory / "table.md").write_text(f"# Figures of a run\n\nMeasured on: {machine}.\n\n{table(measured)}")
+    if any(row.startswith("payments, 2") for row in measured.rows()):
+        _plot_payments(measured, directory)
+    if stored := measured.figures_of("rate with stored state", "ours"):
+        _plot_stored(stored, directory / "stored.svg")
+    if index := measured.figures_of("index, by size", "ours"):
+        _plot_index(index, directory / "index.svg")
 
 
 if __name__ == "__main__":

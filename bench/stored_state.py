@@ -90,10 +90,11 @@ def measure_start(network: Network, friends: int) -> float:
     port = network._free_port("crowd")
     program = network.cast.of("crowd").program("stnode")
     files = ["-i", str(identity), "-d", str(path), "-t", str(network.path("crowd-trusted"))]
+    command = [program, *files, "-l", f"127.0.0.1:{port}"]
+    server = network.servers["crowd"] = Server("crowd", command, port, network.path("crowd.log"))
     started = time.perf_counter()
-    with subprocess.Popen([program, *files, "-l", f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL) as process:
-        server = Server("crowd", [], port, network.path("crowd.log"), process)
-        wait_until("the node to listen", server._listens_or_died, 120)
-        took = time.perf_counter() - started
-        process.terminate()
+    server.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # not `start`, which waits for 30 s at most
+    wait_until("the node to listen", server._listens_or_died, 120)
+    took = time.perf_counter() - started
+    server.stop()
     return took

@@ -1,11 +1,25 @@
-"""The driver of the figures, and that nothing is switched off while it measures."""
+"""
+The driver of the figures: nothing is switched off while it measures, and it goes on where a program does not answer.
+"""
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+import bench.__main__ as driver
+import bench.payments
+from bench.measured import Figures, Measured, PaymentStalled, stall_reason
 from bench.payments import CURRENCY, LIMIT, PaymentRun, build_chain, login, public_key, run_payments
+from bench.report import table
 from interop.network import Network
+from interop.programs import OURS, Implementation, wait_until
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import open_node
@@ -100,3 +114,133 @@ def test_guards_stay_on_while_payments_are_measured(tmp_path: Path) -> None:
         buyer, seller = names
         assert network.balance(seller, buyer, CURRENCY)["balance"] == PAYMENTS
         assert network.balance(buyer, seller, CURRENCY)["balance"] == -PAYMENTS
+
+
+# Rounds that stall.
+
+ORIGINAL = Implementation("original", OURS.directory)
+"""Our programs in the original's place."""
+
+ROW = "payments, 2 nodes, 10 in flight"
+FIGURES = {"payments/s": 20.0, "CPU ms n0": 9.0, "CPU ms n1": 8.0, "CPU ms relay": 7.0}
+
+
+def _processes_in(directory: Path) -> list[str]:
+    """Command lines of the processes that have a file below *directory* in them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(word.startswith(f"{directory}/") for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the networks of rounds have their directories."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def _script(monkeypatch: pytest.MonkeyPatch, outcomes: Iterator[Figures | Exception]) -> None:
+    """Rounds of `ROW` start a relay, and then end as *outcomes* say."""
+
+    def measure(network: Network, scale: driver.Scale) -> Figures:
+        network.add_relay("relay")
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setitem(driver.ROWS, ROW, (measure, True))
+
+
+def test_a_stalled_round_is_counted_and_repeated(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """Two rounds to measure, one that stalls between them: the table has the figures, and says what stalled."""
+    stalls = ExceptionGroup("workers", [PaymentStalled("stuck after 312 | payments"), PaymentStalled("another")])
+    _script(monkeypatch, iter([FIGURES, stalls, FIGURES | {"payments/s": 30.0}]))
+    measured = Measured()
+    for _ in range(2):
+        driver._measure(measured, ROW, ORIGINAL, driver.QUICK)
+    assert len(measured.figures_of(ROW, "original")) == 2
+    assert measured.stalls == {ROW: {"original": ["stuck after 312 | payments"]}}
+    measured.add_figures(ROW, "ours", FIGURES | {"payments/s": 200.0})
+    measured.store(temporary / "bench.json")
+    text = table(Measured.load(temporary / "bench.json"))
+    assert f"| {ROW} | payments/s | 200 (200 - 200) | 25 (measured here); 1 of 3 rounds stalled | 8.00x |" in text
+    assert f"| {ROW} (original) | 1 of 3 rounds stalled | stuck after 312 / payments |" in text
+    assert list(temporary.iterdir()) == [temporary / "bench.json"]
+    assert _processes_in(temporary) == []
+
+
+def test_a_row_whose_rounds_all_stall(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """It is tried a bounded number of times, whatever the number of rounds; the table says so instead of a figure."""
+    _script(monkeypatch, iter([ConnectionResetError("gone")] * driver.STALLS_MAX))
+    measured = Measured()
+    for _ in range(3):
+        driver._measure(measured, ROW, ORIGINAL, driver.QUICK)
+    assert measured.stalls_of(ROW, "original") == ["gone"] * driver.STALLS_MAX
+    assert f"| {ROW} | payments/s | - | 3 of 3 rounds stalled | - |" in table(measured)
+    measured.add_figures(ROW, "ours", FIGURES)
+    assert f"| {ROW} | payments/s | 20 (20 - 20) | 3 of 3 rounds stalled | - |" in table(measured)
+    assert "| 3 of 3 rounds stalled | 39 | - |" in table(Measured(stalls={ROW: {"ours": ["gone"] * 3}}))
+    assert _processes_in(temporary) == []
+
+
+def test_an_error_of_the_benchmark_is_no_stall(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """What is wrong in the driver itself ends the run, and leaves no process behind either."""
+    _script(monkeypatch, iter([KeyError("a figure")]))
+    with pytest.raises(KeyError):
+        driver._measure(Measured(), ROW, OURS, driver.QUICK)
+    assert stall_reason(ExceptionGroup("two", [PaymentStalled("one"), KeyError("two")])) is None
+    assert list(temporary.iterdir()) == []
+    assert _processes_in(temporary) == []
+
+
+def test_a_node_that_stops_for_good(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """The seller's node stands still in the middle of the payments: the round stalls, and even that node is gone."""
+    monkeypatch.setattr(bench.payments, "STALL_SECONDS", 2.0)
+    monkeypatch.setattr("interop.programs.STOP_SECONDS", 0.5)
+
+    def stop_the_seller(network: Network, scale: driver.Scale) -> Figures:
+        names = build_chain(network, 2)
+        seller = network.servers[names[1]].process
+        assert seller is not None
+        paid = 0
+
+        def on_paid() -> None:
+            nonlocal paid
+            paid += 1
+            if paid == 5:
+                seller.send_signal(signal.SIGSTOP)
+
+        driver._run(run_payments(network, names, count=100, in_flight=5, on_paid=on_paid))
+        return {}
+
+    monkeypatch.setitem(driver.ROWS, ROW, (stop_the_seller, True))
+    monkeypatch.setattr(driver, "STALLS_MAX", 1)
+    measured = Measured()
+    driver._measure(measured, ROW, ORIGINAL, driver.QUICK)
+    (reason,) = measured.stalls_of(ROW, "original")
+    assert reason.startswith("a payment did not end within 2 s; 5 in flight, ")
+    assert list(temporary.iterdir()) == []
+    assert _processes_in(temporary) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """The servers of a round are started away from the terminal, so the driver has to end them."""
+    command = [sys.executable, "-m", "bench", "--only", "relay, one tunnel", "--rounds", "100", "--quick"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*command, "-o", str(tmp_path / "bench.json")], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        wait_until("the relay to run", lambda: any("strelay" in words for words in _processes_in(tmp_path)))
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert [words for words in _processes_in(tmp_path) if "strelay" in words] == []
+    assert list(tmp_path.glob("offset-bench-*")) == []
