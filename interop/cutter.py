@@ -25,6 +25,7 @@ class LinkCutter:
     def __init__(self) -> None:
         self.cuts = 0
         self._links: dict[int, tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = {}
+        self._servers: list[asyncio.Server] = []
         self._opened = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cutter", daemon=True)
@@ -53,6 +54,8 @@ class LinkCutter:
         """Cut everything, and listen no more."""
 
         async def close() -> None:
+            for server in self._servers:
+                server.close()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
@@ -79,6 +82,7 @@ class LinkCutter:
                 del self._links[number]
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,9 +4,10 @@ Endurance: many payments through nodes of both implementations, while links are 
     python -m interop.endurance --payments 10000 --at-once 20 --cut-every 5 --kill-every 60 -o endurance.md
 
 The payments go along a chain of three nodes, once original - ours - original and once ours - original - ours. Meanwhile
-connections of the relays are cut at random, and nodes of ours are killed with -9 and started again. The original stops
-for good under load. So when nothing has been paid for ``--stall-seconds``, the nodes of the original that do not answer
-their app are stopped and started again, or all of them where all answer; the table counts how often that was needed.
+connections of the relays are cut at random, and nodes of ours are killed with -9 and started again, until the last
+payment has begun. The original stops for good under load. So when nothing has been paid for ``--stall-seconds``, the
+nodes of the original that do not answer their app are stopped and started again, or all of them where all answer; the
+table counts how often that was needed.
 
 At the end nothing may be frozen, each balance has to be the negation of the one at the other side, and the balances
 have to be what the receipts say. What is still frozen then is told apart: it was released by starting the original
@@ -44,7 +45,7 @@ from offset_proto.messages.app import AddInvoice, CancelInvoice
 from offset_proto.messages.report import ChannelConsistentReport, FriendReport, McBalanceReport
 from offset_proto.types import Currency, InvoiceId, PublicKey
 
-__all__ = ["CHAINS", "Endurance", "Outcome", "Plan", "build", "open_network", "run", "table"]
+__all__ = ["CHAINS", "Endurance", "Outcome", "Plan", "build", "cast_chain", "check", "open_network", "run", "table"]
 
 CHAINS: Final = ("original - ours - original", "ours - original - ours")
 
@@ -133,7 +134,7 @@ class Outcome:
 # The network.
 
 
-def _cast(chain: str, original: Implementation, servers: Implementation) -> tuple[list[str], Cast]:
+def cast_chain(chain: str, original: Implementation, servers: Implementation = OURS) -> tuple[list[str], Cast]:
     """Names of the nodes of a chain, the buyer's first, and who plays whom."""
     players = [{"ours": OURS, "original": original}[word.strip()] for word in chain.split(" - ")]
     names = [chr(ord("A") + number) for number in range(len(players))]
@@ -144,21 +145,16 @@ def _cast(chain: str, original: Implementation, servers: Implementation) -> tupl
 @contextlib.contextmanager
 def open_network(directory: Path, cast: Cast) -> Iterator[tuple[Network, LinkCutter]]:
     """An empty network whose relays can be cut off."""
-    cutter = LinkCutter()
-    try:
-        with Network(directory, cast, cutter) as network:
-            yield network, cutter
-    finally:
-        cutter.close()
+    with contextlib.closing(LinkCutter()) as cutter, Network(directory, cast, cutter) as network:
+        yield network, cutter
 
 
 async def build(network: Network, names: list[str]) -> None:
     """Make two relays, an index server and the nodes, friends in a row, with credit in both directions."""
-    for relay in ("relay0", "relay1"):
-        await asyncio.to_thread(network.add_relay, relay)
-    await asyncio.to_thread(network.add_index_servers, ["index"])
-    for number, name in enumerate(names):
-        await asyncio.to_thread(network.add_node, NodeSpec(name, f"relay{number % 2}", "index"))
+    servers = [asyncio.to_thread(network.add_relay, relay) for relay in ("relay0", "relay1")]
+    await asyncio.gather(*servers, asyncio.to_thread(network.add_index_servers, ["index"]))
+    specs = [NodeSpec(name, f"relay{number % 2}", "index") for number, name in enumerate(names)]
+    await asyncio.gather(*(asyncio.to_thread(network.add_node, spec) for spec in specs))
     async with contextlib.AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(_app(network, name)) for name in names]
         for (one, first), (other, second) in itertools.pairwise(zip(names, nodes, strict=True)):
@@ -235,9 +231,12 @@ class Endurance:
         self._last_paid = time.monotonic()
         self._is_stalled = False
         self._payments_left = iter(range(plan.payments))
+        self._before: Ledgers | None = None
+        self._is_ending = False
 
     async def run(self) -> Outcome:
         """Make the payments, and settle; the faults of the outcome are empty where all is well."""
+        self._before = await self._ledgers()
         outcome, started = self.outcome, time.monotonic()
         self._last_paid = started
         paying = asyncio.ensure_future(self._pay_all())
@@ -276,6 +275,7 @@ class Endurance:
                 self.outcome.unknown -= 1
             if time.monotonic() > end:
                 break
+        self._is_ending = True
 
     async def _pay(self, buyer: Node, seller: Node) -> bool:
         """One payment; False where its end can not be told."""
@@ -314,14 +314,16 @@ class Endurance:
         chance = Random(f"cuts {self._plan.seed}")
         while True:
             await asyncio.sleep(chance.uniform(0.5, 1.5) * self._plan.cut_every)
-            await asyncio.to_thread(self._cutter.cut, chance)
+            if not self._is_ending:
+                await asyncio.to_thread(self._cutter.cut, chance)
 
     async def _kill(self) -> None:
         chance = Random(f"kills {self._plan.seed}")
         while True:
             await asyncio.sleep(chance.uniform(0.5, 1.5) * self._plan.kill_every)
             name, pause = chance.choice(self._ours), chance.uniform(0.1, 1.0)
-            await self._exclusively(self._kill_one(name, pause))
+            if not self._is_ending:
+                await self._exclusively(self._kill_one(name, pause))
 
     async def _kill_one(self, name: str, pause: float) -> None:
         server = self._network.servers[name]
@@ -401,9 +403,12 @@ class Endurance:
 
     async def _restart(self, names: Iterable[str]) -> None:
         for name in names:
-            await asyncio.to_thread(self._network.servers[name].stop)
-            await asyncio.to_thread(self._network.servers[name].start)
+            await self._start_again(name)
             self.outcome.restarts[name] += 1
+
+    async def _start_again(self, name: str) -> None:
+        await asyncio.to_thread(self._network.servers[name].stop)
+        await asyncio.to_thread(self._network.servers[name].start)
 
     def _note(self, text: str) -> None:
         self.outcome.notes.append(text)
@@ -466,31 +471,44 @@ class Endurance:
             ledgers = await self._settled_ledgers()
             if self._is_settled(ledgers):
                 outcome.faults.append("starting our nodes again settled what they should have settled before")
-        self._check(ledgers)
+        outcome.faults += check(self._names, self._before, ledgers, outcome)
 
-    def _check(self, ledgers: Ledgers | None) -> None:
-        """All credits exact: mirrored, nothing frozen, and what the receipts say."""
-        faults, outcome = self.outcome.faults, self.outcome
-        if ledgers is None:
-            faults.append("a node does not answer at the end")
-            return
-        counts: set[tuple[int, int]] = set()
-        for number, (one, other) in enumerate(self._pairs()):
-            near, far = ledgers.get((one, other)), ledgers.get((other, one))
-            if near is None or far is None:
-                faults.append(f"the channel of {one} and {other} is not consistent")
-                continue
-            if near.balance != -far.balance:
-                faults.append(f"{one} and {other} do not agree: {near.balance} and {far.balance}")
-            if frozen := near.local_pending_debt + near.remote_pending_debt:
-                faults.append(f"{frozen} credits between {one} and {other} stay frozen")
-            each = AMOUNT + FEE * (len(self._pairs()) - 1 - number)
-            counts.add(divmod(-near.balance, each))
-        if len(counts) > 1 or any(rest for _, rest in counts):
-            faults.append(f"the balances are not of the same number of payments: {sorted(counts)}")
-        for paid, _ in counts:
-            if not outcome.paid <= paid <= outcome.paid + outcome.unknown:
-                faults.append(f"the balances are of {paid} payments, the receipts of {outcome.paid}")
+
+def check(names: list[str], before: Ledgers | None, after: Ledgers | None, outcome: Outcome) -> list[str]:
+    """
+    Whether all credits are exact: mirrored, nothing frozen, and moved as the receipts say.
+
+    Args:
+        names: Of the nodes of the chain, the buyer's first.
+        before: The ledgers before the first payment.
+        after: The ledgers at the end.
+        outcome: How many payments were made.
+
+    Returns:
+        What is not exact, in words.
+    """
+    if before is None or after is None:
+        return ["a node does not answer"]
+    faults: list[str] = []
+    counts: set[tuple[int, int]] = set()
+    hops = list(itertools.pairwise(names))
+    for number, (one, other) in enumerate(hops):
+        near, far = after.get((one, other)), after.get((other, one))
+        if near is None or far is None:
+            faults.append(f"the channel of {one} and {other} is not consistent")
+            continue
+        if near.balance != -far.balance:
+            faults.append(f"{one} and {other} do not agree: {near.balance} and {far.balance}")
+        if frozen := near.local_pending_debt + near.remote_pending_debt:
+            faults.append(f"{frozen} credits between {one} and {other} stay frozen")
+        each = AMOUNT + FEE * (len(hops) - 1 - number)
+        counts.add(divmod(before[one, other].balance - near.balance, each))
+    if len(counts) > 1 or any(rest for _, rest in counts):
+        faults.append(f"the balances are not of one number of payments: {sorted(counts)}")
+    for paid, _ in sorted(counts):
+        if not outcome.paid <= paid <= outcome.paid + outcome.unknown:
+            faults.append(f"the balances are of {paid} payments, the receipts of {outcome.paid}")
+    return faults
 
 
 def _frozen(ledgers: Ledgers) -> int:
@@ -516,7 +534,7 @@ def run(
     tell: Callable[[str], object] = lambda text: None,
 ) -> Outcome:
     """Build one chain in a temporary directory, and let it endure."""
-    names, cast = _cast(chain, original, servers)
+    names, cast = cast_chain(chain, original, servers)
 
     async def endure(network: Network, cutter: LinkCutter) -> Outcome:
         await build(network, names)
