@@ -107,6 +107,7 @@ class Outcome:
         seconds: From the first invoice until the last payment had ended.
         cuts: Connections that were cut.
         kills: By node.
+        longest_pause: Seconds between two payments that were paid one after the other, at most.
         stalls: Seconds of each time for which nothing was paid, from the last payment before it to the first after it.
         restarts: Of nodes of the original because of stalls, by node.
         ended: How often a node of the original ended by itself, by node.
@@ -122,6 +123,7 @@ class Outcome:
     seconds: float = 0.0
     cuts: int = 0
     kills: Counter[str] = field(default_factory=Counter)
+    longest_pause: float = 0.0
     stalls: list[float] = field(default_factory=list)
     restarts: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
@@ -303,6 +305,7 @@ class Endurance:
 
     def _note_progress(self) -> None:
         now = time.monotonic()
+        self.outcome.longest_pause = max(self.outcome.longest_pause, now - self._last_paid)
         if self._is_stalled:
             self.outcome.stalls.append(now - self._last_paid)
             self._is_stalled = False
@@ -575,6 +578,7 @@ def table(outcomes: dict[str, Outcome]) -> str:
         "payments whose end is unknown": lambda outcome: outcome.unknown,
         "links cut": lambda outcome: outcome.cuts,
         "kills of ours": lambda outcome: _counted(outcome.kills),
+        "longest time without a payment": lambda outcome: f"{outcome.longest_pause:.0f} s",
         "stalls": lambda outcome: _stalls(outcome.stalls),
         "restarts that were needed": lambda outcome: _counted(outcome.restarts),
         "ends of a node by itself": lambda outcome: _counted(outcome.ended),
