@@ -324,6 +324,8 @@ class Endurance:
         chance = Random(f"kills {self._plan.seed}")
         while True:
             await asyncio.sleep(chance.uniform(0.5, 1.5) * self._plan.kill_every)
+            if not self._ours:
+                continue  # a chain of the original alone, for comparison
             name, pause = chance.choice(self._ours), chance.uniform(0.1, 1.0)
             if not self._is_ending:
                 await self._exclusively(self._kill_one(name, pause))
@@ -410,8 +412,12 @@ class Endurance:
             self.outcome.restarts[name] += 1
 
     async def _start_again(self, name: str) -> None:
-        await asyncio.to_thread(self._network.servers[name].stop)
-        await asyncio.to_thread(self._network.servers[name].start)
+        server = self._network.servers[name]
+        await asyncio.to_thread(server.stop)
+        try:
+            await asyncio.to_thread(server.start)
+        except (RuntimeError, TimeoutError) as error:  # its database can not be loaded, for example
+            self.outcome.faults.append(f"node {name} does not start again: {' '.join(str(error).split())}")
 
     def _note(self, text: str) -> None:
         self.outcome.notes.append(text)
