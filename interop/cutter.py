@@ -56,10 +56,10 @@ class LinkCutter:
         async def close() -> None:
             for server in self._servers:
                 server.close()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            for writer in [writer for link in self._links.values() for writer in link]:
+                writer.transport.abort()
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:  # they end by themselves now
+                await asyncio.wait(others, timeout=5)
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)

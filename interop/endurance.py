@@ -398,6 +398,8 @@ class Endurance:
             async with self._servers_lock:  # no node is just starting
                 silent = [name for name in self._names if not await self._answers(name)]
                 frozen = await self._describe_frozen()
+            if not self._is_stalled:
+                continue  # something was paid while the nodes were asked
             self._note(
                 f"nothing was paid for {time.monotonic() - self._last_paid:.0f} s, after {self.outcome.paid} payments; "
                 f"{' and '.join(silent) or 'no node'} without an answer; frozen: {frozen}"
