@@ -7,6 +7,7 @@ would flatter it.
 """
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ Figures = dict[str, float]
 """Of one round, by the name of the figure."""
 
 REASON_CHARACTERS_MAX: Final = 300
+
+_DIRECTORIES: Final = re.compile(r"(?:/[\w.+-]+)+/")
+"""Of the paths in a message, which mean nothing to those who read a table."""
 
 
 class PaymentStalled(Exception):
@@ -38,7 +42,7 @@ def stall_reason(error: Exception) -> str | None:
         return None if None in reasons else reasons[0]
     if not isinstance(error, _STALLS):
         return None
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _DIRECTORIES.sub("", " ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= REASON_CHARACTERS_MAX else f"{text[:REASON_CHARACTERS_MAX]}…"
 
 

@@ -200,6 +200,14 @@ def test_an_error_of_the_benchmark_is_no_stall(monkeypatch: pytest.MonkeyPatch, 
     assert _processes_in(temporary) == []
 
 
+def test_the_reason_of_a_stall_names_no_directories() -> None:
+    """The table is published, and the directories of a round are gone."""
+    words = ["/usr/local/bin/stctrl", "-I", "/var/lib/offset-bench-x/n1-app.ident", "config", "open-currency"]
+    reason = stall_reason(subprocess.TimeoutExpired(words, 90))
+    expected = "Command '['stctrl', '-I', 'n1-app.ident', 'config', 'open-currency']' timed out after 90 seconds"
+    assert reason == expected
+
+
 def test_a_node_that_stops_for_good(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     """The seller's node stands still in the middle of the payments: the round stalls, and even that node is gone."""
     monkeypatch.setattr(bench.payments, "STALL_SECONDS", 2.0)
