@@ -13,9 +13,13 @@ from random import Random
 
 import pytest
 
-from interop import endurance
 from interop.cutter import LinkCutter
-from interop.endurance import Endurance, Ledgers, Outcome, Plan, build, cast_chain, check, open_network, table
+from interop.endurance import disturbed
+from interop.endurance.accounts import check
+from interop.endurance.chain import Ledgers, build, cast_chain, open_network
+from interop.endurance.disturbed import Endurance
+from interop.endurance.plan import Outcome, Plan
+from interop.endurance.table import table
 from interop.network import Network
 from interop.programs import OURS, Implementation
 from offset_proto.messages.report import McBalanceReport
@@ -51,7 +55,7 @@ def test_cuts_and_kills(chain: Chain) -> None:
 def test_a_node_that_stops_for_good(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     """B stands still: it is started again, as one of the original that does not answer, and everything is paid."""
     monkeypatch.setattr("interop.programs.STOP_SECONDS", 0.5)
-    monkeypatch.setattr(endurance, "PROBE_SECONDS", 1.0)
+    monkeypatch.setattr(disturbed, "PROBE_SECONDS", 1.0)
     network, cutter, names = chain
     mediator = network.servers["B"].process
     assert mediator is not None
