@@ -67,6 +67,7 @@ class Network:
         directory: All files of the network; must be empty.
         cast: Who plays which role.
         recorder: Stands before each server, where given: writes down what passes, or counts it.
+        patience: Seconds after which waiting for something that the nodes report is given up.
     """
 
     directory: Path
@@ -74,6 +75,7 @@ class Network:
     recorder: Tap | None = None
     servers: dict[str, Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    patience: float = 60.0
 
     def __enter__(self) -> "Network":
         return self
@@ -245,7 +247,7 @@ class Network:
 
     def wait_for(self, what: str, node: str, friend: str, is_so: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until it is so of *node*'s view of *friend*. Raises TimeoutError."""
-        wait_until(what, lambda: is_so(self.friends(node)[friend]))
+        wait_until(what, lambda: is_so(self.friends(node)[friend]), self.patience)
 
     def wait_until_back(self, node: str) -> None:
         """Wait until all friends of a node that was started again see it online. Raises TimeoutError."""

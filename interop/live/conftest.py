@@ -1,35 +1,88 @@
 """What the live suite needs: the original's programs, records on request, and the matrix that it prints."""
 
 import datetime
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from interop.programs import ORIGINAL_VARIABLE, Implementation, MissingPrograms, find_original
+from interop.live.castings import CASTINGS, Casting
+from interop.live.matrix import Matrix, Outcome, Result, format_head
+from interop.live.rows import Row
+from interop.live.steps import STEPS, Expectation, Step, expectation_of, has_part
+from interop.programs import ORIGINAL_VARIABLE, OURS, Implementation, MissingPrograms, find_original
 from interop.recorder import Recorder
 
-_RESULTS: dict[tuple[str, str], tuple[str, float]] = {}
+STEP_SECONDS: Final = 180.0
+EXPECTED_SECONDS: Final = 25.0
+"""For a step that is expected to fail: it is not worth more."""
+
+BECAUSE: Final = "a step that this one stands on has failed: "
+OUTCOME: Final = "outcome in the matrix"
+PACKAGES: Final = ("proto", "crypto", "funder", "relay", "index", "node", "ctrl")
+
+_MATRIX: Final = Matrix([casting.name for casting in CASTINGS], list(STEPS))
+_STARTED: Final = time.time()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this suite."""
     parser.addoption("--record", type=Path, help="Write down what passes on each decrypted link, in this directory.")
     parser.addoption("--matrix", type=Path, help="Write the matrix to this file as well.")
+    parser.addoption("--every-step", action="store_true", help="Try also the steps that only ours can do.")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the original nothing can be shown: say so of every test."""
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker of the steps of the matrix."""
+    config.addinivalue_line("markers", "step(name): a step of the matrix; {parameters} of the test in its name")
+
+
+def step_of(item: pytest.Item) -> Step | None:
+    """The step of the matrix that a test is, if it is one."""
+    marker = item.get_closest_marker("step")
+    if marker is None:
+        return None
+    parameters: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
+    return STEPS[marker.args[0].format(**parameters)]
+
+
+def casting_of(item: pytest.Item) -> Casting:
+    """The casting in which a step is done."""
+    casting: Casting = item.callspec.params["row"]  # type: ignore[attr-defined]
+    return casting
+
+
+def expectation(item: pytest.Item) -> Expectation | None:
+    """Why a step is expected to fail, if it is."""
+    step = step_of(item)
+    return None if step is None else expectation_of(casting_of(item).name, step.name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what shows nothing, and mark what is expected to fail; without the original say so of every test."""
+    live = [item for item in items if Path(__file__).parent in item.path.parents]
+    idle = {item for item in live if (step := step_of(item)) is not None and not has_part(casting_of(item), step)}
+    items[:] = [item for item in items if item not in idle]
+    config.hook.pytest_deselected(items=list(idle))
     try:
-        if find_original() is not None:
-            return
-        reason = f"{ORIGINAL_VARIABLE} does not name a directory with the original's programs"
+        reason = None
+        if find_original() is None:
+            reason = f"{ORIGINAL_VARIABLE} does not name a directory with the original's programs"
     except MissingPrograms as error:
         raise pytest.UsageError(str(error)) from None
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
+    for item in live:
+        if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
+        elif (expected := expectation(item)) is not None:
+            if expected.is_tried or config.getoption("--every-step"):
+                item.add_marker(pytest.mark.xfail(reason=expected.reason, strict=False))
+            else:
+                item.add_marker(pytest.mark.skip(reason=expected.reason))
 
 
 @pytest.fixture(scope="session")
@@ -52,26 +105,75 @@ def open_recorder(directory: Path | None, name: str, identities: Path) -> Record
     return None if directory is None else Recorder(directory / name.replace(" ", "-").replace("'", ""), identities)
 
 
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the body once it has taken so long, and again where that is caught in it."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError(f"the step took more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """No step waits for ever."""
+    if step_of(item) is None:
+        yield
+        return
+    with _limited(STEP_SECONDS if expectation(item) is None else EXPECTED_SECONDS):
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Note how each test ended, for the matrix; the set-up counts with the test."""
-    outcome: Any = yield
-    report = outcome.get_result()
-    test, _, row = item.name.partition("[")
-    key = (row.rstrip("]") or "-", test.removeprefix("test_"))
-    known, seconds = _RESULTS.get(key, ("passed", 0.0))
-    _RESULTS[key] = (known if report.passed else report.outcome, seconds + report.duration)
+    """Tell the row of a failure, and send with each report what it is in the matrix."""
+    wrapped: Any = yield
+    report: pytest.TestReport = wrapped.get_result()
+    step = step_of(item)
+    outcome, why = _outcome(report, expectation(item))
+    if step is not None and outcome in (Outcome.FAILED, Outcome.EXPECTED):
+        row: Row[Any] | None = getattr(item, "funcargs", {}).get("row")
+        if row is not None:
+            row.note_failure(step.name)
+    if step is None:
+        where = item.path.stem.removeprefix("test_").replace("_", " "), item.name.removeprefix("test_")
+    else:
+        where = casting_of(item).name, step.name
+    report.user_properties.append((OUTCOME, (*where, outcome.name, report.duration, why)))
 
 
-def _matrix(fingerprints: dict[str, str]) -> str:
-    """A table in Markdown: a line for each test and row, and what was run."""
-    when = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = [f"Run on {when} against", ""]
-    lines += [f"* {name} sha256 {value}…" for name, value in fingerprints.items()]
-    lines += ["", "| network | what | outcome | seconds |", "|---|---|---|---|"]
-    for (row, test), (outcome, seconds) in sorted(_RESULTS.items()):
-        lines.append(f"| {row} | {test.replace('_', ' ')} | {outcome} | {seconds:.1f} |")
-    return "\n".join(lines) + "\n"
+def _outcome(report: pytest.TestReport, expected: Expectation | None) -> tuple[Outcome, str]:
+    """What a report says, and why."""
+    why = "" if expected is None else expected.reason
+    if report.failed:
+        return Outcome.FAILED, ""
+    if report.skipped and hasattr(report, "wasxfail"):
+        return Outcome.EXPECTED, why
+    if report.skipped:
+        said = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
+        if BECAUSE in said:
+            return Outcome.SKIPPED, said.partition(BECAUSE)[2]
+        return Outcome.ONLY_OURS, why
+    if report.when == "call" and hasattr(report, "wasxfail"):
+        return Outcome.BETTER, why
+    return Outcome.PASSED, ""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note each phase of each test in the matrix, also of a test that another process has run."""
+    properties: list[tuple[str, Any]] = report.user_properties
+    for name, value in properties:
+        if name == OUTCOME:
+            row, step, outcome, seconds, why = value
+            _MATRIX.add(Result(row, step, Outcome[outcome], seconds, why))
+    properties[:] = [pair for pair in properties if pair[0] != OUTCOME]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -79,7 +181,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     found = find_original()
     if found is None:
         return
-    text = _matrix(found.fingerprints())
+    when = datetime.datetime.fromtimestamp(_STARTED, tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    versions = {f"offset-{name}": version(f"offset-{name}") for name in PACKAGES}
+    text = _MATRIX.text(format_head(when, time.time() - _STARTED, [found, OURS], versions))
     terminalreporter.write_line(text)
     path: Path | None = config.getoption("--matrix")
     if path is not None:

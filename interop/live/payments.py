@@ -59,7 +59,8 @@ def has_route(network: Network, buyer: str, seller: str, currency: str, amount: 
 
 def wait_for_route(network: Network, buyer: str, seller: str, currency: str, amount: int) -> None:
     """Wait until there is a way to pay; the original's stctrl waits for ever where there is none (D58, D81)."""
-    wait_until(f"a route from {buyer} to {seller}", lambda: has_route(network, buyer, seller, currency, amount), 90)
+    found = f"a route from {buyer} to {seller}"
+    wait_until(found, lambda: has_route(network, buyer, seller, currency, amount), 1.5 * network.patience)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Attempt:
     was_paid: bool
 
 
-async def _try_route(network: Network, names: list[str], currency: str, amount: int, fees: int) -> Attempt:
+async def _try_route(
+    network: Network, names: list[str], currency: str, amount: int, fees: int, seconds: float
+) -> Attempt:
     route = tuple(_key(network, name) for name in names)
     invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
     async with _open(network, names[0]) as buyer, _open(network, names[-1]) as seller:
@@ -79,7 +82,7 @@ async def _try_route(network: Network, names: list[str], currency: str, amount: 
         results: asyncio.Queue[TransactionResult] = asyncio.Queue()
         request = CreateTransaction(payment_id, Uid(os.urandom(16)), FriendsRoute(route), amount, fees)
         buyer.start_transaction(request, results)
-        result = await asyncio.wait_for(results.get(), ANSWER_SECONDS)
+        result = await asyncio.wait_for(results.get(), seconds)
         await seller.request(CancelInvoice(invoice_id))
         return Attempt(result.result, await _close(buyer, payment_id))
 
@@ -92,9 +95,15 @@ async def _close(buyer: NodeConnection, payment_id: PaymentId) -> bool:
     return isinstance(status, PaymentStatusSuccess)
 
 
-def try_route(network: Network, names: list[str], currency: str, amount: int, fees: int) -> Attempt:
-    """Send credits along a route that no index server was asked for; the seller cancels its invoice afterwards."""
-    return asyncio.run(_try_route(network, names, currency, amount, fees))
+def try_route(
+    network: Network, names: list[str], currency: str, amount: int, fees: int, seconds: float = ANSWER_SECONDS
+) -> Attempt:
+    """
+    Send credits along a route that no index server was asked for; the seller cancels its invoice afterwards.
+
+    Raises TimeoutError where there is no answer within so many seconds.
+    """
+    return asyncio.run(_try_route(network, names, currency, amount, fees, seconds))
 
 
 def is_settled(network: Network, pairs: list[tuple[str, str]], currency: str) -> bool:
@@ -110,4 +119,4 @@ def is_settled(network: Network, pairs: list[tuple[str, str]], currency: str) ->
 
 def wait_until_settled(network: Network, pairs: list[tuple[str, str]], currency: str) -> None:
     """Wait until `is_settled`. Raises TimeoutError."""
-    wait_until("all credits to be settled", lambda: is_settled(network, pairs, currency), 90)
+    wait_until("all credits to be settled", lambda: is_settled(network, pairs, currency), 1.5 * network.patience)

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from interop.live.castings import CASTINGS, Casting
-from interop.live.conftest import open_recorder
+from interop.live.conftest import BECAUSE, expectation, open_recorder, step_of
 from interop.live.payments import is_settled, try_route, wait_for_route, wait_until_settled
+from interop.live.rows import Row
 from interop.load import App, Paid, pay_and_kill, run_payments
 from interop.network import Network, NodeSpec
 from interop.programs import Implementation, wait_until
+from interop.recorder import Recorder
 from offset_proto.messages.app import Failure
 
+NAMES = ["A", "B", "C", "D"]
 PAIRS = [("A", "B"), ("B", "C"), ("C", "D")]
 NODES = [
     NodeSpec("A", "relay0", "index0"),
@@ -25,6 +28,11 @@ RATES = {("A", "B"): 1, ("B", "C"): 2, ("C", "D"): 3}
 """Flat fees, equal at both ends of a friendship: the original's index servers look at the wrong one (spec 06 §9)."""
 
 LIMIT = 100_000
+
+PATIENCE = 60.0
+EXPECTED_PATIENCE = 12.0
+CHECK_PATIENCE = 6.0
+"""Seconds of waiting: in a step, in one that is expected to fail, and for a sign that a network still works."""
 
 
 def _build(network: Network) -> None:
@@ -40,33 +48,81 @@ def _build(network: Network) -> None:
 
 
 @pytest.fixture(scope="module", params=CASTINGS, ids=lambda casting: casting.name)
-def chain(
+def row(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     original: Implementation,
     record_directory: Path | None,
-) -> Iterator[Network]:
-    """The network of one row."""
+) -> Iterator[Row[Network]]:
+    """The networks of one row, one after the other."""
     casting: Casting = request.param
-    directory = tmp_path_factory.mktemp("chain")
-    recorder = open_recorder(record_directory, casting.name, directory)
-    network = Network(directory, casting.cast(original), recorder)
+    recorders: list[Recorder] = []
+
+    def make() -> Network:
+        directory = tmp_path_factory.mktemp("chain")
+        print(f"network: {directory}")
+        recorder = open_recorder(record_directory, f"{casting.name} {len(recorders)}", directory)
+        network = Network(directory, casting.cast(original), recorder)
+        recorders.extend([] if recorder is None else [recorder])
+        try:
+            _build(network)
+        except BaseException:
+            network.stop()
+            raise
+        return network
+
+    networks = Row(make, _is_whole)
     try:
-        _build(network)
-        yield network
+        yield networks
     finally:
-        network.stop()
-        if recorder is not None:
+        networks.close()
+        for recorder in recorders:
             recorder.close()
+
+
+@pytest.fixture
+def chain(request: pytest.FixtureRequest, row: Row[Network]) -> Network:
+    """The network for one step, which works before it."""
+    step = step_of(request.node)
+    assert step is not None
+    obstacle = row.obstacle(step.stands_on)
+    if obstacle is not None:
+        pytest.skip(BECAUSE + obstacle)
+    network = row.network()
+    network.patience = PATIENCE if expectation(request.node) is None else EXPECTED_PATIENCE
+    return network
+
+
+def _is_whole(network: Network) -> bool:
+    """Whether A and D can pay each other, and nothing is frozen."""
+    network.patience = CHECK_PATIENCE
+    try:
+        for buyer, seller in ("AD", "DA"):
+            wait_for_route(network, buyer, seller, "FST", 1)
+            names = sorted(NAMES, reverse=buyer == "D")
+            if isinstance(try_route(network, names, "FST", 1, 50, CHECK_PATIENCE).result, Failure):
+                return False
+        wait_until_settled(network, PAIRS, "FST")
+    except Exception:
+        return False
+    return True
 
 
 def _balances(network: Network) -> dict[tuple[str, str], int]:
     return {pair: network.balance(*pair, "FST")["balance"] for pair in PAIRS}
 
 
-@pytest.mark.parametrize(("seller", "fees"), [("B", []), ("C", [1]), ("D", [1, 2])], ids=["1 hop", "2 hops", "3 hops"])
-def test_payment(chain: Network, seller: str, fees: list[int]) -> None:
+@pytest.mark.step("set up")
+def test_set_up(row: Row[Network]) -> None:
+    """Four nodes, which are friends in a row, with limits and rates."""
+    row.network()
+
+
+@pytest.mark.step("{hops}")
+@pytest.mark.parametrize("hops", ["1 hop", "2 hops", "3 hops"])
+def test_payment(chain: Network, hops: str) -> None:
     """A pays: the seller gets the amount, each mediator its own rate, and the receipt verifies."""
+    seller, fees = {"1 hop": ("B", []), "2 hops": ("C", [1]), "3 hops": ("D", [1, 2])}[hops]
     before = _balances(chain)
     amount = 40
     wait_for_route(chain, "A", seller, "FST", amount)
@@ -78,6 +134,7 @@ def test_payment(chain: Network, seller: str, fees: list[int]) -> None:
     assert _balances(chain) == expected
 
 
+@pytest.mark.step("back")
 def test_payment_back(chain: Network) -> None:
     """D pays A: the roles of buyer and seller, and of the rates, the other way round."""
     before = _balances(chain)
@@ -88,6 +145,7 @@ def test_payment_back(chain: Network) -> None:
     assert gained == {("A", "B"): 25, ("B", "C"): 27, ("C", "D"): 30}
 
 
+@pytest.mark.step("too little credit")
 def test_too_little_credit(chain: Network) -> None:
     """A mediator without credit cancels: the buyer learns it, nothing is paid, nothing stays frozen."""
     before = _balances(chain)
@@ -98,6 +156,7 @@ def test_too_little_credit(chain: Network) -> None:
     assert _balances(chain) == before
 
 
+@pytest.mark.step("second currency")
 def test_second_currency(chain: Network) -> None:
     """EUR between A and B beside FST; a proposal that the friend never took can be removed again."""
     chain.befriend("A", "B", "EUR")
@@ -111,6 +170,7 @@ def test_second_currency(chain: Network) -> None:
     wait_until_settled(chain, PAIRS, "FST")
 
 
+@pytest.mark.step("closed and opened")
 def test_closed_and_opened(chain: Network) -> None:
     """A mediator that closed a currency towards a friend forwards no request to it; opened again, it does."""
     chain.stctrl("C", "config", "close-currency", "-n", "D", "-c", "FST")
@@ -122,6 +182,37 @@ def test_closed_and_opened(chain: Network) -> None:
     assert chain.pay("A", "D", "FST", 10, "opened") == "Receipt is valid!"
 
 
+@pytest.mark.step("last token")
+def test_last_token(chain: Network) -> None:
+    """The friend's last token, written by stctrl, verified by stverify."""
+    token = chain.path("D-of-C.token")
+    chain.stctrl("D", "info", "friend-last-token", "-n", "C", "-t", token)
+    assert chain.run("stverify", "verify-token", "-t", token).returncode == 0
+
+
+def _app(network: Network, name: str) -> App:
+    return App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket"))
+
+
+@pytest.mark.step("many payments")
+def test_many_payments(chain: Network) -> None:
+    """200 payments, 20 at a time: all are paid, and every balance is mirrored."""
+    wait_for_route(chain, "A", "D", "FST", 3)
+    before = _balances(chain)
+
+    async def pay() -> list[Paid]:
+        async with asyncio.timeout(240):
+            return await run_payments(_app(chain, "A"), _app(chain, "D"), "FST", 3, count=200, at_once=20)
+
+    ended = asyncio.run(pay())
+    wait_until_settled(chain, PAIRS, "FST")
+    assert is_settled(chain, PAIRS, "FST")
+    assert all(payment.receipt is not None for payment in ended)
+    spent = {pair: before[pair] - after for pair, after in _balances(chain).items()}
+    assert spent == {("A", "B"): 200 * 6, ("B", "C"): 200 * 5, ("C", "D"): 200 * 3}
+
+
+@pytest.mark.step("changed relays")
 def test_changed_relays(chain: Network) -> None:
     """B moves to another relay: its friends are told through the channel, and find it there."""
 
@@ -146,6 +237,20 @@ def test_changed_relays(chain: Network) -> None:
     assert chain.pay("A", "C", "FST", 5, "relays") == "Receipt is valid!"
 
 
+@pytest.mark.step("kill {victim}")
+@pytest.mark.parametrize("victim", ["A", "B", "C", "D"])
+def test_kill_in_the_middle(chain: Network, victim: str) -> None:
+    """kill -9 while payments pass: each ends as paid or cancelled, and the balances say so on both sides."""
+    wait_for_route(chain, "A", "D", "FST", 7)
+    before = _balances(chain)
+    ended = asyncio.run(pay_and_kill(chain, victim, "FST", 7, buyer="A", seller="D", count=30, killed_after=6))
+    wait_until_settled(chain, PAIRS, "FST")
+    paid = sum(1 for payment in ended if payment.receipt is not None)
+    assert len(ended) == 30
+    assert before["C", "D"] - 7 * paid == _balances(chain)["C", "D"]
+
+
+@pytest.mark.step("disabled and enabled")
 def test_disabled_and_enabled(chain: Network) -> None:
     """B and C do not talk while one of them has disabled the other, and go on where they were."""
     before = _balances(chain)
@@ -155,6 +260,19 @@ def test_disabled_and_enabled(chain: Network) -> None:
     for node, friend in (("B", "C"), ("C", "B")):
         chain.wait_for(f"{friend} to be online", node, friend, lambda found: bool(found["online"]))
     assert _balances(chain) == before
+
+
+@pytest.mark.step("parted friends")
+def test_friend_removed_on_both_sides(chain: Network) -> None:
+    """C and D part and meet again: a fresh channel, from the first token on."""
+    chain.stctrl("C", "config", "remove-friend", "-n", "D")
+    chain.stctrl("D", "config", "remove-friend", "-n", "C")
+    chain.befriend("C", "D", "FST", rates=(3, 3))
+    for node, friend in (("C", "D"), ("D", "C")):
+        chain.set_limit(node, friend, "FST", LIMIT)
+    assert chain.balance("C", "D", "FST")["balance"] == 0
+    wait_for_route(chain, "A", "D", "FST", 5)
+    assert chain.pay("A", "D", "FST", 5, "again") == "Receipt is valid!"
 
 
 def _add_again(network: Network, node: str, friend: str) -> None:
@@ -169,6 +287,7 @@ def _allow_again(network: Network, node: str, friend: str) -> None:
     network.stctrl(node, "config", "open-currency", "-n", friend, "-c", "FST")
 
 
+@pytest.mark.step("broken by {breaks}, reset by {resets}")
 @pytest.mark.parametrize("resets", ["B", "C"])
 @pytest.mark.parametrize("breaks", ["B", "C"])
 def test_inconsistency_and_reset(chain: Network, breaks: str, resets: str) -> None:
@@ -192,55 +311,3 @@ def test_inconsistency_and_reset(chain: Network, breaks: str, resets: str) -> No
     assert chain.balance(resets, other[resets], "FST")["balance"] == (0 if forgot else before)
     wait_for_route(chain, "A", "D", "FST", 5)
     assert chain.pay("A", "D", "FST", 5, f"reset-{breaks}-{resets}") == "Receipt is valid!"
-
-
-def test_friend_removed_on_both_sides(chain: Network) -> None:
-    """C and D part and meet again: a fresh channel, from the first token on."""
-    chain.stctrl("C", "config", "remove-friend", "-n", "D")
-    chain.stctrl("D", "config", "remove-friend", "-n", "C")
-    chain.befriend("C", "D", "FST", rates=(3, 3))
-    for node, friend in (("C", "D"), ("D", "C")):
-        chain.set_limit(node, friend, "FST", LIMIT)
-    assert chain.balance("C", "D", "FST")["balance"] == 0
-    wait_for_route(chain, "A", "D", "FST", 5)
-    assert chain.pay("A", "D", "FST", 5, "again") == "Receipt is valid!"
-
-
-def _app(network: Network, name: str) -> App:
-    return App(network.path(f"{name}-app.ident"), network.path(f"{name}.ticket"))
-
-
-@pytest.mark.parametrize("victim", ["A", "B", "C", "D"])
-def test_kill_in_the_middle(chain: Network, victim: str) -> None:
-    """kill -9 while payments pass: each ends as paid or cancelled, and the balances say so on both sides."""
-    wait_for_route(chain, "A", "D", "FST", 7)
-    before = _balances(chain)
-    ended = asyncio.run(pay_and_kill(chain, victim, "FST", 7, buyer="A", seller="D", count=30, killed_after=6))
-    wait_until_settled(chain, PAIRS, "FST")
-    paid = sum(1 for payment in ended if payment.receipt is not None)
-    assert len(ended) == 30
-    assert before["C", "D"] - 7 * paid == _balances(chain)["C", "D"]
-
-
-def test_many_payments(chain: Network) -> None:
-    """200 payments, 20 at a time: all are paid, and every balance is mirrored."""
-    wait_for_route(chain, "A", "D", "FST", 3)
-    before = _balances(chain)
-
-    async def pay() -> list[Paid]:
-        async with asyncio.timeout(240):
-            return await run_payments(_app(chain, "A"), _app(chain, "D"), "FST", 3, count=200, at_once=20)
-
-    ended = asyncio.run(pay())
-    wait_until_settled(chain, PAIRS, "FST")
-    assert is_settled(chain, PAIRS, "FST")
-    assert all(payment.receipt is not None for payment in ended)
-    spent = {pair: before[pair] - after for pair, after in _balances(chain).items()}
-    assert spent == {("A", "B"): 200 * 6, ("B", "C"): 200 * 5, ("C", "D"): 200 * 3}
-
-
-def test_last_token(chain: Network) -> None:
-    """The friend's last token, written by stctrl, verified by stverify."""
-    token = chain.path("D-of-C.token")
-    chain.stctrl("D", "info", "friend-last-token", "-n", "C", "-t", token)
-    assert chain.run("stverify", "verify-token", "-t", token).returncode == 0
