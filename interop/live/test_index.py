@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import has_route, wait_for_route
+from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import OURS, Implementation, wait_until
 from offset_crypto.aio import Connection, Ticker, connect
@@ -63,7 +64,7 @@ def _make_identities(network: Network, *, ascending: bool) -> None:
 )
 def test_three_in_a_row(tmp_path: Path, original: Implementation, originals: tuple[str, ...], ascending: bool) -> None:
     """What a node declares at one end is known at the other, two hops away, and so is a withdrawal."""
-    with Network(tmp_path, Cast(OURS, dict.fromkeys(originals, original))) as network:
+    with WatchedNetwork(tmp_path, Cast(OURS, dict.fromkeys(originals, original))) as network:
         _make_identities(network, ascending=ascending)
         network.add_relay("relay")
         network.add_index_servers(NAMES, [("index0", "index1"), ("index1", "index2")])
@@ -171,7 +172,7 @@ async def _silence(network: Network) -> float:
 def _federation(directory: Path, cast: Cast) -> Iterator[Network]:
     """Three index servers in a row."""
     directory.mkdir()
-    with Network(directory, cast) as network:
+    with WatchedNetwork(directory, cast) as network:
         network.add_index_servers(NAMES, [("index0", "index1"), ("index1", "index2")])
         yield network
 

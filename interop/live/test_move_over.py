@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import wait_for_route, wait_until_settled
+from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import OURS, Implementation
 
@@ -50,7 +51,7 @@ def _wait_for_friends(network: Network, name: str) -> None:
 def test_move_over(tmp_path: Path, original: Implementation, others: str, moved: str) -> None:
     """Stop, import, start ours; everything goes on. Stop, export, start the original; it goes on."""
     cast = Cast(original if others == "original" else OURS, {moved: original})
-    with Network(tmp_path, cast) as network:
+    with WatchedNetwork(tmp_path, cast) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
         for name in "ABC":

@@ -7,6 +7,7 @@ import pytest
 from interop.live.conftest import open_recorder
 from interop.live.identities import make_identities
 from interop.live.payments import wait_for_route, wait_until_settled
+from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import OURS, Implementation
 
@@ -24,7 +25,7 @@ def test_opening(
     recorder = open_recorder(record_directory, f"opening {lower} {servers}", directory)
     cast = Cast(original if servers == "original" else OURS, {"L": low, "H": high})
     try:
-        with Network(directory, cast, recorder) as network:
+        with WatchedNetwork(directory, cast, recorder) as network:
             make_identities(network, "L", "H")
             network.add_relay("relay")
             network.add_index_servers(["index"])

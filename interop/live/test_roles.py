@@ -10,6 +10,7 @@ from interop.live.castings import CASTINGS, Casting
 from interop.live.conftest import BECAUSE, expectation, open_recorder, step_of
 from interop.live.payments import is_settled, try_route, wait_for_route, wait_until_settled
 from interop.live.rows import Row
+from interop.live.watching import WatchedNetwork
 from interop.load import App, Paid, pay_and_kill, run_payments
 from interop.network import Network, NodeSpec
 from interop.programs import Implementation, wait_until
@@ -62,7 +63,7 @@ def row(
         directory = tmp_path_factory.mktemp("chain")
         print(f"network: {directory}")
         recorder = open_recorder(record_directory, f"{casting.name} {len(recorders)}", directory)
-        network = Network(directory, casting.cast(original), recorder)
+        network = WatchedNetwork(directory, casting.cast(original), recorder)
         recorders.extend([] if recorder is None else [recorder])
         try:
             _build(network)
