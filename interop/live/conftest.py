@@ -15,12 +15,17 @@ from interop.live.castings import CASTINGS, Casting
 from interop.live.matrix import Matrix, Outcome, Result, format_head
 from interop.live.rows import Row
 from interop.live.steps import STEPS, Expectation, Step, expectation_of, has_part
+from interop.network import Network
 from interop.programs import ORIGINAL_VARIABLE, OURS, Implementation, MissingPrograms, find_original
 from interop.recorder import Recorder
 
 STEP_SECONDS: Final = 180.0
 EXPECTED_SECONDS: Final = 25.0
 """For a step that is expected to fail: it is not worth more."""
+
+PATIENCE: Final = 60.0
+EXPECTED_PATIENCE: Final = 12.0
+"""Seconds of waiting for one thing in a step, and in one that is expected to fail."""
 
 BECAUSE: Final = "a step that this one stands on has failed: "
 OUTCOME: Final = "outcome in the matrix"
@@ -65,7 +70,7 @@ def expectation(item: pytest.Item) -> Expectation | None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what shows nothing, and mark what is expected to fail; without the original say so of every test."""
-    live = [item for item in items if Path(__file__).parent in item.path.parents]
+    live = [item for item in items if Path(__file__).parent in item.path.parents or step_of(item) is not None]
     idle = {item for item in live if (step := step_of(item)) is not None and not has_part(casting_of(item), step)}
     items[:] = [item for item in items if item not in idle]
     config.hook.pytest_deselected(items=list(idle))
@@ -103,6 +108,19 @@ def record_directory(request: pytest.FixtureRequest) -> Path | None:
 def open_recorder(directory: Path | None, name: str, identities: Path) -> Recorder | None:
     """A recorder for one network, where records are wanted."""
     return None if directory is None else Recorder(directory / name.replace(" ", "-").replace("'", ""), identities)
+
+
+@pytest.fixture
+def chain(request: pytest.FixtureRequest, row: Row[Network]) -> Network:
+    """The network for one step, which works before it."""
+    step = step_of(request.node)
+    assert step is not None
+    obstacle = row.obstacle(step.stands_on)
+    if obstacle is not None:
+        pytest.skip(BECAUSE + obstacle)
+    network = row.network()
+    network.patience = PATIENCE if expectation(request.node) is None else EXPECTED_PATIENCE
+    return network
 
 
 @contextmanager

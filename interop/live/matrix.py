@@ -98,7 +98,7 @@ class Matrix:
         lines += [f"[{number}] {why}  " for why, number in numbers.items()]
         lines += ["", *_verdict("Passed, although expected to fail", self.better())]
         lines += _verdict("Unexpected", self.unexpected()) or ["Nothing unexpected."]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines).rstrip("\n") + "\n"
 
     def _castings_table(self, numbers: dict[str, int]) -> list[str]:
         rows = [row for row in self.castings if any(key[0] == row for key in self.results)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interop.live.castings import CASTINGS, Casting
-from interop.live.conftest import BECAUSE, expectation, open_recorder, step_of
+from interop.live.conftest import open_recorder
 from interop.live.payments import is_settled, try_route, wait_for_route, wait_until_settled
 from interop.live.rows import Row
 from interop.live.watching import WatchedNetwork
@@ -30,10 +30,8 @@ RATES = {("A", "B"): 1, ("B", "C"): 2, ("C", "D"): 3}
 
 LIMIT = 100_000
 
-PATIENCE = 60.0
-EXPECTED_PATIENCE = 12.0
 CHECK_PATIENCE = 6.0
-"""Seconds of waiting: in a step, in one that is expected to fail, and for a sign that a network still works."""
+"""Seconds of waiting for a sign that a network still works."""
 
 
 def _build(network: Network) -> None:
@@ -79,19 +77,6 @@ def row(
         networks.close()
         for recorder in recorders:
             recorder.close()
-
-
-@pytest.fixture
-def chain(request: pytest.FixtureRequest, row: Row[Network]) -> Network:
-    """The network for one step, which works before it."""
-    step = step_of(request.node)
-    assert step is not None
-    obstacle = row.obstacle(step.stands_on)
-    if obstacle is not None:
-        pytest.skip(BECAUSE + obstacle)
-    network = row.network()
-    network.patience = PATIENCE if expectation(request.node) is None else EXPECTED_PATIENCE
-    return network
 
 
 def _is_whole(network: Network) -> bool:
