@@ -159,6 +159,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if step is not None and outcome in (Outcome.FAILED, Outcome.EXPECTED):
         row: Row[Any] | None = getattr(item, "funcargs", {}).get("row")
         if row is not None:
+            report.sections.append(("network of the step", str(getattr(row.last, "directory", None))))
             row.note_failure(step.name)
     if step is None:
         where = item.path.stem.removeprefix("test_").replace("_", " "), item.name.removeprefix("test_")

@@ -31,11 +31,13 @@ class Row(Generic[N]):
         make: Makes a network that works; may raise anything.
         is_whole: Whether a network still works after a step has failed in it.
         made: How many networks were needed.
+        last: The newest of them, which may have ended.
     """
 
     make: Callable[[], N]
     is_whole: Callable[[N], bool]
     made: int = 0
+    last: N | None = None
     _network: N | None = None
     _is_suspect: bool = False
     _failed: dict[str, None] = field(default_factory=dict)
@@ -49,7 +51,7 @@ class Row(Generic[N]):
         if self._network is not None and self._is_suspect and not self.is_whole(self._network):
             self.close()
         if self._network is None:
-            self._network = self.make()
+            self._network = self.last = self.make()
             self.made += 1
         self._is_suspect = False
         return self._network
