@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from interop.live.ready import OURS_READY
 from interop.network import Cast
-from interop.programs import OURS, Implementation
+from interop.programs import Implementation
 
 __all__ = ["CASTINGS", "Casting"]
 
@@ -42,7 +43,7 @@ class Casting:
 
     def cast(self, original: Implementation) -> Cast:
         """The cast of a network."""
-        one, rest = (original, OURS) if self.of_the_original else (OURS, original)
+        one, rest = (original, OURS_READY) if self.of_the_original else (OURS_READY, original)
         return Cast(rest, dict.fromkeys(self.roles, one))
 
 

@@ -182,7 +182,7 @@ def _outcome(report: pytest.TestReport, expected: Expectation | None) -> tuple[O
         return Outcome.ONLY_OURS, why
     if report.when == "call" and hasattr(report, "wasxfail"):
         return Outcome.BETTER, why
-    return Outcome.PASSED, ""
+    return (Outcome.PASSED if report.when == "call" else Outcome.BEGUN), ""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -13,6 +13,7 @@ __all__ = ["Matrix", "Outcome", "Result", "format_head"]
 class Outcome(enum.Enum):
     """How a step ended."""
 
+    BEGUN = "not finished"
     PASSED = "passed"
     EXPECTED = "expected failure"
     ONLY_OURS = "only ours"

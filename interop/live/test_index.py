@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import has_route, wait_for_route
+from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
-from interop.programs import OURS, Implementation, wait_until
+from interop.programs import Implementation, wait_until
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.hashing import is_lower
 from offset_crypto.identity import Identity
@@ -64,7 +65,7 @@ def _make_identities(network: Network, *, ascending: bool) -> None:
 )
 def test_three_in_a_row(tmp_path: Path, original: Implementation, originals: tuple[str, ...], ascending: bool) -> None:
     """What a node declares at one end is known at the other, two hops away, and so is a withdrawal."""
-    with WatchedNetwork(tmp_path, Cast(OURS, dict.fromkeys(originals, original))) as network:
+    with WatchedNetwork(tmp_path, Cast(OURS_READY, dict.fromkeys(originals, original))) as network:
         _make_identities(network, ascending=ascending)
         network.add_relay("relay")
         network.add_index_servers(NAMES, [("index0", "index1"), ("index1", "index2")])
@@ -188,8 +189,8 @@ def test_silent_nodes_are_forgotten(tmp_path: Path, original: Implementation) ->
         return await asyncio.gather(*(_silence(network) for network in networks))
 
     with (
-        _federation(tmp_path / "ours", Cast(original, {"index1": OURS})) as ours,
-        _federation(tmp_path / "original", Cast(OURS, {"index1": original})) as theirs,
+        _federation(tmp_path / "ours", Cast(original, {"index1": OURS_READY})) as ours,
+        _federation(tmp_path / "original", Cast(OURS_READY, {"index1": original})) as theirs,
     ):
         seconds = dict(zip(("ours", "original"), asyncio.run(watch([ours, theirs])), strict=True))
     forgotten = {middle: EXPIRY_SECONDS - 5 < taken < EXPIRY_SECONDS + 10 for middle, taken in seconds.items()}

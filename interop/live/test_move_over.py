@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import wait_for_route, wait_until_settled
+from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
-from interop.programs import OURS, Implementation
+from interop.programs import Implementation
 
 PAIRS = [("A", "B"), ("B", "C")]
 
@@ -50,7 +51,7 @@ def _wait_for_friends(network: Network, name: str) -> None:
 @pytest.mark.parametrize("others", ["ours", "original"])
 def test_move_over(tmp_path: Path, original: Implementation, others: str, moved: str) -> None:
     """Stop, import, start ours; everything goes on. Stop, export, start the original; it goes on."""
-    cast = Cast(original if others == "original" else OURS, {moved: original})
+    cast = Cast(original if others == "original" else OURS_READY, {moved: original})
     with WatchedNetwork(tmp_path, cast) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
@@ -66,8 +67,8 @@ def test_move_over(tmp_path: Path, original: Implementation, others: str, moved:
         _create_invoice(network, "C", "invoice1")
 
         network.servers[moved].stop()
-        OURS.run("stmgr", "import-db", "-d", network.path(f"{moved}.db"), "-o", network.path("ours.db"))
-        network.replace_node(moved, OURS, network.path("ours.db"))
+        OURS_READY.run("stmgr", "import-db", "-d", network.path(f"{moved}.db"), "-o", network.path("ours.db"))
+        network.replace_node(moved, OURS_READY, network.path("ours.db"))
         _wait_for_friends(network, moved)
         _complete(network, "A", "C", "pending1")
         _pay_open_invoice(network, "A", "C", "invoice1")
@@ -75,7 +76,7 @@ def test_move_over(tmp_path: Path, original: Implementation, others: str, moved:
         _create_invoice(network, "C", "invoice2")
 
         network.servers[moved].stop()
-        OURS.run("stmgr", "export-db", "-d", network.path("ours.db"), "-o", network.path("back.json"))
+        OURS_READY.run("stmgr", "export-db", "-d", network.path("ours.db"), "-o", network.path("back.json"))
         network.replace_node(moved, original, network.path("back.json"))
         _wait_for_friends(network, moved)
         _complete(network, "A", "C", "pending2")

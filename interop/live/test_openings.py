@@ -7,9 +7,10 @@ import pytest
 from interop.live.conftest import open_recorder
 from interop.live.identities import make_identities
 from interop.live.payments import wait_for_route, wait_until_settled
+from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
-from interop.network import Cast, Network, NodeSpec
-from interop.programs import OURS, Implementation
+from interop.network import Cast, NodeSpec
+from interop.programs import Implementation
 
 
 @pytest.mark.parametrize("servers", ["ours", "original"])
@@ -18,12 +19,16 @@ def test_opening(
     tmp_path: Path, original: Implementation, record_directory: Path | None, lower: str, servers: str
 ) -> None:
     """Two nodes, the lower key of one implementation or the other: they meet, pay both ways, and meet again."""
-    players = {"ours": (OURS, original), "original": (original, OURS), "both original": (original, original)}
+    players = {
+        "ours": (OURS_READY, original),
+        "original": (original, OURS_READY),
+        "both original": (original, original),
+    }
     low, high = players[lower]
     directory = tmp_path / "network"
     directory.mkdir()
     recorder = open_recorder(record_directory, f"opening {lower} {servers}", directory)
-    cast = Cast(original if servers == "original" else OURS, {"L": low, "H": high})
+    cast = Cast(original if servers == "original" else OURS_READY, {"L": low, "H": high})
     try:
         with WatchedNetwork(directory, cast, recorder) as network:
             make_identities(network, "L", "H")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from interop.live.ready import OURS_READY
 from interop.network import Cast, Network
-from interop.programs import OURS, Implementation
+from interop.programs import Implementation
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_proto import wire
@@ -67,6 +68,6 @@ async def _exchange(relay: RelayAddress) -> None:
 @pytest.mark.parametrize("player", ["ours", "original"])
 def test_payloads(tmp_path: Path, original: Implementation, player: str) -> None:
     """Our clients at a relay of either kind."""
-    with Network(tmp_path, Cast(original if player == "original" else OURS)) as network:
+    with Network(tmp_path, Cast(original if player == "original" else OURS_READY)) as network:
         network.add_relay("relay")
         asyncio.run(_exchange(TICKET.load(network.path("relay.ticket"))))
