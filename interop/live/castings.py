@@ -41,6 +41,10 @@ class Casting:
     roles: tuple[str, ...]
     of_the_original: bool
 
+    def is_original(self, name: str) -> bool:
+        """Whether the original plays a role."""
+        return (name in self.roles) == self.of_the_original
+
     def cast(self, original: Implementation) -> Cast:
         """The cast of a network."""
         one, rest = (original, OURS_READY) if self.of_the_original else (OURS_READY, original)

@@ -46,6 +46,8 @@ from interop.live.steps import Expectation
 interop.live.steps.EXPECTATIONS[:] = [
     Expectation(("disabled and enabled", "parted friends"), ("all original",), "D23: twice at once"),
     Expectation(("kill A",), ("all original",), "D7: never again", is_tried=False),
+    Expectation(("last token",), ("all original",), "D8: not so", sign="no log has this"),
+    Expectation(("too little credit",), ("all original",), "D9: at times", is_certain=False),
 ]
 """
 SMALL_SUITE = """
@@ -54,7 +56,7 @@ from interop.live.castings import CASTINGS
 from interop.live.rows import Row
 
 class FakeNetwork:
-    is_whole = True
+    is_whole, servers = True, {}
     def stop(self):
         pass
 
@@ -94,6 +96,14 @@ def test_disabled(row):
 @pytest.mark.step("parted friends")
 def test_parted(row):
     pass
+
+@pytest.mark.step("last token")
+def test_last_token(row):
+    raise AssertionError("not the expected failure")
+
+@pytest.mark.step("too little credit")
+def test_too_little(row):
+    pass
 """
 
 
@@ -116,6 +126,8 @@ def test_a_failed_step(tmp_path: Path) -> None:
         "2 hops": "passed",
         "3 hops": "FAILED",
         "back": "skipped because of 3 HOPS",
+        "too little credit": "passed",
+        "last token": "FAILED",
         "kill A": "only ours [1]",
         "disabled and enabled": "expected failure [2]",
         "parted friends": "passed, although expected to fail [2]",
@@ -124,7 +136,7 @@ def test_a_failed_step(tmp_path: Path) -> None:
     text = matrix.read_text()
     assert "[1] D7: never again" in text
     assert "[2] D23: twice at once" in text
-    assert text.endswith("Unexpected:\n\n* all original, 3 hops: FAILED\n")
+    assert text.endswith("Unexpected:\n\n* all original, 3 hops: FAILED\n* all original, last token: FAILED\n")
     assert "* all original, parted friends: passed, although expected to fail D23: twice at once\n" in text
 
 
