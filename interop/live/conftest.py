@@ -14,7 +14,7 @@ import pytest
 from interop.live.castings import CASTINGS, Casting
 from interop.live.matrix import Matrix, Outcome, Result, format_head
 from interop.live.rows import Row
-from interop.live.steps import STEPS, Expectation, Step, expectation_of, has_part
+from interop.live.steps import EXPECTATIONS, STEPS, Expectation, Step, expectation_of, has_part
 from interop.network import Network
 from interop.programs import ORIGINAL_VARIABLE, OURS, Implementation, MissingPrograms, find_original
 from interop.recorder import Recorder
@@ -218,7 +218,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     when = datetime.datetime.fromtimestamp(_STARTED, tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     versions = {f"offset-{name}": version(f"offset-{name}") for name in PACKAGES}
-    text = _MATRIX.text(format_head(when, time.time() - _STARTED, [found, OURS], versions))
+    known = [f"{', '.join(one.steps)} ({', '.join(one.castings)}): {one.reason}" for one in EXPECTATIONS]
+    text = _MATRIX.text(format_head(when, time.time() - _STARTED, [found, OURS], versions), known)
     terminalreporter.write_line(text)
     path: Path | None = config.getoption("--matrix")
     if path is not None:

@@ -91,13 +91,20 @@ class Matrix:
         """Steps that passed although they were expected to fail."""
         return [result for result in self.results.values() if result.outcome is Outcome.BETTER]
 
-    def text(self, head: Iterable[str]) -> str:
-        """The whole report, in Markdown, below the lines of *head*."""
+    def text(self, head: Iterable[str], known: Iterable[str] = ()) -> str:
+        """
+        The whole report, in Markdown.
+
+        Args:
+            head: Lines that stand above the tables.
+            known: What the original is known to fail in, one entry each.
+        """
         reasons = [result.why for result in self.results.values() if result.outcome is not Outcome.SKIPPED]
         numbers = {why: number for number, why in enumerate(dict.fromkeys(filter(None, reasons)), 1)}
         lines = [*head, "", *self._castings_table(numbers), *self._others_table(numbers)]
         lines += [f"[{number}] {why}  " for why, number in numbers.items()]
-        lines += ["", *_verdict("Passed, although expected to fail", self.better())]
+        lines += ["", *_entries("Known of the original", list(known))]
+        lines += [*_verdict("Passed, although expected to fail", self.better())]
         lines += _verdict("Unexpected", self.unexpected()) or ["Nothing unexpected."]
         return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -126,10 +133,12 @@ def _line(cells: list[str]) -> str:
 
 
 def _verdict(title: str, results: list[Result]) -> list[str]:
-    if not results:
-        return []
-    lines = [f"* {result.row}, {result.step}: {result.outcome.value} {result.why}".rstrip() for result in results]
-    return [f"{title}:", "", *lines, ""]
+    said = [f"{result.row}, {result.step}: {result.outcome.value} {result.why}".rstrip() for result in results]
+    return _entries(title, said)
+
+
+def _entries(title: str, entries: list[str]) -> list[str]:
+    return [f"{title}:", "", *(f"* {entry}" for entry in entries), ""] if entries else []
 
 
 def format_head(when: str, seconds: float, programs: Iterable[Implementation], versions: dict[str, str]) -> list[str]:
