@@ -21,11 +21,11 @@ from interop.recorder import Recorder
 
 STEP_SECONDS: Final = 300.0
 EXPECTED_SECONDS: Final = 60.0
-"""For a step that is expected to fail, if only at times: it is not worth more."""
+"""For a step that fails each time: it is not worth more."""
 
 PATIENCE: Final = 60.0
 EXPECTED_PATIENCE: Final = 20.0
-"""Seconds of waiting for one thing in a step, and in one that is expected to fail."""
+"""Seconds of waiting for one thing in a step, and in one that fails each time."""
 
 BECAUSE: Final = "a step that this one stands on has failed: "
 OUTCOME: Final = "outcome in the matrix"
@@ -66,6 +66,11 @@ def expectation(item: pytest.Item) -> Expectation | None:
     """Why a step is expected to fail, if it is."""
     step = step_of(item)
     return None if step is None else expectation_of(casting_of(item).name, step.name)
+
+
+def _is_hopeless(item: pytest.Item) -> bool:
+    expected = expectation(item)
+    return expected is not None and expected.is_certain
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -117,7 +122,7 @@ def chain(request: pytest.FixtureRequest, row: Row[Network]) -> Network:
     if obstacle is not None:
         pytest.skip(BECAUSE + obstacle)
     network = row.network()
-    network.patience = PATIENCE if expectation(request.node) is None else EXPECTED_PATIENCE
+    network.patience = EXPECTED_PATIENCE if _is_hopeless(request.node) else PATIENCE
     return network
 
 
@@ -143,7 +148,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if step_of(item) is None:
         yield
         return
-    with _limited(STEP_SECONDS if expectation(item) is None else EXPECTED_SECONDS):
+    with _limited(EXPECTED_SECONDS if _is_hopeless(item) else STEP_SECONDS):
         yield
 
 
