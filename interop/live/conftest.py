@@ -1,4 +1,8 @@
-"""What the live suite needs: the original's programs, records on request, and the matrix that it prints."""
+"""
+What the live suite needs: the original's programs, records on request, and the matrix that it prints.
+
+With pytest-xdist, ``-n 2 --dist loadgroup`` does two castings at a time.
+"""
 
 import datetime
 import signal
@@ -87,6 +91,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(str(error)) from None
     every: bool = config.getoption("--every-step")
     for item in live:
+        if config.pluginmanager.hasplugin("xdist") and step_of(item) is not None:
+            item.add_marker(pytest.mark.xdist_group(casting_of(item).name))
         if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
         elif (expected := expectation(item)) is not None and not expected.is_tried and not every:
