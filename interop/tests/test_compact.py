@@ -315,6 +315,17 @@ def test_a_wallet_that_is_killed(friends: Friends) -> None:
     last.until(lambda: last.balance("near", "FST2") == -4)
 
 
+def test_a_local_node_that_is_disabled_is_gone_for_its_friends(friends: Friends) -> None:
+    """While the wallet goes on: its friend sees it go, and sees it again when it is enabled."""
+    near, far = friends.users["near"], friends.users["far"]
+    near.ask({"disableNode": "near"})
+    far.until(lambda: not far.is_online("far"), 20)
+    del near.ids["near"]
+    near.ask({"enableNode": "near"})
+    near.until(lambda: "near" in near.ids and near.is_online("near"))
+    friends.pay("near", "far", 1, "FST1")
+
+
 def test_a_remote_node_that_goes_and_comes_back(servers: Network, tmp_path: Path) -> None:
     """Spec 10 §9-5: closed when it is killed; opened again, with another id, when it is back."""
     with Wallet(PROGRAM, tmp_path / "store", tmp_path / "log") as wallet:

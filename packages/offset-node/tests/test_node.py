@@ -14,7 +14,7 @@ from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.state import NodeState, PluginRecords
 from offset_proto import wire
 from offset_proto.messages.app import AddInvoice, AddRelay, AppToAppServer, ReportMutations
-from offset_proto.messages.payment import NamedRelayAddress
+from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress
 from offset_proto.types import Currency, InvoiceId, NetAddress, PrivateKey, PublicKey, Uid
 
 RELAY = NamedRelayAddress(PublicKey(b"\x21" * 32), NetAddress("127.0.0.1:1"), "relay")
@@ -123,3 +123,29 @@ def test_an_app_that_sends_too_much_is_not_read_from():
             assert [int.from_bytes(report.opt_app_request_id, "big") for report in app.told] == [*range(1, count + 1)]
 
     asyncio.run(asyncio.wait_for(body(), 60))
+
+
+def test_what_still_comes_while_a_node_ends_starts_nothing(caplog):
+    """Ticks and closing links go on for a moment. No relay or index server is dialled any more, and nothing fails."""
+
+    async def body() -> list[dict]:
+        faults = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+        identity = Identity(PrivateKey(b"\x01" * 32))
+        server = NamedIndexServerAddress(RELAY.public_key, RELAY.address, "index")
+        state = NodeState(FunderState(identity.public_key, relays=(RELAY,)), (server,))
+        disk, ticker = Disk(), Ticker(0.01)
+        disk.may_end.set()
+        plugins = PluginHost(find_plugins(only_ticket=True), {}, disk, state.funder)
+        running = asyncio.create_task(Node(disk, state, identity, None, ticker, plugins).run(None))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        tasks = asyncio.all_tasks()
+        await asyncio.sleep(0.5)  # longer than any pause before the next attempt
+        assert asyncio.all_tasks() == tasks
+        return faults
+
+    assert asyncio.run(asyncio.wait_for(body(), 60)) == []
+    assert not [record for record in caplog.records if record.exc_info]

@@ -3,7 +3,7 @@ The node of Offset.
 
 ==========================  ===================================================================
 `state`                     all that a node remembers, and every change of it
-`pauses`                    connections that are not read from for a while, and why
+`pauses`, `tasks`           connections that are not read from for a while, and why; the tasks of a node
 `database`                  where the state is kept: SQLite, or the original's file
 `plugins`                   the owner's rules: hooks, what they are given, how they are run
 `links`                     the links to friends, relays and an index server

@@ -39,6 +39,7 @@ from offset_node.plugins.host import PluginHost
 from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.values import forwardings_of
 from offset_node.state import Mutation, NodeState
+from offset_node.tasks import NodeTasks
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
 from offset_proto.messages.friend import FriendMessage
@@ -121,14 +122,16 @@ class Node:
                     *address, self._identity, self._ticker, self.apps.accept, handshakes_max=APP_HANDSHAKES_MAX
                 )
                 await stack.enter_async_context(listening)
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            self._tasks = tasks
+            stack.callback(self._links.stop)
+            stack.callback(self._index.stop)
+            stack.callback(self._ticker.unsubscribe, self.apps.look_at_tickets)
+            tasks = self._tasks = await stack.enter_async_context(NodeTasks())
             self._links.start(tasks)
             self._index.start(tasks)
             self.apps.start(tasks)
             self._ticker.subscribe(self.apps.look_at_tickets)
-            tasks.create_task(self._plugins.run())
-            tasks.create_task(self._work())
+            tasks.spawn(self._plugins.run())
+            tasks.spawn(self._work())
 
     async def _work(self) -> None:
         """Handle what is in the inbox, store it, make it visible; for ever."""
@@ -203,4 +206,4 @@ class Node:
         self._look_at_inbox(source)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.create_task(work)
+        self._tasks.spawn(work)

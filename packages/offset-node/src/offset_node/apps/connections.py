@@ -1,6 +1,5 @@
 """Shell of the app server: the connections of apps, and who is let in. Spec 07 §1, §3."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.ticket import NO_PERMISSIONS, add_permissions
 from offset_node.plugins.values import App, Verdict
+from offset_node.tasks import NodeTasks
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
@@ -84,7 +84,7 @@ class AppLinks:
         self._trusted = trusted
         self._plugins = plugins
         self._on_output = on_output
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: NodeTasks | None = None
         self._links: dict[int, _AppLink] = {}
         self._judged = JudgedMessages[tuple[_AppLink, AppToAppServer]](pauses, self._judge)
         self._encoded: tuple[AppServerToApp | None, bytes] = (None, b"")  # the last message: reports go to all apps
@@ -93,7 +93,7 @@ class AppLinks:
         """The number of apps that are connected."""
         return len(self._links)
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
+    def start(self, tasks: NodeTasks) -> None:
         """Ask plugins in *tasks* from now on."""
         self._tasks = tasks
 
@@ -197,4 +197,4 @@ class AppLinks:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None
-        self._tasks.create_task(work)
+        self._tasks.spawn(work)

@@ -20,6 +20,7 @@ from offset_node.links.channeler import (
     StartListener,
     StopListener,
 )
+from offset_node.tasks import NodeTasks
 from offset_proto import wire
 from offset_proto.errors import PeerError
 from offset_proto.limits import HANDSHAKE_TICKS
@@ -130,14 +131,23 @@ class FriendLinks:
         self._on_output = on_output
         self._identity = identity
         self._ticker = ticker
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: NodeTasks | None = None
         self._numbered: dict[int, asyncio.Task[None]] = {}
         self._links: dict[PublicKey, _FriendLink] = {}
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
+    def start(self, tasks: NodeTasks) -> None:
         """Run all listeners and attempts in *tasks* from now on, and count ticks."""
         self._tasks = tasks
-        self._ticker.subscribe(lambda: self._on_output(self.channeler.tick()))
+        self._ticker.subscribe(self._tick)
+
+    def stop(self) -> None:
+        """Count no more ticks, and close the links to all friends; listeners and attempts end with their tasks."""
+        self._ticker.unsubscribe(self._tick)
+        for link in list(self._links.values()):
+            link.connection.close("the node has ended")
+
+    def _tick(self) -> None:
+        self._on_output(self.channeler.tick())
 
     def send(self, friend: PublicKey, message: FriendMessage) -> None:
         """Send to a friend. Without a link the message is dropped; the funder repeats it once there is one."""
@@ -160,10 +170,10 @@ class FriendLinks:
                 assert isinstance(link, _FriendLink)
                 link.connection.close("not wanted")
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run *work* as a part of the node."""
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None] | None":
+        """Run *work* as a part of the node; None where the node is ending."""
         assert self._tasks is not None
-        return self._tasks.create_task(work)
+        return self._tasks.spawn(work)
 
     async def connect_relay(self, relay: RelayAddress) -> Connection:
         """A link to a relay. Raises ConnectFailed."""
@@ -197,8 +207,10 @@ class FriendLinks:
             link.connection.attach(link)
 
     def _run_numbered(self, number: int, work: Coroutine[Any, Any, None]) -> None:
-        task = self._numbered[number] = self.spawn(work)
-        task.add_done_callback(lambda _: self._numbered.pop(number, None))
+        task = self.spawn(work)
+        if task is not None:
+            self._numbered[number] = task
+            task.add_done_callback(lambda _: self._numbered.pop(number, None))
 
     async def _listen(self, relay: RelayAddress, generation: int) -> None:
         connection: Connection | None = None

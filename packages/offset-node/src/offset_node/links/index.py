@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_index.client import Connect, Disconnect, Effect, IndexClient, SendToServer
+from offset_node.tasks import NodeTasks
 from offset_proto import wire
 from offset_proto.messages.payment import NamedIndexServerAddress
 
@@ -54,15 +55,24 @@ class IndexLink:
         self.on_output = on_output
         self._identity = identity
         self._ticker = ticker
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: NodeTasks | None = None
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._current: _Attempt | None = None
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
+    def start(self, tasks: NodeTasks) -> None:
         """Run attempts to connect in *tasks* from now on, and count ticks."""
         self._tasks = tasks
-        self._ticker.subscribe(lambda: self.on_output(self.client.tick()))
+        self._ticker.subscribe(self._tick)
         self.on_output(self.client.start())
+
+    def stop(self) -> None:
+        """Count no more ticks, and close the link to the server."""
+        self._ticker.unsubscribe(self._tick)
+        if self._current is not None:
+            self._current.connection.close("the node has ended")
+
+    def _tick(self) -> None:
+        self.on_output(self.client.tick())
 
     def perform(self, effect: Connect | Disconnect | SendToServer) -> None:
         """Do what the index client asks for."""
@@ -77,8 +87,10 @@ class IndexLink:
 
     def _begin(self, attempt: int, server: NamedIndexServerAddress) -> None:
         assert self._tasks is not None
-        task = self._connecting[attempt] = self._tasks.create_task(self._connect(attempt, server))
-        task.add_done_callback(lambda _: self._connecting.pop(attempt, None))
+        task = self._tasks.spawn(self._connect(attempt, server))
+        if task is not None:
+            self._connecting[attempt] = task
+            task.add_done_callback(lambda _: self._connecting.pop(attempt, None))
 
     def _end(self, attempt: int) -> None:
         task = self._connecting.pop(attempt, None)
