@@ -74,6 +74,7 @@ from offset_node.apps.server import (
 )
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
+from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
 from offset_node.state import IndexServerMutation, NodeState, PluginMutation
 from offset_proto.errors import InvariantBroken, invariant
 from offset_proto.messages import app as app_messages
@@ -151,6 +152,7 @@ class NodeCounts:
     refused_events: int = 0
     apps: int = 0
     friends_online: int = 0
+    friends_overdue: int = 0
     inbox: int = 0
     occurrences: dict[str, int] = field(
         default_factory=lambda: {"InvoicePaid": 0, "PaymentFinished": 0, "RequestForwarded": 0}
@@ -191,6 +193,8 @@ class NodeEngine:
         self.counts = NodeCounts()
         self._funder = Funder(state.funder, identity, random_bytes, returns_tokens=True)
         self._record = record
+        self._token_watch = TokenWatch()
+        self._ticks = 0
         self._inbox: deque[NodeEvent] = deque([Started()])
         self._under_way: _Handled | None = None
 
@@ -207,6 +211,15 @@ class NodeEngine:
     def put(self, event: NodeEvent) -> None:
         """Add an event to the inbox."""
         self._inbox.append(event)
+
+    def tick(self) -> list[str]:
+        """A tick has passed: warnings for the log about friends that do not answer."""
+        self._ticks += 1
+        if self._ticks % LOOK_TICKS:
+            return []
+        warnings = self._token_watch.look(self._funder.state, self._funder.online)
+        self.counts.friends_overdue = self._token_watch.overdue
+        return warnings
 
     # Batches.
 

@@ -45,6 +45,7 @@ class _Collector:
         for name, text, value in (
             ("offset_apps", "Apps connected", counts.apps),
             ("offset_friends_online", "Friends with a link", counts.friends_online),
+            ("offset_friends_overdue", "Friends that do not return the token when asked", counts.friends_overdue),
             ("offset_inbox_events", "Events that wait", counts.inbox),
         ):
             yield GaugeMetricFamily(name, text, value=value)

@@ -124,14 +124,19 @@ class Node:
                 await stack.enter_async_context(listening)
             stack.callback(self._links.stop)
             stack.callback(self._index.stop)
-            stack.callback(self._ticker.unsubscribe, self.apps.look_at_tickets)
+            stack.callback(self._ticker.unsubscribe, self._tick)
             tasks = self._tasks = await stack.enter_async_context(NodeTasks())
             self._links.start(tasks)
             self._index.start(tasks)
             self.apps.start(tasks)
-            self._ticker.subscribe(self.apps.look_at_tickets)
+            self._ticker.subscribe(self._tick)
             tasks.spawn(self._plugins.run())
             tasks.spawn(self._work())
+
+    def _tick(self) -> None:
+        self.apps.look_at_tickets()
+        for warning in self._engine.tick():
+            log.error("%s", warning)
 
     async def _work(self) -> None:
         """Handle what is in the inbox, store it, make it visible; for ever."""
