@@ -6,7 +6,6 @@ and stverify; a cast says which implementation plays which role. Nothing listens
 """
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from interop.ports import find_free_port
 from interop.programs import OURS, CommandFailed, Implementation, Server, wait_until
 
 __all__ = ["Cast", "Network", "NodeSpec"]
@@ -207,9 +207,7 @@ class Network:
         server.start()
 
     def _free_port(self, name: str) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.ports[name] = probe.getsockname()[1]
+        self.ports[name] = find_free_port()
         return self.ports[name]
 
     def _public_address(self, kind: str, name: str, port: int) -> str:

@@ -238,6 +238,15 @@ def test_a_node_that_stops_for_good(monkeypatch: pytest.MonkeyPatch, temporary: 
     assert _processes_in(temporary) == []
 
 
+@pytest.fixture
+def sigint_is_heard() -> Iterator[None]:
+    """A process that a shell has started in the background ignores SIGINT, and its children would, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("sigint_is_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """The servers of a round are started away from the terminal, so the driver has to end them."""
@@ -248,7 +257,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signal
     ) as process:
         wait_until("the relay to run", lambda: any("strelay" in words for words in _processes_in(tmp_path)))
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode != 0
     assert [words for words in _processes_in(tmp_path) if "strelay" in words] == []
     assert list(tmp_path.glob("offset-bench-*")) == []

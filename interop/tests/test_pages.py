@@ -3,11 +3,12 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from interop.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
@@ -50,17 +51,8 @@ class _Loopback:
 
     def _port(self, owner: str, number: str) -> int:
         if (owner, number) not in self._ports:
-            self._ports[owner, number] = _free_port(set(self._ports.values()))
+            self._ports[owner, number] = find_free_port()
         return self._ports[owner, number]
-
-
-def _free_port(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
 
 
 def _run(directory: Path, *commands: str) -> str:
