@@ -29,6 +29,9 @@ __all__ = [
     "wait_until",
 ]
 
+START_SECONDS = 120.0
+"""Patience with a machine that does much else; a server listens within a second."""
+
 STOP_SECONDS = 10.0
 COMMAND_SECONDS = 90.0
 ORIGINAL_VARIABLE: Final = "OFFSET_RUST_BIN"
@@ -135,7 +138,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(f"{self.name} to listen", self._listens_or_died, 30)
+        wait_until(f"{self.name} to listen", self._listens_or_died, START_SECONDS)
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.name} ended: {self.log.read_text()[-500:]}")
 
