@@ -17,6 +17,7 @@ from offset_proto.messages.app import (
     ResponseClosePayment,
     RoutesFailure,
 )
+from offset_proto.messages.extensions import AppGreeting, Extension
 from offset_proto.messages.friend import FriendMessage
 from offset_proto.messages.index import TimeHash
 from offset_proto.messages.keepalive import KeepAlive, Message
@@ -237,3 +238,37 @@ def test_messages_are_frozen_values():
     assert repr(Accept(KEY)).startswith("Accept(public_key=PublicKey(AQIDBAUGBwgJ")
     assert InitConnection
     assert FriendMessage
+
+
+GREETING = AppGreeting(
+    routes=True, buyer=False, seller=True, config=False, extensions=int(Extension.OPEN_PAYMENTS | Extension.GIVE_UP)
+)
+
+
+def test_an_original_app_reads_the_flags_of_a_greeting_and_nothing_else() -> None:
+    """Its struct has one data word; the second one is not there for it. Spec 12 §2."""
+    permissions = wire.APP_PERMISSIONS.decode(wire.APP_GREETING.encode(GREETING))
+    assert permissions == AppPermissions(routes=True, buyer=False, seller=True, config=False)
+
+
+def test_an_original_node_announces_no_extension() -> None:
+    """These bytes are recorded from the original; see the table above."""
+    assert wire.APP_GREETING.decode(bytes.fromhex("100210010105")) == AppGreeting(
+        routes=True, buyer=False, seller=True, config=False, extensions=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("codec", "packed"),
+    [
+        (wire.APP_SERVER_TO_APP, "1003500101017f0000"),  # a union of the tag 0x7f, with no payload
+        (  # the recorded request to close a payment, whose union has the tag 0x7f in place of 4
+            wire.APP_TO_APP_SERVER,
+            "100b4002410401510c01011002ff1616161616161616011616161616161616017f40011002ff080706050403020101100f0e0d0c0b0a09",
+        ),
+    ],
+)
+def test_a_member_that_is_not_known_is_an_error_that_says_so(codec: wire.Codec[object], packed: str) -> None:
+    """It can not be left out: nobody can tell what would be missed. Spec 12 §1."""
+    with pytest.raises(MalformedMessage, match="a member that this program does not know"):
+        codec.decode(bytes.fromhex(packed))

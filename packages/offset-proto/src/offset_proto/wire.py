@@ -43,11 +43,12 @@ from offset_proto.limits import (
     NAME_BYTES_MAX,
     NET_ADDRESS_BYTES_MAX,
 )
-from offset_proto.messages import app, channel, friend, index, keepalive, relay, report
+from offset_proto.messages import app, channel, extensions, friend, index, keepalive, relay, report
 from offset_proto.packing import has_several_segments, unpack
 from offset_proto.types import Currency, FixedBytes, Integer
 
 __all__ = [
+    "APP_GREETING",
     "APP_PERMISSIONS",
     "APP_SERVER_TO_APP",
     "APP_TO_APP_SERVER",
@@ -157,11 +158,14 @@ class Codec(Generic[M]):
         except (capnp.KjException, UnicodeDecodeError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise LimitExceeded(f"{self._name}: {error}") from None
-            raise MalformedMessage(f"not a {self._name}: {_first_line(error)}") from None
+            raise MalformedMessage(f"not a {self._name}: {_reason(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+def _reason(error: Exception) -> str:
+    line = str(error).partition("\n")[0][:200]
+    if line.endswith("non-union type"):  # what pycapnp says of a member that the schema does not have
+        return "it holds a member that this program does not know; the sender may be of a later version"
+    return line
 
 
 @cache
@@ -381,6 +385,7 @@ FRIEND_MESSAGE = Codec[friend.FriendMessage]("funder", "FriendMessage")
 INDEX_CLIENT_TO_SERVER = Codec[index.IndexClientToServer]("index", "IndexClientToServer")
 INDEX_SERVER_TO_CLIENT = Codec[index.IndexServerToClient]("index", "IndexServerToClient")
 INDEX_SERVER_TO_SERVER = Codec[index.IndexServerToServer]("index", "IndexServerToServer")
+APP_GREETING = Codec[extensions.AppGreeting]("app_server", "AppGreeting")
 APP_PERMISSIONS = Codec[app.AppPermissions]("app_server", "AppPermissions")
 NODE_REPORT = Codec[report.NodeReport]("report", "NodeReport")
 APP_TO_APP_SERVER = Codec[app.AppToAppServer]("app_server", "AppToAppServer")

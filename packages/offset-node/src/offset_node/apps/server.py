@@ -54,6 +54,7 @@ from offset_proto.messages.app import (
     RoutesFailure,
     TransactionResult,
 )
+from offset_proto.messages.extensions import AddExpiringInvoice, FollowInvoices, FollowPayments, GiveUpPayment
 from offset_proto.messages.index import IndexMutation, RequestRoutes
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -212,6 +213,9 @@ class AppServer:
                 return [*self._broadcast(acknowledged), AskIndexClient(request)]
             case AddIndexServer() | RemoveIndexServer():
                 return [ChangeIndexServers(message.app_request_id, request)]
+            case FollowPayments() | FollowInvoices() | AddExpiringInvoice() | GiveUpPayment():
+                self.close_app(app_id)
+                return [CloseApp(app_id, f"app {app_id}: this node did not announce {type(request).__name__}")]
             case CreateTransaction():
                 self._await(app_id, (TransactionResult, request.request_id))
             case RequestClosePayment(payment_id):

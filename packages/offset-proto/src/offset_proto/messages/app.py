@@ -3,6 +3,14 @@
 from typing import Annotated
 
 from offset_proto.layout import Optional, declare_union, member, struct
+from offset_proto.messages.extensions import (
+    AddExpiringInvoice,
+    FollowInvoices,
+    FollowPayments,
+    GiveUpPayment,
+    OpenInvoices,
+    OpenPayments,
+)
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import (
@@ -281,6 +289,10 @@ AppRequest = (
     | RequestRoutes
     | AddIndexServer
     | RemoveIndexServer
+    | FollowPayments
+    | FollowInvoices
+    | AddExpiringInvoice
+    | GiveUpPayment
 )
 declare_union(
     "app_server",
@@ -310,6 +322,10 @@ declare_union(
         "requestRoutes": RequestRoutes,
         "addIndexServer": AddIndexServer,
         "removeIndexServer": RemoveIndexServer,
+        "followPayments": FollowPayments,
+        "followInvoices": FollowInvoices,
+        "addExpiringInvoice": AddExpiringInvoice,
+        "giveUpPayment": GiveUpPayment,
     },
 )
 
@@ -419,7 +435,9 @@ class ClientResponseRoutes:
     result: ResponseRoutesResult
 
 
-AppServerToApp = TransactionResult | ResponseClosePayment | ReportMutations | ClientResponseRoutes
+AppServerToApp = (
+    TransactionResult | ResponseClosePayment | ReportMutations | ClientResponseRoutes | OpenPayments | OpenInvoices
+)
 declare_union(
     "app_server",
     "AppServerToApp",
@@ -428,5 +446,7 @@ declare_union(
         "responseClosePayment": ResponseClosePayment,
         "reportMutations": ReportMutations,
         "responseRoutes": ClientResponseRoutes,
+        "openPayments": OpenPayments,
+        "openInvoices": OpenInvoices,
     },
 )

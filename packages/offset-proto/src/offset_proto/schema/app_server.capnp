@@ -45,6 +45,10 @@ struct AppRequest {
     requestRoutes @21 :RequestRoutes;
     addIndexServer @22 :Common.NamedIndexServerAddress;
     removeIndexServer @23 :Common.PublicKey;
+    followPayments @24 :Void;
+    followInvoices @25 :Void;
+    addExpiringInvoice @26 :AddExpiringInvoice;
+    giveUpPayment @27 :Common.PaymentId;
   }
 }
 
@@ -115,6 +119,8 @@ struct AppServerToApp {
     responseClosePayment @1 :ResponseClosePayment;
     reportMutations @2 :ReportMutations;
     responseRoutes @3 :ClientResponseRoutes;
+    openPayments @4 :OpenPayments;
+    openInvoices @5 :OpenInvoices;
   }
 }
 
@@ -166,5 +172,98 @@ struct ResponseRoutesResult {
   union {
     success @0 :List(MultiRoute);
     failure @1 :Void;
+  }
+}
+
+# Extensions, docs/protocol/12-extensions.md. An original node or app never sends or receives what follows.
+
+# What a node sends first; the struct AppPermissions with one more field, which an original app does not read.
+struct AppGreeting {
+  routes @0 :Bool;
+  buyer @1 :Bool;
+  seller @2 :Bool;
+  config @3 :Bool;
+  extensions @4 :UInt64;
+}
+
+struct AddExpiringInvoice {
+  invoiceId @0 :Common.InvoiceId;
+  currency @1 :Common.Currency;
+  totalDestPayment @2 :Common.CustomUInt128;
+  seconds @3 :UInt32;
+}
+
+struct OpenPayments {
+  isSnapshot @0 :Bool;
+  payments @1 :List(OpenPaymentReport);
+  ended @2 :List(Common.PaymentId);
+}
+
+struct OpenPaymentReport {
+  paymentId @0 :Common.PaymentId;
+  stage @1 :PaymentStageReport;
+  optTarget :union {
+    target @2 :PaymentTarget;
+    empty @3 :Void;
+  }
+  parts @4 :List(PartReport);
+  optCommit :union {
+    commit @5 :Common.Commit;
+    empty @6 :Void;
+  }
+}
+
+struct PaymentTarget {
+  invoiceId @0 :Common.InvoiceId;
+  currency @1 :Common.Currency;
+  totalDestPayment @2 :Common.CustomUInt128;
+  destPublicKey @3 :Common.PublicKey;
+}
+
+struct PaymentStageReport {
+  union {
+    sending @0 :Void;
+    closing @1 :Void;
+    paid @2 :Void;
+    cancelled @3 :Void;
+    acknowledged @4 :Void;
+  }
+}
+
+struct PartReport {
+  requestId @0 :Common.Uid;
+  route @1 :FriendsRoute;
+  destPayment @2 :Common.CustomUInt128;
+  fees @3 :Common.CustomUInt128;
+  state @4 :PartStateReport;
+  since @5 :UInt64;
+}
+
+struct PartStateReport {
+  union {
+    queued @0 :Void;
+    frozen @1 :Void;
+    answered @2 :Void;
+    collected @3 :Void;
+    cancelled @4 :Void;
+  }
+}
+
+struct OpenInvoices {
+  isSnapshot @0 :Bool;
+  invoices @1 :List(OpenInvoiceReport);
+  ended @2 :List(Common.InvoiceId);
+}
+
+struct OpenInvoiceReport {
+  invoiceId @0 :Common.InvoiceId;
+  currency @1 :Common.Currency;
+  totalDestPayment @2 :Common.CustomUInt128;
+  arrived @3 :Common.CustomUInt128;
+  parts @4 :UInt32;
+  since @5 :UInt64;
+  optEnd :union {
+    end @6 :UInt64;
+    empty @7 :Void;
   }
 }
