@@ -32,13 +32,14 @@ from offset_proto import wire
 from offset_proto.errors import PeerError
 from offset_proto.files import IDENTITY
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
+from offset_proto.messages.extensions import AppGreeting
 from offset_proto.messages.friend import FriendMessage
 from offset_proto.messages.index import IndexClientToServer, IndexServerToClient, IndexServerToServer
 from offset_proto.messages.relay import Accept, Connect, IncomingConnection, InitConnection, Listen, RejectConnection
 from offset_proto.messages.report import NodeReport
 from offset_proto.types import PublicKey
 
-__all__ = ["KINDS", "Recorder", "expected_kinds"]
+__all__ = ["KINDS", "OLDER_KINDS", "Recorder", "expected_kinds"]
 
 HANDSHAKES_MAX: Final = 512
 
@@ -50,6 +51,7 @@ KINDS: Final[dict[str, tuple[wire.Codec[Any], Any]]] = {
     "IndexClientToServer": (wire.INDEX_CLIENT_TO_SERVER, IndexClientToServer),
     "IndexServerToClient": (wire.INDEX_SERVER_TO_CLIENT, IndexServerToClient),
     "IndexServerToServer": (wire.INDEX_SERVER_TO_SERVER, IndexServerToServer),
+    "AppGreeting": (wire.APP_GREETING, AppGreeting),
     "AppPermissions": (wire.APP_PERMISSIONS, AppPermissions),
     "NodeReport": (wire.NODE_REPORT, NodeReport),
     "AppToAppServer": (wire.APP_TO_APP_SERVER, AppToAppServer),
@@ -59,8 +61,11 @@ KINDS: Final[dict[str, tuple[wire.Codec[Any], Any]]] = {
 
 _FIRST_KINDS: Final = {
     ("relay", "client"): ["InitConnection"],
-    ("app", "server"): ["AppPermissions", "NodeReport"],
+    ("app", "server"): ["AppGreeting", "NodeReport"],
 }
+OLDER_KINDS: Final = {"AppGreeting": "AppPermissions"}
+"""What was recorded, before there were extensions, where another kind of message is recorded now."""
+
 _LATER_KIND: Final = {
     ("relay", "client"): "RejectConnection",
     ("relay", "server"): "IncomingConnection",

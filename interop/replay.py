@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from interop.recorder import KINDS, expected_kinds
+from interop.recorder import KINDS, OLDER_KINDS, expected_kinds
 from interop.runner.json_values import show
 from offset_crypto.identity import InvalidSignature, verify
 from offset_crypto.signed import initial_move_token, mutations_update_buffer
@@ -212,7 +212,8 @@ class _Link:
         """
         sender = line["sender"]
         self.counts[sender] += 1
-        if line["kind"] != expected_kinds(self.kind, sender, self.counts[sender])[-1]:
+        expected = expected_kinds(self.kind, sender, self.counts[sender])[-1]
+        if line["kind"] not in (expected, OLDER_KINDS.get(expected)):
             raise ReplayFailed(f"a {line['kind']} out of place")
         message = self._decode(line, is_ours=self.players[sender] == "ours")
         match message:

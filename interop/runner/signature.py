@@ -11,7 +11,7 @@ from offset_crypto import signed
 from offset_crypto.hashing import is_lower, response_hash, sha512_256
 from offset_crypto.identity import Identity, InvalidSignature, is_signature_valid
 from offset_crypto.verify import verify_commit, verify_receipt
-from offset_funder.buyer import build_commit, build_receipt
+from offset_funder.payment_proofs import build_commit, build_receipt
 from offset_funder.state import PendingTransaction, Responded
 from offset_index.hash_clock import HashClock, verify_chain
 from offset_proto import canonical

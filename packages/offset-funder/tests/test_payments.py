@@ -7,7 +7,9 @@ import pytest
 
 from offset_crypto.verify import verify_receipt
 from offset_funder.effects import InvoicePaid, PaymentFinished, RequestForwarded, SendFriendMessage, SendToApps
-from offset_funder.events import AppRequested, FriendWentOnline
+from offset_funder.engine import Funder, Outcome
+from offset_funder.events import AppRequested, FriendWentOnline, InvoiceExpired
+from offset_funder.mutations import FriendMutation, PushBackPendingBackwardsOp
 from offset_funder.state import NewTransactions
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_proto.messages.app import (
@@ -27,8 +29,9 @@ from offset_proto.messages.app import (
     Success,
     TransactionResult,
 )
-from offset_proto.messages.friend import FriendsRoute, MoveTokenRequest
-from offset_proto.messages.payment import Rate
+from offset_proto.messages.extensions import AddExpiringInvoice, GiveUpPayment
+from offset_proto.messages.friend import CancelSendFundsOp, CollectSendFundsOp, FriendsRoute, MoveTokenRequest
+from offset_proto.messages.payment import Commit, Rate
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 
@@ -501,3 +504,89 @@ def test_events_of_a_batch_share_a_token():
     (block,) = sent.message.move_token.currencies_operations
     assert len(block.operations) == 16
     assert node.funder.send_held().effects == ()
+
+
+# Payments that are given up, invoices that end. Spec 12.
+
+
+def test_giving_up_takes_back_what_is_queued_and_nothing_else():
+    """B has the token, so two parts wait; the payment ends when the part that is frozen ends."""
+    network = _chain("A", "B", "C")
+    invoice = network.invoice("C", 30)
+    payment = network.payment("A", "C", invoice, 30)
+    other = network.payment("A", "C", network.invoice("C", 7), 7)
+    first, *waiting = [network.transact(["A", "B", "C"], payment, amount) for amount in (5, 10, 15)]
+    of_other = network.transact(["A", "B", "C"], other, 7)
+    network.request("A", GiveUpPayment(payment))
+    node = network.nodes["A"]
+    failed = [result.request_id for result in node.results if isinstance(result.result, Failure)]
+    assert failed == waiting
+    assert set(node.funder.state.open_transactions) == {first, of_other}
+    network.settle()
+    assert network.balance("A", "B") == (0, 12, 0)
+    network.request("C", CancelInvoice(invoice))
+    network.settle()
+    assert [close.status.__class__ for close in node.closes] == [Canceled]
+    assert network.balance("A", "B") == (0, 7, 0)
+
+
+def test_giving_up_what_is_not_known_says_so():
+    """As closing it does."""
+    network = _chain("A", "B")
+    network.request("A", GiveUpPayment(PaymentId(bytes(16))))
+    assert network.nodes["A"].closes[-1].status == PaymentNotFound()
+
+
+RACES = 300
+"""Of the end of an invoice with its commit; docs/security.md tells of more."""
+
+
+def test_an_end_never_cancels_what_was_committed():
+    """In any order, among other events: the first does all, the other nothing, and never something of both."""
+    outcomes = run_races(RACES, Random(11))
+    assert outcomes["collected"] + outcomes["cancelled"] == RACES
+    assert all(outcomes.values())
+
+
+def run_races(count: int, draws: Random) -> dict[str, int]:
+    """Let ends and commits race *count* times; how many were collected, and how many cancelled."""
+    network, invoice, commit = _fully_paid()
+    seller = network.nodes["D"]
+    found = {"collected": 0, "cancelled": 0}
+    for _ in range(count):
+        funder = Funder(seller.stored, seller.identity, draws.randbytes)
+        collect, end = AppRequested(Uid(bytes(16)), CommitInvoice(commit)), InvoiceExpired(invoice, 100)
+        others = [InvoiceExpired(invoice, 99), InvoiceExpired(InvoiceId(bytes(32)), 100)]
+        others += [FriendWentOnline(network.nodes[name].key) for name in "BC"]
+        events = [collect, end, *others]
+        draws.shuffle(events)
+        sent = [op for event in events for op in _answers(funder.handle(event, hold=draws.random() < 0.5))]
+        sent += _answers(funder.send_held())
+        first = min(collect, end, key=events.index)
+        kind = CollectSendFundsOp if first is collect else CancelSendFundsOp
+        assert [type(op) for op in sent] == [kind, kind]  # one to each of the friends that the parts came from
+        assert invoice not in funder.state.open_invoices
+        found["collected" if first is collect else "cancelled"] += 1
+    return found
+
+
+def _fully_paid() -> tuple[SimulatedNetwork, InvoiceId, Commit]:
+    """D has an invoice that ends at 100, and both parts for it, by way of B and C; and the commit that A got."""
+    network = SimulatedNetwork("ABCD", Random(3))
+    for one, other in ("AB", "AC", "BD", "CD"):
+        network.befriend(one, other)
+    invoice = InvoiceId(b"\x07" * 32)
+    network.request("D", AddExpiringInvoice(invoice, FST, 30, 100))
+    payment = network.payment("A", "D", invoice, 30)
+    requests = [network.transact(["A", name, "D"], payment, 15) for name in "BC"]
+    network.settle()
+    (commit,) = [
+        result.commit for result in (network.result("A", request) for request in requests) if result != Success()
+    ]
+    return network, invoice, commit
+
+
+def _answers(outcome: Outcome) -> list[CollectSendFundsOp | CancelSendFundsOp]:
+    """What an event queues for friends."""
+    parts = [mutation.part for mutation in outcome.mutations if isinstance(mutation, FriendMutation)]
+    return [part.op for part in parts if isinstance(part, PushBackPendingBackwardsOp)]

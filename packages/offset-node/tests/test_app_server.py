@@ -48,6 +48,7 @@ from offset_proto.messages.app import (
     RoutesFailure,
     TransactionResult,
 )
+from offset_proto.messages.extensions import ALL_EXTENSIONS
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import RemoveFriendCurrency, RequestRoutes, UpdateFriendCurrency
 from offset_proto.messages.payment import Commit, NamedIndexServerAddress
@@ -116,7 +117,7 @@ NEEDED: list[tuple[str, AppRequest]] = [
 @pytest.fixture
 def server() -> AppServer:
     """The apps of an empty node."""
-    return AppServer(initial_report(FunderState(KEY), ()))
+    return AppServer(initial_report(FunderState(KEY), ()), ALL_EXTENSIONS)
 
 
 def _ask(server: AppServer, app_id: int, request: AppRequest):
@@ -227,7 +228,7 @@ def test_snapshot_and_changes_meet():
     """Spec 06 §7.2, §11-23 and 24: what is declared follows the report; a late app gets the present one."""
     network = _ReportingNetwork(["A", "B"], Random(0))
     network.told = []
-    network.server = AppServer(initial_report(network.nodes["A"].funder.state, ()))
+    network.server = AppServer(initial_report(network.nodes["A"].funder.state, ()), ALL_EXTENSIONS)
     network.befriend("A", "B", limit=200)
     friend = network.nodes["B"].key
     assert network.declared()[-1] == (UpdateFriendCurrency(friend, FST, 200, FREE),)
@@ -279,7 +280,7 @@ def test_a_directory_that_comes_and_goes(tmp_path, caplog):
 
 def test_another_ticket_for_an_app_that_is_connected():
     """More is allowed at once; less, or nothing, cuts the app off."""
-    server = AppServer(initial_report(FunderState(KEY), ()))
+    server = AppServer(initial_report(FunderState(KEY), ()), ALL_EXTENSIONS)
     buyer = AppPermissions(routes=False, buyer=True, seller=False, config=False)
     asking, _ = server.open_app(buyer)
     other, _ = server.open_app(buyer)
@@ -305,7 +306,7 @@ def _about_friend(*changes):
 
 
 def _server_with_friend(max_debt: int) -> AppServer:
-    server = AppServer(initial_report(FunderState(PublicKey(b"\x77" * 32)), ()))
+    server = AppServer(initial_report(FunderState(PublicKey(b"\x77" * 32)), ()), ALL_EXTENSIONS)
     fresh = AddFriendReport(KEY, "friend", (), None, ChannelConsistentReport(()))
     server.report(ReportMutations(None, (FunderMutationReport(fresh),)))
     config = UpdateCurrencyConfig(CurrencyConfigReport(FST, FREE, max_debt, True))

@@ -5,31 +5,23 @@ from random import Random
 
 import pytest
 
-from offset_crypto.identity import Identity
 from offset_funder.effects import InvoicePaid, PaymentFinished, SendFriendMessage
-from offset_funder.events import AppRequested, FriendMessageReceived, FriendWentOnline
+from offset_funder.events import AppRequested, FriendWentOnline
 from offset_funder.mutations import AddRelay as RelayAdded
-from offset_funder.state import FunderState
 from offset_index.client import Connect, Disconnect
 from offset_node.apps.server import SendToApp
 from offset_node.effects import EffectQueue, TellOccurrences, TellTransactionEnded
 from offset_node.engine import BATCH_EVENTS_MAX, NodeEngine
 from offset_node.links.channeler import ReportOnline, StartListener
 from offset_node.plugins.ticket import ALL_PERMISSIONS
-from offset_node.plugins.values import Grant
 from offset_node.state import AddIndexServer as IndexServerAdded
-from offset_node.state import AddPluginEvent, NodeState, apply
+from offset_node.state import AddPluginEvent
 from offset_node.state import RemoveIndexServer as IndexServerRemoved
 from offset_proto.errors import InvariantBroken
 from offset_proto.messages.app import (
-    AckClosePayment,
-    AddFriend,
     AddIndexServer,
     AddInvoice,
     AddRelay,
-    AppToAppServer,
-    CommitInvoice,
-    Complete,
     CreatePayment,
     CreateTransaction,
     EnableFriend,
@@ -37,14 +29,12 @@ from offset_proto.messages.app import (
     RemoveIndexServer,
     RemoveRelay,
     ReportMutations,
-    RequestClosePayment,
-    ResponseClosePayment,
     SetFriendCurrencyMaxDebt,
     TransactionResult,
 )
 from offset_proto.messages.friend import FriendsRoute, MoveTokenRequest
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress
-from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey, Uid
+from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PublicKey, Uid
 
 FST = Currency("FST")
 RELAY = NamedRelayAddress(PublicKey(b"\x21" * 32), NetAddress("relay:1"), "relay")
@@ -55,37 +45,6 @@ def _uid(number: int) -> Uid:
     return Uid(number.to_bytes(16, "big"))
 
 
-class Node:
-    """An engine with one app, and what it stored."""
-
-    def __init__(self, seed: int, record=lambda occurrences: ()) -> None:
-        draws = Random(seed)
-        self.identity = Identity(PrivateKey(draws.randbytes(32)))
-        self.stored = NodeState(FunderState(self.identity.public_key))
-        self.engine = NodeEngine(self.stored, self.identity, draws.randbytes, record)
-        self.key = self.identity.public_key
-        self.app, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
-        self.last_id = 0
-
-    def ask(self, request) -> None:
-        """A request of the app; ids count from 1."""
-        self.last_id += 1
-        outputs = self.engine.apps.receive(self.app, AppToAppServer(_uid(self.last_id), request), Grant())
-        assert self.engine.follow(outputs) == []  # it waits in the inbox
-
-    def work(self):
-        """Handle and store all that waits; the effects, in order."""
-        effects = []
-        while self.engine.waiting:
-            batch = self.engine.next_batch()
-            for mutation in batch.mutations:
-                if not isinstance(mutation, AddPluginEvent):
-                    self.stored = apply(self.stored, mutation)
-            assert self.stored.funder == self.engine.funder_state
-            effects += self.engine.stored(batch)
-        return effects
-
-
 def _acknowledged(effects) -> list[int]:
     """The ids of the requests that reports acknowledge, in order."""
     reports = [effect.message for effect in effects if isinstance(effect, SendToApp)]
@@ -94,9 +53,9 @@ def _acknowledged(effects) -> list[int]:
 
 
 @pytest.fixture
-def node() -> Node:
+def node(new_node):
     """One that has started, and is idle."""
-    made = Node(1)
+    made = new_node(1)
     made.work()
     return made
 
@@ -122,9 +81,9 @@ def test_nothing_is_visible_before_it_is_stored(node):
     assert snapshot.funder_report.relays == (RELAY,)
 
 
-def test_a_friend_hears_nothing_before_it_is_stored():
+def test_a_friend_hears_nothing_before_it_is_stored(new_pair):
     """A token leaves the engine with the batch that it was signed in, and not before."""
-    pair = Pair()
+    pair = new_pair()
     one, other = pair.nodes
     one.ask(SetFriendCurrencyMaxDebt(other.key, FST, 77))
     one.ask(OpenFriendCurrency(other.key, Currency("EUR")))
@@ -134,11 +93,11 @@ def test_a_friend_hears_nothing_before_it_is_stored():
     assert _tokens(one.engine.stored(batch)) == 1
 
 
-def test_one_batch_at_a_time(node):
+def test_one_batch_at_a_time(node, new_node):
     """No second batch is handed out, and none but that one can have been stored."""
     node.ask(AddRelay(RELAY))
     with pytest.raises(InvariantBroken):
-        node.engine.stored(Node(2).engine.next_batch())  # none is under way
+        node.engine.stored(new_node(2).engine.next_batch())  # none is under way
     batch = node.engine.next_batch()
     node.ask(RemoveRelay(RELAY.public_key))
     with pytest.raises(InvariantBroken):
@@ -162,9 +121,9 @@ def test_what_comes_while_a_batch_is_stored_is_of_the_next_one(node):
     assert len(node.engine.next_batch().warnings) == 1  # that friend is not known
 
 
-def test_a_batch_has_a_limit():
+def test_a_batch_has_a_limit(new_node):
     """More events than fit into a batch wait for the next one, in order."""
-    node = Node(3)
+    node = new_node(3)
     count = 2 * BATCH_EVENTS_MAX + 10
     for number in range(count):
         node.ask(AddInvoice(InvoiceId(number.to_bytes(32, "big")), FST, 1))
@@ -236,66 +195,14 @@ def test_what_is_refused_is_said_and_counted(node):
     assert (node.engine.counts.refused_events, node.engine.counts.batches) == (2, 0)
 
 
-class Pair:
-    """Two friends that trade, on a link that loses nothing."""
-
-    def __init__(self, records=(lambda occurrences: (), lambda occurrences: ())) -> None:
-        self.nodes = [Node(seed, record) for seed, record in zip((11, 12), records, strict=True)]
-        self.effects = [], []
-        one, other = self.nodes
-        for node, friend in ((one, other), (other, one)):
-            node.ask(AddFriend(friend.key, (), "friend"))
-            node.ask(EnableFriend(friend.key))
-            node.engine.follow([ReportOnline(friend.key)])
-            node.ask(SetFriendCurrencyMaxDebt(friend.key, FST, 1000))
-            node.ask(OpenFriendCurrency(friend.key, FST))
-        self.settle()
-
-    def settle(self) -> None:
-        """Deliver until both are idle."""
-        while any(node.engine.waiting for node in self.nodes):
-            for node, friend, told in zip(self.nodes, self.nodes[::-1], self.effects, strict=True):
-                effects = node.work()
-                told.extend(effects)
-                for effect in effects:
-                    if isinstance(effect, SendFriendMessage):
-                        friend.engine.put(FriendMessageReceived(node.key, effect.message))
-
-    def pay(self, number: int = 1) -> None:
-        """A payment from the first to the second, to its acknowledged end."""
-        buyer, seller = self.nodes
-        invoice, payment, request = (
-            InvoiceId(bytes([number]) * 32),
-            PaymentId(bytes([number]) * 16),
-            _uid(1000 + number),
-        )
-        seller.ask(AddInvoice(invoice, FST, 30))
-        buyer.ask(CreatePayment(payment, invoice, FST, 30, seller.key))
-        buyer.ask(CreateTransaction(payment, request, FriendsRoute((buyer.key, seller.key)), 30, 0))
-        buyer.ask(RequestClosePayment(payment))
-        self.settle()
-        (result,) = self.answers(TransactionResult)[-1:]
-        assert isinstance(result.result, Complete)
-        seller.ask(CommitInvoice(result.result.commit))
-        self.settle()
-        (closed,) = self.answers(ResponseClosePayment)[-1:]
-        buyer.ask(AckClosePayment(payment, closed.status.ack_uid))
-        self.settle()
-
-    def answers(self, kind) -> list:
-        """What the buyer's app was told of a kind."""
-        told = [effect.message for effect in self.effects[0] if isinstance(effect, SendToApp)]
-        return [message for message in told if isinstance(message, kind)]
-
-
 def _tokens(effects) -> int:
     messages = [effect.message for effect in effects if isinstance(effect, SendFriendMessage)]
     return sum(isinstance(message, MoveTokenRequest) for message in messages)
 
 
-def test_the_events_of_a_batch_share_a_token():
+def test_the_events_of_a_batch_share_a_token(new_pair):
     """Many requests for one friend are one token, and come last; each by itself would be one."""
-    pair = Pair()
+    pair = new_pair()
     buyer, seller = pair.nodes
     payment = PaymentId(b"\x01" * 16)
     buyer.ask(CreatePayment(payment, InvoiceId(bytes(32)), FST, 100, seller.key))
@@ -311,7 +218,7 @@ def test_the_events_of_a_batch_share_a_token():
     assert sent > max(acknowledged)
 
 
-def test_what_plugins_must_not_miss_is_stored_with_its_cause():
+def test_what_plugins_must_not_miss_is_stored_with_its_cause(new_pair):
     """A record is in the batch of its occurrence; plugins are told after all other effects, once it is stored."""
     recorded: tuple[list, list] = [], []
 
@@ -326,7 +233,7 @@ def test_what_plugins_must_not_miss_is_stored_with_its_cause():
 
         return record
 
-    pair = Pair(tuple(record_in(records) for records in recorded))
+    pair = new_pair(tuple(record_in(records) for records in recorded))
     pair.pay()
     assert [[event.hook for event in events] for events in recorded] == [["PaymentFinished"], ["InvoicePaid"]]
     for effects, events, kind in zip(pair.effects, recorded, (PaymentFinished, InvoicePaid), strict=True):
@@ -340,9 +247,9 @@ def test_what_plugins_must_not_miss_is_stored_with_its_cause():
     assert ended.result == answer
 
 
-def test_the_record_is_in_the_batch_and_the_telling_is_last():
+def test_the_record_is_in_the_batch_and_the_telling_is_last(new_pair):
     """Seen on the very batch in which the buyer learns that it has paid."""
-    pair = Pair((lambda occurrences: [AddPluginEvent(7, "watcher", "x", "{}")], lambda occurrences: ()))
+    pair = new_pair((lambda occurrences: [AddPluginEvent(7, "watcher", "x", "{}")], lambda occurrences: ()))
     buyer = pair.nodes[0]
     batches = []
     next_batch, stored = buyer.engine.next_batch, buyer.engine.stored
@@ -363,9 +270,9 @@ def test_the_record_is_in_the_batch_and_the_telling_is_last():
     assert isinstance(effects[-1], TellOccurrences)
 
 
-def test_a_lost_batch_has_not_happened():
+def test_a_lost_batch_has_not_happened(new_pair):
     """A node that ends before its batch is stored starts from the state before; its friend knows nothing of it."""
-    pair = Pair()
+    pair = new_pair()
     buyer, seller = pair.nodes
     before, theirs = buyer.stored, seller.stored
     buyer.ask(AddInvoice(InvoiceId(bytes(32)), FST, 1))
@@ -378,9 +285,9 @@ def test_a_lost_batch_has_not_happened():
     assert seller.engine.waiting == 0
 
 
-def test_equal_draws_give_equal_nodes():
+def test_equal_draws_give_equal_nodes(new_pair):
     """The engine has no chance and no clock of its own."""
-    one, other = Pair(), Pair()
+    one, other = new_pair(), new_pair()
     for number in (1, 2, 3):
         one.pay(number)
         other.pay(number)

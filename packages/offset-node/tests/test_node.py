@@ -14,6 +14,7 @@ from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.state import NodeState, PluginRecords
 from offset_proto import wire
 from offset_proto.messages.app import AddInvoice, AddRelay, AppToAppServer, ReportMutations
+from offset_proto.messages.extensions import ALL_EXTENSIONS
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress
 from offset_proto.types import Currency, InvoiceId, NetAddress, PrivateKey, PublicKey, Uid
 
@@ -22,6 +23,8 @@ RELAY = NamedRelayAddress(PublicKey(b"\x21" * 32), NetAddress("127.0.0.1:1"), "r
 
 class Disk:
     """Stores nothing, and says so when the test lets it."""
+
+    extensions = ALL_EXTENSIONS
 
     def __init__(self) -> None:
         self.batches: list[tuple] = []

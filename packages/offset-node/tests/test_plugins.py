@@ -502,19 +502,3 @@ def test_the_store_has_limits(database_path, monkeypatch):
         assert list(store) == ["b"]
 
     _run(database_path, {"recorder": recorder}, scenario)
-
-
-def test_a_database_of_the_version_before(database_path):
-    """It gets the tables of plugins when it is opened, and loses nothing."""
-    with closing(sqlite3.connect(database_path, isolation_level=None)) as connection:
-        connection.executescript("DROP TABLE plugin_values; DROP TABLE plugin_events; PRAGMA user_version = 1;")
-
-    async def load() -> None:
-        database = await Database.open(database_path)
-        assert (await database.load()).funder.local_public_key == NODE
-        assert (await database.load_plugins()).values == {}
-        await database.close()
-
-    asyncio.run(load())
-    with closing(sqlite3.connect(database_path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)

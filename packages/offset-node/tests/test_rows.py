@@ -38,7 +38,15 @@ from offset_funder.state import (
     hash_token,
 )
 from offset_node.database.sqlite import Database, create_database, load_database
-from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer, StateMutation, apply
+from offset_node.state import (
+    AddIndexServer,
+    NodeState,
+    RemoveIndexServer,
+    RemovePendingSince,
+    SetPendingSince,
+    StateMutation,
+    apply,
+)
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,
@@ -79,6 +87,7 @@ NONCES = BYTES.map(lambda byte: RandValue(byte * 16))
 TEXTS = st.text(max_size=5)
 AMOUNTS = st.integers(0, 2**128 - 1)
 COUNTS = st.integers(0, 2**64 - 1)
+TIMES = st.integers(0, 2**40)
 ADDRESSES = st.integers(1, 9).map(lambda number: NetAddress(f"server:{number}"))
 NAMED_RELAYS = st.lists(st.builds(NamedRelayAddress, KEYS, ADDRESSES, TEXTS), max_size=2).map(tuple)
 RELAYS = st.lists(st.builds(RelayAddress, KEYS, ADDRESSES), max_size=2).map(tuple)
@@ -124,6 +133,8 @@ CONFIGS = st.builds(CurrencyConfig, st.builds(Rate, *[st.integers(0, 2**32 - 1)]
 SENT = st.one_of(
     st.just(NeverSent()), st.builds(LastSent, NAMED_RELAYS), st.builds(Transition, NAMED_RELAYS, NAMED_RELAYS)
 )
+
+PENDING_KEYS = st.tuples(KEYS, CURRENCIES, st.sampled_from(Side), UIDS)
 
 Mutations = list[StateMutation]
 
@@ -219,6 +230,7 @@ OF_CONSISTENT: dict[type, Callable[[st.DrawFn, PublicKey, Consistent], Mutations
     m.PopFrontPendingBackwardsOp: _part(lambda: st.just(m.PopFrontPendingBackwardsOp())),
     m.RemovePendingRequestsCurrency: _part(lambda: st.builds(m.RemovePendingRequestsCurrency, CURRENCIES)),
     m.RemovePendingRequests: _part(lambda: st.just(m.RemovePendingRequests())),
+    m.RemovePendingUserRequest: _part(lambda: st.builds(m.RemovePendingUserRequest, CURRENCIES, UIDS)),
 }
 """What needs a consistent channel."""
 
@@ -267,7 +279,8 @@ def _add_invoice(draw: st.DrawFn, state: NodeState) -> Mutations:
     invoice_id = draw(INVOICE_IDS)
     if invoice_id in state.funder.open_invoices:
         return []
-    return [m.AddInvoice(invoice_id, draw(CURRENCIES), draw(AMOUNTS), draw(PLAIN_LOCKS))]
+    end = draw(st.none() | TIMES)
+    return [m.AddInvoice(invoice_id, draw(CURRENCIES), draw(AMOUNTS), draw(PLAIN_LOCKS), end)]
 
 
 def _of_invoice(make: Callable[[st.DrawFn, InvoiceId], StateMutation]) -> Callable[[st.DrawFn, NodeState], Mutations]:
@@ -300,6 +313,11 @@ def _remove_payment(draw: st.DrawFn, state: NodeState) -> Mutations:
     return [] if payment_id is None else [m.RemovePayment(payment_id)]
 
 
+def _remove_time(draw: st.DrawFn, state: NodeState) -> Mutations:
+    keys = list(state.pending_since)
+    return [RemovePendingSince(draw(st.sampled_from(keys)))] if keys else []
+
+
 OF_NODE: dict[type, Callable[[st.DrawFn, NodeState], Mutations]] = {
     m.AddRelay: lambda draw, state: [m.AddRelay(draw(st.builds(NamedRelayAddress, KEYS, ADDRESSES, TEXTS)))],
     m.RemoveRelay: lambda draw, state: [m.RemoveRelay(draw(KEYS))],
@@ -320,6 +338,8 @@ OF_NODE: dict[type, Callable[[st.DrawFn, NodeState], Mutations]] = {
     m.AddTransaction: _add_transaction,
     m.SetTransactionResponse: _set_response,
     m.RemoveTransaction: _remove_transaction,
+    SetPendingSince: lambda draw, state: [SetPendingSince(draw(PENDING_KEYS), draw(TIMES))],
+    RemovePendingSince: _remove_time,
     m.UpdatePayment: lambda draw, state: [m.UpdatePayment(draw(PAYMENT_IDS), draw(PAYMENTS))],
     m.RemovePayment: _remove_payment,
 }

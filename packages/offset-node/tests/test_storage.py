@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -210,6 +211,40 @@ def test_damage_is_found(tmp_path, damage):
     connection.close()
     with pytest.raises(LoadDbError, match=r"node\.db"):
         load_database(path)
+
+
+_DOWN_TO = {
+    2: 'ALTER TABLE open_invoices DROP COLUMN "end"; DROP TABLE pending_since;',
+    1: "DROP TABLE plugin_values; DROP TABLE plugin_events;",
+}
+"""What a database of a version lacks of what the next version has."""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_database_of_an_older_version_is_brought_up(tmp_path, version):
+    """Nothing of it is lost, and its tables are those of a new database."""
+    network = SimulatedNetwork(["A", "B"], Random(0))
+    network.befriend("A", "B")
+    network.payment("B", "A", network.invoice("A", 7), 7)
+    path, new = tmp_path / "node.db", tmp_path / "new.db"
+    state = NodeState(network.nodes["A"].stored)
+    assert state.funder.open_invoices
+    for made in (path, new):
+        create_database(made, state)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for older in range(2, version - 1, -1):
+            connection.executescript(_DOWN_TO[older])
+        connection.execute(f"PRAGMA user_version = {version}")
+    assert load_database(path) == state
+    assert _columns(path) == _columns(new)
+
+
+def _columns(path: Path) -> dict[str, list[tuple]]:
+    """Of each table: names and types of its columns; and the version."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+        found = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for (name,) in tables}
+        return found | {"version": connection.execute("PRAGMA user_version").fetchall()}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"funder_state": {}}', '"text"', "[" * 100_000])

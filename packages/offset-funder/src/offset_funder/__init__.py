@@ -8,6 +8,7 @@ The credit-pushing engine of Offset: ledgers, token channels, payments. Pure; no
 `friend_mutations`                    the mutations of one friend
 `ledger`, `token_channel`             one currency between two friends; the chain of tokens
 `routing`, `buyer`, `seller`          requests on their way; payments; invoices
+`payment_proofs`                      commits and receipts
 `session`                             the workbench of one event
 `control`, `friend_messages`          one handler per kind of event
 `sender`                              what goes to each friend at the end of an event

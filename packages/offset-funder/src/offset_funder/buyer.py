@@ -33,8 +33,9 @@ Rules.
 1. New transactions are taken in NewTransactions only. One that is asked for again gets its result again in any stage.
 2. The receipt is made of the first collect, and no later one replaces it.
 3. A payment is forgotten once the app has acknowledged its end and none of its transactions is open.
-4. Nothing expires, and an app can not cancel a transaction. It waits until a reply comes or its channel breaks; only
-   while it is queued, it is cancelled when the first friend goes offline or is disabled.
+4. Nothing expires, and an app can not cancel a transaction that was sent. It waits until a reply comes or its channel
+   breaks; only while it is queued, it is cancelled when the first friend goes offline or is disabled, or when the app
+   gives the payment up.
 
 Calling contract. `control` calls the functions that carry out requests of apps; they check before they mutate. For a
 reply to a request of our own user, `routing` calls `handle_response`, `handle_cancel` or `handle_collect`, once the
@@ -44,16 +45,18 @@ four are called for open transactions only.
 
 from dataclasses import replace
 
-from offset_crypto.hashing import hash_lock, response_hash
+from offset_crypto.hashing import hash_lock
 from offset_funder.effects import PaymentFinished
 from offset_funder.mutations import (
     AddTransaction,
     PushBackPendingUserRequest,
     RemovePayment,
+    RemovePendingUserRequest,
     RemoveTransaction,
     SetTransactionResponse,
     UpdatePayment,
 )
+from offset_funder.payment_proofs import build_commit, build_receipt
 from offset_funder.session import ControlError, Session
 from offset_funder.state import (
     AfterSuccessAck,
@@ -88,16 +91,14 @@ from offset_proto.messages.friend import (
     RequestSendFundsOp,
     ResponseSendFundsOp,
 )
-from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.types import U128_MAX, Currency, PaymentId, PlainLock, Uid, is_route_valid
 
 __all__ = [
     "ack_close_payment",
-    "build_commit",
-    "build_receipt",
     "create_payment",
     "create_transaction",
     "fail_transaction",
+    "give_up_payment",
     "handle_cancel",
     "handle_collect",
     "handle_response",
@@ -230,25 +231,6 @@ def _result(
     return Complete(build_commit(currency, transaction, response, src_plain_lock))
 
 
-def build_commit(
-    currency: Currency,
-    transaction: PendingTransaction,
-    response: ResponseSendFundsOp,
-    src_plain_lock: PlainLock,
-) -> Commit:
-    """What a complete response entitles the buyer to hand to the seller. Spec 05 §12.4 [WIRE]."""
-    return Commit(
-        response_hash=response_hash(response.request_id, response.rand_nonce),
-        src_plain_lock=src_plain_lock,
-        dest_hashed_lock=response.dest_hashed_lock,
-        dest_payment=transaction.dest_payment,
-        total_dest_payment=transaction.total_dest_payment,
-        invoice_id=transaction.invoice_id,
-        currency=currency,
-        signature=response.signature,
-    )
-
-
 def handle_cancel(session: Session, request_id: Uid) -> None:
     """A transaction of ours came back. Spec 05 §8.5: first the payment's end, then the result."""
     _remove_transaction(session, request_id)
@@ -301,23 +283,6 @@ def handle_collect(
     session.mutate(RemoveTransaction(op.request_id))
 
 
-def build_receipt(
-    currency: Currency, transaction: PendingTransaction, response: ResponseSendFundsOp, op: CollectSendFundsOp
-) -> Receipt:
-    """What a collected transaction leaves the buyer with. Spec 05 §12.4 [WIRE]."""
-    return Receipt(
-        response_hash=response_hash(op.request_id, response.rand_nonce),
-        invoice_id=transaction.invoice_id,
-        currency=currency,
-        src_plain_lock=op.src_plain_lock,
-        dest_plain_lock=op.dest_plain_lock,
-        is_complete=response.is_complete,
-        dest_payment=transaction.dest_payment,
-        total_dest_payment=transaction.total_dest_payment,
-        signature=response.signature,
-    )
-
-
 def request_close_payment(session: Session, payment_id: PaymentId) -> None:
     """No more transactions: say how the payment ended, or say it later. Spec 05 §12.3."""
     payment = session.state.payments.get(payment_id)
@@ -336,6 +301,17 @@ def request_close_payment(session: Session, payment_id: PaymentId) -> None:
             _push_close(session, payment_id, Canceled(ack_uid))
         case None | AfterSuccessAck():
             _push_close(session, payment_id, PaymentNotFound())
+
+
+def give_up_payment(session: Session, payment_id: PaymentId) -> None:
+    """No more transactions, and cancel those that no token has carried yet. Spec 12 §5."""
+    request_close_payment(session, payment_id)
+    for friend in session.state.friends:
+        channel = session.consistent(friend)
+        for currency, op in () if channel is None else channel.pending_user_requests:
+            if session.state.open_transactions[op.request_id].payment_id == payment_id:
+                fail_transaction(session, op.request_id)
+                session.mutate_friend(friend, RemovePendingUserRequest(currency, op.request_id))
 
 
 def ack_close_payment(session: Session, request: AckClosePayment) -> None:

@@ -50,16 +50,17 @@ from offset_proto.messages.app import (
     SetFriendName,
     SetFriendRelays,
 )
+from offset_proto.messages.extensions import AddExpiringInvoice, GiveUpPayment
 from offset_proto.messages.friend import MoveTokenRequest
 from offset_proto.messages.payment import NamedRelayAddress
-from offset_proto.types import Currency, PublicKey, RandValue
+from offset_proto.types import U64, Currency, PublicKey, RandValue
 
 __all__ = ["handle_request", "set_relays"]
 
 
-def handle_request(session: Session, request: FunderRequest) -> None:
+def handle_request(session: Session, request: FunderRequest, now: U64) -> None:
     """
-    Carry out a request of an app.
+    Carry out a request of an app that was made *now*, in seconds since 1970.
 
     Raises:
         ControlError: It is refused; nothing has changed.
@@ -100,7 +101,7 @@ def handle_request(session: Session, request: FunderRequest) -> None:
         ):
             _configure_currency(session, request)
         case _:
-            _handle_payment(session, request)
+            _handle_payment(session, request, now)
 
 
 _PaymentRequest = (
@@ -111,10 +112,12 @@ _PaymentRequest = (
     | AddInvoice
     | CancelInvoice
     | CommitInvoice
+    | AddExpiringInvoice
+    | GiveUpPayment
 )
 
 
-def _handle_payment(session: Session, request: _PaymentRequest) -> None:
+def _handle_payment(session: Session, request: _PaymentRequest, now: U64) -> None:
     match request:
         case CreatePayment():
             buyer.create_payment(session, request)
@@ -124,8 +127,12 @@ def _handle_payment(session: Session, request: _PaymentRequest) -> None:
             buyer.request_close_payment(session, payment_id)
         case AckClosePayment():
             buyer.ack_close_payment(session, request)
+        case GiveUpPayment(payment_id):
+            buyer.give_up_payment(session, payment_id)
         case AddInvoice():
             seller.add_invoice(session, request)
+        case AddExpiringInvoice(invoice_id, currency, amount, seconds):
+            seller.add_invoice(session, AddInvoice(invoice_id, currency, amount), now + seconds)
         case CancelInvoice(invoice_id):
             seller.cancel_invoice(session, invoice_id)
         case CommitInvoice(commit):

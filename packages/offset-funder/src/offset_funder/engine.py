@@ -23,11 +23,12 @@ from offset_funder.events import (
     FriendMessageReceived,
     FriendWentOffline,
     FriendWentOnline,
+    InvoiceExpired,
     Started,
 )
 from offset_funder.friend_messages import handle_friend_message
 from offset_funder.mutations import Mutation
-from offset_funder.open_requests import rebuild
+from offset_funder.open_requests import OpenRequests, rebuild
 from offset_funder.reports import derive_report_mutations
 from offset_funder.sender import send_all
 from offset_funder.session import ControlError, SendFlags, Session, Surroundings, TokenAtHand
@@ -82,6 +83,11 @@ class Funder:
         self._open_requests = rebuild(state)
         self._surroundings = Surroundings(identity, random_bytes, returns_tokens)
 
+    @property
+    def open_requests(self) -> OpenRequests:
+        """Where each open request came from and went to, as the last event left it."""
+        return self._open_requests
+
     def handle(self, event: Event, *, hold: bool = False) -> Outcome:
         """
         Handle one event.
@@ -130,8 +136,10 @@ class Funder:
                 set_relays(session)
                 for public_key in session.state.friends:
                     session.update_channeler(public_key)
-            case AppRequested(_, request):
-                handle_request(session, request)
+            case AppRequested(_, request, now):
+                handle_request(session, request, now)
+            case InvoiceExpired(invoice_id, now):
+                seller.expire_invoice(session, invoice_id, now)
             case FriendWentOnline(public_key):
                 _go_online(session, public_key)
             case FriendWentOffline(public_key):

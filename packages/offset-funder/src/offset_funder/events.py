@@ -25,8 +25,9 @@ from offset_proto.messages.app import (
     SetFriendName,
     SetFriendRelays,
 )
+from offset_proto.messages.extensions import AddExpiringInvoice, GiveUpPayment
 from offset_proto.messages.friend import FriendMessage
-from offset_proto.types import Currency, PublicKey, Uid
+from offset_proto.types import U64, Currency, InvoiceId, PublicKey, Uid
 
 __all__ = [
     "AppRequested",
@@ -35,6 +36,7 @@ __all__ = [
     "FriendWentOffline",
     "FriendWentOnline",
     "FunderRequest",
+    "InvoiceExpired",
     "Started",
 ]
 
@@ -60,6 +62,8 @@ FunderRequest = (
     | SetFriendCurrencyRate
     | RemoveFriendCurrency
     | ResetFriendChannel
+    | AddExpiringInvoice
+    | GiveUpPayment
 )
 """The requests of apps that concern the funder."""
 
@@ -71,10 +75,30 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class AppRequested:
-    """A request of an app; answered by exactly one report with its id, whatever became of it."""
+    """
+    A request of an app; answered by exactly one report with its id, whatever became of it.
+
+    Attributes:
+        app_request_id: The app chose it.
+        request: What is asked for.
+        now: When, in seconds since 1970; only an invoice with an end needs it.
+    """
 
     app_request_id: Uid
     request: FunderRequest
+    now: U64 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceExpired:
+    """
+    The end of an invoice has come.
+
+    No effect where it was collected or cancelled before, or where its end is later than *now*, in seconds since 1970.
+    """
+
+    invoice_id: InvoiceId
+    now: U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +131,4 @@ class FriendMessageReceived:
     refused: frozenset[tuple[Currency, Uid]] = frozenset()
 
 
-Event = Started | AppRequested | FriendWentOnline | FriendWentOffline | FriendMessageReceived
+Event = Started | AppRequested | InvoiceExpired | FriendWentOnline | FriendWentOffline | FriendMessageReceived

@@ -28,7 +28,7 @@ from offset_funder.state import (
 from offset_proto.errors import invariant
 from offset_proto.messages.friend import RequestSendFundsOp
 from offset_proto.messages.payment import RelayAddress
-from offset_proto.types import Currency
+from offset_proto.types import Currency, Uid
 
 __all__ = [
     "AddLedger",
@@ -45,6 +45,7 @@ __all__ = [
     "RemoveCurrencyConfig",
     "RemovePendingRequests",
     "RemovePendingRequestsCurrency",
+    "RemovePendingUserRequest",
     "SetConsistent",
     "SetDirection",
     "SetInconsistent",
@@ -185,6 +186,14 @@ class RemovePendingRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovePendingUserRequest:
+    """One of our own user's requests was cancelled before it was in a token."""
+
+    currency: Currency
+    request_id: Uid
+
+
+@dataclass(frozen=True, slots=True)
 class SetStatus:
     """The owner enables the friend, which lets the node keep up a link to it, or disables it."""
 
@@ -221,6 +230,7 @@ QueueMutation = (
     | PopFrontPendingUserRequest
     | RemovePendingRequestsCurrency
     | RemovePendingRequests
+    | RemovePendingUserRequest
 )
 """What waits to be sent to a friend; needs a consistent channel."""
 
@@ -282,6 +292,10 @@ def _apply_consistent(channel: Consistent, part: ChannelMutation | QueueMutation
             return replace(channel, pending_requests=kept)
         case RemovePendingRequests():
             return replace(channel, pending_requests=(), pending_user_requests=())
+        case RemovePendingUserRequest(currency, request_id):
+            users = channel.pending_user_requests
+            kept = tuple(item for item in users if (item[0], item[1].request_id) != (currency, request_id))
+            return replace(channel, pending_user_requests=kept)
         case _:
             return replace(channel, token_channel=apply_channel(channel.token_channel, part))
 

@@ -23,6 +23,7 @@ from offset_funder.friend_mutations import (
     RemoveCurrencyConfig,
     RemovePendingRequests,
     RemovePendingRequestsCurrency,
+    RemovePendingUserRequest,
     SetConsistent,
     SetDirection,
     SetInconsistent,
@@ -46,7 +47,7 @@ from offset_funder.state import (
 from offset_proto.errors import invariant
 from offset_proto.messages.friend import ResponseSendFundsOp
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
-from offset_proto.types import U128, Currency, HashedLock, InvoiceId, PaymentId, PlainLock, PublicKey, Uid
+from offset_proto.types import U64, U128, Currency, HashedLock, InvoiceId, PaymentId, PlainLock, PublicKey, Uid
 
 __all__ = [
     "AddFriend",
@@ -74,6 +75,7 @@ __all__ = [
     "RemovePayment",
     "RemovePendingRequests",
     "RemovePendingRequestsCurrency",
+    "RemovePendingUserRequest",
     "RemoveRelay",
     "RemoveTransaction",
     "SetConsistent",
@@ -136,12 +138,17 @@ class RemoveFriend:
 
 @dataclass(frozen=True, slots=True)
 class AddInvoice:
-    """An app of ours expects *total_dest_payment* credits; nothing has come for the invoice yet."""
+    """
+    An app of ours expects *total_dest_payment* credits; nothing has come for the invoice yet.
+
+    *opt_end* is when the node cancels it by itself, in seconds since 1970.
+    """
 
     invoice_id: InvoiceId
     currency: Currency
     total_dest_payment: U128
     dest_plain_lock: PlainLock
+    opt_end: U64 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +289,8 @@ def _apply_seller(
 ) -> FunderState:
     invoices, invoice_id = state.open_invoices, mutation.invoice_id
     match mutation:
-        case AddInvoice(_, currency, total_dest_payment, dest_plain_lock):
-            invoice = OpenInvoice(currency, total_dest_payment, dest_plain_lock)
+        case AddInvoice(_, currency, total_dest_payment, dest_plain_lock, opt_end):
+            invoice = OpenInvoice(currency, total_dest_payment, dest_plain_lock, opt_end=opt_end)
         case AddIncomingTransaction(_, request_id):
             invoice = invoices[invoice_id]
             added = (*invoice.incoming_transactions, request_id)

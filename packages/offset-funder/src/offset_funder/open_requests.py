@@ -15,7 +15,7 @@ our own user's is queued for G         PushBackPendingUserRequest            (G,
 it leaves the queue in a token to G    PopFront..., ChangeLedger of G        as before
 G cancels or collects it               ChangeLedger of G, local, removed     G taken out of outgoing
 our cancel or collect is in a token    ChangeLedger of F, remote, removed    F taken out of the sources
-what is queued for G is cancelled      RemovePendingRequests...              G taken out of outgoing
+what is queued for G is cancelled      RemovePending...                      G taken out of outgoing
 the channel of F breaks, or F goes     SetInconsistent, RemoveFriend         F taken out of both; where F was the
                                                                              origin, the origin is nobody
 =====================================  ====================================  ===================================
@@ -47,6 +47,7 @@ from offset_funder.mutations import (
     RemoveFriend,
     RemovePendingRequests,
     RemovePendingRequestsCurrency,
+    RemovePendingUserRequest,
     SetConsistent,
     SetInconsistent,
 )
@@ -125,6 +126,8 @@ class OpenRequests:
                 return self._with_request_to(public_key, currency, op.request_id, self.source(currency, op.request_id))
             case PushBackPendingUserRequest(currency, op):
                 return self._with_request_to(public_key, currency, op.request_id, LOCAL_USER)
+            case RemovePendingUserRequest(currency, request_id):
+                return self.without_request_to(public_key, currency, request_id)
             case RemovePendingRequests() | RemovePendingRequestsCurrency():
                 return self._without_queued(public_key, before, part)
             case SetInconsistent() | SetConsistent():

@@ -17,6 +17,8 @@ Rules.
    that `commit_invoice` takes: the commit carries our signature of it, and opens the source lock.
 4. A collect or cancel goes to the friend that each transaction came from, and a transaction that is gone is left out.
 5. After both ends the invoice is forgotten, and each further request for it is refused.
+6. An invoice may have an end, at which whoever runs the engine has it cancelled. That is an event like others: what was
+   collected before it is no invoice any more, and what it cancels can not be collected after it.
 
 Calling contract. `routing` calls `accept_request` for a request whose route ends here, once the ledgers are as the
 whole token leaves them, and cancels the request where the answer is False. The engine calls `sign_response` for each
@@ -37,8 +39,9 @@ from offset_funder.mutations import (
     RemoveInvoice,
     SetInvoiceSrcHashedLock,
 )
+from offset_funder.open_requests import OpenRequests
 from offset_funder.session import ControlError, ResponseDraft, Session
-from offset_funder.state import OpenInvoice, PendingTransaction
+from offset_funder.state import Consistent, FunderState, OpenInvoice, PendingTransaction
 from offset_proto.messages import app
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
@@ -47,14 +50,22 @@ from offset_proto.messages.friend import (
     ResponseSendFundsOp,
 )
 from offset_proto.messages.payment import Commit
-from offset_proto.types import Currency, InvoiceId, PlainLock, PublicKey, RandValue, Uid
+from offset_proto.types import U64, Currency, InvoiceId, PlainLock, PublicKey, RandValue, Uid
 
-__all__ = ["accept_request", "add_invoice", "cancel_invoice", "commit_invoice", "sign_response"]
+__all__ = [
+    "accept_request",
+    "add_invoice",
+    "cancel_invoice",
+    "commit_invoice",
+    "expire_invoice",
+    "incoming_transaction",
+    "sign_response",
+]
 
 
-def add_invoice(session: Session, request: app.AddInvoice) -> None:
+def add_invoice(session: Session, request: app.AddInvoice, opt_end: U64 | None = None) -> None:
     """
-    Expect a payment.
+    Expect a payment, until *opt_end* in seconds since 1970. Spec 05 §13, 12 §4.
 
     Raises:
         ControlError: InvoiceAlreadyExists.
@@ -62,7 +73,7 @@ def add_invoice(session: Session, request: app.AddInvoice) -> None:
     if request.invoice_id in session.state.open_invoices:
         raise ControlError("InvoiceAlreadyExists")
     lock = PlainLock(session.surroundings.random_bytes(PlainLock.SIZE))
-    session.mutate(AddInvoice(request.invoice_id, request.currency, request.total_dest_payment, lock))
+    session.mutate(AddInvoice(request.invoice_id, request.currency, request.total_dest_payment, lock, opt_end))
 
 
 def accept_request(session: Session, sender: PublicKey, currency: Currency, request: RequestSendFundsOp) -> bool:
@@ -110,11 +121,18 @@ def _forget_vanished(session: Session, invoice_id: InvoiceId, invoice: OpenInvoi
 
 
 def _incoming(session: Session, currency: Currency, request_id: Uid) -> PendingTransaction | None:
-    source = session.open_requests.source(currency, request_id)
-    channel = None if source is None else session.consistent(source)
-    if channel is None:
+    return incoming_transaction(session.state, session.open_requests, currency, request_id)
+
+
+def incoming_transaction(
+    state: FunderState, open_requests: OpenRequests, currency: Currency, request_id: Uid
+) -> PendingTransaction | None:
+    """A transaction that came for an invoice, as its ledger holds it; None where it went with its channel (D33)."""
+    source = open_requests.source(currency, request_id)
+    friend = None if source is None else state.friends.get(source)
+    if friend is None or not isinstance(friend.channel, Consistent):
         return None
-    ledger = channel.token_channel.ledgers.get(currency)
+    ledger = friend.channel.token_channel.ledgers.get(currency)
     return None if ledger is None else ledger.pending_remote.get(request_id)
 
 
@@ -155,6 +173,14 @@ def cancel_invoice(session: Session, invoice_id: InvoiceId) -> None:
         if source is not None:
             session.pass_back(source, invoice.currency, CancelSendFundsOp(request_id))
     session.mutate(RemoveInvoice(invoice_id))
+
+
+def expire_invoice(session: Session, invoice_id: InvoiceId, now: U64) -> None:
+    """Cancel an invoice if it is still there and has an end that has come by *now*. Spec 12 §4."""
+    invoice = session.state.open_invoices.get(invoice_id)
+    if invoice is not None and invoice.opt_end is not None and invoice.opt_end <= now:
+        cancel_invoice(session, invoice_id)
+        session.note(f"cancelled an invoice whose end has come: {invoice_id!r}")
 
 
 def commit_invoice(session: Session, commit: Commit) -> None:

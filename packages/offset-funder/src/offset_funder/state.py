@@ -230,13 +230,23 @@ class Friend:
 
 @dataclass(frozen=True, slots=True)
 class OpenInvoice:
-    """An invoice of ours, and the transactions that came for it."""
+    """
+    An invoice of ours, and the transactions that came for it.
+
+    Attributes:
+        currency, total_dest_payment: What is expected.
+        dest_plain_lock: Opens what comes for it.
+        opt_src_hashed_lock: Of the payment that it is bound to; None until a transaction has come.
+        incoming_transactions: That have come, in order.
+        opt_end: When it is cancelled, in seconds since 1970; None: never.
+    """
 
     currency: Currency
     total_dest_payment: U128
     dest_plain_lock: PlainLock
     opt_src_hashed_lock: HashedLock | None = None
     incoming_transactions: tuple[Uid, ...] = ()
+    opt_end: U64 | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ The node of Offset.
 `database`                  where the state is kept: SQLite, or the original's file
 `plugins`                   the owner's rules: hooks, what they are given, how they are run
 `links`                     the links to friends, relays and an index server
+`waiting`                   what is open and since when; which invoices have come to their end
 `apps`                      apps: who is let in, what each may ask for, what each is told
 `effects`                   what a node does to the outside, and in which order
+`batch`                     what is handled together, and what comes of it
 `engine`                    the node as a pure engine: what is handled, stored and shown, in which order
 `node`                      the engine on sockets and a database
 `embedded`                  a node inside another program

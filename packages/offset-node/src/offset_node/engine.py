@@ -14,6 +14,8 @@ Inside it are four engines, and it passes what one of them says on to the others
 `IndexClient`   which index server to use, and what to declare to it
 ==============  ==================================================================================
 
+`offset_node.waiting` reads the funder's state for those who ask what is open and since when.
+
 Events wait in an inbox until they are handled as a batch. The engine is in one of two states:
 
 ==========  =======================  ===============================================================  ==========
@@ -51,11 +53,10 @@ they change nothing that is stored. What those answer goes through `follow`::
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
-from offset_funder import effects as funder_effects
 from offset_funder.effects import ForgetFriend, Occurrence, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
 from offset_funder.engine import Funder
 from offset_funder.events import AppRequested, Event, FriendWentOffline, FriendWentOnline, Started
@@ -70,76 +71,49 @@ from offset_node.apps.server import (
     AskIndexClient,
     ChangeIndexServers,
     DeclareCapacities,
+    Follow,
     TellFunder,
+)
+from offset_node.batch import (
+    Batch,
+    BatchEffect,
+    Handled,
+    NodeEvent,
+    ReportIndexServers,
+    TellFollowers,
+    TellSnapshot,
+    TimesChanged,
 )
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
 from offset_node.state import IndexServerMutation, NodeState, PluginMutation
+from offset_node.waiting.watch import WaitingWatch
 from offset_proto.errors import InvariantBroken, invariant
 from offset_proto.messages import app as app_messages
 from offset_proto.messages.app import ReportMutations, ResponseClosePayment, TransactionResult
+from offset_proto.messages.extensions import ALL_EXTENSIONS, Extension, OpenInvoices, OpenPayments
 from offset_proto.messages.report import (
     AddIndexServerReport,
     IndexClientMutationReport,
     RemoveIndexServerReport,
     SetConnectedServer,
 )
+from offset_proto.types import U64
 
 __all__ = [
     "BATCH_EVENTS_MAX",
-    "Batch",
     "NodeCounts",
     "NodeEngine",
-    "NodeEvent",
     "Output",
 ]
 
 BATCH_EVENTS_MAX = 256
 """Events that are stored together, with one disk sync."""
 
-NodeEvent = Event | ChangeIndexServers
-"""What waits in the inbox: an event of the funder, or a request to change the list of index servers."""
-
 
 Output = ChannelerOutput | AppServerOutput | index_client.Effect
 """What the engines inside say to each other and to the outside; the funder's effects are not among it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ReportIndexServers:
-    """A change of index servers is durable: tell the apps, then connect or disconnect. Spec 06 §7.8."""
-
-    change: ChangeIndexServers
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Batch:
-    """
-    Events that were handled together. It has no effects: those come from `NodeEngine.stored`.
-
-    Attributes:
-        mutations: To be stored in order, all or nothing; may be empty.
-        warnings: For the log: what was refused, and why.
-        notes: For the log: what else is worth knowing; no secrets.
-    """
-
-    mutations: tuple[node_state.Mutation, ...]
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Handled:
-    """What the events of the batch under way come to."""
-
-    mutations: list[node_state.Mutation] = field(default_factory=list)
-    effects: list[funder_effects.Effect | _ReportIndexServers] = field(default_factory=list)
-    occurrences: list[Occurrence] = field(default_factory=list)
-    recorded: list[PluginMutation] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    batch: Batch | None = None
 
 
 @dataclass
@@ -153,6 +127,7 @@ class NodeCounts:
     apps: int = 0
     friends_online: int = 0
     friends_overdue: int = 0
+    long_pending: int = 0
     inbox: int = 0
     occurrences: dict[str, int] = field(
         default_factory=lambda: {"InvoicePaid": 0, "PaymentFinished": 0, "RequestForwarded": 0}
@@ -172,6 +147,8 @@ class NodeEngine:
         identity: Signs; must be the identity of *state*.
         random_bytes: Source of nonces, locks, ids and jitter.
         record: Says what plugins want to be stored of occurrences, in the batch that these come from.
+        now: Seconds since 1970.
+        extensions: Of the app protocol, which apps may use.
 
     Attributes:
         channeler: Told what becomes of links and attempts, and of ticks.
@@ -186,17 +163,21 @@ class NodeEngine:
         identity: Identity,
         random_bytes: RandomBytes,
         record: Callable[[Sequence[Occurrence]], Sequence[PluginMutation]] = _record_nothing,
+        *,
+        now: U64 = 0,
+        extensions: Extension = ALL_EXTENSIONS,
     ) -> None:
         self.channeler = Channeler(identity.public_key, random_bytes)
-        self.apps = AppServer(initial_report(state.funder, state.index_servers))
+        self.apps = AppServer(initial_report(state.funder, state.index_servers), extensions)
         self.index = IndexClient(state.index_servers, identity, random_bytes)
         self.counts = NodeCounts()
         self._funder = Funder(state.funder, identity, random_bytes, returns_tokens=True)
         self._record = record
         self._token_watch = TokenWatch()
+        self._waiting = WaitingWatch(state, now)
         self._ticks = 0
         self._inbox: deque[NodeEvent] = deque([Started()])
-        self._under_way: _Handled | None = None
+        self._under_way: Handled | None = None
 
     @property
     def waiting(self) -> int:
@@ -212,13 +193,23 @@ class NodeEngine:
         """Add an event to the inbox."""
         self._inbox.append(event)
 
-    def tick(self) -> list[str]:
-        """A tick has passed: warnings for the log about friends that do not answer."""
+    def tick(self, now: U64) -> list[str]:
+        """
+        A tick has passed, and it is *now*, in seconds since 1970.
+
+        Returns:
+            Warnings for the log: friends that do not answer, credits that have been frozen for long.
+        """
         self._ticks += 1
-        if self._ticks % LOOK_TICKS:
-            return []
-        warnings = self._token_watch.look(self._funder.state, self._funder.online)
-        self.counts.friends_overdue = self._token_watch.overdue
+        expired, looked = self._waiting.tick(self._funder, now)
+        self._inbox.extend(expired)
+        if looked.mutations:
+            self.put(TimesChanged(looked.mutations))
+        self.counts.long_pending = self._waiting.long_pending
+        warnings = [*looked.warnings]
+        if self._ticks % LOOK_TICKS == 0:
+            warnings += self._token_watch.look(self._funder.state, self._funder.online)
+            self.counts.friends_overdue = self._token_watch.overdue
         return warnings
 
     # Batches.
@@ -231,28 +222,39 @@ class NodeEngine:
             InvariantBroken: The batch before has not been stored, or a rule of the funder does not hold.
         """
         invariant(self._under_way is None, "the batch under way is stored before the next one is taken")
-        handled = self._under_way = _Handled()
+        handled = self._under_way = Handled()
+        for kind in (OpenPayments, OpenInvoices):
+            if not self.apps.is_followed(kind):
+                self._waiting.stop_following(kind)
         count = min(len(self._inbox), BATCH_EVENTS_MAX)
         for _ in range(count):
             event = self._inbox.popleft()
-            if isinstance(event, ChangeIndexServers):
-                handled.mutations.append(_index_mutation(event))
-                handled.effects.append(_ReportIndexServers(event))
-            else:
-                self._handle(handled, event, hold=count > 1)
+            match event:
+                case ChangeIndexServers():
+                    handled.mutations.append(_index_mutation(event))
+                    handled.effects.append(ReportIndexServers(event))
+                case Follow(_, _, request):
+                    handled.effects.append(TellSnapshot(event, self._waiting.follow(request, self._funder)))
+                case TimesChanged(mutations):
+                    handled.mutations += mutations
+                case _:
+                    self._handle(handled, event, hold=count > 1)
         sent = self._funder.send_held()
+        self._waiting.observe(self._funder, None, sent)
         handled.mutations += sent.mutations
         handled.effects += sent.effects
+        handled.effects += map(TellFollowers, self._waiting.changes(self._funder))
         self.counts.events += count
         self.counts.mutations += len(handled.mutations)
         if handled.occurrences:
             handled.recorded += self._record(handled.occurrences)
-        mutations = (*handled.mutations, *handled.recorded)
-        handled.batch = Batch(mutations, tuple(handled.warnings), tuple(handled.notes))
+        stored = (*handled.mutations, *handled.recorded)
+        handled.batch = Batch(stored, tuple(handled.warnings), tuple(handled.notes))
         return handled.batch
 
-    def _handle(self, handled: _Handled, event: Event, *, hold: bool) -> None:
+    def _handle(self, handled: Handled, event: Event, *, hold: bool) -> None:
         outcome = self._funder.handle(event, hold=hold)
+        self._waiting.observe(self._funder, event, outcome)
         handled.mutations += outcome.mutations
         handled.effects += outcome.effects
         handled.occurrences += outcome.occurrences
@@ -283,7 +285,7 @@ class NodeEngine:
         self._count(handled)
         return outside
 
-    def _count(self, handled: _Handled) -> None:
+    def _count(self, handled: Handled) -> None:
         counts = self.counts
         counts.batches += bool(handled.mutations)
         for occurrence in handled.occurrences:
@@ -304,9 +306,7 @@ class NodeEngine:
         self._pass_on(outputs, outside)
         return outside
 
-    def _pass_on(
-        self, outputs: Iterable[Output | funder_effects.Effect | _ReportIndexServers], outside: list[NodeEffect]
-    ) -> None:
+    def _pass_on(self, outputs: Iterable[Output | BatchEffect], outside: list[NodeEffect]) -> None:
         """Depth first: what follows from one output comes before the next output. Events only reach the inbox."""
         for output in outputs:
             match output:
@@ -320,15 +320,19 @@ class NodeEngine:
                     self._pass_on(self.channeler.update_friend(public_key, friend_relays, local_relays), outside)
                 case ForgetFriend(public_key):
                     self._pass_on(self.channeler.remove_friend(public_key), outside)
-                case _ReportIndexServers(change):
+                case ReportIndexServers(change):
                     self._report_index_servers(change, outside)
                 case ReportOnline(friend):
                     self.put(FriendWentOnline(friend))
                 case ReportOffline(friend):
                     self.put(FriendWentOffline(friend))
+                case TellSnapshot(Follow(app_id, app_request_id, _), message):
+                    self._pass_on(self.apps.start_following(app_id, app_request_id, message), outside)
+                case TellFollowers(message):
+                    self._pass_on(self.apps.tell_followers(message), outside)
                 case TellFunder(event):
-                    self.put(event)
-                case ChangeIndexServers():
+                    self.put(replace(event, now=self._waiting.now))
+                case ChangeIndexServers() | Follow():
                     self.put(output)
                 case AskIndexClient(request):
                     self._pass_on(self.index.request_routes(request), outside)

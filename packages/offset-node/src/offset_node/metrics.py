@@ -46,6 +46,11 @@ class _Collector:
             ("offset_apps", "Apps connected", counts.apps),
             ("offset_friends_online", "Friends with a link", counts.friends_online),
             ("offset_friends_overdue", "Friends that do not return the token when asked", counts.friends_overdue),
+            (
+                "offset_long_pending",
+                "Requests whose credits have been frozen for more than an hour",
+                counts.long_pending,
+            ),
             ("offset_inbox_events", "Events that wait", counts.inbox),
         ):
             yield GaugeMetricFamily(name, text, value=value)

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from offset_node.state import Mutation, NodeState
 from offset_node.tasks import NodeTasks
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
+from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendMessage
 from offset_proto.types import PublicKey
 
@@ -61,7 +63,14 @@ class DatabaseIdentityMismatch(OffsetError):
 
 
 class NodeDatabase(Protocol):
-    """Where a node keeps its state: SQLite, or the file of the original."""
+    """
+    Where a node keeps its state: SQLite, or the file of the original.
+
+    Attributes:
+        extensions: Of the app protocol, for which it has a place.
+    """
+
+    extensions: Extension
 
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """Store a batch, all or nothing; it is durable when this returns. Raises DatabaseWriteError."""
@@ -98,7 +107,9 @@ class Node:
     ) -> None:
         if state.funder.local_public_key != identity.public_key:
             raise DatabaseIdentityMismatch
-        self._engine = engine = NodeEngine(state, identity, os.urandom, plugins.record)
+        self._engine = engine = NodeEngine(
+            state, identity, os.urandom, plugins.record, now=int(time.time()), extensions=database.extensions
+        )
         self.counts = engine.counts
         self._database = database
         self._identity = identity
@@ -135,8 +146,9 @@ class Node:
 
     def _tick(self) -> None:
         self.apps.look_at_tickets()
-        for warning in self._engine.tick():
+        for warning in self._engine.tick(int(time.time())):
             log.error("%s", warning)
+        self._look_at_inbox(None)
 
     async def _work(self) -> None:
         """Handle what is in the inbox, store it, make it visible; for ever."""

@@ -11,6 +11,7 @@ mutation                                                 changes
 `AddIndexServer`, `RemoveIndexServer`                    the list of index servers
 `SetPluginValue`, `RemovePluginValue`                    the values that a plugin keeps
 `AddPluginEvent`, `RemovePluginEvent`                    the events that a plugin has not taken yet
+`SetPendingSince`, `RemovePendingSince`                  since when requests that are old have been pending
 =======================================================  ==============================================
 
 `apply` is the only writer: databases that hold the state as a value, simulations and tests use it, and what the
@@ -19,10 +20,13 @@ rows of a database come to is compared with it.
 
 from dataclasses import dataclass, replace
 
+from immutables import Map
+
 from offset_funder import mutations as funder_mutations
+from offset_funder.ledger import Side
 from offset_funder.state import FunderState
 from offset_proto.messages.payment import NamedIndexServerAddress
-from offset_proto.types import PublicKey
+from offset_proto.types import U64, Currency, PublicKey, Uid
 
 __all__ = [
     "AddIndexServer",
@@ -30,23 +34,40 @@ __all__ = [
     "IndexServerMutation",
     "Mutation",
     "NodeState",
+    "PendingKey",
+    "PendingTimeMutation",
     "PluginMutation",
     "PluginRecords",
     "RemoveIndexServer",
+    "RemovePendingSince",
     "RemovePluginEvent",
     "RemovePluginValue",
+    "SetPendingSince",
     "SetPluginValue",
     "StateMutation",
     "apply",
 ]
 
 
+PendingKey = tuple[PublicKey, Currency, Side, Uid]
+"""A pending transaction: the friend, the currency, whose request it is, its id."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """All that a node remembers: its funder's state, and its index servers in order."""
+    """
+    All that a node remembers.
+
+    Attributes:
+        funder: Its funder's state.
+        index_servers: In the order in which they are tried.
+        pending_since: Of transactions that have been pending for long, since when, in seconds since 1970. A time may
+            stay here for a moment after its transaction has ended.
+    """
 
     funder: FunderState
     index_servers: tuple[NamedIndexServerAddress, ...] = ()
+    pending_since: "Map[PendingKey, U64]" = Map()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +82,21 @@ class RemoveIndexServer:
     """Take a server out of the list; no effect where the key is unknown."""
 
     public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class SetPendingSince:
+    """A transaction has been pending for long: since when, in seconds since 1970."""
+
+    key: PendingKey
+    since: U64
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePendingSince:
+    """The transaction has ended, or went with its channel."""
+
+    key: PendingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +135,12 @@ class RemovePluginEvent:
 
 IndexServerMutation = AddIndexServer | RemoveIndexServer
 
+PendingTimeMutation = SetPendingSince | RemovePendingSince
+
 PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePluginEvent
 
-StateMutation = funder_mutations.Mutation | IndexServerMutation
-"""Whatever changes a `NodeState`: a mutation of the funder, or of the list of index servers."""
+StateMutation = funder_mutations.Mutation | IndexServerMutation | PendingTimeMutation
+"""Whatever changes a `NodeState`: a mutation of the funder, of the list of index servers, or of the times."""
 
 Mutation = StateMutation | PluginMutation
 """Whatever a batch may store."""
@@ -128,6 +166,10 @@ def apply(state: NodeState, mutation: StateMutation) -> NodeState:
             return replace(state, index_servers=(*_without(state, server.public_key), server))
         case RemoveIndexServer(public_key):
             return replace(state, index_servers=_without(state, public_key))
+        case SetPendingSince(key, since):
+            return replace(state, pending_since=state.pending_since.set(key, since))
+        case RemovePendingSince(key):
+            return replace(state, pending_since=state.pending_since.delete(key))
         case _:
             return replace(state, funder=funder_mutations.apply(state.funder, mutation))
 

@@ -18,6 +18,7 @@ from offset_node.tasks import NodeTasks
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
+from offset_proto.messages.extensions import AppGreeting
 from offset_proto.types import PublicKey
 
 __all__ = ["AppConnection", "AppLinks"]
@@ -135,10 +136,14 @@ class AppLinks:
         link = self._links[app_id] = _AppLink(self, app_id, connection)
         greeting = wire.NODE_REPORT.encode(snapshot)
         connection.outbox_bytes_max = APP_OUTBOX_BYTES_MAX + len(greeting)
-        connection.send(wire.APP_PERMISSIONS.encode(add_permissions(permissions, extra)))
+        connection.send(wire.APP_GREETING.encode(self._greeting(add_permissions(permissions, extra))))
         connection.send(greeting)
         self._plugins.tell("offset_app_connected", app=App(connection.remote_public_key, permissions))
         connection.attach(link)
+
+    def _greeting(self, permissions: AppPermissions) -> AppGreeting:
+        flags = permissions.routes, permissions.buyer, permissions.seller, permissions.config
+        return AppGreeting(*flags, extensions=int(self.server.extensions))
 
     def look_at_tickets(self) -> None:
         """On each tick: a ticket that was changed or removed counts for the connections that are open, too."""

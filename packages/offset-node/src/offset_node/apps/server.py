@@ -13,6 +13,7 @@ open        `AppServer.receive`, refused         an answer that says so; where t
 open        `AppServer.permissions_changed`      it may do more at once; where it may do less, it is gone
 open        `AppServer.report`                   it is told what of the report it may see
 open        `AppServer.answer`                   it is told the result, if it was the last one to ask for it
+open        `AppServer.start_following`          it is told what is open, and each change of that from now on
 open        `AppServer.close_app`                it is gone, and so is all that it waited for (D55)
 ==========  ===================================  ====================================================================
 
@@ -23,6 +24,7 @@ Rules:
    of them even where it is empty: it acknowledges the request.
 3. A result goes to one app only, the last one that asked under its id, and at most once for each request.
 4. Where a report changes what the node can carry, index servers are told before apps are (spec 07 §3.6).
+5. A request of an extension that the node has not announced ends the connection (spec 12 §1).
 
 How it is called: the report is told of changes once they are durable, and in the order in which they happened. Outputs
 are passed on in order. Nothing else is expected of the caller; calls about apps that are gone do nothing (D51).
@@ -40,6 +42,7 @@ from offset_proto.messages.app import (
     AddIndexServer,
     AddInvoice,
     AppPermissions,
+    AppRequest,
     AppServerToApp,
     AppToAppServer,
     CancelInvoice,
@@ -54,7 +57,15 @@ from offset_proto.messages.app import (
     RoutesFailure,
     TransactionResult,
 )
-from offset_proto.messages.extensions import AddExpiringInvoice, FollowInvoices, FollowPayments, GiveUpPayment
+from offset_proto.messages.extensions import (
+    AddExpiringInvoice,
+    Extension,
+    FollowInvoices,
+    FollowPayments,
+    GiveUpPayment,
+    OpenInvoices,
+    OpenPayments,
+)
 from offset_proto.messages.index import IndexMutation, RequestRoutes
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -74,6 +85,7 @@ __all__ = [
     "ChangeIndexServers",
     "CloseApp",
     "DeclareCapacities",
+    "Follow",
     "SendToApp",
     "TellFunder",
 ]
@@ -126,20 +138,54 @@ class DeclareCapacities:
     mutations: tuple[IndexMutation, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """An app asks for what is open, and to be told of each change."""
+
+    app_id: AppId
+    app_request_id: Uid
+    request: FollowPayments | FollowInvoices
+
+
 AppEffect = SendToApp | CloseApp
 """What is to be done on connections of apps."""
 
-AppServerOutput = AppEffect | TellFunder | ChangeIndexServers | AskIndexClient | DeclareCapacities
+AppServerOutput = AppEffect | TellFunder | ChangeIndexServers | Follow | AskIndexClient | DeclareCapacities
 """What the app server says: things to do on connections, and what concerns other parts of the node."""
 
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
+
+Followed = OpenPayments | OpenInvoices
 
 Awaited = tuple[type[Result], Uid | PaymentId]
 """A kind of result, and the id that it will carry."""
 
 
-_UNANSWERABLE = (AddInvoice, CancelInvoice, CommitInvoice, RequestClosePayment, AckClosePayment)
+_UNANSWERABLE = (
+    AddInvoice,
+    CancelInvoice,
+    CommitInvoice,
+    RequestClosePayment,
+    AckClosePayment,
+    FollowPayments,
+    FollowInvoices,
+    AddExpiringInvoice,
+    GiveUpPayment,
+)
 """Requests whose acknowledgement says to an app that they were carried out: the protocol has no word for a refusal."""
+
+
+def _extension_of(request: AppRequest) -> Extension:
+    """What a node must have announced for an app to send *request*; nothing for one of the original's requests."""
+    match request:
+        case FollowPayments() | FollowInvoices():
+            return Extension.OPEN_PAYMENTS
+        case AddExpiringInvoice():
+            return Extension.EXPIRING_INVOICES
+        case GiveUpPayment():
+            return Extension.GIVE_UP
+        case _:
+            return Extension(0)
 
 
 @dataclass
@@ -147,6 +193,7 @@ class _App:
     permissions: AppPermissions
     scope: ReportScope
     awaited: set[Awaited] = field(default_factory=set)
+    follows: set[type[Followed]] = field(default_factory=set)
 
 
 class AppServer:
@@ -155,9 +202,11 @@ class AppServer:
 
     Args:
         report: The node's report at start.
+        extensions: Of the app protocol, which the node announces.
     """
 
-    def __init__(self, report: NodeReport) -> None:
+    def __init__(self, report: NodeReport, extensions: Extension) -> None:
+        self.extensions = extensions
         self._report = ReportView(report)
         self._apps: dict[AppId, _App] = {}
         self._last_app_id = 0
@@ -206,6 +255,9 @@ class AppServer:
         request = message.app_request
         if isinstance(verdict, Refusal):
             return self._refuse(app_id, message, verdict)
+        if _extension_of(request) not in self.extensions:
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"app {app_id}: this node did not announce {type(request).__name__}")]
         match request:
             case RequestRoutes():
                 self._await(app_id, (ClientResponseRoutes, request.request_id))
@@ -213,12 +265,11 @@ class AppServer:
                 return [*self._broadcast(acknowledged), AskIndexClient(request)]
             case AddIndexServer() | RemoveIndexServer():
                 return [ChangeIndexServers(message.app_request_id, request)]
-            case FollowPayments() | FollowInvoices() | AddExpiringInvoice() | GiveUpPayment():
-                self.close_app(app_id)
-                return [CloseApp(app_id, f"app {app_id}: this node did not announce {type(request).__name__}")]
+            case FollowPayments() | FollowInvoices():
+                return [Follow(app_id, message.app_request_id, request)]
             case CreateTransaction():
                 self._await(app_id, (TransactionResult, request.request_id))
-            case RequestClosePayment(payment_id):
+            case RequestClosePayment(payment_id) | GiveUpPayment(payment_id):
                 self._await(app_id, (ResponseClosePayment, payment_id))
             case _:
                 pass
@@ -263,6 +314,23 @@ class AppServer:
             return []
         self._apps[app_id].awaited.discard(awaited)
         return [SendToApp(app_id, message)]
+
+    def is_followed(self, kind: type[Followed]) -> bool:
+        """Whether an app follows the payments, or the invoices."""
+        return any(kind in app.follows for app in self._apps.values())
+
+    def start_following(self, app_id: AppId, app_request_id: Uid, snapshot: Followed) -> list[AppServerOutput]:
+        """An app that has asked for it is told what is open, after its request is acknowledged."""
+        effects = self._broadcast(ReportMutations(app_request_id, ()))
+        app = self._apps.get(app_id)
+        if app is not None:
+            app.follows.add(type(snapshot))
+            effects.append(SendToApp(app_id, snapshot))
+        return effects
+
+    def tell_followers(self, change: Followed) -> list[AppServerOutput]:
+        """What is open has changed."""
+        return [SendToApp(app_id, change) for app_id, app in self._apps.items() if type(change) in app.follows]
 
     def _await(self, app_id: AppId, awaited: Awaited) -> None:
         self._awaited_by[awaited] = app_id

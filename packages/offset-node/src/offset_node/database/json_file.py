@@ -14,9 +14,10 @@ from typing import Final
 from offset_node.database.audit import audit
 from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
-from offset_node.state import Mutation, NodeState, PluginMutation, PluginRecords, apply
+from offset_node.state import Mutation, NodeState, PendingTimeMutation, PluginMutation, PluginRecords, apply
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import read_text, replace_text
+from offset_proto.messages.extensions import ALL_EXTENSIONS, Extension
 
 __all__ = ["JsonDatabase"]
 
@@ -29,7 +30,12 @@ class JsonDatabase:
 
     Args:
         path: The file.
+
+    Attributes:
+        extensions: Of the app protocol, for which it has a place: an invoice of the original has no end.
     """
+
+    extensions = ALL_EXTENSIONS & ~Extension.EXPIRING_INVOICES
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,7 +73,8 @@ class JsonDatabase:
         for mutation in mutations:
             if isinstance(mutation, PluginMutation):
                 raise TypeError("this form of a database has no place for plugins")
-            state = apply(state, mutation)
+            if not isinstance(mutation, PendingTimeMutation):  # no place for these either; they begin anew at a start
+                state = apply(state, mutation)
         try:
             loop = asyncio.get_running_loop()
             writing = loop.run_in_executor(self._worker, lambda: replace_text(self._path, format_database(state)))

@@ -46,6 +46,7 @@ from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import Mutation, NodeState, PluginRecords
 from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.files import IoError, OutputAlreadyExists
+from offset_proto.messages.extensions import ALL_EXTENSIONS
 from offset_proto.types import PublicKey
 
 __all__ = ["Database", "create_database", "load_database"]
@@ -141,7 +142,10 @@ class Database:
 
     Attributes:
         is_exported: Its node was moved to another program.
+        extensions: Of the app protocol, for which it has a place: all.
     """
+
+    extensions = ALL_EXTENSIONS
 
     def __init__(self, path: Path, lock: int, connection: aiosqlite.Connection) -> None:
         self.is_exported = False

@@ -13,6 +13,7 @@ from offset_proto.messages.app import (
     CreateTransaction,
     RequestClosePayment,
 )
+from offset_proto.messages.extensions import AddExpiringInvoice, FollowInvoices, FollowPayments, GiveUpPayment
 from offset_proto.messages.index import RequestRoutes
 
 __all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
@@ -20,8 +21,8 @@ __all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions
 ALL_PERMISSIONS = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
 
-_BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment)
-_SELLER = (AddInvoice, CancelInvoice, CommitInvoice)
+_BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment, FollowPayments, GiveUpPayment)
+_SELLER = (AddInvoice, CancelInvoice, CommitInvoice, FollowInvoices, AddExpiringInvoice)
 
 
 def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:

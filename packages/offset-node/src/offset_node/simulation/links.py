@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from offset_funder.events import FriendMessageReceived
 from offset_funder.statements import Statements
 from offset_index import client as index_client
+from offset_node.batch import NodeEvent
 from offset_node.effects import IndexLinkEffect
-from offset_node.engine import NodeEngine, NodeEvent
+from offset_node.engine import NodeEngine
 from offset_node.links.channeler import (
     CancelDial,
     ChannelerOutput,

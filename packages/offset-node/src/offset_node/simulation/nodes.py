@@ -14,8 +14,9 @@ from offset_funder.effects import SendFriendMessage
 from offset_funder.state import FunderState
 from offset_index import client as index_client
 from offset_node.apps.server import CloseApp, SendToApp
+from offset_node.batch import NodeEvent
 from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
-from offset_node.engine import NodeEngine, NodeEvent, Output
+from offset_node.engine import NodeEngine, Output
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.simulation.links import NodeLinks
@@ -81,7 +82,7 @@ class SimulatedNode:
         """Run, from what is stored."""
         self.is_up = True
         self.life += 1
-        self.engine = NodeEngine(self.stored, self._identity, self._world.chance.randbytes)
+        self.engine = NodeEngine(self.stored, self._identity, self._world.chance.randbytes, now=int(self._world.now))
         self._app_id, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
         self._links = NodeLinks(self._world, self)
         self._effects = EffectQueue(self._perform)
@@ -171,6 +172,7 @@ class SimulatedNode:
     def _tick(self) -> None:
         self.after(1, self._tick)
         self._links.forget_closed()
+        self.engine.tick(int(self._world.now))
         self.follow(self.engine.channeler.tick())
         self.follow(self.engine.index.tick())
 

@@ -6,7 +6,7 @@ announced it. Times are in seconds since 1970-01-01 UTC, by the clock of the nod
 """
 
 import enum
-from typing import Annotated
+from typing import Annotated, Final
 
 from offset_proto.layout import Optional, declare_enum, member, struct
 from offset_proto.messages.friend import FriendsRoute
@@ -14,6 +14,7 @@ from offset_proto.messages.payment import Commit
 from offset_proto.types import U32, U64, U128, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
+    "ALL_EXTENSIONS",
     "AddExpiringInvoice",
     "AppGreeting",
     "Extension",
@@ -40,6 +41,10 @@ class Extension(enum.IntFlag):
     """`AddExpiringInvoice`: an invoice that the node cancels by itself."""
     GIVE_UP = 4
     """`GiveUpPayment`: a payment is closed, and what has not been sent of it is not sent any more."""
+
+
+ALL_EXTENSIONS: Final = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP
+"""What a node of this version can have."""
 
 
 @struct("app_server")

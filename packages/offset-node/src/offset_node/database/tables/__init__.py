@@ -11,6 +11,7 @@ stands next to the way out: schema, columns, statements, reading.
 `friends`     friends, their credit in each currency, the token of their channel
 `channels`    ledgers, pending transactions, operations that wait to be sent
 `payments`    invoices, transactions, payments
+`times`       since when transactions have been pending
 `plugins`     what plugins keep
 ============  ================================================================================
 
@@ -21,9 +22,9 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from offset_funder.state import FunderState
-from offset_node.database.tables import channels, friends, payments, plugins, servers
+from offset_node.database.tables import channels, friends, payments, plugins, servers, times
 from offset_node.database.tables.cells import Rows, Statement
-from offset_node.state import Mutation, NodeState, PluginMutation, PluginRecords
+from offset_node.state import Mutation, NodeState, PendingTimeMutation, PluginMutation, PluginRecords, SetPendingSince
 from offset_proto.errors import InvalidInput
 from offset_proto.types import PublicKey
 
@@ -43,7 +44,7 @@ __all__ = [
 
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _NODE_SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
@@ -51,13 +52,15 @@ CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB 
 
 _NODE = "SELECT local_public_key FROM node"
 
-SCHEMA = _NODE_SCHEMA + servers.SCHEMA + friends.SCHEMA + channels.SCHEMA + payments.SCHEMA + plugins.SCHEMA
+SCHEMA = "".join(
+    (_NODE_SCHEMA, servers.SCHEMA, friends.SCHEMA, channels.SCHEMA, payments.SCHEMA, plugins.SCHEMA, times.SCHEMA)
+)
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
 
-MIGRATIONS = {1: plugins.SCHEMA}
+MIGRATIONS = {1: plugins.SCHEMA, 2: payments.MIGRATION_TO_3 + times.SCHEMA}
 """What turns a database of a version into one of the next."""
 
-STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS)
+STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS)
 """The SELECTs that `read_state` needs the rows of."""
 
 PLUGIN_READS = plugins.READS
@@ -72,6 +75,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
         return payments.write(mutation)
     if isinstance(mutation, PluginMutation):
         return plugins.write(mutation)
+    if isinstance(mutation, PendingTimeMutation):
+        return times.write(mutation)
     if isinstance(mutation, servers.ServerMutation):
         return servers.write(mutation)
     assert_never(mutation)
@@ -88,6 +93,8 @@ def insert_state(state: NodeState) -> Iterator[Statement]:
     for friend in funder.friends.values():
         yield from friends.insert_friend(friend)
     yield from payments.insert_payments(funder)
+    for key, since in state.pending_since.items():
+        yield from times.write(SetPendingSince(key, since))
 
 
 def read_state(rows: Rows) -> NodeState:
@@ -111,7 +118,7 @@ def read_state(rows: Rows) -> NodeState:
         open_transactions=payments.read_transactions(rows),
         payments=payments.read_payments(rows),
     )
-    return NodeState(funder, servers.read_index_servers(rows))
+    return NodeState(funder, servers.read_index_servers(rows), times.read(rows))
 
 
 def read_plugins(rows: Rows) -> PluginRecords:

@@ -49,6 +49,7 @@ QueueMutation = (
     | m.PopFrontPendingUserRequest
     | m.RemovePendingRequestsCurrency
     | m.RemovePendingRequests
+    | m.RemovePendingUserRequest
 )
 
 SCHEMA = """
@@ -155,6 +156,10 @@ def write_queue(friend: PublicKey, mutation: QueueMutation) -> Iterator[Statemen
             yield delete, (friend, currency)
         case m.RemovePendingRequests():
             yield "DELETE FROM queued_operations WHERE friend = ? AND queue IN ('forwarded', 'user')", (friend,)
+        case m.RemovePendingUserRequest(currency, request_id):
+            is_it = "currency = ? AND json_extract(operation, '$.request_id') = ?"
+            delete = f"DELETE FROM queued_operations WHERE friend = ? AND queue = 'user' AND {is_it}"
+            yield delete, (friend, currency, forms.UID.write(request_id))
         case _:
             assert_never(mutation)
 

@@ -12,6 +12,7 @@ from offset_node.database.tables.cells import Rows, Statement, format_form, grou
 from offset_proto.types import Currency, HashedLock, InvoiceId, PaymentId, PlainLock, Uid
 
 __all__ = [
+    "MIGRATION_TO_3",
     "READS",
     "SCHEMA",
     "PaymentMutation",
@@ -41,7 +42,8 @@ CREATE TABLE open_invoices (
     currency TEXT NOT NULL,
     total_dest_payment TEXT NOT NULL,
     dest_plain_lock BLOB NOT NULL,
-    src_hashed_lock BLOB
+    src_hashed_lock BLOB,
+    end INTEGER  -- seconds since 1970
 ) STRICT;
 CREATE TABLE invoice_transactions (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,7 +57,9 @@ CREATE TABLE open_transactions (
 CREATE TABLE payments (payment_id BLOB PRIMARY KEY, payment TEXT NOT NULL) STRICT;
 """
 
-_INVOICE = "invoice_id, currency, total_dest_payment, dest_plain_lock, src_hashed_lock"
+MIGRATION_TO_3 = "ALTER TABLE open_invoices ADD COLUMN end INTEGER;"
+
+_INVOICE = 'invoice_id, currency, total_dest_payment, dest_plain_lock, src_hashed_lock, "end"'
 _INVOICES = f"SELECT {_INVOICE} FROM open_invoices"
 _INVOICE_TRANSACTIONS = "SELECT invoice_id, request_id FROM invoice_transactions ORDER BY position"
 _TRANSACTIONS = "SELECT request_id, payment_id, response FROM open_transactions"
@@ -67,16 +71,9 @@ READS = (_INVOICES, _INVOICE_TRANSACTIONS, _TRANSACTIONS, _PAYMENTS)
 def write(mutation: PaymentMutation) -> Iterator[Statement]:
     """The statements that carry a mutation out on the tables."""
     match mutation:
-        case m.AddInvoice(invoice_id, currency, total, lock):
-            yield (
-                f"INSERT INTO open_invoices ({_INVOICE}) VALUES (?, ?, ?, ?, NULL)",
-                (
-                    invoice_id,
-                    currency,
-                    str(total),
-                    lock,
-                ),
-            )
+        case m.AddInvoice(invoice_id, currency, total, lock, end):
+            insert = f"INSERT INTO open_invoices ({_INVOICE}) VALUES (?, ?, ?, ?, NULL, ?)"
+            yield insert, (invoice_id, currency, str(total), lock, end)
         case m.AddIncomingTransaction(invoice_id, request_id):
             insert = "INSERT INTO invoice_transactions (invoice_id, request_id) VALUES (?, ?)"
             yield insert, (invoice_id, request_id)
@@ -107,8 +104,8 @@ def write(mutation: PaymentMutation) -> Iterator[Statement]:
 def insert_payments(state: FunderState) -> Iterator[Statement]:
     """Rows of all invoices, transactions and payments, into empty tables."""
     for invoice_id, invoice in state.open_invoices.items():
-        added = m.AddInvoice(invoice_id, invoice.currency, invoice.total_dest_payment, invoice.dest_plain_lock)
-        yield from write(added)
+        total, lock = invoice.total_dest_payment, invoice.dest_plain_lock
+        yield from write(m.AddInvoice(invoice_id, invoice.currency, total, lock, invoice.opt_end))
         if invoice.opt_src_hashed_lock is not None:
             yield from write(m.SetInvoiceSrcHashedLock(invoice_id, invoice.opt_src_hashed_lock))
         for request_id in invoice.incoming_transactions:
@@ -132,8 +129,9 @@ def read_invoices(rows: Rows) -> Map[InvoiceId, OpenInvoice]:
                 PlainLock(lock),
                 None if src_lock is None else HashedLock(src_lock),
                 tuple(Uid(request_id) for (request_id,) in transactions.get(invoice_id, [])),
+                end,
             )
-            for invoice_id, currency, total, lock, src_lock in rows[_INVOICES]
+            for invoice_id, currency, total, lock, src_lock, end in rows[_INVOICES]
         }
     )
 

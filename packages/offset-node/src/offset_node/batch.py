@@ -1,0 +1,95 @@
+"""
+What goes into a batch of the node's engine, and what comes of it. Pure.
+
+`offset_node.engine` says how a batch is made, stored and shown. A `Batch` is all that is seen of it before it is
+stored; `Handled` is the engine's own, and holds the effects until then.
+"""
+
+from dataclasses import dataclass, field
+
+from offset_funder import effects as funder_effects
+from offset_funder.effects import Occurrence
+from offset_funder.events import Event
+from offset_node.apps.server import ChangeIndexServers, Follow
+from offset_node.state import Mutation, PendingTimeMutation, PluginMutation
+from offset_proto.messages.extensions import OpenInvoices, OpenPayments
+
+__all__ = [
+    "Batch",
+    "BatchEffect",
+    "Handled",
+    "NodeEvent",
+    "ReportIndexServers",
+    "TellFollowers",
+    "TellSnapshot",
+    "TimesChanged",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TimesChanged:
+    """A look at what is pending has something to store."""
+
+    mutations: tuple[PendingTimeMutation, ...]
+
+
+NodeEvent = Event | ChangeIndexServers | Follow | TimesChanged
+"""
+What waits in the inbox: an event of the funder, a request to change the list of index servers or to follow what is
+open, times to be stored.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportIndexServers:
+    """A change of index servers is durable: tell the apps, then connect or disconnect. Spec 06 §7.8."""
+
+    change: ChangeIndexServers
+
+
+@dataclass(frozen=True, slots=True)
+class TellSnapshot:
+    """What an app asked to follow is durable as it was then: tell it."""
+
+    follow: Follow
+    message: OpenPayments | OpenInvoices
+
+
+@dataclass(frozen=True, slots=True)
+class TellFollowers:
+    """A change of what is open is durable: tell those who follow."""
+
+    message: OpenPayments | OpenInvoices
+
+
+BatchEffect = funder_effects.Effect | ReportIndexServers | TellSnapshot | TellFollowers
+"""What follows from a batch once it is stored: for the outside, or for the engines inside."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """
+    Events that were handled together. It has no effects: those come from `NodeEngine.stored`.
+
+    Attributes:
+        mutations: To be stored in order, all or nothing; may be empty.
+        warnings: For the log: what was refused, and why.
+        notes: For the log: what else is worth knowing; no secrets.
+    """
+
+    mutations: tuple[Mutation, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Handled:
+    """What the events of the batch under way come to."""
+
+    mutations: list[Mutation] = field(default_factory=list)
+    effects: list[BatchEffect] = field(default_factory=list)
+    occurrences: list[Occurrence] = field(default_factory=list)
+    recorded: list[PluginMutation] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    batch: Batch | None = None
