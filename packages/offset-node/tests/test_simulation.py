@@ -95,6 +95,17 @@ def test_a_lost_batch_is_noticed(seed):
         scenario.run()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_sellers_fall_asleep_and_invoices_end(seed):
+    """Nodes stop for minutes in any moment of a payment; the ends of invoices free all that is frozen by then."""
+    faults = Faults(asleep=0.01, crash=0.002, crash_before_storing=0.001, crash_after_storing=0.001, loss=0.005)
+    plan = Plan(nodes=15, payments=120, topology="ring", per_tick=1, faults=faults, invoice_ticks=60)
+    summary = run(plan, Random(seed))
+    assert summary.outcomes["paid"] > 20
+    assert summary.outcomes["cancelled"] > 5
+    assert summary.resets == 0  # so every balance was compared with what was paid
+
+
 def test_a_seed_repeats_a_run():
     """Two runs of one seed in one interpreter end in the same state of every node; another seed ends in another."""
     faults = Faults(loss=0.02, malicious=0.1, crash=0.01, index_change=0.01)

@@ -47,6 +47,7 @@ def _repeat_with_fixed_hashes() -> None:
 @click.option("--payments", type=click.IntRange(1), default=10_000, show_default=True)
 @click.option("--topology", type=click.Choice(list(TOPOLOGIES)), default="scale-free", show_default=True)
 @click.option("--per-tick", type=click.FloatRange(0.01), default=50.0, show_default=True, help="Payments begun.")
+@click.option("--invoice-ticks", type=click.IntRange(0), default=0, show_default=True, help="Life; 0: no end.")
 @click.option("--seed", type=int, default=None, help="Of all chance; drawn and told where not given.")
 @click.option(
     "--faults",
@@ -55,11 +56,20 @@ def _repeat_with_fixed_hashes() -> None:
     show_default=True,
     help="none, some, or NAME=CHANCE,...: " + ", ".join(field.name for field in dataclasses.fields(Faults)) + ".",
 )
-def main(nodes: int, payments: int, topology: str, per_tick: float, seed: int | None, faults: Faults) -> None:
+def main(
+    *,
+    nodes: int,
+    payments: int,
+    topology: str,
+    per_tick: float,
+    invoice_ticks: int,
+    seed: int | None,
+    faults: Faults,
+) -> None:
     """Nodes, apps, relays and index servers in one loop; every invariant is checked after every step."""
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     click.echo(f"seed {seed}")
-    plan = Plan(nodes, payments, topology, per_tick, faults)
+    plan = Plan(nodes, payments, topology, per_tick, faults, invoice_ticks)
     started = time.monotonic()
     shown = 0
     with click.progressbar(length=payments, label="payments ended", show_pos=True, file=sys.stderr) as bar:

@@ -70,6 +70,7 @@ class SimulatedNode:
         self.is_up = False
         self.slowness = 1.0
         self.life = 0
+        self.asleep_until = 0.0
         self.stored = NodeState(FunderState(identity.public_key))
         self._world = world
         self._identity = identity
@@ -98,12 +99,20 @@ class SimulatedNode:
         self._links.drop()
         self._world.after(down_ticks, self.start)
 
+    def sleep(self, ticks: float) -> None:
+        """Do nothing for a while, as a process does that is stopped; what arrives meanwhile waits."""
+        self.asleep_until = max(self.asleep_until, self._world.now + ticks)
+
     def after(self, ticks: float, action: Callable[[], object]) -> None:
-        """Let something happen later, unless the node has crashed by then."""
+        """Let something happen later, or when the node is awake again, unless it has crashed by then."""
         life = self.life
 
         def act() -> None:
-            if self.life == life:
+            if self.life != life:
+                return
+            if self._world.now < self.asleep_until:
+                self._world.after(self.asleep_until - self._world.now, act)
+            else:
                 action()
 
         self._world.after(ticks, act)

@@ -27,6 +27,7 @@ class Faults:
         index_change: The owner of a node replaces its index server by another one.
         slow: Share of nodes that take 50 times as long.
         malicious: Share of nodes that repeat, reorder, withhold or alter what they say.
+        asleep: A node stops for some seconds up to some minutes, and then goes on as if nothing had happened.
     """
 
     crash: float = 0.0
@@ -38,6 +39,7 @@ class Faults:
     index_change: float = 0.0
     slow: float = 0.0
     malicious: float = 0.0
+    asleep: float = 0.0
 
 
 SOME_FAULTS: Final = Faults(
@@ -65,6 +67,8 @@ class Plan:
         topology: A name of `TOPOLOGIES`.
         per_tick: Payments begun in each tick.
         faults: What goes wrong meanwhile.
+        invoice_ticks: An invoice is cancelled by its node so many ticks after it was made, and buyers leave it to that;
+            0: invoices have no end, and the seller cancels what the buyer has given up.
     """
 
     nodes: int
@@ -72,6 +76,7 @@ class Plan:
     topology: str = "scale-free"
     per_tick: float = 10.0
     faults: Faults = field(default_factory=Faults)
+    invoice_ticks: int = 0
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Scenario:
     def __init__(self, plan: Plan, chance: Chance, on_progress: Callable[[int], object] = lambda ended: None) -> None:
         self.plan = plan
         self.world = World(chance)
-        self.wallets = Wallets(self.world)
+        self.wallets = Wallets(self.world, plan.invoice_ticks)
         self.monitor = Monitor()
         self._on_progress = on_progress
         self._disk = _Disk(plan.faults, chance)
@@ -223,6 +223,8 @@ class Scenario:
                 node.crash(chance.uniform(0.5, 10))
             if chance.random() < faults.index_change:
                 self._replace_index_server(node)
+            if faults.asleep and chance.random() < faults.asleep:
+                node.sleep(chance.uniform(5, 300))
         servers: list[SimulatedRelay | SimulatedIndexServer] = [*self._relays, *self._indexes]
         for server in servers:
             if server.is_up and chance.random() < faults.server_crash:
@@ -293,6 +295,8 @@ class Scenario:
         total = 0
         for node in self._nodes:
             invariant(len(node.stored.index_servers) > 0, "no owner is left without an index server")
+            invariant(not node.stored.funder.open_invoices, "no invoice is left open")
+            invariant(not node.stored.pending_since, "no time is kept of what is pending no more")
             net = 0
             for friend in node.stored.funder.friends.values():
                 invariant(isinstance(friend.channel, Consistent), "every channel works again")

@@ -6,6 +6,8 @@ once, until the answer is there:
 
     invoice -> create -> routes -> transact -> commit (or cancel) -> close -> acknowledge -> paid or cancelled
 
+Where invoices have an end, the buyer gives up in place of the seller's cancelling, and the end does the rest.
+
 A step is what the apps of both sides wait for. Where the payment stands for its buyer is a state of
 `offset_crypto.payment`, whose table decides what a result or the end of the payment changes.
 """
@@ -38,6 +40,7 @@ from offset_proto.messages.app import (
     RoutesFound,
     TransactionResult,
 )
+from offset_proto.messages.extensions import AddExpiringInvoice, GiveUpPayment
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit
@@ -70,6 +73,7 @@ class Step(Enum):
     TRANSACT = "transact"
     COMMIT = "commit"
     CANCEL = "cancel"
+    GIVE_UP = "give up"
     CLOSE = "close"
     ACKNOWLEDGE = "acknowledge"
     DONE = "done"
@@ -135,7 +139,7 @@ class SimulatedPayment:
         wallets = self.wallets
         match self.step:
             case Step.INVOICE:
-                wallets.request(self, self.seller, AddInvoice(self.invoice_id, self.currency, self.amount))
+                wallets.request(self, self.seller, self._invoice())
             case Step.CREATE:
                 created = CreatePayment(
                     self.payment_id, self.invoice_id, self.currency, self.amount, self.seller.public_key
@@ -149,6 +153,8 @@ class SimulatedPayment:
                 wallets.request(self, self.buyer, transaction)
             case Step.COMMIT if self.commit is not None:
                 wallets.request(self, self.seller, CommitInvoice(self.commit))
+            case Step.GIVE_UP:
+                wallets.request(self, self.buyer, GiveUpPayment(self.payment_id))
             case Step.CANCEL:
                 wallets.request(self, self.seller, CancelInvoice(self.invoice_id))
             case Step.CLOSE:
@@ -157,6 +163,12 @@ class SimulatedPayment:
                 wallets.request(self, self.buyer, AckClosePayment(self.payment_id, self.ack_uid))
             case _:
                 raise AssertionError(self.step)
+
+    def _invoice(self) -> AddInvoice | AddExpiringInvoice:
+        seconds = self.wallets.invoice_ticks
+        if seconds:
+            return AddExpiringInvoice(self.invoice_id, self.currency, self.amount, seconds)
+        return AddInvoice(self.invoice_id, self.currency, self.amount)
 
     def _ask_for_routes(self) -> None:
         self.route_tries += 1
@@ -173,11 +185,11 @@ class SimulatedPayment:
     def acknowledged(self, request: AppRequest) -> None:
         """A node acknowledged a request of this payment."""
         match self.step, request:
-            case Step.INVOICE, AddInvoice():
+            case Step.INVOICE, AddInvoice() | AddExpiringInvoice():
                 self.proceed(Step.CREATE)
             case Step.CREATE, CreatePayment():
                 self.proceed(Step.ROUTES)
-            case (Step.COMMIT, CommitInvoice()) | (Step.CANCEL, CancelInvoice()):
+            case (Step.COMMIT, CommitInvoice()) | (Step.CANCEL, CancelInvoice()) | (Step.GIVE_UP, GiveUpPayment()):
                 self.proceed(Step.CLOSE)
             case Step.ACKNOWLEDGE, AckClosePayment():
                 self.step = Step.DONE
@@ -210,10 +222,10 @@ class SimulatedPayment:
             self.proceed(Step.COMMIT)
 
     def _give_up(self) -> None:
-        """Let the seller cancel the invoice, unless there is a commit already."""
+        """Let the seller cancel the invoice, or wait for its end, unless there is a commit already."""
         self.state, effects = advance(self.state, PaymentEvent.GIVE_UP)
         if PaymentEffect.TELL_FAILED in effects:
-            self.proceed(Step.CANCEL)
+            self.proceed(Step.GIVE_UP if self.wallets.invoice_ticks else Step.CANCEL)
 
     def closed(self, response: ResponseClosePayment) -> None:
         """The buyer's node says how the payment ended; once it has been asked for that, the end is acknowledged."""
@@ -237,11 +249,13 @@ class Wallets:
 
     Attributes:
         world: Where they live.
+        invoice_ticks: Life of an invoice; 0: it has no end.
         open: Payments that have not ended.
         done: Payments that have.
     """
 
     world: World
+    invoice_ticks: int = 0
     open: dict[PaymentId, SimulatedPayment] = field(default_factory=dict)
     done: list[SimulatedPayment] = field(default_factory=list)
     searches: dict[Uid, SimulatedPayment] = field(default_factory=dict)
