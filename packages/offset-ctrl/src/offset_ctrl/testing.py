@@ -32,6 +32,17 @@ from offset_proto.messages.app import (
     RoutesFound,
     TransactionResult,
 )
+from offset_proto.messages.extensions import (
+    AppGreeting,
+    Extension,
+    FollowInvoices,
+    FollowPayments,
+    GiveUpPayment,
+    OpenInvoiceReport,
+    OpenInvoices,
+    OpenPaymentReport,
+    OpenPayments,
+)
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import NodeReport
@@ -76,23 +87,29 @@ class ScriptedNode:
 
     Attributes:
         permissions: Of every app.
+        extensions: What it announces; by default nothing, like an original.
         accepts: Whether apps may connect.
         requests: All that was asked of it, in order.
         routes: What an index server answers; None: there is none.
         results: What becomes of a transaction; None: nothing, for now.
         status: How a payment ended; None: it has not.
         mutations: What a request changes in the report.
+        payments: The snapshot of an app that follows the payments; None: there is no answer.
+        invoices: The same for invoices.
         before: Called first with each request; False: it is not answered.
     """
 
     def __init__(self, identity: Identity, report: NodeReport) -> None:
         self.permissions = AppPermissions(routes=True, buyer=True, seller=True, config=True)
+        self.extensions = Extension(0)
         self.accepts = True
         self.requests: list[AppRequest] = []
         self.routes: Callable[[RequestRoutes], tuple[MultiRoute, ...] | None] = lambda asked: ()
         self.results: Callable[[CreateTransaction], RequestResult | None] = lambda asked: None
         self.status: Callable[[PaymentId], PaymentStatus | None] = lambda asked: None
         self.mutations: Callable[[AppRequest], tuple[Any, ...]] = lambda asked: ()
+        self.payments: Callable[[], tuple[OpenPaymentReport, ...] | None] = lambda: ()
+        self.invoices: Callable[[], tuple[OpenInvoiceReport, ...] | None] = lambda: ()
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
         self._identity = identity
         self._report = report
@@ -110,7 +127,9 @@ class ScriptedNode:
             connection.close("the test wants it")
             return
         self._connections.append(connection)
-        connection.send(wire.APP_PERMISSIONS.encode(self.permissions))
+        may = self.permissions
+        greeting = AppGreeting(may.routes, may.buyer, may.seller, may.config, int(self.extensions))
+        connection.send(wire.APP_GREETING.encode(greeting))
         connection.send(wire.NODE_REPORT.encode(self._report))
         connection.attach(_Receiver(self, connection))
 
@@ -146,10 +165,18 @@ class ScriptedNode:
                 result = self.results(request)
                 if result is not None:
                     tell(TransactionResult(request.request_id, result))
-            case RequestClosePayment(payment_id):
+            case RequestClosePayment(payment_id) | GiveUpPayment(payment_id):
                 status = self.status(payment_id)
                 if status is not None:
                     tell(ResponseClosePayment(payment_id, status))
+            case FollowPayments():
+                payments = self.payments()
+                if payments is not None:
+                    tell(OpenPayments(True, payments, ()))
+            case FollowInvoices():
+                invoices = self.invoices()
+                if invoices is not None:
+                    tell(OpenInvoices(True, invoices, ()))
             case _:
                 pass
 

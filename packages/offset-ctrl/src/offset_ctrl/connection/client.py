@@ -3,7 +3,11 @@ A connection of an app to its node. Spec 07 §5.
 
 One receiver dispatches what arrives: the report is kept up to date, acknowledgements and results go to
 whoever waits for their id, and nothing is thrown away while something else is awaited (D57). Every wait has
-a time limit, except the one for the end of a payment, which may take as long as the seller likes.
+a time limit, except the one for the end of a payment, which may take as long as the seller likes: whoever waits for
+that sets a limit.
+
+A request of an extension is sent only to a node that has announced the extension (spec 12 §1); `NodeConnection.request`
+sees to it, so that no caller can forget it.
 """
 
 import asyncio
@@ -15,8 +19,9 @@ from typing import Any, Final, TypeVar
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.greeting import Greeting
+from offset_ctrl.rules.open_reports import OpenReports, apply_invoices, apply_payments
 from offset_proto import wire
-from offset_proto.errors import OffsetError, PeerError
+from offset_proto.errors import OffsetError, PeerError, RefusedError
 from offset_proto.limits import APP_ACK_TICKS, APP_GREETING_TICKS, INDEX_REQUEST_TICKS
 from offset_proto.messages.app import (
     AppPermissions,
@@ -32,21 +37,47 @@ from offset_proto.messages.app import (
     RoutesFound,
     TransactionResult,
 )
+from offset_proto.messages.extensions import (
+    AddExpiringInvoice,
+    Extension,
+    FollowInvoices,
+    FollowPayments,
+    GiveUpPayment,
+    OpenInvoiceReport,
+    OpenInvoices,
+    OpenPaymentReport,
+    OpenPayments,
+)
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.report import NodeReportMutation
 from offset_proto.report_view import ReportView
-from offset_proto.types import PaymentId, PublicKey, Uid
+from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
     "ConnectionClosed",
     "NodeConnection",
     "NodeConnectionError",
+    "NotAnnounced",
     "RoutesUnavailable",
     "open_node",
 ]
 
 REPORT_FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 """Of a node that we chose to trust; its report grows with its friends."""
+
+_NEEDS: Final[dict[type, Extension]] = {
+    FollowPayments: Extension.OPEN_PAYMENTS,
+    FollowInvoices: Extension.OPEN_PAYMENTS,
+    AddExpiringInvoice: Extension.EXPIRING_INVOICES,
+    GiveUpPayment: Extension.GIVE_UP,
+}
+"""The requests that only a node with an extension knows."""
+
+_WORDS: Final = {
+    Extension.OPEN_PAYMENTS: "tell what is open",
+    Extension.EXPIRING_INVOICES: "end an invoice by itself",
+    Extension.GIVE_UP: "give a payment up",
+}
 
 T = TypeVar("T")
 
@@ -59,6 +90,16 @@ class ConnectionClosed(OffsetError):
     """The node closed the connection, or did not answer in time."""
 
 
+class NotAnnounced(RefusedError):
+    """The node does not have an extension that is needed; nothing was sent."""
+
+    def __init__(self, extension: Extension) -> None:
+        super().__init__(
+            f"this node can not {_WORDS.get(extension, str(extension))}: "
+            "it is a node of the original, or an older one than this program"
+        )
+
+
 class RoutesUnavailable(OffsetError):
     """The node could not ask an index server."""
 
@@ -69,9 +110,12 @@ class NodeConnection:
 
     Attributes:
         permissions: What this app may ask for.
+        extensions: What the node can do beyond the original's protocol.
         report: The node's report, kept up to date.
+        payments, invoices: What is open, kept up to date once it is followed; see `follow_payments`.
         closed: Done when the connection is over.
         on_report: Called after each change of the report.
+        on_open: Called after each change of *payments* or *invoices*.
     """
 
     def __init__(self, connection: Connection, ticker: Ticker) -> None:
@@ -83,6 +127,10 @@ class NodeConnection:
         self._routes: dict[Uid, asyncio.Future[tuple[MultiRoute, ...]]] = {}
         self._results: dict[Uid, asyncio.Queue[TransactionResult]] = {}
         self._closes: dict[PaymentId, asyncio.Future[ResponseClosePayment]] = {}
+        self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
+        self.invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
+        self._snapshots: dict[type, asyncio.Future[None]] = {}
+        self.on_open: Callable[[], object] | None = None
         self.on_report: Callable[[], object] | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error = ConnectionClosed("the node closed the connection")
@@ -91,6 +139,11 @@ class NodeConnection:
     def permissions(self) -> AppPermissions:
         """What this app may ask for."""
         return self._greeting.permissions
+
+    @property
+    def extensions(self) -> Extension:
+        """What the node can do beyond the original's protocol."""
+        return self._greeting.extensions
 
     @property
     def report(self) -> ReportView:
@@ -108,8 +161,10 @@ class NodeConnection:
             an empty answer may be a refusal (spec 09 §5.2).
 
         Raises:
+            NotAnnounced: The node does not know such a request.
             ConnectionClosed: No answer within `APP_ACK_TICKS` ticks, or the connection ended.
         """
+        self.check_announced(request)
         app_request_id = Uid(os.urandom(Uid.SIZE))
         future = self._acks[app_request_id] = asyncio.get_running_loop().create_future()
         try:
@@ -117,6 +172,39 @@ class NodeConnection:
             return await self._within(APP_ACK_TICKS, future)
         finally:
             self._acks.pop(app_request_id, None)
+
+    def check_announced(self, request: AppRequest) -> None:
+        """
+        Check that the node knows such a request.
+
+        Raises:
+            NotAnnounced: It does not.
+        """
+        needed = _NEEDS.get(type(request))
+        if needed is not None and needed not in self.extensions:
+            raise NotAnnounced(needed)
+
+    async def follow_payments(self) -> None:
+        """
+        Have *payments* filled now, and kept up to date for as long as the connection lasts.
+
+        Raises:
+            NotAnnounced: The node does not tell what is open.
+            ConnectionClosed: No answer within `APP_ACK_TICKS` ticks each for its acknowledgement and for the snapshot,
+                or the connection ended.
+        """
+        await self._follow(FollowPayments())
+
+    async def follow_invoices(self) -> None:
+        """Have *invoices* filled now, and kept up to date; the rest is as with `follow_payments`."""
+        await self._follow(FollowInvoices())
+
+    async def _follow(self, request: FollowPayments | FollowInvoices) -> None:
+        future = self._snapshots.get(type(request))
+        if future is None or future.done():
+            future = self._snapshots[type(request)] = asyncio.get_running_loop().create_future()
+        await self.request(request)
+        await self._within(APP_ACK_TICKS, asyncio.shield(future))
 
     async def request_routes(self, request: RequestRoutes) -> tuple[MultiRoute, ...]:
         """
@@ -144,15 +232,20 @@ class NodeConnection:
             self._closes[payment_id] = asyncio.get_running_loop().create_future()
         return self._closes[payment_id]
 
-    async def close_payment(self, payment_id: PaymentId) -> ResponseClosePayment:
+    async def close_payment(self, payment_id: PaymentId, *, give_up: bool = False) -> ResponseClosePayment:
         """
-        Ask how a payment ended, and wait for its end, however long that takes.
+        Let no further parts of a payment be sent, ask how it ended, and wait for its end, however long that takes.
+
+        Args:
+            payment_id: Of the payment.
+            give_up: Cancel the parts that are still queued, too, where the node can do that.
 
         Raises:
             ConnectionClosed: The connection ended.
         """
         future = self.expect_close(payment_id)
-        await self.request(RequestClosePayment(payment_id))
+        can_give_up = give_up and Extension.GIVE_UP in self.extensions
+        await self.request(GiveUpPayment(payment_id) if can_give_up else RequestClosePayment(payment_id))
         return await future
 
     def close(self) -> None:
@@ -181,12 +274,27 @@ class NodeConnection:
                     results.put_nowait(result)
             case ResponseClosePayment(payment_id, _) as response:
                 _resolve(self._closes.pop(payment_id, None), response)
+            case OpenPayments() | OpenInvoices():
+                self._take_open(message)
             case ClientResponseRoutes(request_id, RoutesFound(multi_routes)):
                 _resolve(self._routes.get(request_id), multi_routes)
             case ClientResponseRoutes(request_id, RoutesFailure()):
                 future = self._routes.get(request_id)
                 if future is not None and not future.done():
                     future.set_exception(RoutesUnavailable("the node is not connected to an index server"))
+
+    def _take_open(self, message: OpenPayments | OpenInvoices) -> None:
+        followed: type
+        if isinstance(message, OpenPayments):
+            apply_payments(self.payments, message)
+            followed = FollowPayments
+        else:
+            apply_invoices(self.invoices, message)
+            followed = FollowInvoices
+        if message.is_snapshot:
+            _resolve(self._snapshots.get(followed), None)
+        if self.on_open is not None:
+            self.on_open()
 
     def connection_closed(self) -> None:
         """The connection is over: every wait ends."""
@@ -197,6 +305,7 @@ class NodeConnection:
             *self._acks.values(),
             *self._routes.values(),
             *self._closes.values(),
+            *self._snapshots.values(),
         ]
         for future in waiting:
             if not future.done():

@@ -5,13 +5,16 @@ Whoever receives the messages of a connection to a node hands each of them to a 
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from offset_proto import wire
 from offset_proto.messages.app import AppPermissions, AppServerToApp
+from offset_proto.messages.extensions import Extension
 from offset_proto.report_view import ReportView
 
 __all__ = ["Greeting", "Listener"]
+
+_KNOWN: Final = sum(Extension)
 
 
 class Listener(Protocol):
@@ -30,12 +33,15 @@ class Greeting:
 
     Attributes:
         permissions: What the app may ask for; there after the first message.
+        extensions: What the node can do beyond the original's protocol (spec 12 §2), as far as this program knows it;
+            there after the first message.
         report: The node's report as it was when the app connected; there after the second message. Whoever takes the
             later messages keeps it up to date.
         is_complete: Whether both have arrived.
     """
 
     permissions: AppPermissions
+    extensions: Extension
     report: ReportView
 
     def __init__(self, received: Callable[[AppServerToApp], None]) -> None:
@@ -52,7 +58,9 @@ class Greeting:
             PeerError: The message can not be decoded as what has to come next. The fault is the node's.
         """
         if not self._has_permissions:
-            self.permissions = wire.APP_PERMISSIONS.decode(message)
+            greeting = wire.APP_GREETING.decode(message)
+            self.permissions = AppPermissions(greeting.routes, greeting.buyer, greeting.seller, greeting.config)
+            self.extensions = Extension(greeting.extensions & _KNOWN)
             self._has_permissions = True
         elif not self.is_complete:
             self.report = ReportView(wire.NODE_REPORT.decode(message))

@@ -3,6 +3,9 @@ A connection to a node that is made again whenever it is lost.
 
 What is asked for over a `NodeSession` may be asked for twice: where a connection ends before the answer, the request is
 sent again over the next one. All requests of the app protocol allow that, since their ids are the app's.
+
+What is followed is followed again on each new connection. `NodeSession.payments` and `NodeSession.invoices` outlive the
+connections; while there is none, they say what was so last.
 """
 
 import asyncio
@@ -14,7 +17,14 @@ from typing import Final, TypeVar
 from offset_crypto.aio import Ticker
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
-from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError, open_node
+from offset_ctrl.connection.client import (
+    ConnectionClosed,
+    NodeConnection,
+    NodeConnectionError,
+    NotAnnounced,
+    open_node,
+)
+from offset_ctrl.rules.open_reports import OpenReports
 from offset_proto.messages.app import (
     AppPermissions,
     AppRequest,
@@ -22,9 +32,10 @@ from offset_proto.messages.app import (
     ResponseClosePayment,
     TransactionResult,
 )
+from offset_proto.messages.extensions import Extension, OpenInvoiceReport, OpenPaymentReport
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.report_view import ReportView
-from offset_proto.types import PaymentId, PublicKey, Uid
+from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = ["NodeSession", "open_session"]
 
@@ -43,11 +54,14 @@ class NodeSession:
 
     Attributes:
         permissions: What this app may ask for, as the node said last.
+        extensions: What the node can do beyond the original's protocol, as it said last.
         report: The node's report, as last seen.
         version: Counts the changes of the report.
+        payments, invoices: What is open, once it is followed.
     """
 
     permissions: AppPermissions
+    extensions: Extension
     report: ReportView
 
     def __init__(self, address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker) -> None:
@@ -56,9 +70,13 @@ class NodeSession:
         self._app = app
         self._ticker = ticker
         self.version = 0
+        self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
+        self.invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
         self._connection: NodeConnection | None = None
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
+        self._open_changed = asyncio.Event()
+        self._followed: set[Callable[[NodeConnection], Awaitable[None]]] = set()
         self._why = "not connected yet"
         self._transactions: dict[Uid, tuple[CreateTransaction, asyncio.Queue[TransactionResult]]] = {}
 
@@ -82,6 +100,7 @@ class NodeSession:
                     self._adopt(node)
                     if not first.done():
                         first.set_result(None)
+                    await self._follow_again(node)
                     await asyncio.shield(node.closed)
                 lived = (asyncio.get_running_loop().time() - started) / self._ticker.seconds
                 self._why = "the node closed the connection"
@@ -98,12 +117,23 @@ class NodeSession:
 
     def _adopt(self, node: NodeConnection) -> None:
         self._connection = node
-        self.permissions, self.report = node.permissions, node.report
-        node.on_report = self._report_changed
+        self.permissions, self.extensions, self.report = node.permissions, node.extensions, node.report
+        node.payments, node.invoices = self.payments, self.invoices
+        node.on_report, node.on_open = self._report_changed, self._open_reports_changed
         self._connected.set()
         self._report_changed()
         for request, results in self._transactions.values():
             node.start_transaction(request, results)
+
+    async def _follow_again(self, node: NodeConnection) -> None:
+        for follow in list(self._followed):
+            try:
+                await follow(node)
+            except NotAnnounced:
+                pass  # another version of the node has taken over; what is known of old stays
+            except ConnectionClosed:
+                node.close()  # where it did not answer in time: the next connection has another chance
+                return
 
     def _drop(self) -> None:
         self._connection = None
@@ -113,6 +143,38 @@ class NodeSession:
         self.version += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+    def _open_reports_changed(self) -> None:
+        changed, self._open_changed = self._open_changed, asyncio.Event()
+        changed.set()
+
+    async def open_changed(self, timeout: float) -> bool:
+        """Wait until something was said of *payments* or *invoices*; False: nothing was, for *timeout* seconds."""
+        changed = self._open_changed
+        try:
+            async with asyncio.timeout(timeout):
+                await changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def follow_payments(self) -> None:
+        """
+        Have *payments* filled anew now, and kept up to date for as long as the session lasts.
+
+        Raises:
+            NotAnnounced: The node does not tell what is open.
+            NodeConnectionError, ConnectionClosed: As `insist`.
+        """
+        await self._follow(NodeConnection.follow_payments)
+
+    async def follow_invoices(self) -> None:
+        """Have *invoices* filled anew now, and kept up to date; the rest is as with `follow_payments`."""
+        await self._follow(NodeConnection.follow_invoices)
+
+    async def _follow(self, follow: Callable[[NodeConnection], Awaitable[None]]) -> None:
+        await self.insist(follow)
+        self._followed.add(follow)
 
     async def changed(self, seen: int) -> int:
         """Wait until the report has another version than *seen*; returns which."""
@@ -173,9 +235,13 @@ class NodeSession:
         """
         return await self.insist(lambda node: node.request_routes(request))
 
-    async def close_payment(self, payment_id: PaymentId) -> ResponseClosePayment:
-        """Ask how a payment ended, and wait for its end, however long that takes and whatever connections are lost."""
-        return await self.insist(lambda node: node.close_payment(payment_id), attempts=None)
+    async def close_payment(self, payment_id: PaymentId, *, give_up: bool = False) -> ResponseClosePayment:
+        """
+        Ask how a payment ended, and wait for its end, however long that takes and whatever connections are lost.
+
+        *give_up* is as with `NodeConnection.close_payment`. Whoever waits for this sets a limit.
+        """
+        return await self.insist(lambda node: node.close_payment(payment_id, give_up=give_up), attempts=None)
 
     def start_transaction(self, request: CreateTransaction, results: "asyncio.Queue[TransactionResult]") -> None:
         """Send a transaction, on each new connection again until it is forgotten; its results go to *results*."""
