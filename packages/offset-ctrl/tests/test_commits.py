@@ -64,3 +64,20 @@ def test_beyond_the_limit_the_oldest_that_has_its_commit_is_forgotten(monkeypatc
             await asyncio.wait_for(known.wait_for(IDS[1]), 0.01)
 
     asyncio.run(main())
+
+
+def test_whoever_waits_in_vain_leaves_nothing_behind() -> None:
+    """One of two gives up, and the other still gets the commit; when nobody waits any more, nothing is remembered."""
+
+    async def main() -> None:
+        known = Commits()
+        patient = asyncio.create_task(known.wait_for(IDS[0]))
+        for invoice_id in IDS[:2]:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(known.wait_for(invoice_id), 0.01)
+        assert list(known._futures) == [IDS[0]]
+        known.accept(IDS[0], COMMIT)
+        assert await patient == COMMIT
+        assert await known.wait_for(IDS[0]) == COMMIT
+
+    asyncio.run(main())

@@ -156,7 +156,7 @@ def test_making_a_payment_touches_no_file(tmp_path):
         session = NodeSession("nowhere:1", NODE.public_key, APP, Ticker())
         journal = Journal(tmp_path / "payments")
         tmp_path.joinpath("payments").rmdir()
-        states = [Payment.resume(session, journal, entry).state for entry in entries]
+        states = [Payment.resume(session, journal, entry, QUICK).state for entry in entries]
         assert states == [PaymentState.CLOSING, PaymentState.COMMITTED]
         assert Payment(session, journal, INVOICE_OF_20, QUICK).state is PaymentState.SENDING
 

@@ -14,7 +14,7 @@ Apps of Offset: an SDK and the command-line programs.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, RoutesUnavailable
+    from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
     from offset_ctrl.rules.proofs import InvalidProof
     from offset_ctrl.sdk.errors import CommitNotDelivered, NotPermitted, PaymentPending, RequestRefused, UnknownName
     from offset_ctrl.sdk.node import Node, connect
@@ -26,6 +26,7 @@ __all__ = [
     "InvalidProof",
     "Node",
     "NodeConnectionError",
+    "NotAnnounced",
     "NotPermitted",
     "PayOptions",
     "Payment",
@@ -42,7 +43,7 @@ __all__ = [
 __version__ = "0.2.0"
 
 _HOMES = {
-    "connection.client": ("ConnectionClosed", "NodeConnectionError", "RoutesUnavailable"),
+    "connection.client": ("ConnectionClosed", "NodeConnectionError", "NotAnnounced", "RoutesUnavailable"),
     "sdk.errors": ("CommitNotDelivered", "NotPermitted", "PaymentPending", "RequestRefused", "UnknownName"),
     "sdk.payment": ("PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"),
     "rules.proofs": ("InvalidProof",),

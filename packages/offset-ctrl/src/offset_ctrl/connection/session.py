@@ -158,6 +158,11 @@ class NodeSession:
             return False
         return True
 
+    @property
+    def follows_payments(self) -> bool:
+        """Whether *payments* is kept up to date."""
+        return NodeConnection.follow_payments in self._followed
+
     async def follow_payments(self) -> None:
         """
         Have *payments* filled anew now, and kept up to date for as long as the session lasts.

@@ -4,7 +4,10 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 ============  ============================================================================================
 `node`        `connect` and the verbs of an app: pay, sell, configure, watch
 `errors`      what the verbs raise
+`failures`    why a payment failed
 `payment`     one payment from routes to receipt
+`search`      where the parts of a payment go
+`parts`       what was sent, and what became of it
 `commits`     what the invoices of a seller were paid with, and who waits for that
 `journal`     payments on disk, so that they survive the app
 `blocking`    the same for scripts without an event loop; its public name is `offset_ctrl.blocking`

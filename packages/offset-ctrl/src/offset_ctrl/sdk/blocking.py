@@ -17,15 +17,16 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from offset_crypto.identity import Identity
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.sdk.node import connect as connect_async
-from offset_ctrl.sdk.payment import PayOptions
+from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 from offset_proto.files import FriendTicket, Invoice
 from offset_proto.messages.app import AppPermissions
+from offset_proto.messages.extensions import Extension, PartReport
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import FriendReport, McBalanceReport
 from offset_proto.report_view import ReportView
-from offset_proto.types import I128, PublicKey
+from offset_proto.types import I128, PaymentId, PublicKey
 
-__all__ = ["BlockingNode", "connect"]
+__all__ = ["BlockingNode", "BlockingPayment", "connect"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -73,6 +74,16 @@ class BlockingNode:
         return self._look(lambda node: node.permissions)
 
     @property
+    def extensions(self) -> Extension:
+        """What the node can do beyond the original's protocol."""
+        return self._look(lambda node: node.extensions)
+
+    @property
+    def payments(self) -> "list[BlockingPayment]":
+        """Payments of this app that have not ended, also of earlier runs where there is a journal."""
+        return self._look(lambda node: [BlockingPayment(self, payment) for payment in node.payments])
+
+    @property
     def report(self) -> ReportView:
         """A copy of the node's report as it is now."""
         return self._look(lambda node: ReportView(node.report.snapshot()))
@@ -112,9 +123,15 @@ class BlockingNode:
     reset_channel = _blocking(Node.reset_channel)
     find_routes = _blocking(Node.find_routes)
     create_invoice = _blocking(Node.create_invoice)
+    open_invoices = _blocking(Node.open_invoices)
+    open_payments = _blocking(Node.open_payments)
     cancel_invoice = _blocking(Node.cancel_invoice)
     accept_commit = _blocking(Node.accept_commit)
     wait_for_payment = _blocking(Node.wait_for_payment)
+
+    def start_payment(self, invoice: Invoice, options: PayOptions = PayOptions()) -> "BlockingPayment":
+        """Begin to pay; wait for `commit`, hand that to the seller, wait for `receipt`."""
+        return self._look(lambda node: BlockingPayment(self, node.start_payment(invoice, options)))
 
     def pay(
         self,
@@ -132,9 +149,62 @@ class BlockingNode:
         return self._wait(self._node.pay(invoice, deliver_in_thread, options, receipt_timeout=receipt_timeout))
 
 
+class BlockingPayment:
+    """A payment of this app. See `offset_ctrl.sdk.payment.Payment` for what each verb does and raises."""
+
+    def __init__(self, node: BlockingNode, payment: Payment) -> None:
+        self._node = node
+        self._payment = payment
+
+    @property
+    def invoice(self) -> Invoice:
+        """What is paid."""
+        return self._payment.invoice
+
+    @property
+    def payment_id(self) -> PaymentId:
+        """By which the node knows the payment."""
+        return self._payment.payment_id
+
+    @property
+    def state(self) -> PaymentState:
+        """Where the payment stands."""
+        return self._node._look(lambda _: self._payment.state)
+
+    @property
+    def parts(self) -> tuple[PartReport, ...]:
+        """The parts that have no end, as they are now."""
+        return self._node._look(lambda _: self._payment.parts)
+
+    @property
+    def fees(self) -> int:
+        """Credits for mediators, of all parts that have not failed."""
+        return self._node._look(lambda _: self._payment.fees)
+
+    def commit(self, timeout: float = 3600.0) -> Commit:
+        """Wait for what the seller needs to collect."""
+        return self._node._wait(self._payment.commit(timeout))
+
+    def receipt(self, timeout: float = 3600.0) -> Receipt:
+        """Wait until the seller has collected."""
+        return self._node._wait(self._payment.receipt(timeout))
+
+    def ended(self, timeout: float = 3600.0) -> PaymentState:
+        """Wait until nothing is left to be done."""
+        return self._node._wait(self._payment.ended(timeout))
+
+    def give_up(self, reason: str = "the payment was given up") -> None:
+        """Close the payment, if there is no commit yet."""
+        self._node._look(lambda _: self._payment.give_up(reason))
+
+
 @contextmanager
 def connect(
-    ticket: RelayAddress | Path | str, app: Identity | Path | str, *, journal: Path | str | None = None
+    ticket: RelayAddress | Path | str,
+    app: Identity | Path | str,
+    *,
+    journal: Path | str | None = None,
+    go_on: PayOptions | None = None,
 ) -> Iterator[BlockingNode]:
     """
     Connect an app to its node, for the length of a ``with`` block. See `offset_ctrl.sdk.node.connect`.
@@ -151,7 +221,7 @@ def connect(
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     try:
-        manager: AbstractAsyncContextManager[Node] = connect_async(ticket, app, journal=journal)
+        manager: AbstractAsyncContextManager[Node] = connect_async(ticket, app, journal=journal, go_on=go_on)
         node = run(_enter(manager))
         try:
             yield BlockingNode(node, loop)

@@ -7,6 +7,7 @@ was collected is in the node's balances.
 """
 
 import asyncio
+from collections import Counter
 from typing import Final
 
 from offset_ctrl.sdk.payment import PaymentFailed
@@ -25,6 +26,7 @@ class Commits:
 
     def __init__(self) -> None:
         self._futures: dict[InvoiceId, asyncio.Future[Commit]] = {}
+        self._waiting: Counter[InvoiceId] = Counter()
 
     async def wait_for(self, invoice_id: InvoiceId) -> Commit:
         """
@@ -33,7 +35,16 @@ class Commits:
         Raises:
             PaymentFailed: The invoice was cancelled meanwhile.
         """
-        return await asyncio.shield(self._future(invoice_id))
+        future = self._future(invoice_id)
+        self._waiting[invoice_id] += 1
+        try:
+            return await asyncio.shield(future)
+        finally:
+            self._waiting[invoice_id] -= 1
+            if not self._waiting[invoice_id]:
+                del self._waiting[invoice_id]
+                if not future.done() and self._futures.get(invoice_id) is future:
+                    del self._futures[invoice_id]  # whoever waited has gone, and nothing has come
 
     def accept(self, invoice_id: InvoiceId, commit: Commit) -> None:
         """Give a commit to those who wait for it, now or later; the first one of an invoice counts."""

@@ -9,9 +9,11 @@ Friends, relays and index servers are named by their local names or by their key
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,13 +22,16 @@ from offset_crypto.identity import Identity
 from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
+from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.commits import Commits
 from offset_ctrl.sdk.errors import CommitNotDelivered, NotPermitted, PaymentPending, RequestRefused, UnknownName
-from offset_ctrl.sdk.journal import Journal
+from offset_ctrl.sdk.journal import Journal, PaymentRecord
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
+from offset_proto.errors import InvalidInput
 from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
 from offset_proto.messages.app import AddInvoice, AppPermissions, CancelInvoice, CommitInvoice
+from offset_proto.messages.extensions import AddExpiringInvoice, Extension, OpenInvoiceReport, OpenPaymentReport
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Rate, Receipt, RelayAddress
 from offset_proto.messages.report import (
@@ -53,6 +58,8 @@ log = logging.getLogger("offset.sdk")
 CLOSE_SECONDS: Final = 5.0
 """For payments that are open when the app ends."""
 
+EXPIRES_SECONDS_MAX: Final = 2**32 - 1
+
 Deliver = Callable[[Commit], Awaitable[object]]
 FriendName = str | PublicKey
 
@@ -66,15 +73,20 @@ class Node:
     its own is kept elsewhere: payments, commits, and the connection.
     """
 
-    def __init__(self, session: NodeSession, journal: Journal | None) -> None:
+    def __init__(self, session: NodeSession, record: PaymentRecord | None, *, goes_on: bool = False) -> None:
         self._session = session
-        self._journal = journal
+        self._record = record
+        self._goes_on = goes_on
         self._tasks: dict[Payment, asyncio.Task[bool]] = {}
         self._commits = Commits()
 
     @property
     def payments(self) -> list[Payment]:
-        """Payments that have not ended, also of earlier runs of the app where there is a journal."""
+        """
+        Payments of this app that have not ended, also of earlier runs where there is a journal.
+
+        Those of other apps are among `open_payments`.
+        """
         return list(self._tasks)
 
     # What the node says.
@@ -88,6 +100,11 @@ class Node:
     def permissions(self) -> AppPermissions:
         """What this app may ask for."""
         return self._session.permissions
+
+    @property
+    def extensions(self) -> Extension:
+        """What the node can do beyond the original's protocol; nothing, where it is an original's."""
+        return self._session.extensions
 
     @property
     def is_connected(self) -> bool:
@@ -117,12 +134,15 @@ class Node:
         Raises:
             TimeoutError: It is not, for *timeout* seconds.
         """
-        async with asyncio.timeout(timeout):
-            while True:
-                seen = self._session.version
-                if is_so(self._session.report):
-                    return
-                await self._session.changed(seen)
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    seen = self._session.version
+                    if is_so(self._session.report):
+                        return
+                    await self._session.changed(seen)
+        except TimeoutError:
+            raise TimeoutError(f"the report has not come to say so within {timeout:g} seconds") from None
 
     def friend(self, name: FriendName) -> FriendReport:
         """
@@ -273,12 +293,42 @@ class Node:
 
     # Selling.
 
-    async def create_invoice(self, currency: str, amount: U128) -> Invoice:
-        """Expect a payment; hand the invoice to the buyer."""
+    async def create_invoice(self, currency: str, amount: U128, *, expires: timedelta | float | None = None) -> Invoice:
+        """
+        Expect a payment; hand the invoice to the buyer.
+
+        Args:
+            currency: Of the payment.
+            amount: Credits that are to arrive.
+            expires: After this time (seconds, rounded up) the node cancels the invoice by itself, if no commit was
+                accepted by then; what is frozen for it goes back to the buyer. None: it stays open until
+                `cancel_invoice`.
+
+        Raises:
+            NotAnnounced: The node can not end an invoice by itself. There is no invoice.
+            InvalidInput: *expires* is not between a second and 136 years.
+        """
         self._check("seller")
         invoice = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), Currency(currency), self.public_key, amount)
-        await self._session.request(AddInvoice(invoice.invoice_id, invoice.currency, amount))
+        if expires is None:
+            await self._session.request(AddInvoice(invoice.invoice_id, invoice.currency, amount))
+        else:
+            seconds = _whole_seconds(expires)
+            await self._session.request(AddExpiringInvoice(invoice.invoice_id, invoice.currency, amount, seconds))
         return invoice
+
+    async def open_invoices(self) -> tuple[OpenInvoiceReport, ...]:
+        """
+        The invoices that are neither collected nor cancelled, of all apps, with what has arrived for each.
+
+        The one that credits have waited for longest comes first.
+
+        Raises:
+            NotAnnounced: The node does not tell.
+        """
+        self._check("seller")
+        await self._session.follow_invoices()
+        return oldest_invoices(self._session.invoices)
 
     async def cancel_invoice(self, invoice: Invoice) -> None:
         """Expect a payment no more; what was frozen for it goes back to the buyer."""
@@ -306,8 +356,11 @@ class Node:
             TimeoutError: None came; the invoice stays open.
             PaymentFailed: The invoice was cancelled.
         """
-        async with asyncio.timeout(timeout):
-            return await self._commits.wait_for(invoice.invoice_id)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._commits.wait_for(invoice.invoice_id)
+        except TimeoutError:
+            raise TimeoutError(f"no commit within {timeout:g} seconds; the invoice stays as it is") from None
 
     # Buying.
 
@@ -319,7 +372,20 @@ class Node:
         """Begin to pay; wait for `Payment.commit`, hand that to the seller, wait for `Payment.receipt`."""
         self._check("buyer")
         self._check("routes")
-        return self._run(Payment(self._session, self._journal, invoice, options))
+        return self._run(Payment(self._session, self._record, invoice, options))
+
+    async def open_payments(self) -> tuple[OpenPaymentReport, ...]:
+        """
+        The payments that the node knows, of all apps and earlier runs, with the state of each part.
+
+        The one that has waited longest comes first.
+
+        Raises:
+            NotAnnounced: The node does not tell.
+        """
+        self._check("buyer")
+        await self._session.follow_payments()
+        return oldest_payments(self._session.payments)
 
     async def pay(
         self,
@@ -358,8 +424,7 @@ class Node:
         except Exception as error:
             raise CommitNotDelivered(payment, error) from error
         try:
-            async with asyncio.timeout(receipt_timeout):
-                return await payment.receipt()
+            return await payment.receipt(receipt_timeout)
         except TimeoutError:
             raise PaymentPending(payment, receipt_timeout) from None
 
@@ -386,11 +451,10 @@ class Node:
                 return min(keys)
         raise UnknownName(f"there is no friend {name!r}")
 
-    def _resume_payments(self) -> None:
+    def _resume_payments(self, journal: Journal, options: PayOptions) -> None:
         """Go on with the payments of earlier runs of the app."""
-        if self._journal is not None:
-            for entry in self._journal.unfinished():
-                self._run(Payment.resume(self._session, self._journal, entry))
+        for entry in journal.unfinished():
+            self._run(Payment.resume(self._session, journal, entry, options, go_on=self._goes_on))
 
     def _run(self, payment: Payment) -> Payment:
         task = self._tasks[payment] = asyncio.create_task(payment.run())
@@ -408,7 +472,7 @@ class Node:
 
     async def close(self) -> None:
         """Give up what has no commit yet, and wait a moment for that; the rest goes on when the app is back."""
-        for payment in self.payments:
+        for payment in [] if self._goes_on else self.payments:
             payment.give_up("the app ended")
         closing = [task for payment, task in self._tasks.items() if payment.state is PaymentState.CLOSING]
         if closing and self._session.is_connected:
@@ -417,8 +481,15 @@ class Node:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        if left and self._journal is None:
+        if left and self._record is None:
             log.warning("%d payments have not ended, and there is no journal to remember them", len(left))
+
+
+def _whole_seconds(expires: timedelta | float) -> int:
+    seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+    if not 0 < seconds <= EXPIRES_SECONDS_MAX:
+        raise InvalidInput(f"an invoice can not expire after {seconds:g} seconds, but after 1 to {EXPIRES_SECONDS_MAX}")
+    return math.ceil(seconds)
 
 
 class _Named(Protocol):
@@ -442,6 +513,7 @@ async def connect(
     app: Identity | Path | str,
     *,
     journal: Path | str | None = None,
+    go_on: PayOptions | None = None,
     ticker: Ticker | None = None,
 ) -> AsyncIterator[Node]:
     """
@@ -451,6 +523,8 @@ async def connect(
         ticket: The node's ticket, or the path of its file: where the node is, and the key that it must prove.
         app: The app's identity, or the path of its file; the node must trust it.
         journal: Directory to remember payments in, so that they survive the end of the app.
+        go_on: With a journal: payments that have no commit yet are not given up when the app ends. They go on when it
+            is back, under these limits, and have their commit as soon as the node has it. None: they are given up.
         ticker: Ticks of the process, where it has some already.
 
     Raises:
@@ -461,8 +535,9 @@ async def connect(
     identity = app if isinstance(app, Identity) else Identity(IDENTITY.load(Path(app)).private_key)
     kept = None if journal is None else Journal(Path(journal))
     async with open_session(address.address, address.public_key, identity, ticker) as session:
-        node = Node(session, kept)
-        node._resume_payments()
+        node = Node(session, kept, goes_on=go_on is not None and kept is not None)
+        if kept is not None:
+            node._resume_payments(kept, go_on or PayOptions())
         try:
             yield node
         finally:

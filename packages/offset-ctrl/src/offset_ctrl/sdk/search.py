@@ -1,0 +1,159 @@
+"""
+Where the parts of one payment go: routes are asked for, and asked for again where some have failed.
+
+Rules.
+1. Routes that the app knows are used alone. Otherwise the node asks an index server.
+2. A route that has failed is avoided. Where the index server answers with such routes alone, it is asked again with one
+   of their hops left out, those of mediators first: nobody says which hop it was.
+3. With no other route for `AGAIN_TICKS` ticks, those that failed are tried again: a friend may have been away for a
+   moment.
+4. The search for a route ends after the seconds that the app has set; a payment that fails too often ends it, too.
+"""
+
+import asyncio
+import itertools
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from offset_ctrl.connection.client import RoutesUnavailable
+from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.rules.routes import RouteChoice, choose_routes
+from offset_ctrl.sdk.failures import PaymentFailed
+from offset_proto.files import Invoice
+from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
+from offset_proto.types import U32, U128, PublicKey, Uid
+
+__all__ = ["PayOptions", "RouteSearch"]
+
+FAILED_PARTS_MAX: Final = 16
+"""Transactions of one payment that may fail before it is given up."""
+
+AGAIN_TICKS: Final = 2
+
+EXCLUSIONS_MAX: Final = 4
+"""When routes are asked for again, they are to avoid at most so many hops of routes that have failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayOptions:
+    """
+    How to pay: limits of time and fees, and routes that are known.
+
+    Attributes:
+        timeout: Seconds until the commit must be there; None: until the payment is given up.
+        route_seconds: Seconds to go on asking where index servers know no route yet.
+        fees_max: Credits that all mediators together may take; None: any.
+        extra_fees: Credits to offer on each route with a mediator beyond what index servers say; the seller gets what
+            mediators leave.
+        routes: Known already, the preferred ones first; None: ask an index server.
+    """
+
+    timeout: float | None = 60.0
+    route_seconds: float = 10.0
+    fees_max: U128 | None = None
+    extra_fees: U32 = 0
+    routes: tuple[MultiRoute, ...] | None = None
+
+
+class RouteSearch:
+    """
+    The search for routes of one payment.
+
+    Attributes:
+        failed_routes: Those over which transactions have failed, in their order; keys of buyer, mediators and seller.
+    """
+
+    def __init__(self, session: NodeSession, invoice: Invoice, options: PayOptions) -> None:
+        self._session = session
+        self._invoice = invoice
+        self._options = options
+        self.failed_routes: list[tuple[PublicKey, ...]] = []
+
+    def route_failed(self, public_keys: tuple[PublicKey, ...]) -> None:
+        """
+        A transaction over this route has failed.
+
+        Raises:
+            PaymentFailed: Too many have.
+        """
+        self.failed_routes.append(public_keys)
+        if len(self.failed_routes) >= FAILED_PARTS_MAX:
+            raise PaymentFailed(f"{FAILED_PARTS_MAX} transactions failed")
+
+    async def choose(self, amount: int, fees_before: int) -> RouteChoice:
+        """
+        How to send *amount* credits to the seller.
+
+        Args:
+            amount: Credits that are to arrive.
+            fees_before: Credits that the other parts of the payment cost.
+
+        Raises:
+            PaymentFailed: There is no way, or it costs more than the app has allowed.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.route_seconds
+        for ticks in itertools.count():
+            avoided = frozenset() if ticks >= AGAIN_TICKS else frozenset(self.failed_routes)
+            try:
+                choice = await self._choose_once(amount, avoided)
+                reason = "no route that can carry the payment"
+            except RoutesUnavailable as error:
+                choice, reason = None, str(error)
+            if choice is not None:
+                fees = choice.total_fees + fees_before
+                if self._options.fees_max is not None and fees > self._options.fees_max:
+                    raise PaymentFailed(f"fees of {fees}, more than {self._options.fees_max}")
+                return choice
+            if loop.time() >= end or self._options.routes is not None:
+                failed = f", after {len(self.failed_routes)} routes that failed" if self.failed_routes else ""
+                raise PaymentFailed(reason + failed)
+            await asyncio.sleep(self._session.tick_seconds)
+        raise AssertionError("a count has no end")
+
+    async def _choose_once(self, amount: int, avoided: frozenset[tuple[PublicKey, ...]]) -> RouteChoice | None:
+        if self._options.routes is not None:
+            return self._choose_from(self._options.routes, amount, avoided)
+        choice = self._choose_from(await self.ask(amount, None), amount, avoided)
+        for edge in self._edges_to_avoid():
+            if choice is not None:
+                break
+            choice = self._choose_from(await self.ask(amount, edge), amount, avoided)
+        return choice
+
+    async def ask(self, amount: int, exclude: Edge | None) -> tuple[MultiRoute, ...]:
+        """
+        Ask an index server for routes to the seller that can carry *amount* credits.
+
+        Raises:
+            RoutesUnavailable: The node is not connected to an index server.
+            NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
+        """
+        return await self._session.request_routes(
+            RequestRoutes(
+                request_id=Uid(os.urandom(Uid.SIZE)),
+                currency=self._invoice.currency,
+                capacity=amount,
+                source=self._session.report.local_public_key,
+                destination=self._invoice.dest_public_key,
+                opt_exclude=exclude,
+            )
+        )
+
+    def _choose_from(
+        self, multi_routes: tuple[MultiRoute, ...], amount: int, avoided: frozenset[tuple[PublicKey, ...]]
+    ) -> RouteChoice | None:
+        fresh = [
+            MultiRoute(tuple(route for route in multi.routes if route.route.public_keys not in avoided))
+            for multi in multi_routes
+        ]
+        return choose_routes(tuple(multi for multi in fresh if multi.routes), amount, self._options.extra_fees)
+
+    def _edges_to_avoid(self) -> list[Edge]:
+        """Hops of the routes that failed last, those of mediators first."""
+        edges: dict[Edge, None] = {}
+        for route in reversed(self.failed_routes):
+            hops = [Edge(one, other) for one, other in itertools.pairwise(route)]
+            edges |= dict.fromkeys([*hops[1:], *hops[:1]])
+        return list(edges)[:EXCLUSIONS_MAX]
