@@ -1,137 +1,640 @@
-"""stctrl buyer at every event that ends a payment: the words, the files, and what the node is asked."""
+"""stctrl buyer: the words, the files and the exit status at every end of a payment, and where it has none yet."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from offset_crypto.aio import Ticker
+from offset_crypto.aio import Connection, Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl.connection.client import NodeConnection, open_node
-from offset_ctrl.programs.stctrl.buyer import pay_invoice, payment_status
+from offset_ctrl.connection.session import NodeSession, open_session
+from offset_ctrl.programs.stctrl import buyer, payment_files
+from offset_ctrl.programs.stctrl.buyer import give_up, pay_invoice
+from offset_ctrl.programs.stctrl.payment_files import PROGRESS, PaymentFiles
+from offset_ctrl.programs.stctrl.payment_status import payment_status
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
-from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile
+from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, FileKind, Invoice, IoError, PaymentFile
 from offset_proto.messages.app import (
     AckClosePayment,
+    AppRequest,
     Canceled,
     Complete,
+    CreatePayment,
+    CreateTransaction,
     Failure,
     PaymentNotFound,
     PaymentStatus,
     PaymentStatusSuccess,
-    Success,
+    RequestClosePayment,
+)
+from offset_proto.messages.extensions import (
+    Extension,
+    GiveUpPayment,
+    OpenPaymentReport,
+    PartReport,
+    PartStateReport,
+    PaymentStageReport,
+    PaymentTarget,
 )
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
-from offset_proto.rate import FREE
-from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
+from offset_proto.messages.payment import Rate
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderReport,
+    IndexClientReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+)
+from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey, Uid
 
 NODE, APP, SELLER = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3))
+BOB = PublicKey(b"\x05" * 32)
 BILL = Invoice(InvoiceId(b"\x07" * 32), Currency("FST"), SELLER.public_key, 20)
+OTHER_BILL = replace(BILL, invoice_id=InvoiceId(b"\x08" * 32))
 PAYMENT_ID, ACK = PaymentId(b"\x05" * 16), Uid(b"\x01" * 16)
+BUILT = build_commit(BILL, SELLER)
 PAID = PaymentStatusSuccess(build_receipt(BILL, SELLER), ACK)
+ALL = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP
+ORIGINAL = Extension(0)
+ROUTE = FriendsRoute((NODE.public_key, BOB, SELLER.public_key))
+SINCE = 1_795_973_400  # 2026-11-29T17:30:00Z
 
 
-def _node() -> ScriptedNode:
-    node = ScriptedNode(
-        NODE, NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
+def _node(extensions: Extension = ALL) -> ScriptedNode:
+    bob = FriendReport(
+        "bob", (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport(()), FriendStatusReport.ENABLED
     )
-    route = RouteCapacityRate(FriendsRoute((NODE.public_key, SELLER.public_key)), 1000, FREE)
-    node.routes = lambda asked: (MultiRoute((route,)),)
+    friends = PkFriendReportList((PkFriendReport(BOB, bob),))
+    node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    node.extensions = extensions
+    node.routes = lambda asked: (MultiRoute((RouteCapacityRate(ROUTE, 1000, Rate(0, 1)),)),)
     return node
 
 
-def _run(fake: ScriptedNode, command: Callable[[NodeConnection], Awaitable[None]]) -> None:
-    async def main() -> None:
-        ticker = Ticker(0.1)
+def _open(
+    stage: PaymentStageReport = PaymentStageReport.SENDING,
+    state: PartStateReport = PartStateReport.FROZEN,
+    **changes: Any,
+) -> OpenPaymentReport:
+    """What a node says of the payment of the bill."""
+    part = PartReport(Uid(b"\x0e" * 16), ROUTE, 20, 1, state, SINCE)
+    target = PaymentTarget(BILL.invoice_id, BILL.currency, 20, SELLER.public_key)
+    return replace(OpenPaymentReport(PAYMENT_ID, stage, target, (part,), None), **changes)
+
+
+@dataclass
+class Files:
+    """The files that the person names."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.invoice, self.payment, self.commit, self.receipt = (
+            self.folder / f"bill.{kind}" for kind in ("invoice", "payment", "commit", "receipt")
+        )
+        self.progress = self.folder / "bill.payment.progress"
+        INVOICE.save(self.invoice, BILL)
+
+    def left(self) -> list[str]:
+        """Which are there beside the invoice."""
+        return sorted(path.name.removeprefix("bill.") for path in self.folder.iterdir() if path != self.invoice)
+
+    def begun(self, *, by_us: bool = True) -> None:
+        """An earlier command has begun to pay; or another program."""
+        if by_us:
+            PaymentFiles(self.payment, invoice=self.invoice, commit=self.commit).begin(PAYMENT_ID, BILL)
+        else:
+            PAYMENT.save(self.payment, PaymentFile(PAYMENT_ID))
+
+    def sent(self) -> CreateTransaction:
+        """It has sent one part."""
+        self.begun()
+        request = CreateTransaction(PAYMENT_ID, Uid(b"\x0e" * 16), ROUTE, 20, 1)
+        PaymentFiles(self.payment).sending(PAYMENT_ID, (request,))
+        return request
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """The invoice is there, and nothing else."""
+    return Files(tmp_path)
+
+
+def _run(fake: ScriptedNode, command: Callable[[NodeSession], Awaitable[int | None]]) -> int | None:
+    async def main() -> int | None:
+        ticker = Ticker(0.03)
         async with (
             asyncio.timeout(20),
             fake.serve(ticker) as ticket,
-            open_node(ticket.address, ticket.public_key, APP, ticker) as node,
+            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
         ):
-            await command(node)
+            return await command(session)
 
-    asyncio.run(main())
+    return asyncio.run(main())
 
 
-def _pay(fake: ScriptedNode, folder: Path) -> None:
-    INVOICE.save(folder / "bill.invoice", BILL)
-    _run(
+def _pay(fake: ScriptedNode, files: Files, timeout: float = 10.0) -> int | None:
+    return _run(
         fake,
-        lambda node: pay_invoice(
-            node, folder / "bill.invoice", folder / "bill.payment", folder / "bill.commit", extra_fees=0
-        ),
+        lambda session: pay_invoice(session, files.invoice, files.payment, files.commit, extra_fees=0, timeout=timeout),
     )
 
 
-def test_a_commit_is_saved_for_the_seller(tmp_path: Path) -> None:
-    """The payment and the commit are two files; the end of the payment is left to the other command."""
+def _status(fake: ScriptedNode, files: Files, **options: Any) -> int | None:
+    """With the receipt and no commit, as scripts for the original ask."""
+    options = {"receipt": files.receipt, "timeout": 0.0, **options}
+    return _run(fake, lambda session: payment_status(session, files.payment, **options))
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offset_ctrl.programs.stctrl.payment_status.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(buyer, "CLOSE_SECONDS", 0.3)
+
+
+# Paying.
+
+
+def test_a_commit_is_saved_for_the_seller(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """The words are the original's, and so are the files; the end of the payment is left to the other command."""
     fake = _node()
-    fake.results = lambda asked: Complete(build_commit(BILL, SELLER))
-    _pay(fake, tmp_path)
-    assert COMMIT.load(tmp_path / "bill.commit") == build_commit(BILL, SELLER)
-    assert PAYMENT.load(tmp_path / "bill.payment").payment_id
-    assert fake.asked(AckClosePayment) == []
+    fake.results = lambda asked: Complete(BUILT)
+    assert _pay(fake, files) is None
+    assert capsys.readouterr().out == "Total fees: 1\nPayment successful!\n"
+    assert COMMIT.load(files.commit) == BUILT
+    assert files.left() == ["commit", "payment", "payment.progress"]
+    assert files.progress.stat().st_mode & 0o777 == 0o600
+    (created,) = fake.asked(CreatePayment)
+    assert PAYMENT.load(files.payment).payment_id == created.payment_id
+    assert fake.asked(RequestClosePayment) != []
+    assert fake.asked(AckClosePayment) == fake.asked(GiveUpPayment) == []
 
 
-@pytest.mark.parametrize(
-    ("result", "status", "words"),
-    [
-        (Failure(), None, "CreateTransactionFailed(the payment did not get through)"),
-        (Success(), Canceled(ACK), "CreateTransactionFailed(Canceled)"),
-        (None, Canceled(ACK), "CreateTransactionFailed(Canceled)"),
-        (None, PaymentNotFound(), "CreateTransactionFailed(PaymentNotFound)"),
-        (None, PAID, "CreateTransactionFailed(PaymentStatusSuccess)"),
-    ],
-)
-def test_without_a_commit_the_command_fails(
-    tmp_path: Path, result: Failure | Success | None, status: PaymentStatus | None, words: str
+def test_without_a_route_nothing_is_left(files: Files) -> None:
+    """The same command can be given again, as scripts do until index servers know a route."""
+    fake = _node()
+    fake.routes, fake.status = lambda asked: (), lambda asked: Canceled(ACK)
+    with pytest.raises(CommandError, match=r"^BuyerError\(NoSuitableRoute\): "):
+        _pay(fake, files)
+    assert files.left() == []
+    fake.routes = lambda asked: None
+    with pytest.raises(CommandError, match=r"^BuyerError\(AppRoutesError\): .* index server"):
+        _pay(fake, files)
+    assert files.left() == []
+
+
+def test_what_does_not_get_through_is_canceled(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts for the original ask afterwards how the payment ended; after that it can be paid anew."""
+    fake = _node()
+    fake.results, fake.status = lambda asked: Failure(), lambda asked: Canceled(ACK)
+    with pytest.raises(CommandError, match=r"^BuyerError\(CreateTransactionFailed\): "):
+        _pay(fake, files)
+    assert files.left() == ["payment", "payment.progress"]
+    assert len(fake.asked(AckClosePayment)) == 1
+    assert _status(fake, files) is None
+    assert capsys.readouterr().out == "Payment was canceled.\n"
+    assert files.left() == []
+
+
+def test_what_has_failed_is_paid_anew_by_the_same_command(files: Files) -> None:
+    """Nobody has to delete a file."""
+    fake = _node()
+    fake.results, fake.status = lambda asked: Failure(), lambda asked: Canceled(ACK)
+    with pytest.raises(CommandError):
+        _pay(fake, files)
+    fake.results = lambda asked: Complete(BUILT)
+    assert _pay(fake, files) is None
+    assert len({asked.payment_id for asked in fake.asked(CreatePayment)}) == 2
+
+
+def test_what_failed_and_is_still_frozen_says_so(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """The payment is given up, and the command says which one waits for the rest."""
+    fake = _node()
+    fake.results = lambda asked: Failure()
+    with pytest.raises(CommandError, match="CreateTransactionFailed"):
+        _pay(fake, files)
+    assert "go on: stctrl buyer payment-status -p " in capsys.readouterr().err
+    with pytest.raises(CommandError, match=r"^BuyerError\(PaymentGivenUp\(.*payment-status"):
+        _pay(fake, files)
+    assert not files.commit.exists()
+
+
+@pytest.mark.parametrize("extensions", [ALL, ORIGINAL])
+def test_a_payment_without_an_answer_goes_on_without_the_command(
+    files: Files, capsys: pytest.CaptureFixture[str], extensions: Extension
 ) -> None:
-    """Every event that ends the search is named, and no file of a commit is left that a seller could be given."""
+    """A status of its own and two lines; nothing is given up, and the same command has the commit when it is there."""
+    fake = _node(extensions)
+    assert _pay(fake, files, timeout=0.3) == 3
+    frozen, go_on = capsys.readouterr().err.splitlines()
+    assert frozen.startswith("frozen: 21 behind bob since 20")
+    assert go_on == f"go on: stctrl buyer pay-invoice -i {files.invoice} -p {files.payment} -c {files.commit}"
+    assert fake.asked(RequestClosePayment) == fake.asked(GiveUpPayment) == []
+    (sent,) = fake.asked(CreateTransaction)
+    report = replace(_open(), payment_id=sent.payment_id, opt_commit=BUILT)
+    fake.payments, fake.results = lambda: (report,), lambda asked: Complete(BUILT)
+
+    assert _pay(fake, files) is None
+    assert COMMIT.load(files.commit) == BUILT
+    assert set(fake.asked(CreateTransaction)) == {sent}
+    assert len(fake.asked(CreatePayment)) == 1
+
+
+def test_ctrl_c_leaves_everything_for_the_next_command(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told the same as at the end of the time."""
     fake = _node()
-    fake.results = lambda asked: result
-    fake.status = lambda asked: status
-    with pytest.raises(CommandError) as raised:
-        _pay(fake, tmp_path)
-    assert words in str(raised.value)
-    assert not (tmp_path / "bill.commit").exists()
-    assert (tmp_path / "bill.payment").exists()
+
+    async def command(session: NodeSession) -> None:
+        paying = asyncio.ensure_future(
+            pay_invoice(session, files.invoice, files.payment, files.commit, extra_fees=0, timeout=60)
+        )
+        for _ in range(1000):
+            if fake.asked(CreateTransaction):
+                break
+            await asyncio.sleep(0.01)
+        paying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await paying
+
+    _run(fake, command)
+    assert "frozen: 21 behind bob" in capsys.readouterr().err
+    assert files.left() == ["payment", "payment.progress"]
+    assert fake.asked(RequestClosePayment) == []
 
 
+@pytest.mark.parametrize("extensions", [ALL, ORIGINAL])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", range(5))
+def test_a_payment_stopped_at_any_file_that_it_writes_goes_on(
+    files: Files, monkeypatch: pytest.MonkeyPatch, extensions: Extension, after: bool, number: int
+) -> None:
+    """Just before or just after each of them: the same command pays, once, and the other one has the receipt."""
+    fake = _node(extensions)
+    fake.results = lambda asked: Complete(BUILT)
+    fake.status = lambda payment_id: PAID if fake.asked(CreateTransaction) else PaymentNotFound()
+
+    def payments() -> tuple[OpenPaymentReport, ...]:
+        is_sent = bool(fake.asked(CreateTransaction))
+        told = _open(opt_commit=BUILT) if is_sent else _open(parts=())
+        return tuple(replace(told, payment_id=created.payment_id) for created in fake.asked(CreatePayment))
+
+    fake.payments = payments
+    main: list[asyncio.Task[Any]] = []
+    left = [number]
+
+    def stopping(write: Callable[..., None]) -> Callable[..., None]:
+        def stop_or_write(*arguments: Any) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                if after:
+                    write(*arguments)
+                main[0].cancel()
+                raise asyncio.CancelledError
+            write(*arguments)
+
+        return stop_or_write
+
+    monkeypatch.setattr(payment_files, "replace_text", stopping(payment_files.replace_text))
+    monkeypatch.setattr(FileKind, "save", stopping(FileKind.save))
+
+    async def command(session: NodeSession) -> None:
+        main.append(asyncio.current_task())
+        await pay_invoice(session, files.invoice, files.payment, files.commit, extra_fees=0, timeout=10)
+
+    with pytest.raises(asyncio.CancelledError):
+        _run(fake, command)
+    assert left == [-1]
+    assert _pay(fake, files) is None
+    assert COMMIT.load(files.commit) == BUILT
+    assert len({asked.request_id for asked in fake.asked(CreateTransaction)}) == 1
+    fake.payments = lambda: ()
+    assert _status(fake, files) is None
+    assert files.left() == ["commit", "receipt"]
+
+
+def test_a_commit_that_was_not_handed_over_is_pointed_to(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command has nothing to do any more; the person has."""
+    fake = _node()
+    fake.results = lambda asked: Complete(BUILT)
+    _pay(fake, files)
+    fake.requests.clear()
+    capsys.readouterr()
+    assert _pay(fake, files) is None
+    assert f"The commit is in {files.commit}; hand it to the seller" in capsys.readouterr().out
+    assert fake.requests == []
+
+
+def test_files_of_something_else_are_left_alone(files: Files, tmp_path: Path) -> None:
+    """A commit without its payment, and a payment of another invoice; nothing is sent."""
+    fake = _node()
+    COMMIT.save(files.commit, BUILT)
+    with pytest.raises(CommandError, match=r"^BuyerError\(CommitFileAlreadyExists\("):
+        _pay(fake, files)
+    files.commit.unlink()
+    PaymentFiles(files.payment, invoice=files.invoice, commit=files.commit).begin(PAYMENT_ID, OTHER_BILL)
+    with pytest.raises(CommandError, match=r"^BuyerError\(PaymentFileAlreadyExists\(.*another invoice"):
+        _pay(fake, files)
+    assert fake.requests == []
+
+
+def test_a_payment_that_another_program_began(files: Files) -> None:
+    """It goes on where the node says that it pays this invoice; otherwise nothing can be told of it."""
+    files.begun(by_us=False)
+    original = _node(ORIGINAL)
+    with pytest.raises(CommandError, match=r"^BuyerError\(PaymentFileAlreadyExists\(.*does not tell how far"):
+        _pay(original, files)
+    fake = _node()
+    with pytest.raises(CommandError, match=r"^BuyerError\(PaymentFileAlreadyExists\(.*knows of no open payment"):
+        _pay(fake, files)
+    other = PaymentTarget(OTHER_BILL.invoice_id, BILL.currency, 20, SELLER.public_key)
+    fake.payments = lambda: (_open(opt_target=other),)
+    with pytest.raises(CommandError, match=r"^BuyerError\(PaymentFileAlreadyExists\(.*another invoice"):
+        _pay(fake, files)
+    assert original.requests == fake.asked(CreatePayment) == fake.asked(CreateTransaction) == []
+    fake.payments = lambda: (_open(opt_commit=BUILT),)
+    assert _pay(fake, files) is None
+    assert COMMIT.load(files.commit) == BUILT
+
+
+def test_an_app_that_may_not_ask_for_routes(files: Files) -> None:
+    """The original's name; the node would close the connection."""
+    fake = _node()
+    fake.permissions = replace(fake.permissions, routes=False)
+    with pytest.raises(CommandError, match=r"^BuyerError\(AppRoutesError\("):
+        _pay(fake, files)
+    assert fake.requests == []
+
+
+# How a payment ended.
+
+
+@pytest.mark.parametrize("extensions", [ALL, ORIGINAL])
+@pytest.mark.parametrize("by_us", [True, False])
 @pytest.mark.parametrize(
-    ("status", "words", "acknowledged"),
+    ("status", "words"),
     [
-        (PAID, "Payment succeeded. Saving receipt to file.\n", [AckClosePayment(PAYMENT_ID, ACK)]),
-        (Canceled(ACK), "Payment was canceled.\n", [AckClosePayment(PAYMENT_ID, ACK)]),
-        (PaymentNotFound(), "Payment could not be found\n", []),
+        (PAID, "Payment succeeded. Saving receipt to file.\n"),
+        (Canceled(ACK), "Payment was canceled.\n"),
+        (PaymentNotFound(), "Payment could not be found\n"),
     ],
 )
 def test_the_end_of_a_payment(
-    tmp_path: Path,
+    files: Files,
     capsys: pytest.CaptureFixture[str],
+    extensions: Extension,
+    by_us: bool,
     status: PaymentStatus,
     words: str,
-    acknowledged: list[AckClosePayment],
 ) -> None:
     """The receipt is on the disk before the node may forget it, and the payment is over for the person."""
-    payment, receipt = tmp_path / "bill.payment", tmp_path / "bill.receipt"
-    PAYMENT.save(payment, PaymentFile(PAYMENT_ID))
-    fake = _node()
+    files.begun(by_us=by_us)
+    if by_us:
+        PaymentFiles(files.payment, commit=files.commit).committed(PAYMENT_ID, BUILT)
+    acknowledged = [] if status == PaymentNotFound() else [AckClosePayment(PAYMENT_ID, ACK)]
+    fake = _node(extensions)
     fake.status = lambda asked: status
     saved_before: list[bool] = []
 
-    def before(_: object, asked: object) -> bool:
+    def before(_: Connection, asked: AppRequest) -> bool:
         if isinstance(asked, AckClosePayment):
-            saved_before.append(receipt.exists())
+            saved_before.append(files.receipt.exists())
         return True
 
     fake.before = before
-    _run(fake, lambda node: payment_status(node, payment, receipt))
+    assert _status(fake, files) is None
     assert capsys.readouterr().out == words
     assert fake.asked(AckClosePayment) == acknowledged
     assert saved_before == [status == PAID for _ in acknowledged]
-    assert (RECEIPT.load(receipt) if receipt.exists() else None) == (PAID.receipt if status == PAID else None)
-    assert not payment.exists()
+    assert (RECEIPT.load(files.receipt) if files.receipt.exists() else None) == (
+        PAID.receipt if status == PAID else None
+    )
+    assert not files.payment.exists()
+    assert not files.progress.exists()
+
+
+def test_a_receipt_that_nobody_wants_stays_at_the_node(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """And so does the payment file, for the command that wants it."""
+    files.begun()
+    fake = _node()
+    fake.status = lambda asked: PAID
+    assert _status(fake, files, receipt=None) is None
+    assert capsys.readouterr().out == "Payment succeeded; -r FILE saves the receipt.\n"
+    assert fake.asked(AckClosePayment) == []
+    assert _status(fake, files) is None
+    assert files.left() == ["receipt"]
+
+
+def test_a_receipt_that_proves_nothing_is_not_acknowledged(files: Files) -> None:
+    """The node keeps it, and somebody may look."""
+    files.begun()
+    fake = _node()
+    fake.status = lambda asked: PaymentStatusSuccess(build_receipt(OTHER_BILL, SELLER), ACK)
+    with pytest.raises(CommandError, match=r"^BuyerError\(InvoiceIdMismatch\)"):
+        _status(fake, files)
+    assert fake.asked(AckClosePayment) == []
+    assert files.payment.exists()
+
+
+def test_a_receipt_file_that_is_there(files: Files) -> None:
+    """Nothing is sent, and nothing is overwritten."""
+    files.begun()
+    files.receipt.touch()
+    fake = _node()
+    with pytest.raises(CommandError, match=r"^BuyerError\(ReceiptFileAlreadyExists\("):
+        _status(fake, files)
+    assert fake.requests == []
+
+
+# A payment without an end.
+
+
+def test_an_open_payment_is_told_and_not_closed(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """In words, and what is frozen where since when, and the command that goes on."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(),)
+    assert _status(fake, files) == 3
+    told = capsys.readouterr()
+    assert told.out == ("Payment is open: of 20 FST, 20 are under way and have no answer; waits for answers\n")
+    assert told.err.splitlines() == [
+        "frozen: 21 behind bob since 2026-11-29T17:30:00Z",
+        f"go on: stctrl buyer pay-invoice -i {files.invoice} -p {files.payment} -c {files.commit}",
+    ]
+    assert fake.asked(RequestClosePayment) == fake.asked(GiveUpPayment) == []
+    assert files.left() == ["payment", "payment.progress"]
+
+
+def test_an_open_payment_for_a_script(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything by name, amounts as text as in all files."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(state=PartStateReport.ANSWERED),)
+    assert _status(fake, files, as_json=True) == 3
+    told = json.loads(capsys.readouterr().out)
+    (part,) = told.pop("parts")
+    assert (part["friend"], part["state"], part["since"]) == ("bob", "answered", SINCE)
+    assert (part["dest_payment"], part["fees"]) == ("20", "1")
+    assert (told["state"], told["stage"], told["commit"], told["has_commit"]) == ("open", "sending", None, False)
+    assert "20 have reached the seller" in told["waits_for"]
+    fake.status = lambda asked: PAID
+    assert _status(fake, files, as_json=True, close=True) is None
+    assert json.loads(capsys.readouterr().out)["state"] == "paid"
+
+
+def test_a_payment_is_closed_where_that_is_asked_for(files: Files) -> None:
+    """Once, and its end is waited for."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(),)
+    assert _status(fake, files, close=True) == 3
+    assert fake.asked(RequestClosePayment) == [RequestClosePayment(PAYMENT_ID)]
+
+
+def test_a_commit_is_written_as_soon_as_there_is_one(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command does not wait on, since the seller has to get it; without -c it is only told of."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(state=PartStateReport.ANSWERED, opt_commit=BUILT),)
+    assert _status(fake, files) == 3
+    assert "There is a commit; -c FILE writes it." in capsys.readouterr().out
+    assert not files.commit.exists()
+    assert _status(fake, files, commit=files.commit, timeout=15.0) == 3
+    assert COMMIT.load(files.commit) == BUILT
+    told = capsys.readouterr()
+    assert f"The commit is in {files.commit}" in told.out
+    assert "payment-status" in told.err
+    with pytest.raises(CommandError, match="CommitMayBeHandedOver"):
+        _run(fake, lambda session: give_up(session, files.payment, timeout=0.3))
+
+
+def test_an_originals_node_is_asked_for_results_and_not_for_the_end(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To ask for the end would close the payment."""
+    sent = files.sent()
+    fake = _node(ORIGINAL)
+    assert _status(fake, files) == 3
+    assert "20 are under way and have no answer" in capsys.readouterr().out
+    assert fake.requests == [sent]
+    fake.results = lambda asked: Complete(BUILT)
+    assert _status(fake, files, commit=files.commit) == 3
+    assert COMMIT.load(files.commit) == BUILT
+
+
+def test_a_node_that_is_frozen_is_not_waited_for(files: Files) -> None:
+    """It is the node that does not answer, and not the seller."""
+    files.sent()
+    fake = _node()
+    fake.before = lambda connection, asked: False
+    with pytest.raises(CommandError, match=r"^BuyerError\(RequestClosePaymentError\(the node has not answered"):
+        _status(fake, files)
+
+
+# Giving up.
+
+
+def _give_up(fake: ScriptedNode, files: Files) -> int | None:
+    return _run(fake, lambda session: give_up(session, files.payment, timeout=0.3))
+
+
+def test_a_payment_that_is_given_up_is_gone_once_nothing_is_frozen(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until then it is told what is; the commit is not handed out, even if it comes."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(stage=PaymentStageReport.CLOSING),)
+    assert _give_up(fake, files) == 3
+    assert "frozen: 21 behind bob" in capsys.readouterr().err
+    assert fake.asked(GiveUpPayment) == [GiveUpPayment(PAYMENT_ID)]
+    fake.payments = lambda: (_open(stage=PaymentStageReport.CLOSING, opt_commit=BUILT),)
+    assert _status(fake, files, commit=files.commit) == 3
+    assert "given up" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="PaymentGivenUp"):
+        _pay(fake, files)
+    assert not files.commit.exists()
+    fake.status = lambda asked: Canceled(ACK)
+    assert _give_up(fake, files) is None
+    assert capsys.readouterr().out == "Payment was canceled.\n"
+    assert files.left() == []
+
+
+def test_an_originals_node_can_only_close(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is said."""
+    files.sent()
+    fake = _node(ORIGINAL)
+    fake.status = lambda asked: Canceled(ACK)
+    assert _give_up(fake, files) is None
+    assert "can only close the payment" in capsys.readouterr().err
+    assert fake.asked(RequestClosePayment) == [RequestClosePayment(PAYMENT_ID)]
+
+
+def test_what_may_be_handed_over_is_not_given_up(files: Files) -> None:
+    """Our own commit file, also where it is gone; and another program's commit, where the node knows one."""
+    files.begun()
+    PaymentFiles(files.payment, commit=files.commit).committed(PAYMENT_ID, BUILT)
+    fake = _node()
+    for _ in range(2):
+        with pytest.raises(CommandError, match=r"^BuyerError\(CommitMayBeHandedOver\("):
+            _give_up(fake, files)
+        files.commit.unlink(missing_ok=True)
+    files.progress.unlink()
+    fake.payments = lambda: (_open(opt_commit=BUILT),)
+    with pytest.raises(CommandError, match=r"^BuyerError\(CommitMayBeHandedOver\): another program"):
+        _give_up(fake, files)
+    assert fake.asked(GiveUpPayment) == fake.asked(RequestClosePayment) == []
+
+
+def test_a_payment_that_was_paid_before_it_was_given_up(files: Files) -> None:
+    """Somebody else has handed its commit over; the receipt is not lost."""
+    files.begun()
+    fake = _node()
+    fake.status = lambda asked: PAID
+    with pytest.raises(CommandError, match=r"^BuyerError\(PaymentSucceeded\): .*payment-status"):
+        _give_up(fake, files)
+    assert fake.asked(AckClosePayment) == []
+    assert files.payment.exists()
+
+
+# The files.
+
+
+def test_commit_and_giving_up_shut_each_other_out(files: Files) -> None:
+    """Whichever command is first; the other one learns of it."""
+    files.begun()
+    first = PaymentFiles(files.payment, commit=files.commit)
+    first.given_up(PAYMENT_ID)
+    with pytest.raises(CommandError, match="PaymentGivenUp"):
+        first.committed(PAYMENT_ID, BUILT)
+    assert not files.commit.exists()
+
+
+def test_a_lock_that_is_kept_is_not_waited_for_without_end(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command was stopped while it wrote."""
+    files.begun()
+    monkeypatch.setattr(payment_files, "LOCK_SECONDS", 0.05)
+    held = PaymentFiles(files.payment)
+    with held._locked(), pytest.raises(IoError, match="keeps it locked"):
+        PaymentFiles(files.payment).given_up(PAYMENT_ID)
+
+
+def test_a_commit_goes_over_no_other_file(files: Files) -> None:
+    """The same commit again is no harm."""
+    files.begun()
+    kept = PaymentFiles(files.payment, commit=files.commit)
+    kept.committed(PAYMENT_ID, BUILT)
+    kept.committed(PAYMENT_ID, BUILT)
+    with pytest.raises(CommandError, match="CommitFileAlreadyExists"):
+        kept.committed(PAYMENT_ID, build_commit(OTHER_BILL, SELLER))
+    assert COMMIT.load(files.commit) == BUILT
+    assert PROGRESS.load(files.progress).is_committed

@@ -163,22 +163,24 @@ class NodeSession:
         """Whether *payments* is kept up to date."""
         return NodeConnection.follow_payments in self._followed
 
-    async def follow_payments(self) -> None:
+    async def follow_payments(self, *, attempts: int | None = ATTEMPTS) -> None:
         """
         Have *payments* filled anew now, and kept up to date for as long as the session lasts.
+
+        *attempts* is as with `insist`.
 
         Raises:
             NotAnnounced: The node does not tell what is open.
             NodeConnectionError, ConnectionClosed: As `insist`.
         """
-        await self._follow(NodeConnection.follow_payments)
+        await self._follow(NodeConnection.follow_payments, attempts)
 
     async def follow_invoices(self) -> None:
         """Have *invoices* filled anew now, and kept up to date; the rest is as with `follow_payments`."""
-        await self._follow(NodeConnection.follow_invoices)
+        await self._follow(NodeConnection.follow_invoices, ATTEMPTS)
 
-    async def _follow(self, follow: Callable[[NodeConnection], Awaitable[None]]) -> None:
-        await self.insist(follow)
+    async def _follow(self, follow: Callable[[NodeConnection], Awaitable[None]], attempts: int | None) -> None:
+        await self.insist(follow, attempts=attempts)
         self._followed.add(follow)
 
     async def changed(self, seen: int) -> int:
@@ -221,24 +223,30 @@ class NodeSession:
         assert self._connection is not None
         return self._connection
 
-    async def request(self, request: AppRequest) -> None:
+    async def request(self, request: AppRequest, *, attempts: int | None = ATTEMPTS) -> None:
         """
         Send a request, and wait until the node has processed it; `report` shows what it changed.
+
+        *attempts* is as with `insist`.
 
         Raises:
             NodeConnectionError, ConnectionClosed: As `insist`.
         """
-        await self.insist(lambda node: node.request(request))
+        await self.insist(lambda node: node.request(request), attempts=attempts)
 
-    async def request_routes(self, request: RequestRoutes) -> tuple[MultiRoute, ...]:
+    async def request_routes(
+        self, request: RequestRoutes, *, attempts: int | None = ATTEMPTS
+    ) -> tuple[MultiRoute, ...]:
         """
         Ask an index server for routes, by way of the node.
+
+        *attempts* is as with `insist`.
 
         Raises:
             RoutesUnavailable: The node is not connected to an index server.
             NodeConnectionError, ConnectionClosed: As `insist`.
         """
-        return await self.insist(lambda node: node.request_routes(request))
+        return await self.insist(lambda node: node.request_routes(request), attempts=attempts)
 
     async def close_payment(self, payment_id: PaymentId, *, give_up: bool = False) -> ResponseClosePayment:
         """

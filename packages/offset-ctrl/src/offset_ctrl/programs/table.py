@@ -2,7 +2,7 @@
 
 from wcwidth import wcswidth
 
-__all__ = ["format_table"]
+__all__ = ["format_table", "printable"]
 
 
 def format_table(titles: list[str], rows: list[list[str]]) -> str:
@@ -25,10 +25,15 @@ def format_table(titles: list[str], rows: list[list[str]]) -> str:
     return "\n".join(text)
 
 
+def printable(text: str) -> str:
+    """*text* without control characters, which must not reach a terminal: names and currencies may hold any."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _lines(cell: str) -> list[str]:
     """The lines of a cell; a newline at its end adds none, and control characters do not reach the terminal."""
     lines = cell.removesuffix("\n").split("\n")
-    return ["".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines]
+    return [printable(line) for line in lines]
 
 
 def _width(line: str) -> int:

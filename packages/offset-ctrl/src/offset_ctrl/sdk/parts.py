@@ -125,9 +125,11 @@ class PaymentParts:
         )
         self._session.start_transaction(request, self._results)
 
-    async def take_up(self, entry: JournalEntry) -> bool:
+    async def take_up(self, entry: JournalEntry, attempts: int | None) -> bool:
         """
         Go on with the parts of an earlier run; False where the node can not have heard of the payment.
+
+        *attempts* is as with `NodeSession.insist`.
 
         Raises:
             PaymentFailed: Parts were sent, and the node has forgotten the payment.
@@ -137,7 +139,7 @@ class PaymentParts:
             for request in entry.parts:
                 self._send(request)
             return bool(entry.parts)
-        await self._session.follow_payments()
+        await self._session.follow_payments(attempts=attempts)
         report = self._session.payments.reports.get(self._payment_id)
         if report is None and entry.parts:
             raise PaymentFailed("the node does not know the payment any more")

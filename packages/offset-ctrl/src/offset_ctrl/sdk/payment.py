@@ -209,7 +209,7 @@ class Payment:
         """The commit; None where the payment has ended at the node without our having got one."""
         if self._entry is None and self._record is not None:
             self._record.begin(self.payment_id, self.invoice)
-        if self._entry is None or not await self._parts.take_up(self._entry):
+        if self._entry is None or not await self._parts.take_up(self._entry, self._options.attempts):
             await self._create()
         while self._parts.stage in (PaymentStageReport.SENDING, PaymentStageReport.CLOSING):
             missing = self.invoice.dest_payment - self._parts.dest_payment
@@ -234,7 +234,8 @@ class Payment:
         await self._session.request(
             CreatePayment(
                 self.payment_id, invoice.invoice_id, invoice.currency, invoice.dest_payment, invoice.dest_public_key
-            )
+            ),
+            attempts=self._options.attempts,
         )
 
     # Ends.

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from offset_ctrl.connection.client import RoutesUnavailable
-from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_ctrl.rules.routes import RouteChoice, choose_routes
-from offset_ctrl.sdk.failures import PaymentFailed
+from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, NoRoute, PartsRefused, PaymentFailed
 from offset_proto.files import Invoice
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
+from offset_proto.rate import FeeOverflow
 from offset_proto.types import U32, U128, PublicKey, Uid
 
 __all__ = ["PayOptions", "RouteSearch"]
@@ -41,7 +42,8 @@ class PayOptions:
     How to pay: limits of time and fees, and routes that are known.
 
     Attributes:
-        timeout: Seconds until the commit must be there; None: until the payment is given up.
+        timeout: Seconds until the commit must be there; None: until the payment is given up. Without this limit, a
+            node that is away is waited for, and does not fail the payment.
         route_seconds: Seconds to go on asking where index servers know no route yet.
         fees_max: Credits that all mediators together may take; None: any.
         extra_fees: Credits to offer on each route with a mediator beyond what index servers say; the seller gets what
@@ -54,6 +56,11 @@ class PayOptions:
     fees_max: U128 | None = None
     extra_fees: U32 = 0
     routes: tuple[MultiRoute, ...] | None = None
+
+    @property
+    def attempts(self) -> int | None:
+        """Connections that a request of the payment may lose; None: any number."""
+        return None if self.timeout is None else ATTEMPTS
 
 
 class RouteSearch:
@@ -79,7 +86,7 @@ class RouteSearch:
         """
         self.failed_routes.append(public_keys)
         if len(self.failed_routes) >= FAILED_PARTS_MAX:
-            raise PaymentFailed(f"{FAILED_PARTS_MAX} transactions failed")
+            raise PartsRefused(f"{FAILED_PARTS_MAX} transactions failed")
 
     async def choose(self, amount: int, fees_before: int) -> RouteChoice:
         """
@@ -96,21 +103,28 @@ class RouteSearch:
         end = loop.time() + self._options.route_seconds
         for ticks in itertools.count():
             avoided = frozenset() if ticks >= AGAIN_TICKS else frozenset(self.failed_routes)
+            failure: PaymentFailed | None = None
             try:
                 choice = await self._choose_once(amount, avoided)
-                reason = "no route that can carry the payment"
             except RoutesUnavailable as error:
-                choice, reason = None, str(error)
+                choice, failure = None, NoIndexServer(str(error))
+            except FeeOverflow as error:
+                raise FeesTooHigh(str(error)) from None
             if choice is not None:
                 fees = choice.total_fees + fees_before
                 if self._options.fees_max is not None and fees > self._options.fees_max:
-                    raise PaymentFailed(f"fees of {fees}, more than {self._options.fees_max}")
+                    raise FeesTooHigh(f"fees of {fees}, more than {self._options.fees_max}")
                 return choice
             if loop.time() >= end or self._options.routes is not None:
-                failed = f", after {len(self.failed_routes)} routes that failed" if self.failed_routes else ""
-                raise PaymentFailed(reason + failed)
+                raise failure or self._failure()
             await asyncio.sleep(self._session.tick_seconds)
         raise AssertionError("a count has no end")
+
+    def _failure(self) -> PaymentFailed:
+        reason = "no route that can carry the payment"
+        if self.failed_routes:
+            return PartsRefused(f"{reason}, after {len(self.failed_routes)} routes that failed")
+        return NoRoute(reason)
 
     async def _choose_once(self, amount: int, avoided: frozenset[tuple[PublicKey, ...]]) -> RouteChoice | None:
         if self._options.routes is not None:
@@ -138,7 +152,8 @@ class RouteSearch:
                 source=self._session.report.local_public_key,
                 destination=self._invoice.dest_public_key,
                 opt_exclude=exclude,
-            )
+            ),
+            attempts=self._options.attempts,
         )
 
     def _choose_from(

@@ -1,12 +1,16 @@
 """
 The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 
-============  ============================================================================================
-`cli`         the options of all commands, and nothing else
-`info`        what the node's report says
-`config`      relays, index servers, friends and their currencies
-`buyer`       paying an invoice, and how the payment ended
-`seller`      invoices
-`session`     what all commands share: the connection, the permissions, the names of errors
-============  ============================================================================================
+================  ========================================================================================
+`cli`             the options of all commands, and nothing else
+`info`            what the node's report says
+`config`          relays, index servers, friends and their currencies
+`buyer`           paying an invoice, and giving that up
+`payment_status`  where a payment stands, and how it ended
+`payment_files`   the files of a payment, from which each command goes on
+`seller`          invoices
+`open_lists`      the payments and invoices that are open
+`waiting`         what is said of a payment that waits
+`session`         what all commands share: the connection, the permissions, the names of errors
+================  ========================================================================================
 """

@@ -1,196 +1,201 @@
 """
-stctrl buyer: pay an invoice, and see how the payment ended. Spec 09 §8.
+stctrl buyer: pay an invoice, or give that up. Spec 09 §8.
 
-Each command sees a part of the payment's life, and asks the table of `offset_ctrl.rules.payment` what an event changes.
-For the first command the payment is SENDING. When the second one starts, the seller may have the commit and nobody has
-said how the payment ended, so it is UNKNOWN.
+A payment is one of the SDK (`offset_ctrl.sdk.payment`), and its record are the files that the person names. So it
+is split, sent again over other routes, and remembered, as that of any other app. The command waits for it, and does
+not own it: where the command ends before the payment, nothing is given up, and the same command goes on.
 """
 
 import asyncio
-import os
-from collections.abc import Callable
+import contextlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, RoutesUnavailable
+from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
+from offset_ctrl.programs.stctrl.payment_status import acknowledge
 from offset_ctrl.programs.stctrl.session import CommandError, load
-from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance, event_of_end
-from offset_ctrl.rules.routes import RouteChoice, choose_routes
+from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished
+from offset_ctrl.rules.open_reports import waiting_parts
+from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
+from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_proto.errors import OffsetError
-from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, Invoice, PaymentFile
-from offset_proto.messages.app import (
-    AckClosePayment,
-    Complete,
-    CreatePayment,
-    CreateTransaction,
-    Failure,
-    PaymentNotFound,
-    PaymentStatusSuccess,
-    RequestClosePayment,
-    ResponseClosePayment,
-    Success,
-    TransactionResult,
-)
-from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.index import RequestRoutes
-from offset_proto.messages.payment import Commit
-from offset_proto.rate import FeeOverflow
-from offset_proto.types import PaymentId, Uid
+from offset_proto.files import INVOICE, PAYMENT, Invoice
+from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
+from offset_proto.messages.extensions import Extension
+from offset_proto.types import U32
 
-__all__ = ["pay_invoice", "payment_status"]
+__all__ = ["give_up", "pay_invoice"]
 
-GROUP = "BuyerError"
+GROUP: Final = "BuyerError"
 
-_ENDS: Final = {
-    PaymentState.PAID: "Payment succeeded. Saving receipt to file.",
-    PaymentState.FAILED: "Payment was canceled.",
-    PaymentState.UNKNOWN: "Payment could not be found",
-}
-"""What a person reads of a payment that the node has spoken of."""
+ROUTE_TICKS: Final = 5
+"""To go on asking where index servers know no route yet, and to try a route again that has failed."""
+
+CLOSE_SECONDS: Final = 2.0
+"""For a payment that has failed or is complete, to be closed at the node; otherwise that is left to payment-status."""
 
 
 async def pay_invoice(
-    node: NodeConnection, invoice_path: Path, payment: Path, commit: Path, *, extra_fees: int
-) -> None:
-    """Find routes, pay, and write the commit for the seller. No credit has moved until the seller commits."""
-    if payment.exists():
-        raise CommandError(GROUP, f"PaymentFileAlreadyExists({payment})")
-    if commit.exists():
-        raise CommandError(GROUP, f"CommitFileAlreadyExists({commit})")
-    invoice = load(GROUP, INVOICE, invoice_path, "IoError")
-    choice = await _find_routes(node, invoice, extra_fees)
-    click.echo(f"Total fees: {choice.total_fees}")
-    payment_id = PaymentId(os.urandom(PaymentId.SIZE))
-    _save(lambda: PAYMENT.save(payment, PaymentFile(payment_id)))
-    result = await _pay(node, invoice, choice, payment_id)
-    click.echo("Payment successful!")
-    _save(lambda: COMMIT.save(commit, result))
-
-
-async def _find_routes(node: NodeConnection, invoice: Invoice, extra_fees: int) -> RouteChoice:
-    asked = RequestRoutes(
-        request_id=Uid(os.urandom(Uid.SIZE)),
-        currency=invoice.currency,
-        capacity=invoice.dest_payment,
-        source=node.report.local_public_key,
-        destination=invoice.dest_public_key,
-        opt_exclude=None,
-    )
-    try:
-        choice = choose_routes(await node.request_routes(asked), invoice.dest_payment, extra_fees)
-    except (RoutesUnavailable, ConnectionClosed) as error:
-        raise CommandError(GROUP, f"AppRoutesError({error})") from None
-    except FeeOverflow as error:
-        raise CommandError(GROUP, f"NoSuitableRoute({error})") from None
-    if choice is None:
-        raise CommandError(GROUP, "NoSuitableRoute")
-    return choice
-
-
-async def _pay(node: NodeConnection, invoice: Invoice, choice: RouteChoice, payment_id: PaymentId) -> Commit:
-    created = CreatePayment(
-        payment_id, invoice.invoice_id, invoice.currency, invoice.dest_payment, invoice.dest_public_key
-    )
-    try:
-        await node.request(created)
-    except ConnectionClosed as error:
-        raise CommandError(GROUP, f"CreatePaymentFailed({error})") from None
-    results: asyncio.Queue[TransactionResult] = asyncio.Queue()
-    closed = node.expect_close(payment_id)
-    try:
-        for part in choice.parts:
-            request_id = Uid(os.urandom(Uid.SIZE))
-            route = FriendsRoute(part.public_keys)
-            node.start_transaction(
-                CreateTransaction(payment_id, request_id, route, part.dest_payment, part.fees), results
-            )
-        await node.request(RequestClosePayment(payment_id))
-    except ConnectionClosed as error:
-        raise CommandError(GROUP, f"RequestClosePaymentError({error})") from None
-    return await _wait_for_commit(node, results, closed)
-
-
-async def _wait_for_commit(
-    node: NodeConnection,
-    results: "asyncio.Queue[TransactionResult]",
-    closed: "asyncio.Future[ResponseClosePayment]",
-) -> Commit:
+    session: NodeSession, invoice_path: Path, payment: Path, commit: Path, *, extra_fees: U32, timeout: float
+) -> int | None:
     """
-    Wait for the first event that ends the search for a commit.
+    Pay, and write the commit for the seller; where *payment* is there, go on with it. No credit has moved until then.
+
+    Returns:
+        None where the commit is there, and `NOT_FINISHED` where it is not after *timeout* seconds.
 
     Raises:
-        CommandError: There will be no commit.
+        CommandError: Nothing was paid, and why.
     """
-    while True:
-        commit: Commit | None = None
-        getting = asyncio.ensure_future(results.get())
-        waiting: list[asyncio.Future[Any]] = [getting, closed, node.closed]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if getting.done():
-            match getting.result().result:
-                case Complete(commit):
-                    event, reason = PaymentEvent.COMMIT, ""
-                case Success():
-                    continue  # the seller holds this part, and waits for the others
-                case Failure():
-                    event = PaymentEvent.GIVE_UP
-                    reason = "CreateTransactionFailed(the payment did not get through)"
-        else:
-            getting.cancel()
-            event, reason = _end_without_commit(node, closed)
-        _, effects = advance(PaymentState.SENDING, event)
-        if PaymentEffect.TELL_FAILED in effects:
-            raise CommandError(GROUP, reason)
-        if commit is not None and PaymentEffect.HAND_OUT_COMMIT in effects:
-            return commit
+    if not session.permissions.routes:
+        raise CommandError(GROUP, "AppRoutesError(the ticket of this app has no permission 'routes')")
+    files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
+    route_seconds = min(timeout, ROUTE_TICKS * session.tick_seconds)
+    options = PayOptions(timeout=None, route_seconds=route_seconds, extra_fees=extra_fees)
+    paying = await _begin(session, files, load(GROUP, INVOICE, invoice_path, "IoError"), options)
+    if paying is None:
+        return None
+    task = asyncio.ensure_future(paying.run())
+    try:
+        async with showing(lambda: _words(paying)):
+            await paying.commit(timeout)
+    except (TimeoutError, asyncio.CancelledError) as error:
+        words = ("buyer", "pay-invoice", "-i", invoice_path, "-p", payment, "-c", commit)
+        status = tell_not_finished(session.report, paying.parts, command_line(*words))
+        if isinstance(error, asyncio.CancelledError):
+            raise  # Ctrl-C
+        return status
+    except PaymentFailed as error:
+        await _wait_for_close(session, paying, payment)
+        raise CommandError(GROUP, *_reason(error)) from None
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    click.echo(f"Total fees: {paying.fees}")
+    click.echo("Payment successful!")
+    with contextlib.suppress(OffsetError, TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await session.request(RequestClosePayment(paying.payment_id))
+    return None
 
 
-def _end_without_commit(
-    node: NodeConnection, closed: "asyncio.Future[ResponseClosePayment]"
-) -> tuple[PaymentEvent, str]:
-    """What ended the wait for a commit, one of node.closed and *closed* being done, and how to say it."""
-    if node.closed.done():
-        return PaymentEvent.BREAK_OFF, "PaymentIncomplete(the node closed the connection)"
-    status = closed.result().status
-    # With a receipt and no commit there is nothing to give to the seller, so the search is over.
-    event = PaymentEvent.GIVE_UP if isinstance(status, PaymentStatusSuccess) else event_of_end(status)
-    return event, f"CreateTransactionFailed({type(status).__name__})"
+def _words(payment: Payment) -> str:
+    return describe_parts(payment.parts, payment.invoice.dest_payment, payment.invoice.currency)
 
 
-async def payment_status(node: NodeConnection, payment: Path, receipt: Path) -> None:
-    """Wait for the end of a payment; save the receipt before the node forgets it."""
-    if receipt.exists():
-        raise CommandError(GROUP, f"ReceiptFileAlreadyExists({receipt})")
+async def _begin(session: NodeSession, files: PaymentFiles, invoice: Invoice, options: PayOptions) -> Payment | None:
+    """The payment, new or where an earlier command has stopped; None where its commit is there."""
+    progress = files.progress()
+    if progress is not None and progress.invoice == invoice and progress.is_ended:
+        files.remove()  # nothing was paid, so it may be paid anew
+    if not files.payment.exists():
+        commit = files.commit_path(None)
+        if commit is not None and commit.exists():
+            raise CommandError(GROUP, f"CommitFileAlreadyExists({commit})")
+        return Payment(session, files, invoice, options)
+    if progress is None:
+        progress = await _adopt(session, files, invoice)
+    if progress.invoice != invoice:
+        raise CommandError(GROUP, f"PaymentFileAlreadyExists({files.payment})", "it pays another invoice")
+    if progress.is_given_up:
+        go_on = command_line("buyer", "payment-status", "-p", files.payment)
+        raise CommandError(GROUP, f"PaymentGivenUp({files.payment})", f"how it ends is told by {go_on}")
+    if progress.is_committed and Path(progress.commit_path).exists():
+        click.echo("Payment successful!")
+        click.echo(f"The commit is in {progress.commit_path}; hand it to the seller, who collects with it.")
+        return None
+    return Payment.resume(session, files, files.entry(progress), options, go_on=True)
+
+
+async def _adopt(session: NodeSession, files: PaymentFiles, invoice: Invoice) -> Progress:
+    """
+    Go on with a payment that another program has begun, where the node says how far it is.
+
+    Raises:
+        CommandError: It can not be told whether the payment is open, or is one of this invoice.
+    """
+    payment_id = load(GROUP, PAYMENT, files.payment, "IoError").payment_id
+    name = f"PaymentFileAlreadyExists({files.payment})"
+    if Extension.OPEN_PAYMENTS not in session.extensions:
+        raise CommandError(GROUP, name, "another program has begun it, and this node does not tell how far it is")
+    await session.follow_payments()
+    report = session.payments.reports.get(payment_id)
+    if report is None or report.opt_target is None:
+        raise CommandError(GROUP, name, "the node knows of no open payment of this file; see payment-status")
+    if report.opt_target.invoice_id != invoice.invoice_id:
+        raise CommandError(GROUP, name, "it pays another invoice")
+    return files.adopt(payment_id, invoice)
+
+
+async def _wait_for_close(session: NodeSession, paying: Payment, payment: Path) -> None:
+    """A payment that has failed: usually nothing is frozen any more; otherwise say what is."""
+    try:
+        await paying.ended(CLOSE_SECONDS)
+    except TimeoutError:
+        tell_not_finished(session.report, paying.parts, command_line("buyer", "payment-status", "-p", payment))
+
+
+def _reason(error: PaymentFailed) -> tuple[str, str]:
+    """The original's name for a failure, and what it means here."""
+    match error:
+        case NoIndexServer():
+            return "AppRoutesError", str(error)
+        case NoRoute() | FeesTooHigh():
+            return "NoSuitableRoute", str(error)
+        case _:
+            return "CreateTransactionFailed", str(error)
+
+
+async def give_up(session: NodeSession, payment: Path, *, timeout: float) -> int | None:
+    """
+    Give a payment up: no further parts are sent, queued ones are cancelled, and no commit is ever written.
+
+    Returns:
+        None where nothing is open any more, and `NOT_FINISHED` where something is frozen after *timeout* seconds.
+
+    Raises:
+        CommandError: The seller may have the commit, so the payment can not be given up.
+    """
+    files = PaymentFiles(payment)
     payment_id = load(GROUP, PAYMENT, payment, "IoError").payment_id
+    progress = files.progress()
+    can_give_up = Extension.GIVE_UP in session.extensions
+    if Extension.OPEN_PAYMENTS in session.extensions:
+        await session.follow_payments()
+    report = session.payments.reports.get(payment_id)
+    if progress is not None and progress.is_ended:
+        click.echo("Payment was canceled.")
+        files.remove()
+        return None
+    if progress is not None:
+        if Path(progress.commit_path).exists():
+            raise CommandError(GROUP, f"CommitMayBeHandedOver({progress.commit_path})")
+        files.given_up(payment_id)
+    elif can_give_up and (report is None or report.opt_commit is not None):
+        raise CommandError(
+            GROUP, "CommitMayBeHandedOver", "another program has begun this payment, and may have its commit"
+        )
+    if not can_give_up:
+        click.echo("This node can only close the payment: what is still queued is sent all the same.", err=True)
+    ending = asyncio.ensure_future(session.close_payment(payment_id, give_up=True))
     try:
-        response = await node.close_payment(payment_id)
-    except ConnectionClosed as error:
-        raise CommandError(GROUP, f"RequestClosePaymentError({error})") from None
-    status = response.status
-    state, _ = advance(PaymentState.UNKNOWN, event_of_end(status))
-    click.echo(_ENDS[state])
-    if isinstance(status, PaymentStatusSuccess):  # on disk before the node may forget it
-        paid = status.receipt
-        _save(lambda: RECEIPT.save(receipt, paid))
-    if not isinstance(status, PaymentNotFound):
-        await _acknowledge(node, payment_id, status.ack_uid)
-    try:
-        payment.unlink()
-    except OSError as error:
-        raise CommandError(GROUP, f"RemovePaymentError({payment}: {error.strerror})") from None
-
-
-async def _acknowledge(node: NodeConnection, payment_id: PaymentId, ack_uid: Uid) -> None:
-    try:
-        await node.request(AckClosePayment(payment_id, ack_uid))
-    except ConnectionClosed as error:
-        raise CommandError(GROUP, f"AckClosePaymentError({error})") from None
-
-
-def _save(save: Callable[[], None]) -> None:
-    try:
-        save()
-    except OffsetError as error:
-        raise CommandError(GROUP, str(error)) from None
+        async with showing(lambda: "the payment is given up; waits until nothing is frozen"), asyncio.timeout(timeout):
+            status = (await ending).status
+    except TimeoutError:
+        report = session.payments.reports.get(payment_id)
+        parts = () if report is None else waiting_parts(report)
+        return tell_not_finished(session.report, parts, command_line("buyer", "payment-status", "-p", payment))
+    match status:
+        case PaymentStatusSuccess():
+            go_on = command_line("buyer", "payment-status", "-p", payment, "-r", payment.with_suffix(".receipt"))
+            raise CommandError(GROUP, "PaymentSucceeded", f"the seller has collected; the receipt is saved by {go_on}")
+        case Canceled(ack_uid):
+            await acknowledge(session, payment_id, ack_uid)
+            click.echo("Payment was canceled.")
+        case PaymentNotFound():
+            click.echo("Payment could not be found")
+    files.remove()
+    return None

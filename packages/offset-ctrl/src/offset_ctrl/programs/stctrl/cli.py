@@ -58,30 +58,39 @@ def _option(*names: str, **settings: Any) -> Decorator:
     return click.option(*names, **settings)
 
 
+def _timeout(seconds: int, text: str) -> Decorator:
+    limits = click.FloatRange(min=0, max=31_536_000)  # a year
+    return click.option("--timeout", type=limits, default=seconds, show_default=True, help=text)
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _NAME = _option("-n", "--name", help="Local name.")
 _CURRENCY = _option("-c", "--currency", help="Currency, at most 16 bytes.")
 
 
-def _add(group: click.Group, name: str, help_text: str, *options: Decorator) -> None:
+def _add(group: click.Group, name: str, help_text: str, *options: Decorator, home: str | None = None) -> None:
     """
     Add the command *name* to *group*.
 
-    It calls the function of that name in the module of the group, which is imported only then.
+    It calls the function of that name in the module of the group, or in the module *home*, which is imported only then.
+    The function returns the exit status; None is 0.
     """
 
     @click.pass_context
-    def command(ctx: click.Context, /, **arguments: Any) -> None:
+    def command(ctx: click.Context, /, **arguments: Any) -> Any:
         import importlib
 
         _check_login(ctx)
+        from offset_ctrl.connection.client import open_node
+        from offset_ctrl.connection.session import open_session
         from offset_ctrl.programs.stctrl.session import Login, run
 
         group_name = str(group.name)
-        module = importlib.import_module(f"offset_ctrl.programs.stctrl.{group_name}")
+        module = importlib.import_module(f"offset_ctrl.programs.stctrl.{home or group_name}")
         function = getattr(module, name.replace("-", "_"))
         permission = None if group_name == "info" else group_name
-        run(Login(*ctx.obj), permission, lambda node: function(node, **arguments))
+        open_: Any = open_session if group_name == "buyer" else open_node  # a payment outlives a connection
+        return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments))
 
     made: Callable[..., Any] = functools.reduce(lambda made, option: option(made), reversed(options), command)
     group.command(name, help=help_text)(made)
@@ -174,14 +183,29 @@ _add(
         default=0,
         help="Credits offered to mediators beyond what the index server says; the seller gets what they leave.",
     ),
+    _timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
 )
+_PAYMENT = _option("-p", "--payment", type=_PATH, help="Payment file; deleted at the end.")
 _add(
     _buyer,
     "payment-status",
-    "Wait for the end of a payment; save the receipt.",
-    _option("-p", "--payment", type=_PATH, help="Payment file; deleted at the end."),
-    _option("-r", "--receipt", type=_PATH, help="Output: receipt file."),
+    "Say where a payment stands; save the commit and the receipt.",
+    _PAYMENT,
+    _option("-r", "--receipt", type=_PATH, required=False, help="Output: receipt file, once there is a receipt."),
+    _option("-c", "--commit", type=_PATH, required=False, help="Output: commit file, once there is a commit."),
+    click.option("--close", is_flag=True, help="Let no further parts of the payment be sent."),
+    _timeout(2, "Seconds to wait for the end of the payment."),
+    _JSON,
+    home="payment_status",
 )
+_add(
+    _buyer,
+    "give-up",
+    "Give a payment up: nothing more is sent, and no commit is ever handed out.",
+    _PAYMENT,
+    _timeout(10, "Seconds to wait until nothing is frozen for it; then that goes on without this command."),
+)
+_add(_buyer, "payments", "List the payments that are open, and what each waits for.", _JSON, home="open_lists")
 
 _INVOICE = _option("-i", "--invoice", type=_PATH, help="Invoice file.")
 _add(

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from offset_crypto.identity import Identity
-from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, open_node
+from offset_ctrl.connection.client import ConnectionClosed, NodeConnection
+from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.changes import Change
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import IDENTITY, TICKET, FileKind, IoError, StringSerdeError
@@ -33,10 +35,11 @@ class CommandError(OffsetError):
     Args:
         group: ``InfoError``, ``ConfigError``, ``BuyerError`` or ``SellerError``; empty for none.
         name: The stable name of the reason (spec 09 §1.2), with details after it where they help.
+        words: What that means here, for a person.
     """
 
-    def __init__(self, group: str, name: str) -> None:
-        super().__init__(f"{group}({name})" if group else name)
+    def __init__(self, group: str, name: str, words: str = "") -> None:
+        super().__init__((f"{group}({name})" if group else name) + (f": {words}" if words else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,22 @@ class Login:
 
 T = TypeVar("T")
 
-Command = Callable[[NodeConnection], Awaitable[None]]
+Node = TypeVar("Node", NodeConnection, NodeSession)
+
+Open = Callable[[str, PublicKey, Identity], AbstractAsyncContextManager[Node]]
 
 
-def run(login: Login, permission: str | None, command: Command) -> None:
+def run(
+    login: Login, permission: str | None, open_: Open[Node], command: Callable[[Node], Awaitable[int | None]]
+) -> int | None:
     """
     Connect, check that the app has *permission* (None: none needed), carry the command out.
+
+    Args:
+        login: Who we are, and the node.
+        permission: What the command needs, by its name in `AppPermissions`.
+        open_: `open_node`; or `open_session`, for a command that outlives a connection.
+        command: What to do; returns an exit status, None for 0.
 
     Raises:
         OffsetError: Whatever went wrong; nothing else.
@@ -69,13 +82,13 @@ def run(login: Login, permission: str | None, command: Command) -> None:
     except (IoError, StringSerdeError) as error:
         raise CommandError("", f"SpawnIdentityServiceError({error})") from None
 
-    async def connected() -> None:
-        async with open_node(ticket.address, ticket.public_key, identity) as node:
+    async def connected() -> int | None:
+        async with open_(ticket.address, ticket.public_key, identity) as node:
             if permission is not None and not getattr(node.permissions, permission):
                 raise CommandError("", f"InsufficientPermissions({permission})")
-            await command(node)
+            return await command(node)
 
-    asyncio.run(connected())
+    return asyncio.run(connected())
 
 
 def load(group: str, kind: FileKind[T], path: Path, missing: str) -> T:

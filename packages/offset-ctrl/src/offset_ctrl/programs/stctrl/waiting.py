@@ -1,0 +1,148 @@
+"""
+What stctrl says of a payment that waits: in words for a person, as JSON for a script. Spec 09 §8.
+
+Everything that has to be said comes from the parts of the payment: where each is, since when, and behind which friend.
+Which friend further on has not answered, nobody here knows: a node sees its own friends only.
+"""
+
+import asyncio
+import contextlib
+import shlex
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from offset_ctrl.programs.table import printable
+from offset_proto.messages.extensions import PartReport, PartStateReport, PaymentStageReport
+from offset_proto.report_view import ReportView
+from offset_proto.text import format_b64
+from offset_proto.types import PublicKey
+
+__all__ = [
+    "NOT_FINISHED",
+    "command_line",
+    "describe_parts",
+    "describe_stage",
+    "friend_name",
+    "frozen_line",
+    "moment",
+    "part_json",
+    "showing",
+    "tell_not_finished",
+]
+
+NOT_FINISHED: Final = 3
+"""Exit status: what the command was to wait for has not come, and goes on without it."""
+
+SHOWN_SECONDS: Final = 0.5
+
+
+def friend_name(report: ReportView, key: PublicKey) -> str:
+    """The local name of a friend; its key, where it is none any more."""
+    friend = report.friends.get(key)
+    return format_b64(key) if friend is None else printable(friend.name)
+
+
+def moment(seconds: int) -> str:
+    """A time in seconds since 1970 as ISO 8601, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def describe_parts(parts: Iterable[PartReport], total: int, currency: str) -> str:
+    """How much of *total* credits is where, in words."""
+    credits_in = dict.fromkeys(PartStateReport, 0)
+    for part in parts:
+        credits_in[part.state] += part.dest_payment
+    words = [
+        f"{credits_in[state]} {text}"
+        for state, text in (
+            (PartStateReport.ANSWERED, "have reached the seller"),
+            (PartStateReport.FROZEN, "are under way and have no answer"),
+            (PartStateReport.QUEUED, "wait for a friend to be sent to"),
+        )
+        if credits_in[state]
+    ]
+    return f"of {total} {printable(currency)}, " + (", ".join(words) if words else "nothing is under way")
+
+
+def describe_stage(stage: PaymentStageReport, *, has_commit: bool, is_given_up: bool) -> str:
+    """What a payment without an end waits for, in words."""
+    if is_given_up:
+        return "given up; what is frozen comes back when the seller cancels, or when its invoice ends"
+    if has_commit:
+        return "complete; waits for the seller to collect with the commit"
+    if stage is PaymentStageReport.CLOSING:
+        return "closed; waits for the answers to what was sent"
+    return "waits for answers"
+
+
+def frozen_line(report: ReportView, parts: Iterable[PartReport]) -> str:
+    """What is frozen, behind which friends, since when; one line."""
+    amounts: dict[PublicKey, tuple[int, int]] = {}
+    for part in parts:
+        if part.state in (PartStateReport.FROZEN, PartStateReport.ANSWERED):
+            friend = part.route.public_keys[1]
+            amount, since = amounts.get(friend, (0, part.since))
+            amounts[friend] = amount + part.dest_payment + part.fees, min(since, part.since)
+    if not amounts:
+        return "frozen: nothing"
+    return "frozen: " + ", ".join(
+        f"{amount} behind {friend_name(report, friend)} since {moment(since)}"
+        for friend, (amount, since) in sorted(amounts.items())
+    )
+
+
+def part_json(report: ReportView, part: PartReport) -> dict[str, Any]:
+    """A part for a script: amounts as decimal strings, as in all files."""
+    return {
+        "friend": friend_name(report, part.route.public_keys[1]),
+        "state": part.state.value,
+        "since": part.since,
+        "dest_payment": str(part.dest_payment),
+        "fees": str(part.fees),
+        "route": [format_b64(key) for key in part.route.public_keys],
+    }
+
+
+def command_line(*words: str | Path) -> str:
+    """A command of stctrl with the login of the present one, to be copied into a shell."""
+    context = click.get_current_context(silent=True)
+    login: list[str] = []
+    if context is not None and isinstance(context.obj, tuple):
+        login = [
+            text for name, path in zip(("-I", "-T"), context.obj, strict=True) if path for text in (name, str(path))
+        ]
+    return shlex.join(["stctrl", *login, *map(str, words)])
+
+
+def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: str) -> int:
+    """Say on stderr what is frozen and which command goes on; the exit status."""
+    click.echo(frozen_line(report, parts), err=True)
+    click.echo(f"go on: {go_on}", err=True)
+    return NOT_FINISHED
+
+
+@contextlib.asynccontextmanager
+async def showing(words: Callable[[], str]) -> AsyncIterator[None]:
+    """Show *words* in the last line of the terminal for as long as the block runs; nothing, where there is none."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    task = asyncio.create_task(_show(words))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+async def _show(words: Callable[[], str]) -> None:
+    started = time.monotonic()
+    while True:
+        click.echo(f"\r\x1b[K{words()} ({time.monotonic() - started:.0f} s)", nl=False, err=True)
+        await asyncio.sleep(SHOWN_SECONDS)
