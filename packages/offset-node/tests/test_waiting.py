@@ -96,6 +96,16 @@ def test_what_ends_soon_is_not_written_down():
     assert times.since(key, NOW + 777) == NOW + 777
 
 
+def test_who_asks_gets_the_same_time_later():
+    """Before the next look, at it, and after it."""
+    network, times = _network(), PendingTimes({})
+    _, request = _begin(network)
+    key = (network.nodes["B"].key, FST, Side.LOCAL, request)
+    assert [times.since(key, NOW + second) for second in (0, 1)] == [NOW, NOW]
+    _look(times, network, "A", range(1, 2 * LOOK_TICKS))
+    assert times.since(key, NOW + 99) == NOW
+
+
 def test_a_payment_that_ends_within_a_minute_leaves_nothing():
     """The memory of it, too, goes with it."""
     network, times = _network(), PendingTimes({})

@@ -183,9 +183,12 @@ class OpenPaymentsView:
         else:
             is_answered = state.open_transactions[found.request_id].opt_response is not None
             where, rest = PartStateReport.ANSWERED if is_answered else PartStateReport.FROZEN, found.route
-        since = self._times.since((part.friend, part.currency, Side.LOCAL, found.request_id), now)
-        if part.last is not None and (part.last.state is PartStateReport.QUEUED) == (where is PartStateReport.QUEUED):
-            since = min(since, part.last.since)  # it does not become younger before the next look
+        if where is not PartStateReport.QUEUED:
+            since = self._times.since((part.friend, part.currency, Side.LOCAL, found.request_id), now)
+        elif part.last is None:
+            since = now
+        else:
+            since = part.last.since
         route = FriendsRoute((state.local_public_key, part.friend, *rest))
         return PartReport(found.request_id, route, found.dest_payment, found.left_fees, where, since)
 

@@ -2,13 +2,14 @@
 Since when each request has been pending with a friend. Pure. Spec 12 §3.
 
 The funder has no clock, and a row for the moment of each request would cost every payment a write. So the state is
-looked at every `LOOK_TICKS` ticks. What is pending then and was not before has been so since now. Nearly all requests
-are over before they are a minute old; what is still there then is written down, with its time.
+looked at every `LOOK_TICKS` ticks. What is pending then and was not before has been so since now, or since somebody has
+asked for its time. Nearly all requests are over before they are a minute old; what is still there then is written down,
+with its time.
 
 ==================  =============  ==========================================
 a request is        in `since`     in the database
 ==================  =============  ==========================================
-not looked at yet   as of now      no
+not looked at yet   once asked     no
 young               yes            no
 old                 yes            yes, until it is pending no more
 ==================  =============  ==========================================
@@ -78,6 +79,7 @@ class PendingTimes:
         """Requests of ours and forwarded ones that have been frozen for longer than `LONG_SECONDS`."""
         self._since: dict[PendingKey, U64] = dict(stored)
         self._stored = set(stored)
+        self._asked: dict[PendingKey, U64] = {}
         self._young: deque[PendingKey] = deque()
         self._friends: dict[PublicKey, _Seen] = {}
         for key in stored:
@@ -87,8 +89,8 @@ class PendingTimes:
         self._ticks = 0
 
     def since(self, key: PendingKey, now: U64) -> U64:
-        """Since when the request has been pending: *now* where it was not yet at the last look."""
-        return self._since.get(key, now)
+        """Since when a request that is pending has been so: *now* where nobody has looked or asked before."""
+        return self._since[key] if key in self._since else self._asked.setdefault(key, now)
 
     def look(self, state: FunderState, now: U64) -> Looked:
         """A tick has passed, and it is *now*: what is to be stored and said."""
@@ -112,8 +114,9 @@ class PendingTimes:
             self._friends[public_key] = _Seen(friend.channel, keys)
             mutations += self._forget(before - keys)
             for key in keys - before:
-                self._since[key] = now
+                self._since[key] = self._asked.get(key, now)
                 self._young.append(key)
+        self._asked.clear()
         return mutations
 
     def _forget(self, keys: Iterable[PendingKey]) -> Iterable[PendingTimeMutation]:
