@@ -5,9 +5,10 @@ Apps of Offset: an SDK and the command-line programs.
 `sdk`           `connect` and the verbs of an app: pay, sell, configure, watch
 `blocking`      the same for scripts without an event loop
 `rules`         what an app decides without a connection: routes, requests, proofs
+`clearing`      what a community can clear of its debts in circles
 `connection`    one connection to a node; a connection that is made again
 `testing`       a node that says what a test of an app wants
-`programs`      stctrl, stmgr, stverify, stcompact
+`programs`      stctrl, stmgr, stverify, stclear, stcompact
 ==============  ===============================================================================
 """
 

@@ -5,6 +5,7 @@ The command-line programs.
 `stctrl`      a node's friends, credit, invoices and payments; one module for each group of commands
 `stmgr`       keys, tickets, databases
 `stverify`    receipts and friend tokens, checked offline
+`stclear`     which circles a community pays to clear most of its debts
 `stcompact`   the engine behind a graphical wallet: lines of JSON on standard input and output
 `table`       the tables that `stctrl info` prints
 ============  ============================================================================================

@@ -1,0 +1,88 @@
+"""The plan as JSON, for programs and for the members who pay. Amounts are decimal strings: they have 128 bits."""
+
+from typing import Any
+
+from offset_ctrl.clearing.exports import Member
+from offset_ctrl.clearing.plan import Plan
+from offset_proto.text import format_b64
+from offset_proto.types import PublicKey
+
+__all__ = ["INCONSISTENT", "plan_as_json"]
+
+INCONSISTENT = "their channel is inconsistent, so that no balance is agreed; stctrl config reset-friend mends it"
+"""Why nothing counts between two friends, and what they can do about it."""
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """
+    The whole plan: totals, members with the circles that each has to pay, and what could not be counted or planned.
+
+    A circle's number is its place in the order of payments, from 1.
+    """
+    names = {member.public_key: member.name for member in plan.members}
+    return {
+        "currency": str(plan.currency),
+        "debts": {"before": str(plan.total_before), "after": str(plan.total_after), "clearable": str(plan.most)},
+        "members": _members(plan, names),
+        "disagreements": [
+            {
+                "between": [entry.first.name, entry.second.name],
+                "balances": [None if b is None else str(b) for b in (entry.first_balance, entry.second_balance)],
+            }
+            for entry in plan.comparison.disagreements
+        ],
+        "hindrances": [
+            *(
+                {"between": [names[debt.debtor], names[debt.creditor]], "reason": debt.hindrance.value}
+                for debt in plan.comparison.debts
+                if debt.hindrance is not None
+            ),
+            *(
+                {"between": [first.name, second.name], "reason": INCONSISTENT}
+                for first, second in plan.comparison.inconsistent
+            ),
+        ],
+        "left_out": [
+            {
+                "members": [names[key] for key in entry.circle.members],
+                "amount": str(entry.amount),
+                "reason": entry.reason.value,
+            }
+            for entry in plan.left_out
+        ],
+    }
+
+
+def _members(plan: Plan, names: dict[PublicKey, str]) -> list[dict[str, Any]]:
+    circles: dict[PublicKey, list[dict[str, Any]]] = {key: [] for key in names}
+    for number, payment in enumerate(plan.payments, start=1):
+        circles[payment.payer].append(
+            {
+                "number": number,
+                "amount": str(payment.amount),
+                "fees": str(payment.fees),
+                "route": [format_b64(key) for key in payment.route],
+                "names": [names[key] for key in payment.route],
+            }
+        )
+    positions = plan.positions()
+    return [
+        {
+            "name": member.name,
+            "public_key": format_b64(member.public_key),
+            "owes": {when: str(at.owes) for when, at in _moments(positions[member.public_key])},
+            "is_owed": {when: str(at.is_owed) for when, at in _moments(positions[member.public_key])},
+            "friends_without_export": _friends_outside(member, names),
+            "circles": circles[member.public_key],
+        }
+        for member in plan.members
+    ]
+
+
+def _moments(positions: tuple[Any, Any]) -> list[tuple[str, Any]]:
+    return list(zip(("before", "after"), positions, strict=True))
+
+
+def _friends_outside(member: Member, names: dict[PublicKey, str]) -> int:
+    """With how many friends *member* has a balance that does not count, since they exported nothing."""
+    return sum(1 for key, side in member.sides.items() if key not in names and side.balance)
