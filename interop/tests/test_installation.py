@@ -29,12 +29,12 @@ def _run(*command: object) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_is_there(environment: Path) -> None:
-    """Four programs and the packages that they need; no engine, no server, no event loop of C."""
+    """Five programs and the packages that they need; no engine, no server, no event loop of C."""
     listed = _run(environment / "python", "-m", "pip", "list", "--format", "freeze").stdout.lower()
     versions = dict(line.split("==") for line in listed.splitlines())
     assert {name for name in versions if name.startswith("offset")} == {"offset-ctrl", "offset-crypto", "offset-proto"}
     assert not versions.keys() & {"uvloop", "aiosqlite", "immutables"}
-    for program in ("stctrl", "stmgr", "stverify", "stcompact"):
+    for program in ("stctrl", "stmgr", "stverify", "stclear", "stcompact"):
         assert _run(environment / program, "--version").stdout == f"{program} {versions['offset-ctrl']}\n"
     for program in ("stnode", "strelay", "stindex"):
         assert not (environment / program).exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from offset_ctrl.programs import stclear
+from offset_ctrl.programs.stclear import cli, members
 from offset_proto.files import FRIEND_TICKET, FriendTicket
 from offset_proto.text import format_b64
 from offset_proto.types import PublicKey
@@ -23,7 +23,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     def run_main(*arguments: str, directory: Path = tmp_path, currency: str = "FST") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["stclear", "plan", "-d", str(directory), "-c", currency, *arguments])
         with pytest.raises(SystemExit) as exit_:
-            stclear.main()
+            cli.main()
         said = capsys.readouterr()
         return int(exit_.value.code or 0), said.out, said.err
 
@@ -198,9 +198,9 @@ def test_bad_files(run, triangle, spoil, complaint):
 
 def test_limits(run, triangle, monkeypatch):
     """More members or debts than can be planned are refused before any work."""
-    monkeypatch.setattr(stclear, "DEBTS_MAX", 2)
+    monkeypatch.setattr(members, "DEBTS_MAX", 2)
     assert "about 3 debts, at most 2 can be planned" in run()[2]
-    monkeypatch.setattr(stclear, "MEMBERS_MAX", 2)
+    monkeypatch.setattr(members, "MEMBERS_MAX", 2)
     assert "has files of 3 members, at most 2 can be planned" in run()[2]
 
 

@@ -1,0 +1,176 @@
+"""
+Pay the circles of a plan, each once.
+
+The directory remembers how far a plan was paid. It holds ``plan.json``, the plan that it belongs to, for each circle N
+``N.invoice`` from before it is paid, and the payments themselves as `offset_ctrl.sdk.journal` keeps them. From that
+follows what a circle's state is when the command runs again:
+
+=====================================  ==================================================
+no invoice                             not paid: pay it
+an invoice, and a receipt for it       paid: leave it
+an invoice, and an open payment        the command was ended in between: see it through
+an invoice, and none of them           the payment failed: take the invoice back, pay anew
+=====================================  ==================================================
+
+A circle is paid only while both debts that our node knows of are there: what the first friend on the way owes us, and
+what we owe the last one. Otherwise the payment would make a new debt, and not clear an old one.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from offset_ctrl.clearing.report import PlannedCircle, circles_of
+from offset_ctrl.programs.stclear.text import printable
+from offset_ctrl.sdk.errors import UnknownName
+from offset_ctrl.sdk.journal import Journal
+from offset_ctrl.sdk.node import Node, connect
+from offset_ctrl.sdk.payment import PaymentFailed, PayOptions
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.files import INVOICE, Invoice, IoError, read_text, save_text
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import MultiRoute, RouteCapacityRate
+from offset_proto.messages.payment import Commit, Rate
+from offset_proto.types import Currency, PublicKey
+
+__all__ = ["CirclesNotPaid", "pay", "pay_circles"]
+
+PLAN_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of a plan: 50,000 circles of 15 members."""
+
+
+class CirclesNotPaid(OffsetError):
+    """Some circles are not paid; what was said before tells why."""
+
+
+async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, dry_run: bool) -> None:
+    """
+    Pay all that *plan* gives to the node of *ticket*, and say of each circle what became of it.
+
+    Raises:
+        CirclesNotPaid: Not all of them are paid. The command may be repeated.
+        InvalidInput, IoError: A file is not what it should be, or *directory* belongs to another plan.
+        OffsetError: The node was not reached, or a payment has not ended; repeat the command.
+    """
+    text = read_text(plan, PLAN_BYTES_MAX)
+    if not dry_run:
+        _claim(directory, text)
+    async with connect(ticket, idfile, journal=None if dry_run else directory) as node:
+        try:
+            currency, circles = circles_of(text, node.public_key)
+        except InvalidInput as error:
+            raise InvalidInput(f"{plan} is not what stclear plan --json prints: {error}") from None
+        if circles:
+            await pay_circles(node, currency, circles, None if dry_run else directory)
+        else:
+            click.echo("This node has no circle to pay.")
+
+
+async def pay_circles(
+    node: Node, currency: Currency, circles: tuple[PlannedCircle, ...], directory: Path | None
+) -> None:
+    """
+    Pay *circles* of a plan, which *directory* remembers; None: only say what would be paid.
+
+    Raises:
+        CirclesNotPaid: Not all of them are paid, or could be.
+    """
+    unpaid = 0
+    for circle in circles:
+        try:
+            if directory is None:
+                what = _look(node, currency, circle)
+            else:
+                what = await _see_to(node, currency, circle, directory)
+        except PaymentFailed as error:
+            what = f"not paid: {error}"
+            unpaid += 1
+        click.echo(printable(f"circle {circle.number}, {circle.amount} {currency} {circle.way}: {what}"))
+    if unpaid:
+        raise CirclesNotPaid(
+            f"{unpaid} of {len(circles)} circles are not paid; repeat the command when their members are online, "
+            "or ask for a new plan"
+        )
+
+
+def _claim(directory: Path, text: str) -> None:
+    """Make *directory* that of the plan *text*, or check that it is."""
+    owner = directory / "plan.json"
+    if owner.exists():
+        if read_text(owner, PLAN_BYTES_MAX) != text:
+            raise InvalidInput(f"{directory} belongs to another plan, {owner}: take another directory")
+        return
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise IoError(directory, error.strerror or str(error)) from None
+    save_text(owner, text)
+
+
+def _look(node: Node, currency: Currency, circle: PlannedCircle) -> str:
+    _check_debts(node, currency, circle)
+    return f"to be paid, fees {circle.fees}"
+
+
+async def _see_to(node: Node, currency: Currency, circle: PlannedCircle, directory: Path) -> str:
+    """Pay *circle* where it is not paid. Raises PaymentFailed where that did not work, and nothing was paid."""
+    path = directory / f"{circle.number}.invoice"
+    if path.exists():
+        if await _is_paid(node, INVOICE.load(path), directory):
+            return "paid before"
+        path.unlink()
+    _check_debts(node, currency, circle)
+    invoice = await node.create_invoice(currency, circle.amount)
+    INVOICE.save(path, invoice)
+    try:
+        await node.pay(invoice, lambda commit: _collect(node, invoice, commit), _options(circle))
+    except PaymentFailed:
+        await node.cancel_invoice(invoice)
+        path.unlink()
+        raise
+    return f"paid, fees {circle.fees}"
+
+
+async def _is_paid(node: Node, invoice: Invoice, directory: Path) -> bool:
+    """See an earlier payment of *invoice* through; False where it came to nothing, and the invoice is taken back."""
+    if any(paid == invoice for paid, _ in Journal(directory).receipts()):
+        return True
+    payment = next((payment for payment in node.payments if payment.invoice == invoice), None)
+    if payment is not None:
+        try:
+            await _collect(node, invoice, await payment.commit())
+            await payment.receipt()
+            return True
+        except PaymentFailed:
+            pass  # it was given up before there was a commit
+    await node.cancel_invoice(invoice)
+    return False
+
+
+async def _collect(node: Node, invoice: Invoice, commit: Commit) -> None:
+    # The node takes a commit a second time without complaint, and collects once.
+    await node.accept_commit(invoice, commit)
+
+
+def _options(circle: PlannedCircle) -> PayOptions:
+    """The route and the fees are those of the plan, and nothing else is tried."""
+    rate = Rate(mul=0, add=circle.fees)
+    route = RouteCapacityRate(FriendsRoute(circle.route), circle.amount + circle.fees, rate)
+    return PayOptions(fees_max=circle.fees, routes=(MultiRoute((route,)),))
+
+
+def _check_debts(node: Node, currency: Currency, circle: PlannedCircle) -> None:
+    """Raises PaymentFailed where one of our two debts around the circle is smaller than its amount."""
+    debtor, creditor = circle.route[1], circle.route[-2]
+    owed, owing = _balance(node, debtor, currency), -_balance(node, creditor, currency)
+    for debt, what in ((owed, f"{circle.names[1]} owes us"), (owing, f"we owe {circle.names[-2]}")):
+        if debt < circle.amount:
+            raise PaymentFailed(f"{what} {max(debt, 0)} only; ask for a new plan")
+
+
+def _balance(node: Node, friend: PublicKey, currency: Currency) -> int:
+    try:
+        return node.balance(friend, currency)
+    except UnknownName:
+        return 0
