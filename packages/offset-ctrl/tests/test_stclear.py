@@ -168,7 +168,7 @@ def _friends(name: str, *friends: dict[str, Any]) -> Callable[[Path], None]:
     ("spoil", "complaint"),
     [
         (lambda d: (d / "bob.json").unlink(), "has no bob.json: let bob make it with stctrl info friends --json"),
-        (lambda d: (d / "bob.friend").unlink(), "has no bob.friend: let bob make it with stctrl info export-ticket -t"),
+        (lambda d: (d / "bob.friend").unlink(), "has no bob.friend: let bob make it with stctrl info export-ticket"),
         (_write("bob.json", "No configured friends."), "Expecting value at line 1 column 1"),
         (_write("bob.json", "{}"), "bob.json is not what stctrl info friends --json prints for bob: expected an array"),
         (_write("bob.json", "[7]"), "[0]: expected an object"),
@@ -184,7 +184,7 @@ def _friends(name: str, *friends: dict[str, Any]) -> Callable[[Path], None]:
             lambda d: [(d / f"bob{end}").write_bytes((d / f"alice{end}").read_bytes()) for end in (".friend", ".json")],
             "alice.friend and bob.friend are tickets of one node",
         ),
-        (lambda d: [path.unlink() for path in d.glob("bob.*")], "has files of 2 members, and a circle needs three"),
+        (lambda d: [path.unlink() for path in d.glob("bob.*")], "has files of 2 members; a plan is for 3 to 1000"),
     ],
 )
 def test_bad_files(run, triangle, spoil, complaint):
@@ -197,11 +197,13 @@ def test_bad_files(run, triangle, spoil, complaint):
 
 
 def test_limits(run, triangle, monkeypatch):
-    """More members or debts than can be planned are refused before any work."""
-    monkeypatch.setattr(members, "DEBTS_MAX", 2)
-    assert "about 3 debts, at most 2 can be planned" in run()[2]
+    """More members or friends than can be planned are refused before any work."""
+    monkeypatch.setattr(members, "LEDGERS_MAX", 6)
+    assert run()[0] == 0
+    monkeypatch.setattr(members, "LEDGERS_MAX", 5)
+    assert "the exports list more than 5 friends: plan with fewer members" in run()[2]
     monkeypatch.setattr(members, "MEMBERS_MAX", 2)
-    assert "has files of 3 members, at most 2 can be planned" in run()[2]
+    assert "has files of 3 members; a plan is for 3 to 2" in run()[2]
 
 
 def test_no_such_directory_or_currency(run, triangle):

@@ -15,7 +15,7 @@ from offset_ctrl.programs.stclear.pay import CirclesNotPaid, pay, pay_circles
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.errors import InvalidInput
-from offset_proto.files import INVOICE, Invoice
+from offset_proto.files import IDENTITY, INVOICE, TICKET, IdentityFile, Invoice
 from offset_proto.messages.app import (
     AddInvoice,
     Canceled,
@@ -214,11 +214,47 @@ def test_plans_that_can_not_be_paid(changes, complaint):
         circles_of(json.dumps(_plan(**changes)), US)
 
 
-def test_one_directory_for_one_plan(tmp_path):
-    """A directory that remembers another plan is refused before the node is asked for anything."""
-    plan, directory = tmp_path / "new.json", tmp_path / "paid"
-    plan.write_text(json.dumps(_plan()))
-    directory.mkdir()
-    (directory / "plan.json").write_text("{}")
+def _pay(node: _Node, tmp_path: Path, plan: object, *, dry_run: bool = False) -> None:
+    """Run the command on files: the plan, and a directory for it."""
+    (tmp_path / "new.json").write_text(json.dumps(plan))
+
+    async def main() -> None:
+        async with asyncio.timeout(20), node.serve(Ticker(0.03)) as ticket:
+            (tmp_path / "ticket").unlink(missing_ok=True)
+            TICKET.save(tmp_path / "ticket", ticket)
+            files = [tmp_path / name for name in ("ident", "ticket", "new.json", "paid")]
+            await pay(*files, dry_run=dry_run)
+
+    if not (tmp_path / "ident").exists():
+        IDENTITY.save(tmp_path / "ident", IdentityFile(PrivateKey(bytes([2]) * 32)))
+    asyncio.run(main())
+
+
+def test_one_directory_for_one_plan(tmp_path, capsys):
+    """What is no plan does not take the directory, the first plan does, and another one is refused then."""
+    node = _Node()
+    with pytest.raises(
+        InvalidInput, match=r"new.json is not what stclear plan --json prints: missing field `currency`"
+    ):
+        _pay(node, tmp_path, {})
+    _pay(node, tmp_path, _plan(), dry_run=True)
+    assert not (tmp_path / "paid" / "plan.json").exists()
+    _pay(node, tmp_path, _plan())
+    _pay(node, tmp_path, _plan())
+    said = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(": ")[2] for line in said] == ["to be paid, fees 3", "paid, fees 3", "paid before"]
     with pytest.raises(InvalidInput, match="belongs to another plan"):
-        asyncio.run(pay(tmp_path / "none", tmp_path / "none", plan, directory, dry_run=False))
+        _pay(node, tmp_path, _plan(amount="21"))
+    assert len(node.asked(CreateTransaction)) == 1
+
+
+def test_nothing_to_pay(tmp_path, capsys):
+    """A member without a circle is told so, and a circle over somebody who is no friend is not paid."""
+    plan = _plan()
+    plan["members"][0]["circles"] = []
+    _pay(_Node(), tmp_path, plan)
+    assert capsys.readouterr().out == "This node has no circle to pay.\n"
+    stranger = PublicKey(b"\x09" * 32)
+    with pytest.raises(CirclesNotPaid):
+        _Node().pay(tmp_path / "other", PlannedCircle(1, 20, 0, (US, stranger, BOB, US), ("a", "x", "bob", "a")))
+    assert "x owes us 0 only" in capsys.readouterr().out

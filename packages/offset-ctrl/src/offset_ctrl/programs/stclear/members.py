@@ -13,7 +13,7 @@ from typing import Final
 from offset_ctrl.clearing.exports import Member, read_member
 from offset_proto.errors import InvalidInput
 from offset_proto.files import FRIEND_TICKET, IoError, read_text
-from offset_proto.types import Currency
+from offset_proto.types import Currency, PublicKey
 
 __all__ = ["read_members"]
 
@@ -23,31 +23,52 @@ MEMBERS_MAX: Final = 1000
 EXPORT_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of one export: some 4,000 friends with a relay and a currency each."""
 
-DEBTS_MAX: Final = 50_000
-"""Debts in one plan, which then takes seconds."""
+LEDGERS_MAX: Final = 100_000
+"""Friends in all exports together, two for each debt. A plan of so many takes half a minute."""
 
 
 def read_members(directory: Path, currency: Currency) -> list[Member]:
-    """The members by name. Raises OffsetError, which names the file and says what to do."""
+    """
+    The members whose files are in *directory*, by name, with what they say of *currency*.
+
+    Raises:
+        IoError, InvalidInput: Files are missing, not what they should be, or too many; says which, and what to do.
+    """
+    names = _names(directory)
+    members: list[Member] = []
+    known: dict[PublicKey, str] = {}
+    ledgers = 0
+    for name in names:
+        member = _read_member(directory, name, currency)
+        other = known.setdefault(member.public_key, name)
+        if other != name:
+            raise InvalidInput(f"{directory}: {other}.friend and {name}.friend are tickets of one node")
+        ledgers += len(member.sides)
+        if ledgers > LEDGERS_MAX:
+            raise InvalidInput(
+                f"{directory}: the exports list more than {LEDGERS_MAX} friends: plan with fewer members"
+            )
+        members.append(member)
+    if not ledgers:
+        raise InvalidInput(f"{directory}: nobody has a ledger in the currency {str(currency)!r}")
+    return members
+
+
+def _names(directory: Path) -> list[str]:
+    """The members of whom there are both files."""
     try:
         files = {path.name for path in directory.iterdir()}
     except OSError as error:
         raise IoError(directory, error.strerror or str(error)) from None
-    names = sorted(
-        {name.removesuffix(suffix) for suffix in (".json", ".friend") for name in files if name.endswith(suffix)}
-    )
-    if len(names) > MEMBERS_MAX:
-        raise InvalidInput(f"{directory} has files of {len(names)} members, at most {MEMBERS_MAX} can be planned")
+    names = sorted({name.removesuffix(end) for end in (".json", ".friend") for name in files if name.endswith(end)})
+    if not 3 <= len(names) <= MEMBERS_MAX:
+        raise InvalidInput(f"{directory} has files of {len(names)} members; a plan is for 3 to {MEMBERS_MAX}")
     for name in names:
-        for file, command in (
-            (f"{name}.json", "friends --json"),
-            (f"{name}.friend", f"export-ticket -t {name}.friend"),
-        ):
-            if file not in files:
-                raise InvalidInput(f"{directory} has no {file}: let {name} make it with stctrl info {command}")
-    members = [_read_member(directory, name, currency) for name in names]
-    _check(directory, members, currency)
-    return members
+        if f"{name}.json" not in files:
+            raise InvalidInput(f"{directory} has no {name}.json: let {name} make it with stctrl info friends --json")
+        if f"{name}.friend" not in files:
+            raise InvalidInput(f"{directory} has no {name}.friend: let {name} make it with stctrl info export-ticket")
+    return names
 
 
 def _read_member(directory: Path, name: str, currency: Currency) -> Member:
@@ -57,19 +78,3 @@ def _read_member(directory: Path, name: str, currency: Currency) -> Member:
         return read_member(name, key, read_text(export, EXPORT_BYTES_MAX), currency)
     except InvalidInput as error:
         raise InvalidInput(f"{export} is not what stctrl info friends --json prints for {name}: {error}") from None
-
-
-def _check(directory: Path, members: list[Member], currency: Currency) -> None:
-    """Raises InvalidInput for members of whom no plan can be made."""
-    if len(members) < 3:
-        raise InvalidInput(f"{directory} has files of {len(members)} members, and a circle needs three")
-    known: dict[bytes, str] = {}
-    for member in members:
-        other = known.setdefault(member.public_key, member.name)
-        if other != member.name:
-            raise InvalidInput(f"{directory}: {other}.friend and {member.name}.friend are tickets of one node")
-    if not any(member.sides for member in members):
-        raise InvalidInput(f"{directory}: nobody has a ledger in the currency {str(currency)!r}")
-    debts = sum(len(member.sides) for member in members) // 2
-    if debts > DEBTS_MAX:
-        raise InvalidInput(f"{directory}: about {debts} debts, at most {DEBTS_MAX} can be planned")

@@ -28,7 +28,7 @@ from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.node import Node, connect
 from offset_ctrl.sdk.payment import PaymentFailed, PayOptions
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.files import INVOICE, Invoice, IoError, read_text, save_text
+from offset_proto.files import INVOICE, Invoice, read_text, save_text
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Commit, Rate
@@ -54,13 +54,16 @@ async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, dry_ru
         OffsetError: The node was not reached, or a payment has not ended; repeat the command.
     """
     text = read_text(plan, PLAN_BYTES_MAX)
-    if not dry_run:
-        _claim(directory, text)
+    owner = directory / "plan.json"
+    if not dry_run and owner.exists() and read_text(owner, PLAN_BYTES_MAX) != text:
+        raise InvalidInput(f"{directory} belongs to another plan, {owner}: take another directory")
     async with connect(ticket, idfile, journal=None if dry_run else directory) as node:
         try:
             currency, circles = circles_of(text, node.public_key)
         except InvalidInput as error:
             raise InvalidInput(f"{plan} is not what stclear plan --json prints: {error}") from None
+        if not dry_run and not owner.exists():
+            save_text(owner, text)
         if circles:
             await pay_circles(node, currency, circles, None if dry_run else directory)
         else:
@@ -92,20 +95,6 @@ async def pay_circles(
             f"{unpaid} of {len(circles)} circles are not paid; repeat the command when their members are online, "
             "or ask for a new plan"
         )
-
-
-def _claim(directory: Path, text: str) -> None:
-    """Make *directory* that of the plan *text*, or check that it is."""
-    owner = directory / "plan.json"
-    if owner.exists():
-        if read_text(owner, PLAN_BYTES_MAX) != text:
-            raise InvalidInput(f"{directory} belongs to another plan, {owner}: take another directory")
-        return
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise IoError(directory, error.strerror or str(error)) from None
-    save_text(owner, text)
 
 
 def _look(node: Node, currency: Currency, circle: PlannedCircle) -> str:
