@@ -151,6 +151,14 @@ def test_a_short_circle_instead_of_one_that_is_too_long():
     assert find_circles(debts, cleared, hops_max=3) == [Circle(("a", "b", "c"), 10)]
 
 
+def test_the_search_is_made_from_several_members():
+    """A community of which one search leaves circles that are too long, and another one does not."""
+    debts = _random_debts(seed=2, members=200, debts=500)
+    cleared = largest_set_off(debts)
+    assert _sum(take_apart(cleared)) != cleared
+    assert _sum(find_circles(debts, cleared)) == cleared
+
+
 @given(_some_debts(), st.integers(3, 5))
 def test_no_circle_of_the_length_is_left(debts, hops_max):
     """With a limit of hops the debts hold the circles found, and no other one of that length besides."""

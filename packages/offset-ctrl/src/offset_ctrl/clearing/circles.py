@@ -9,25 +9,34 @@ goes through the member any more. This is right because
   over it;
 * each circle uses up a debt at least, so there are no more circles than debts.
 
-The shortest come first because all members of a circle must be online together.
+Short circles are preferred because all members of a circle must be online together.
 
 A payment has room for 32 public keys (spec 04 §4.5), and the one who pays is in it twice, so a circle has 31
 members at most. A circulation may have longer circles only, such as a ring of 40. What is on them can not be paid as
 it is, and there may be shorter circles instead, over debts that the circulation leaves alone. So these are taken out
-of the debts themselves, until there is none of a length that can be paid. Then less may be cleared than by the
-circulation, and nothing more could be cleared by another circle on top.
+of the debts themselves, until there is none of a length that can be paid.
+
+What is too long depends on what was taken out before, so the member that the search begins with makes a difference.
+Where something is left, the search is made again from other members, and the best one counts. Less may be cleared than
+by the circulation even so, but nothing more could be cleared by another circle on top.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from offset_proto.limits import ROUTE_KEYS_MAX
 
 __all__ = ["HOPS_MAX", "Circle", "find_circles", "take_apart"]
 
-HOPS_MAX = ROUTE_KEYS_MAX - 1
+HOPS_MAX: Final = ROUTE_KEYS_MAX - 1
 """Members of a circle at most; its route names the one who pays at both ends."""
+
+TRIES_MAX: Final = 8
+"""Searches from different members, where something is left each time."""
+
+TRIED_DEBTS_MAX: Final = 100_000
+"""Debts of all these searches together, which take seconds."""
 
 M = TypeVar("M", bound=Hashable)
 
@@ -54,14 +63,33 @@ def find_circles(
     Returns:
         Circles in the order in which they were found. Together they take no more off any debt than there is.
     """
-    circles = take_apart(set_off, hops_max)
-    if sum(circle.amount * len(circle.members) for circle in circles) == sum(set_off.values()):
-        return circles
+    most, cleared = sum(set_off.values()), 0
+    best: list[Circle[M]] = []
+    tries = max(1, min(TRIES_MAX, TRIED_DEBTS_MAX // max(1, len(debts))))
+    amounts = list(set_off.items())
+    for number in range(tries):
+        start = len(amounts) * number // tries
+        circles = take_apart(dict(amounts[start:] + amounts[:start]), hops_max)
+        if _total(circles) < most:
+            circles += take_apart(_left(debts, circles), hops_max)
+        if _total(circles) > cleared:
+            best, cleared = circles, _total(circles)
+        if cleared == most:
+            break
+    return best
+
+
+def _total(circles: Iterable[Circle[M]]) -> int:
+    return sum(circle.amount * len(circle.members) for circle in circles)
+
+
+def _left(debts: Mapping[tuple[M, M], int], circles: Iterable[Circle[M]]) -> dict[tuple[M, M], int]:
+    """What of *debts* none of *circles* takes off."""
     left = dict(debts)
     for circle in circles:
         for hop in _hops(circle.members):
             left[hop] -= circle.amount
-    return circles + take_apart(left, hops_max)
+    return left
 
 
 def take_apart(amounts: Mapping[tuple[M, M], int], hops_max: int = HOPS_MAX) -> list[Circle[M]]:
