@@ -65,7 +65,7 @@ class _Node(ScriptedNode):
         made = self.asked(AddInvoice)[-1]
         return Invoice(made.invoice_id, made.currency, US, made.total_dest_payment)
 
-    def pay(self, directory: Path | None, *circles: PlannedCircle) -> None:
+    def pay(self, directory: Path | None, *circles: PlannedCircle, fees_max: int = 3) -> None:
         """Let an app that connects anew pay *circles*."""
 
         async def main() -> None:
@@ -75,7 +75,7 @@ class _Node(ScriptedNode):
                 self.serve(ticker) as ticket,
                 connect(ticket, APP, journal=directory, ticker=ticker) as node,
             ):
-                await pay_circles(node, FST, circles, directory)
+                await pay_circles(node, FST, circles, directory, fees_max)
 
         asyncio.run(main())
 
@@ -133,6 +133,16 @@ def test_debts_that_are_gone(tmp_path, capsys, debts, reason):
     with pytest.raises(CirclesNotPaid):
         node.pay(tmp_path, CIRCLE)
     assert reason in capsys.readouterr().out
+    assert node.requests == []
+
+
+def test_fees_that_the_payer_does_not_allow(tmp_path, capsys):
+    """A plan does not decide what a payer spends."""
+    node = _Node()
+    for directory in (tmp_path, None):
+        with pytest.raises(CirclesNotPaid):
+            node.pay(directory, CIRCLE, fees_max=2)
+        assert capsys.readouterr().out.endswith(": not paid: its fees are 3, and --fees-max is 2\n")
     assert node.requests == []
 
 
@@ -196,6 +206,14 @@ def test_circles_of_a_plan():
         circles_of(json.dumps(_plan()), BOB)
 
 
+def test_circles_of_one_number():
+    """Only one of them could be remembered as paid."""
+    plan = _plan()
+    plan["members"][0]["circles"] *= 2
+    with pytest.raises(InvalidInput, match="have one number"):
+        circles_of(json.dumps(plan), US)
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -223,7 +241,7 @@ def _pay(node: _Node, tmp_path: Path, plan: object, *, dry_run: bool = False) ->
             (tmp_path / "ticket").unlink(missing_ok=True)
             TICKET.save(tmp_path / "ticket", ticket)
             files = [tmp_path / name for name in ("ident", "ticket", "new.json", "paid")]
-            await pay(*files, dry_run=dry_run)
+            await pay(*files, fees_max=3, dry_run=dry_run)
 
     if not (tmp_path / "ident").exists():
         IDENTITY.save(tmp_path / "ident", IdentityFile(PrivateKey(bytes([2]) * 32)))

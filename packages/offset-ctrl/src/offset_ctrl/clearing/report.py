@@ -133,6 +133,8 @@ def circles_of(text: str, payer: PublicKey) -> tuple[Currency, tuple[PlannedCirc
     part = next((member for member in plan.members if member.public_key == payer), None)
     if part is None:
         raise InvalidInput(f"the node {format_b64(payer)} is not among the members")
+    if len({circle.number for circle in part.circles}) < len(part.circles):
+        raise InvalidInput("two circles of one member have one number")
     for circle in part.circles:
         if not is_route_valid(circle.route) or {circle.route[0], circle.route[-1]} != {payer}:
             raise InvalidInput(f"circle {circle.number}: the route does not lead from {format_b64(payer)} back to it")

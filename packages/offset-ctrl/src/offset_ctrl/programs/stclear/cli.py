@@ -67,14 +67,17 @@ def _plan(directory: Path, currency: str, fees_max: int, mediators: tuple[str, .
     required=True,
     help="Remembers what was paid of this plan, so that nothing is paid twice; made where it is missing.",
 )
+@click.option(
+    "-f", "--fees-max", type=U32_OPTION, default=0, show_default=True, help="Credits that a circle may cost you."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what there is to pay, and whether the debts are still there.")
-def _pay(idfile: Path, ticket: Path, plan_path: Path, directory: Path, dry_run: bool) -> None:
+def _pay(idfile: Path, ticket: Path, plan_path: Path, directory: Path, *, fees_max: int, dry_run: bool) -> None:
     """Pay the circles of a plan that the node has to pay, in their order."""
     import asyncio
 
     from offset_ctrl.programs.stclear.pay import pay
 
-    asyncio.run(pay(idfile, ticket, plan_path, directory, dry_run=dry_run))
+    asyncio.run(pay(idfile, ticket, plan_path, directory, fees_max=fees_max, dry_run=dry_run))
 
 
 def main() -> None:

@@ -12,8 +12,10 @@ an invoice, and an open payment        the command was ended in between: see it 
 an invoice, and none of them           the payment failed: take the invoice back, pay anew
 =====================================  ==================================================
 
-A circle is paid only while both debts that our node knows of are there: what the first friend on the way owes us, and
-what we owe the last one. Otherwise the payment would make a new debt, and not clear an old one.
+The plan comes from somebody else, so the payer relies on it for the way and no more. A circle is paid only while both
+debts that our node knows of are there: what the first friend on the way owes us, and what we owe the last one.
+Otherwise it would make a new debt of ours, and not clear an old one. And it is paid only if its fees are within what
+the payer allows.
 """
 
 from pathlib import Path
@@ -32,7 +34,7 @@ from offset_proto.files import INVOICE, Invoice, read_text, save_text
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Commit, Rate
-from offset_proto.types import Currency, PublicKey
+from offset_proto.types import U32, Currency, PublicKey
 
 __all__ = ["CirclesNotPaid", "pay", "pay_circles"]
 
@@ -44,9 +46,17 @@ class CirclesNotPaid(OffsetError):
     """Some circles are not paid; what was said before tells why."""
 
 
-async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, dry_run: bool) -> None:
+async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, fees_max: U32, dry_run: bool) -> None:
     """
     Pay all that *plan* gives to the node of *ticket*, and say of each circle what became of it.
+
+    Args:
+        idfile: The app.
+        ticket: The node.
+        plan: What the treasurer made.
+        directory: Remembers what was paid of this plan.
+        fees_max: Credits that a circle may cost.
+        dry_run: Only say what would be paid.
 
     Raises:
         CirclesNotPaid: Not all of them are paid. The command may be repeated.
@@ -65,16 +75,16 @@ async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, dry_ru
         if not dry_run and not owner.exists():
             save_text(owner, text)
         if circles:
-            await pay_circles(node, currency, circles, None if dry_run else directory)
+            await pay_circles(node, currency, circles, None if dry_run else directory, fees_max)
         else:
             click.echo("This node has no circle to pay.")
 
 
 async def pay_circles(
-    node: Node, currency: Currency, circles: tuple[PlannedCircle, ...], directory: Path | None
+    node: Node, currency: Currency, circles: tuple[PlannedCircle, ...], directory: Path | None, fees_max: U32
 ) -> None:
     """
-    Pay *circles* of a plan, which *directory* remembers; None: only say what would be paid.
+    Pay *circles* that cost at most *fees_max* each; *directory* remembers them. None: only say what would be paid.
 
     Raises:
         CirclesNotPaid: Not all of them are paid, or could be.
@@ -83,9 +93,10 @@ async def pay_circles(
     for circle in circles:
         try:
             if directory is None:
-                what = _look(node, currency, circle)
+                _check(node, currency, circle, fees_max)
+                what = f"to be paid, fees {circle.fees}"
             else:
-                what = await _see_to(node, currency, circle, directory)
+                what = await _see_to(node, currency, circle, directory, fees_max)
         except PaymentFailed as error:
             what = f"not paid: {error}"
             unpaid += 1
@@ -97,19 +108,14 @@ async def pay_circles(
         )
 
 
-def _look(node: Node, currency: Currency, circle: PlannedCircle) -> str:
-    _check_debts(node, currency, circle)
-    return f"to be paid, fees {circle.fees}"
-
-
-async def _see_to(node: Node, currency: Currency, circle: PlannedCircle, directory: Path) -> str:
+async def _see_to(node: Node, currency: Currency, circle: PlannedCircle, directory: Path, fees_max: U32) -> str:
     """Pay *circle* where it is not paid. Raises PaymentFailed where that did not work, and nothing was paid."""
     path = directory / f"{circle.number}.invoice"
     if path.exists():
         if await _is_paid(node, INVOICE.load(path), directory):
             return "paid before"
         path.unlink()
-    _check_debts(node, currency, circle)
+    _check(node, currency, circle, fees_max)
     invoice = await node.create_invoice(currency, circle.amount)
     INVOICE.save(path, invoice)
     try:
@@ -149,8 +155,10 @@ def _options(circle: PlannedCircle) -> PayOptions:
     return PayOptions(fees_max=circle.fees, routes=(MultiRoute((route,)),))
 
 
-def _check_debts(node: Node, currency: Currency, circle: PlannedCircle) -> None:
-    """Raises PaymentFailed where one of our two debts around the circle is smaller than its amount."""
+def _check(node: Node, currency: Currency, circle: PlannedCircle, fees_max: U32) -> None:
+    """Raises PaymentFailed for a circle that costs too much, or is larger than one of our two debts around it."""
+    if circle.fees > fees_max:
+        raise PaymentFailed(f"its fees are {circle.fees}, and --fees-max is {fees_max}")
     debtor, creditor = circle.route[1], circle.route[-2]
     owed, owing = _balance(node, debtor, currency), -_balance(node, creditor, currency)
     for debt, what in ((owed, f"{circle.names[1]} owes us"), (owing, f"we owe {circle.names[-2]}")):
