@@ -1,9 +1,10 @@
 """Command line of stctrl: options only; what the commands do is in the modules beside it. Spec 09 §5-§9."""
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -56,6 +57,20 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 def _option(*names: str, **settings: Any) -> Decorator:
     settings = {"required": True, **settings}
     return click.option(*names, **settings)
+
+
+class _Seconds(click.ParamType[int]):
+    """A time as 30s, 10m, 1h or 2d, in seconds."""
+
+    name = "time"
+    _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"([0-9]{1,10})([smhd])", value)
+        seconds = int(found[1]) * self._UNITS[found[2]] if found else 0
+        if not 0 < seconds < 2**32:
+            self.fail(f"{value!r} is no time from 1s to 49710d; write 30s, 10m, 1h or 2d", param, ctx)
+        return seconds
 
 
 def _timeout(seconds: int, text: str) -> Decorator:
@@ -215,7 +230,13 @@ _add(
     _CURRENCY,
     _option("-a", "--amount", type=U128_OPTION, help="Credits."),
     _INVOICE,
+    click.option(
+        "--expires",
+        type=_Seconds(),
+        help="The node cancels the invoice after this time, if it is not collected by then: 30s, 10m, 1h, 2d.",
+    ),
 )
+_add(_seller, "invoices", "List the invoices that are open, and what each waits for.", _JSON, home="open_lists")
 _add(_seller, "cancel-invoice", "Cancel an invoice: it can not be paid any more.", _INVOICE)
 _add(
     _seller,

@@ -3,23 +3,37 @@
 import os
 from pathlib import Path
 
-from offset_ctrl.connection.client import ConnectionClosed, NodeConnection
+from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotAnnounced
 from offset_ctrl.programs.stctrl.session import CommandError, load, parse_currency
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
 from offset_proto.errors import OffsetError
 from offset_proto.files import COMMIT, INVOICE, Invoice, OutputAlreadyExists
 from offset_proto.messages.app import AddInvoice, AppRequest, CancelInvoice, CommitInvoice
-from offset_proto.types import InvoiceId
+from offset_proto.messages.extensions import AddExpiringInvoice, Extension
+from offset_proto.types import U32, U128, InvoiceId
 
 __all__ = ["cancel_invoice", "commit_invoice", "create_invoice"]
 
 GROUP = "SellerError"
 
 
-async def create_invoice(node: NodeConnection, currency: str, amount: int, invoice: Path) -> None:
-    """Make an invoice. Its file, which goes to the buyer, is written first, so no invoice is without a file (D84)."""
+async def create_invoice(
+    node: NodeConnection, currency: str, amount: U128, invoice: Path, *, expires: U32 | None = None
+) -> None:
+    """
+    Make an invoice. Its file, which goes to the buyer, is written first, so no invoice is without a file (D84).
+
+    *expires* seconds later the node cancels it by itself, if no commit was given by then; None: never.
+    """
     parsed = parse_currency(GROUP, currency)
     invoice_id = InvoiceId(os.urandom(InvoiceId.SIZE))
+    request: AppRequest = AddInvoice(invoice_id, parsed, amount)
+    if expires is not None:
+        request = AddExpiringInvoice(invoice_id, parsed, amount, expires)
+    try:
+        node.check_announced(request)
+    except NotAnnounced as error:
+        raise CommandError(GROUP, f"NotAnnounced({error})") from None
     value = Invoice(invoice_id, parsed, node.report.local_public_key, amount)
     try:
         INVOICE.save(invoice, value)
@@ -28,7 +42,7 @@ async def create_invoice(node: NodeConnection, currency: str, amount: int, invoi
     except OffsetError as error:
         raise CommandError(GROUP, str(error)) from None
     try:
-        await node.request(AddInvoice(invoice_id, parsed, amount))
+        await node.request(request)
     except ConnectionClosed as error:
         # Nobody knows whether the node has taken it, so the file stays: it is what cancels an invoice.
         raise CommandError(GROUP, f"AddInvoiceError({error}; try cancel-invoice with {invoice})") from None
@@ -45,14 +59,31 @@ async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
 
 
 async def commit_invoice(node: NodeConnection, invoice: Path, commit: Path) -> None:
-    """Collect a payment with the buyer's commit."""
+    """
+    Collect a payment with the buyer's commit.
+
+    A node acknowledges the commit of an invoice that it does not know, too. So it is asked first what is open, where it
+    tells that.
+    """
     expected = load(GROUP, INVOICE, invoice, "IoError")
     offered = load(GROUP, COMMIT, commit, "IoError")
     try:
         check_commit(offered, expected)
     except InvalidProof as error:
         raise CommandError(GROUP, str(error)) from None
+    if Extension.OPEN_PAYMENTS in node.extensions:
+        await _check_open(node, expected.invoice_id)
     await _request(node, CommitInvoice(offered), "CommitInvoiceError")
+
+
+async def _check_open(node: NodeConnection, invoice_id: InvoiceId) -> None:
+    try:
+        await node.follow_invoices()
+    except ConnectionClosed as error:
+        raise CommandError(GROUP, f"CommitInvoiceError({error})") from None
+    if invoice_id not in node.invoices.reports:
+        words = "it was collected already, or cancelled, or it has come to its end; nothing was collected now"
+        raise CommandError(GROUP, "InvoiceNotOpen", words)
 
 
 async def _request(node: NodeConnection, message: AppRequest, failure: str) -> None:
