@@ -10,7 +10,7 @@ import pytest
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl import Node, NotAnnounced, PaymentFailed, PaymentState, PayOptions, blocking, connect
+from offset_ctrl import AlreadyPaid, Node, NotAnnounced, PaymentFailed, PaymentState, PayOptions, blocking, connect
 from offset_ctrl.connection.session import open_session
 from offset_ctrl.sdk.journal import Journal, JournalEntry
 from offset_ctrl.sdk.payment import Payment
@@ -249,7 +249,7 @@ def test_a_payment_that_was_paid_meanwhile_has_its_receipt(tmp_path: Path) -> No
     async def body(node: Node) -> None:
         payment = await _only(node)
         assert await payment.receipt(10) == RECEIPT
-        with pytest.raises(PaymentFailed, match="there is a receipt"):
+        with pytest.raises(AlreadyPaid, match="there is a receipt"):
             await payment.commit()
 
     _run(fake, body, tmp_path)
@@ -434,7 +434,10 @@ def test_without_an_event_loop(tmp_path: Path) -> None:
             assert payment.receipt(10) == RECEIPT
             assert payment.ended(10) is payment.state is PaymentState.PAID
             fake.results, fake.status = lambda asked: None, lambda asked: Canceled(ACK)
-            other = node.start_payment(BILL, QUICK)
+            with pytest.raises(AlreadyPaid) as raised:
+                node.start_payment(BILL, QUICK)
+            assert raised.value.receipt == RECEIPT
+            other = node.start_payment(replace(BILL, invoice_id=InvoiceId(b"\x08" * 32)), QUICK)
             with pytest.raises(TimeoutError, match=r"no commit within 0\.01 seconds; the payment goes on"):
                 other.commit(0.01)
             assert [known.payment_id for known in node.payments] == [other.payment_id]

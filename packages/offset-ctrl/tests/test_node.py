@@ -242,7 +242,7 @@ def test_only_the_part_that_failed_is_sent_again():
         (
             {"results": lambda asked: Failure()},
             QUICK,
-            "no route .*, after 1 routes that failed",
+            "1 transaction failed: the seller or a mediator",
         ),
         (
             {"routes": lambda asked: (MultiRoute((_route(BOB, fee=3),)),)},
@@ -296,7 +296,7 @@ def test_routes_that_the_app_knows():
         await payment.receipt()
         assert payment.fees == 2
         fake.results, fake.status = lambda asked: Failure(), lambda asked: Canceled(Uid(bytes(16)))
-        with pytest.raises(PaymentFailed, match="no route"):
+        with pytest.raises(PaymentFailed, match="2 transactions failed"):
             await node.pay(INVOICE_OF_20, _hand_over, known)
 
     _run(fake, body)

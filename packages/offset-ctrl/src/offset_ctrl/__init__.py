@@ -17,18 +17,50 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
     from offset_ctrl.rules.proofs import InvalidProof
-    from offset_ctrl.sdk.errors import CommitNotDelivered, NotPermitted, PaymentPending, RequestRefused, UnknownName
+    from offset_ctrl.sdk.errors import (
+        CommitNotDelivered,
+        InvoiceNotOpen,
+        NotPermitted,
+        PaymentPending,
+        RequestRefused,
+        UnknownName,
+    )
+    from offset_ctrl.sdk.failures import (
+        AlreadyPaid,
+        AmountTooLarge,
+        FeesTooHigh,
+        MediatorRefused,
+        NoFriendOnline,
+        NoIndexServer,
+        NoRoute,
+        NotEnoughCredit,
+        PartsRefused,
+        PaymentEndUnknown,
+        PaymentFailed,
+        SellerRefused,
+        SellerUnknown,
+    )
     from offset_ctrl.sdk.node import Node, connect
-    from offset_ctrl.sdk.payment import Payment, PaymentEndUnknown, PaymentFailed, PaymentState, PayOptions
+    from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 
 __all__ = [
+    "AlreadyPaid",
+    "AmountTooLarge",
     "CommitNotDelivered",
     "ConnectionClosed",
+    "FeesTooHigh",
     "InvalidProof",
+    "InvoiceNotOpen",
+    "MediatorRefused",
+    "NoFriendOnline",
+    "NoIndexServer",
+    "NoRoute",
     "Node",
     "NodeConnectionError",
     "NotAnnounced",
+    "NotEnoughCredit",
     "NotPermitted",
+    "PartsRefused",
     "PayOptions",
     "Payment",
     "PaymentEndUnknown",
@@ -37,6 +69,8 @@ __all__ = [
     "PaymentState",
     "RequestRefused",
     "RoutesUnavailable",
+    "SellerRefused",
+    "SellerUnknown",
     "UnknownName",
     "connect",
 ]
@@ -45,8 +79,30 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "connection.client": ("ConnectionClosed", "NodeConnectionError", "NotAnnounced", "RoutesUnavailable"),
-    "sdk.errors": ("CommitNotDelivered", "NotPermitted", "PaymentPending", "RequestRefused", "UnknownName"),
-    "sdk.payment": ("PayOptions", "Payment", "PaymentEndUnknown", "PaymentFailed", "PaymentState"),
+    "sdk.errors": (
+        "CommitNotDelivered",
+        "InvoiceNotOpen",
+        "NotPermitted",
+        "PaymentPending",
+        "RequestRefused",
+        "UnknownName",
+    ),
+    "sdk.failures": (
+        "AlreadyPaid",
+        "AmountTooLarge",
+        "FeesTooHigh",
+        "MediatorRefused",
+        "NoFriendOnline",
+        "NoIndexServer",
+        "NoRoute",
+        "NotEnoughCredit",
+        "PartsRefused",
+        "PaymentEndUnknown",
+        "PaymentFailed",
+        "SellerRefused",
+        "SellerUnknown",
+    ),
+    "sdk.payment": ("PayOptions", "Payment", "PaymentState"),
     "rules.proofs": ("InvalidProof",),
 }
 

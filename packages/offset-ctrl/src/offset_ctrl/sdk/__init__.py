@@ -5,6 +5,7 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `node`        `connect` and the verbs of an app: pay, sell, configure, watch
 `errors`      what the verbs raise
 `failures`    why a payment failed
+`reasons`     how that is found out
 `payment`     one payment from routes to receipt
 `search`      where the parts of a payment go
 `parts`       what was sent, and what became of it

@@ -8,7 +8,7 @@ which goes on.
 from offset_ctrl.sdk.payment import Payment
 from offset_proto.errors import OffsetError, RefusedError
 
-__all__ = ["CommitNotDelivered", "NotPermitted", "PaymentPending", "RequestRefused", "UnknownName"]
+__all__ = ["CommitNotDelivered", "InvoiceNotOpen", "NotPermitted", "PaymentPending", "RequestRefused", "UnknownName"]
 
 
 class NotPermitted(RefusedError):
@@ -17,6 +17,10 @@ class NotPermitted(RefusedError):
 
 class RequestRefused(RefusedError):
     """The node did not carry a request out."""
+
+
+class InvoiceNotOpen(RefusedError):
+    """The invoice was collected already, or cancelled, or has come to its end; the commit collects nothing."""
 
 
 class UnknownName(RefusedError):

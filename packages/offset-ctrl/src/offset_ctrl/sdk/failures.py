@@ -1,13 +1,39 @@
 """
 Why a payment failed, or why nobody can say how it ended.
 
-Every one of them is an `OffsetError`. A `PaymentFailed` means that nothing was paid, and that what was frozen for it
-comes back.
+Every one of them is an `OffsetError`. A `PaymentFailed` means that nothing was paid by this payment, and that what was
+frozen for it comes back.
+
+===================  ==============================================================================================
+`PaymentFailed`      it was given up, its time was over, or the seller cancelled
+`NoIndexServer`      nobody could be asked for a route
+`NoRoute`            no route carries the payment; and why, where that can be found out:
+                     `NoFriendOnline`, `NotEnoughCredit`, `SellerUnknown`, `AmountTooLarge`
+`FeesTooHigh`        a route is there, and costs more than is allowed
+`PartsRefused`       transactions were sent and failed; and who refused them, where that can be told:
+                     `SellerRefused`, `MediatorRefused`
+`AlreadyPaid`        the invoice was paid before, or a commit for it is there
+===================  ==============================================================================================
 """
 
 from offset_proto.errors import OffsetError, RefusedError
+from offset_proto.messages.payment import Receipt
 
-__all__ = ["FeesTooHigh", "NoIndexServer", "NoRoute", "PartsRefused", "PaymentEndUnknown", "PaymentFailed"]
+__all__ = [
+    "AlreadyPaid",
+    "AmountTooLarge",
+    "FeesTooHigh",
+    "MediatorRefused",
+    "NoFriendOnline",
+    "NoIndexServer",
+    "NoRoute",
+    "NotEnoughCredit",
+    "PartsRefused",
+    "PaymentEndUnknown",
+    "PaymentFailed",
+    "SellerRefused",
+    "SellerUnknown",
+]
 
 
 class PaymentFailed(RefusedError):
@@ -21,13 +47,103 @@ class NoIndexServer(PaymentFailed):
 class NoRoute(PaymentFailed):
     """No route can carry the payment."""
 
+    def __init__(self, why: str = "") -> None:
+        super().__init__("no route that can carry the payment" + (f": {why}" if why else ""))
+
+
+class NoFriendOnline(NoRoute):
+    """The node has no connection to any friend now."""
+
+    def __init__(self) -> None:
+        super().__init__("no friend is online")
+
+
+class NotEnoughCredit(NoRoute):
+    """
+    No friend that is online carries so much from us.
+
+    Attributes:
+        available: Credits that the friend with the most would carry.
+    """
+
+    def __init__(self, available: int, currency: str) -> None:
+        super().__init__(f"not enough credit with any friend, {available} {currency} at most")
+        self.available = available
+
+
+class SellerUnknown(NoRoute):
+    """The index server knows no way to the seller, however small the amount."""
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(
+            f"the index server knows no way to the seller in {currency}; is its node connected, with an open friend?"
+        )
+
+
+class AmountTooLarge(NoRoute):
+    """
+    There is a way to the seller that carries less.
+
+    Attributes:
+        largest: Credits that could arrive, as far as a few questions have shown.
+    """
+
+    def __init__(self, largest: int, currency: str) -> None:
+        super().__init__(f"nothing carries that much, {largest} {currency} could be paid")
+        self.largest = largest
+
 
 class FeesTooHigh(PaymentFailed):
     """The mediators want more than the app has allowed, or more than can be counted."""
 
 
 class PartsRefused(PaymentFailed):
-    """Transactions were sent and have failed, and there is no other route to send them over."""
+    """
+    Transactions were sent and have failed, and there is no other route to send them over.
+
+    Attributes:
+        number: How many have failed.
+    """
+
+    def __init__(self, number: int, who: str = "") -> None:
+        super().__init__(
+            f"{number} {'transaction' if number == 1 else 'transactions'} failed: "
+            + (who or "the seller or a mediator refused, which can not be told")
+        )
+        self.number = number
+
+
+class SellerRefused(PartsRefused):
+    """The seller answered no: its invoice is bound to another payment, or is not open any more."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "the seller refused; its invoice is paid by another payment, or is not open any more")
+
+
+class MediatorRefused(PartsRefused):
+    """
+    A mediator refused: it or its friend has not enough credit, or wants higher fees.
+
+    Attributes:
+        position: Of the mediator on the route that failed last; 1 is our own friend.
+    """
+
+    def __init__(self, number: int, position: int) -> None:
+        super().__init__(number, f"the mediator at position {position} of the route refused")
+        self.position = position
+
+
+class AlreadyPaid(PaymentFailed):
+    """
+    The invoice was paid before, or somebody has a commit for it already; it was not paid again.
+
+    Attributes:
+        receipt: Of the payment, where it is there.
+    """
+
+    def __init__(self, reason: str, receipt: Receipt | None = None) -> None:
+        super().__init__(reason)
+        self.receipt = receipt
 
 
 class PaymentEndUnknown(OffsetError):

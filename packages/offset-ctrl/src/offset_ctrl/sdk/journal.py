@@ -27,7 +27,7 @@ from offset_proto.files import (
 from offset_proto.messages.app import CreateTransaction
 from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.text import format_b64, parse_b64
-from offset_proto.types import PaymentId
+from offset_proto.types import InvoiceId, PaymentId
 
 __all__ = ["Journal", "JournalEntry", "PaymentRecord"]
 
@@ -95,6 +95,7 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._paid: dict[InvoiceId, PaymentId] | None = None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -126,6 +127,17 @@ class Journal:
             if _names_payment(path)
         ]
 
+    def receipt_for(self, invoice_id: InvoiceId) -> Receipt | None:
+        """The receipt of an invoice that was paid; the directory is read once. Raises as `unfinished`."""
+        if self._paid is None:
+            self._paid = {
+                RECEIPT.load(path).invoice_id: parse_b64(PaymentId, path.stem)
+                for path in self._directory.glob("*.receipt")
+                if _names_payment(path)
+            }
+        payment_id = self._paid.get(invoice_id)
+        return None if payment_id is None else self.receipt_of(payment_id)
+
     def begin(self, payment_id: PaymentId, invoice: Invoice) -> None:
         """A payment is about to be created."""
         INVOICE.save(self._path(payment_id, "invoice"), invoice)
@@ -147,6 +159,8 @@ class Journal:
     def paid(self, payment_id: PaymentId, receipt: Receipt) -> None:
         """The receipt is there; to be called before the node is told that it may forget the payment."""
         self._save(RECEIPT, payment_id, "receipt", receipt)
+        if self._paid is not None:
+            self._paid[receipt.invoice_id] = payment_id
 
     def ended(self, payment_id: PaymentId) -> None:
         """Nothing is left to be done for a payment; invoice and receipt stay where there is a receipt."""

@@ -25,8 +25,16 @@ from offset_ctrl.rules.changes import Change
 from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.commits import Commits
-from offset_ctrl.sdk.errors import CommitNotDelivered, NotPermitted, PaymentPending, RequestRefused, UnknownName
-from offset_ctrl.sdk.journal import Journal, PaymentRecord
+from offset_ctrl.sdk.errors import (
+    CommitNotDelivered,
+    InvoiceNotOpen,
+    NotPermitted,
+    PaymentPending,
+    RequestRefused,
+    UnknownName,
+)
+from offset_ctrl.sdk.failures import AlreadyPaid
+from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
@@ -45,6 +53,7 @@ from offset_proto.types import I128, U32, U128, Currency, InvoiceId, PublicKey, 
 
 __all__ = [
     "CommitNotDelivered",
+    "InvoiceNotOpen",
     "Node",
     "NotPermitted",
     "PaymentPending",
@@ -73,9 +82,9 @@ class Node:
     its own is kept elsewhere: payments, commits, and the connection.
     """
 
-    def __init__(self, session: NodeSession, record: PaymentRecord | None, *, goes_on: bool = False) -> None:
+    def __init__(self, session: NodeSession, journal: Journal | None, *, goes_on: bool = False) -> None:
         self._session = session
-        self._record = record
+        self._journal = journal
         self._goes_on = goes_on
         self._tasks: dict[Payment, asyncio.Task[bool]] = {}
         self._commits = Commits()
@@ -342,9 +351,15 @@ class Node:
 
         Raises:
             InvalidProof: The commit does not pay this invoice; nothing was collected.
+            InvoiceNotOpen: It was collected or cancelled before; nothing was collected now. Known only where the node
+                tells what is open.
         """
         self._check("seller")
         check_commit(commit, invoice)
+        if Extension.OPEN_PAYMENTS in self.extensions:
+            await self._session.follow_invoices()
+            if invoice.invoice_id not in self._session.invoices.reports:
+                raise InvoiceNotOpen("the invoice was collected already, or cancelled, or has come to its end")
         await self._session.request(CommitInvoice(commit))
         self._commits.accept(invoice.invoice_id, commit)
 
@@ -369,10 +384,17 @@ class Node:
         invoice: Invoice,
         options: PayOptions = PayOptions(),
     ) -> Payment:
-        """Begin to pay; wait for `Payment.commit`, hand that to the seller, wait for `Payment.receipt`."""
+        """
+        Begin to pay; wait for `Payment.commit`, hand that to the seller, wait for `Payment.receipt`.
+
+        Raises:
+            AlreadyPaid: The journal has a receipt of this invoice, or another payment of it has its commit. Nothing was
+                sent.
+        """
         self._check("buyer")
         self._check("routes")
-        return self._run(Payment(self._session, self._record, invoice, options))
+        self._check_unpaid(invoice)
+        return self._run(Payment(self._session, self._journal, invoice, options))
 
     async def open_payments(self) -> tuple[OpenPaymentReport, ...]:
         """
@@ -440,6 +462,14 @@ class Node:
         if not change.holds(self._session.report):
             raise RequestRefused(f"the node did not carry out {type(change.request).__name__}")
 
+    def _check_unpaid(self, invoice: Invoice) -> None:
+        receipt = None if self._journal is None else self._journal.receipt_for(invoice.invoice_id)
+        if receipt is not None:
+            raise AlreadyPaid("the invoice was paid; the receipt is in the journal", receipt)
+        for payment in self.payments:
+            if payment.invoice.invoice_id == invoice.invoice_id and payment.state is PaymentState.COMMITTED:
+                raise AlreadyPaid("another payment of this invoice has its commit; hand that to the seller")
+
     def _friend_key(self, name: FriendName) -> PublicKey:
         friends = self.report.friends
         if isinstance(name, PublicKey):
@@ -451,10 +481,11 @@ class Node:
                 return min(keys)
         raise UnknownName(f"there is no friend {name!r}")
 
-    def _resume_payments(self, journal: Journal, options: PayOptions) -> None:
+    def _resume_payments(self, options: PayOptions) -> None:
         """Go on with the payments of earlier runs of the app."""
-        for entry in journal.unfinished():
-            self._run(Payment.resume(self._session, journal, entry, options, go_on=self._goes_on))
+        if self._journal is not None:
+            for entry in self._journal.unfinished():
+                self._run(Payment.resume(self._session, self._journal, entry, options, go_on=self._goes_on))
 
     def _run(self, payment: Payment) -> Payment:
         task = self._tasks[payment] = asyncio.create_task(payment.run())
@@ -481,7 +512,7 @@ class Node:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        if left and self._record is None:
+        if left and self._journal is None:
             log.warning("%d payments have not ended, and there is no journal to remember them", len(left))
 
 
@@ -536,8 +567,7 @@ async def connect(
     kept = None if journal is None else Journal(Path(journal))
     async with open_session(address.address, address.public_key, identity, ticker) as session:
         node = Node(session, kept, goes_on=go_on is not None and kept is not None)
-        if kept is not None:
-            node._resume_payments(kept, go_on or PayOptions())
+        node._resume_payments(go_on or PayOptions())
         try:
             yield node
         finally:

@@ -84,6 +84,11 @@ class PaymentParts:
         return sum(part.fees for part in self._open.values())
 
     @property
+    def has_answers(self) -> bool:
+        """Whether the seller has accepted one of them."""
+        return any(part.state is PartStateReport.ANSWERED for part in self._open.values())
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was sent that has not failed."""
         return not self._open

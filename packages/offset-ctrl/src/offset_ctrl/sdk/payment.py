@@ -19,7 +19,7 @@ from typing import TypeVar
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.payment import PaymentEffect, PaymentEvent, PaymentState, advance
 from offset_ctrl.rules.proofs import check_receipt
-from offset_ctrl.sdk.failures import PaymentEndUnknown, PaymentFailed
+from offset_ctrl.sdk.failures import AlreadyPaid, PaymentEndUnknown, PaymentFailed
 from offset_ctrl.sdk.journal import JournalEntry, PaymentRecord
 from offset_ctrl.sdk.parts import PaymentParts
 from offset_ctrl.sdk.search import PayOptions, RouteSearch
@@ -222,7 +222,7 @@ class Payment:
                 case Complete(commit):
                     return commit
                 case Success():
-                    pass  # the seller holds this part, and waits for the others
+                    self._search.has_answers = self._parts.has_answers  # the seller waits for the other parts
                 case Failure():
                     failed = self._parts.fail(answered.request_id)
                     if failed is not None:
@@ -311,7 +311,7 @@ class Payment:
         if not self._receipt.done():
             self._receipt.set_result(receipt)
         if not self._commit.done():
-            self._commit.set_exception(PaymentFailed("the seller has collected already; there is a receipt"))
+            self._commit.set_exception(AlreadyPaid("the seller has collected already; there is a receipt", receipt))
             self._commit.exception()  # seen, also where nobody waits
 
 

@@ -19,7 +19,8 @@ from typing import Final
 from offset_ctrl.connection.client import RoutesUnavailable
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_ctrl.rules.routes import RouteChoice, choose_routes
-from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, NoRoute, PartsRefused, PaymentFailed
+from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, PaymentFailed
+from offset_ctrl.sdk.reasons import why_no_route, why_refused
 from offset_proto.files import Invoice
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
 from offset_proto.rate import FeeOverflow
@@ -69,6 +70,7 @@ class RouteSearch:
 
     Attributes:
         failed_routes: Those over which transactions have failed, in their order; keys of buyer, mediators and seller.
+        has_answers: Whether the seller has accepted a part; set by the payment.
     """
 
     def __init__(self, session: NodeSession, invoice: Invoice, options: PayOptions) -> None:
@@ -76,6 +78,7 @@ class RouteSearch:
         self._invoice = invoice
         self._options = options
         self.failed_routes: list[tuple[PublicKey, ...]] = []
+        self.has_answers = False
 
     def route_failed(self, public_keys: tuple[PublicKey, ...]) -> None:
         """
@@ -86,7 +89,7 @@ class RouteSearch:
         """
         self.failed_routes.append(public_keys)
         if len(self.failed_routes) >= FAILED_PARTS_MAX:
-            raise PartsRefused(f"{FAILED_PARTS_MAX} transactions failed")
+            raise why_refused(self.failed_routes, has_answers=self.has_answers)
 
     async def choose(self, amount: int, fees_before: int) -> RouteChoice:
         """
@@ -116,15 +119,14 @@ class RouteSearch:
                     raise FeesTooHigh(f"fees of {fees}, more than {self._options.fees_max}")
                 return choice
             if loop.time() >= end or self._options.routes is not None:
-                raise failure or self._failure()
+                raise failure or await self._failure()
             await asyncio.sleep(self._session.tick_seconds)
         raise AssertionError("a count has no end")
 
-    def _failure(self) -> PaymentFailed:
-        reason = "no route that can carry the payment"
+    async def _failure(self) -> PaymentFailed:
         if self.failed_routes:
-            return PartsRefused(f"{reason}, after {len(self.failed_routes)} routes that failed")
-        return NoRoute(reason)
+            return why_refused(self.failed_routes, has_answers=self.has_answers)
+        return await why_no_route(self._session, self._invoice, self._options.routes)
 
     async def _choose_once(self, amount: int, avoided: frozenset[tuple[PublicKey, ...]]) -> RouteChoice | None:
         if self._options.routes is not None:

@@ -18,8 +18,9 @@ from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
 from offset_ctrl.programs.stctrl.session import CommandError, load
 from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished
+from offset_ctrl.programs.table import printable
 from offset_ctrl.rules.open_reports import waiting_parts
-from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
+from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_proto.errors import OffsetError
 from offset_proto.files import INVOICE, PAYMENT, Invoice
@@ -142,11 +143,14 @@ def _reason(error: PaymentFailed) -> tuple[str, str]:
     """The original's name for a failure, and what it means here."""
     match error:
         case NoIndexServer():
-            return "AppRoutesError", str(error)
+            name = "AppRoutesError"
         case NoRoute() | FeesTooHigh():
-            return "NoSuitableRoute", str(error)
+            name = "NoSuitableRoute"
+        case AlreadyPaid():
+            name = "AlreadyPaid"
         case _:
-            return "CreateTransactionFailed", str(error)
+            name = "CreateTransactionFailed"
+    return name, printable(str(error))
 
 
 async def give_up(session: NodeSession, payment: Path, *, timeout: float) -> int | None:

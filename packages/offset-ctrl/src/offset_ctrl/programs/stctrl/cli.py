@@ -209,7 +209,7 @@ _add(
     _option("-r", "--receipt", type=_PATH, required=False, help="Output: receipt file, once there is a receipt."),
     _option("-c", "--commit", type=_PATH, required=False, help="Output: commit file, once there is a commit."),
     click.option("--close", is_flag=True, help="Let no further parts of the payment be sent."),
-    _timeout(2, "Seconds to wait for the end of the payment."),
+    _timeout(1, "Seconds to wait for the end of the payment."),
     _JSON,
     home="payment_status",
 )

@@ -72,7 +72,7 @@ async def payment_status(
     commit: Path | None = None,
     *,
     close: bool = False,
-    timeout: float = 2.0,
+    timeout: float = 1.0,
     as_json: bool = False,
 ) -> int | None:
     """
