@@ -58,7 +58,8 @@ def _waits_for(payment: OpenPaymentReport) -> str:
             return "paid and acknowledged; waits for the end of the other parts"
         case _:
             has_commit = payment.opt_commit is not None
-            return describe_stage(payment.stage, has_commit=has_commit, is_given_up=False)
+            has_parts = bool(waiting_parts(payment))
+            return describe_stage(payment.stage, has_parts=has_parts, has_commit=has_commit, is_given_up=False)
 
 
 def _payment_row(report: ReportView, payment: OpenPaymentReport) -> list[str]:

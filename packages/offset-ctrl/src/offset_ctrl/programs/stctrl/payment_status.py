@@ -157,7 +157,8 @@ class _Look:
         """Where the payment stands, for a person."""
         stage = PaymentStageReport.SENDING if self.report is None else self.report.stage
         is_given_up = self._progress is not None and self._progress.is_given_up
-        waits_for = describe_stage(stage, has_commit=self.commit is not None, is_given_up=is_given_up)
+        has_commit = self.commit is not None
+        waits_for = describe_stage(stage, has_parts=bool(self.parts), has_commit=has_commit, is_given_up=is_given_up)
         target = None if self.report is None else self.report.opt_target
         if target is not None:
             return f"{describe_parts(self.parts, target.total_dest_payment, target.currency)}; {waits_for}"

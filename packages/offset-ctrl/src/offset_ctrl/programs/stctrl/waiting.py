@@ -69,7 +69,7 @@ def describe_parts(parts: Iterable[PartReport], total: int, currency: str) -> st
     return f"of {total} {printable(currency)}, " + (", ".join(words) if words else "nothing is under way")
 
 
-def describe_stage(stage: PaymentStageReport, *, has_commit: bool, is_given_up: bool) -> str:
+def describe_stage(stage: PaymentStageReport, *, has_parts: bool, has_commit: bool, is_given_up: bool) -> str:
     """What a payment without an end waits for, in words."""
     if is_given_up:
         return "given up; what is frozen comes back when the seller cancels, or when its invoice ends"
@@ -77,7 +77,7 @@ def describe_stage(stage: PaymentStageReport, *, has_commit: bool, is_given_up: 
         return "complete; waits for the seller to collect with the commit"
     if stage is PaymentStageReport.CLOSING:
         return "closed; waits for the answers to what was sent"
-    return "waits for answers"
+    return "waits for answers" if has_parts else "waits for pay-invoice to try again, or for give-up"
 
 
 def frozen_line(report: ReportView, parts: Iterable[PartReport]) -> str:
