@@ -139,6 +139,7 @@ class BlockingNode:
         deliver: Callable[[Commit], object],
         options: PayOptions = PayOptions(),
         *,
+        deliver_timeout: float = 300.0,
         receipt_timeout: float = 300.0,
     ) -> Receipt:
         """Pay an invoice, from the search for routes to the receipt; *deliver* is called in a thread of its own."""
@@ -146,7 +147,15 @@ class BlockingNode:
         async def deliver_in_thread(commit: Commit) -> None:
             await asyncio.to_thread(deliver, commit)
 
-        return self._wait(self._node.pay(invoice, deliver_in_thread, options, receipt_timeout=receipt_timeout))
+        return self._wait(
+            self._node.pay(
+                invoice,
+                deliver_in_thread,
+                options,
+                deliver_timeout=deliver_timeout,
+                receipt_timeout=receipt_timeout,
+            )
+        )
 
 
 class BlockingPayment:

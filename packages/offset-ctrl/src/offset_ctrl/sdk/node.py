@@ -415,6 +415,7 @@ class Node:
         deliver: Deliver,
         options: PayOptions = PayOptions(),
         *,
+        deliver_timeout: float = 300.0,
         receipt_timeout: float = 300.0,
     ) -> Receipt:
         """
@@ -427,11 +428,12 @@ class Node:
             invoice: Of the seller.
             deliver: Hands the commit to the seller.
             options: Limits of fees and time.
+            deliver_timeout: Seconds for *deliver*; then it is cancelled.
             receipt_timeout: Seconds for the seller to collect, once it has the commit.
 
         Raises:
             PaymentFailed: Nothing was paid, and why.
-            CommitNotDelivered: *deliver* failed.
+            CommitNotDelivered: *deliver* failed, or its time was over.
             PaymentPending: The seller takes its time.
             PaymentEndUnknown: It may be paid: another app acknowledged it, or its receipt proves nothing.
         """
@@ -442,7 +444,8 @@ class Node:
             payment.give_up()
             raise
         try:
-            await deliver(commit)
+            async with asyncio.timeout(deliver_timeout):
+                await deliver(commit)
         except Exception as error:
             raise CommitNotDelivered(payment, error) from error
         try:

@@ -76,7 +76,7 @@ async def open_remote(entry: RemoteEntry, listener: Listener, ticker: Ticker) ->
             await node.greeted
     except (ConnectionClosed, TimeoutError) as error:
         connection.close("gave up")
-        raise NodeConnectionError(f"ConnectionError({ticket.address}: {error or 'no greeting'})") from None
+        raise NodeConnectionError(f"ConnectionError({ticket.address}: {str(error) or 'no greeting'})") from None
     except BaseException:
         connection.close("gave up")
         raise

@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from offset_ctrl.connection.client import NodeConnection, NotAnnounced
+from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import describe_parts, describe_stage, frozen_line, moment, part_json
 from offset_ctrl.programs.table import format_table, printable
 from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments, waiting_parts
+from offset_proto.errors import OffsetError
 from offset_proto.messages.extensions import OpenInvoiceReport, OpenPaymentReport, PaymentStageReport
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64
@@ -32,12 +33,12 @@ async def payments(session: NodeSession, *, as_json: bool) -> None:
     Print the payments that have no end, or one that no app has acknowledged.
 
     Raises:
-        CommandError: The node does not tell.
+        CommandError: The node does not tell, or does not answer.
     """
     try:
         await session.follow_payments()
-    except NotAnnounced as error:
-        raise CommandError("BuyerError", f"NotAnnounced({error})") from None
+    except OffsetError as error:
+        raise CommandError("BuyerError", f"{type(error).__name__}({error})") from None
     known = oldest_payments(session.payments)
     if as_json:
         _print_json([_payment_json(session.report, payment) for payment in known])
@@ -92,12 +93,12 @@ async def invoices(node: NodeConnection, *, as_json: bool) -> None:
     Print the invoices that are neither collected nor cancelled.
 
     Raises:
-        CommandError: The node does not tell.
+        CommandError: The node does not tell, or does not answer.
     """
     try:
         await node.follow_invoices()
-    except NotAnnounced as error:
-        raise CommandError("SellerError", f"NotAnnounced({error})") from None
+    except OffsetError as error:
+        raise CommandError("SellerError", f"{type(error).__name__}({error})") from None
     known = oldest_invoices(node.invoices)
     if as_json:
         _print_json([_invoice_json(invoice) for invoice in known])
