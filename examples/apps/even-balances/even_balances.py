@@ -7,17 +7,22 @@ ourselves that leaves through Alice and comes back through Bob makes both 0, for
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Final
 
 import click
 
 from offset_ctrl import Node, PaymentFailed, PayOptions, RoutesUnavailable, connect
 from offset_proto.errors import OffsetError
+from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import Edge, MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Commit
 from offset_proto.messages.report import ChannelConsistentReport, FriendLivenessReport
 from offset_proto.report_view import ReportView
 from offset_proto.types import PublicKey
+
+CIRCLE_SECONDS: Final = 600
+"""The invoice of a circle ends after this time, also where the bot is stopped in the middle of it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ async def settle(node: Node, currency: str, imbalance: Imbalance, fees_max: int)
         raise PaymentFailed("no route from the one to the other")
     # The creditor is a mediator of the circle, and nobody tells us its fee; what it leaves comes back to us.
     options = PayOptions(routes=tuple(circles), extra_fees=fees_max, fees_max=2 * fees_max)
-    invoice = await node.create_invoice(currency, imbalance.amount)
+    can_expire = Extension.EXPIRING_INVOICES in node.extensions  # a node of the original can not
+    expires = CIRCLE_SECONDS if can_expire else None
+    invoice = await node.create_invoice(currency, imbalance.amount, expires=expires)
 
     async def deliver(commit: Commit) -> None:
         await node.accept_commit(invoice, commit)

@@ -4,6 +4,7 @@ Pay a list of invoices from a CSV file, several at once, with a progress bar; wr
 The file has a line with titles and the columns ``invoice`` (path of an invoice file) and ``deliver`` (where the commit
 goes: an http:// or https:// address to post it to, or the path of a file to write). Paths are relative to the CSV file.
 A receipt goes beside the invoice, with the ending ``.receipt``; an invoice that has one already is not paid again.
+A payment of an earlier run goes on: its commit is delivered, if that has not happened yet, and its receipt written.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Final
 
 import click
 
-from offset_ctrl import Node, PayOptions, connect
+from offset_ctrl import AlreadyPaid, Node, PayOptions, connect
 from offset_proto.errors import OffsetError
 from offset_proto.files import COMMIT, INVOICE, RECEIPT
 from offset_proto.messages.payment import Commit
@@ -58,7 +59,8 @@ def deliver_commit(destination: str, commit: Commit) -> None:
     if destination.startswith(("http://", "https://")):
         with urllib.request.urlopen(destination, COMMIT.format(commit).encode(), timeout=HTTP_SECONDS):
             return
-    COMMIT.save(Path(destination), commit)
+    if not Path(destination).exists():  # an earlier run may have written it
+        COMMIT.save(Path(destination), commit)
 
 
 async def pay_row(node: Node, row: Row, options: PayOptions, wait: float) -> str:
@@ -69,7 +71,18 @@ async def pay_row(node: Node, row: Row, options: PayOptions, wait: float) -> str
     async def deliver(commit: Commit) -> None:
         await asyncio.to_thread(deliver_commit, row.deliver, commit)
 
-    receipt = await node.pay(INVOICE.load(row.invoice), deliver, options, receipt_timeout=wait)
+    invoice = INVOICE.load(row.invoice)
+    earlier = next((payment for payment in node.payments if payment.invoice == invoice), None)
+    try:
+        if earlier is None:
+            receipt = await node.pay(invoice, deliver, options, receipt_timeout=wait)
+        else:
+            await deliver(await earlier.commit(wait))
+            receipt = await earlier.receipt(wait)
+    except AlreadyPaid as error:
+        if error.receipt is None:
+            raise
+        receipt = error.receipt
     RECEIPT.save(row.receipt, receipt)
     return f"paid {receipt.total_dest_payment} {receipt.currency}"
 
@@ -86,7 +99,7 @@ async def pay_all(login: tuple[str, str], rows: list[Row], options: PayOptions, 
             except (OffsetError, OSError) as error:
                 return row, None, str(error)
 
-    async with connect(*login, journal=rows[0].invoice.parent / "payments") as node:
+    async with connect(*login, journal=rows[0].invoice.parent / "payments", go_on=options) as node:
         paying = [asyncio.ensure_future(pay(node, row)) for row in rows]
         with click.progressbar(length=len(rows), label="paying", show_pos=True) as bar:
             for ended in asyncio.as_completed(paying):

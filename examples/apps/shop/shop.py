@@ -10,20 +10,25 @@ No account, no password: the commit is the proof. buy.py is the other side.
 
 import threading
 from collections import OrderedDict
+from datetime import timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 import click
 
-from offset_ctrl import InvalidProof
+from offset_ctrl import InvalidProof, InvoiceNotOpen
 from offset_ctrl.blocking import BlockingNode, connect
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import COMMIT, INVOICE, Invoice
+from offset_proto.messages.extensions import Extension
 from offset_proto.types import InvoiceId
 
 INVOICES_MAX: Final = 1000
 """Invoices that may be open; the oldest is cancelled for a new one."""
+
+EXPIRES: Final = timedelta(minutes=15)
+"""A customer who vanishes keeps nobody's credits frozen for longer, also where this shop has ended meanwhile."""
 
 BODY_BYTES_MAX: Final = 16 * 1024
 PAGE = "<!doctype html><title>The page</title><h1>Thank you</h1><p>This page is worth every credit.</p>\n"
@@ -49,7 +54,9 @@ class Shop(ThreadingHTTPServer):
 
     def make_invoice(self) -> Invoice:
         """For one customer."""
-        invoice = self._node.create_invoice(self._currency, self._price)
+        can_expire = Extension.EXPIRING_INVOICES in self._node.extensions  # a node of the original can not
+        expires = EXPIRES if can_expire else None
+        invoice = self._node.create_invoice(self._currency, self._price, expires=expires)
         with self._lock:
             self._open[invoice.invoice_id] = invoice
             oldest = self._open.popitem(last=False)[1] if len(self._open) > INVOICES_MAX else None
@@ -63,6 +70,7 @@ class Shop(ThreadingHTTPServer):
 
         Raises:
             InvalidInput: It is none, or pays none of our invoices.
+            InvoiceNotOpen: It comes too late.
         """
         commit = COMMIT.parse(text)
         with self._lock:
@@ -94,7 +102,7 @@ class _Customer(BaseHTTPRequestHandler):
         body = self.rfile.read(int(length)).decode("utf-8", "replace")
         try:
             self.server.collect(body)
-        except InvalidInput as error:
+        except (InvalidInput, InvoiceNotOpen) as error:
             self._answer(HTTPStatus.BAD_REQUEST, "text/plain", f"{error}\n")
         except OffsetError as error:
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"{error}\n")
