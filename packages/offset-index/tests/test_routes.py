@@ -292,7 +292,11 @@ def test_the_first_route_is_the_cheapest_there_is(seed):
 
 @pytest.mark.parametrize("seed", range(150))
 def test_no_cheaper_route_is_cut_off(seed):
-    """No simple path of a small graph has lower fees, or equal fees and fewer hops, than the best route found."""
+    """
+    No simple path of a small graph has lower fees than the best route found, or equal fees and fewer hops.
+
+    Fees are what a buyer pays: the sum of the rates, of the amount, rounded down once.
+    """
     chance, amount, excluded = Random(seed), 1000, (1, 2)
     count = chance.randrange(4, 8)
     pairs, rates = {}, {}
@@ -304,7 +308,7 @@ def test_no_cheaper_route_is_cut_off(seed):
 
     def cost(path: tuple[int, ...]) -> tuple[int, int]:
         mediated = [rates[receiver, sender] for sender, receiver in pairwise(path[:-1])]
-        return sum(amount * rate.mul // 2**32 + rate.add for rate in mediated), len(path)
+        return amount * sum(rate.mul for rate in mediated) // 2**32 + sum(rate.add for rate in mediated), len(path)
 
     costs = []
     for inner in range(count - 1):
@@ -319,6 +323,15 @@ def test_no_cheaper_route_is_cut_off(seed):
         if len(multi.routes) == 1
     ]
     assert min(map(cost, paths), default=None) == min(costs, default=None)
+
+
+def test_parts_of_credits_add_up():
+    """Three mediators that ask for 0.9 credits each cost 2 credits, though each takes none; a longer way costs 1."""
+    hops = [(0, 2), (2, 3), (3, 4), (4, 1), (0, 5), (5, 6), (6, 7), (7, 8), (8, 1)]
+    part, whole = Rate(2**32 * 9 // 100, 0), Rate(0, 1)
+    rates = dict.fromkeys([(2, 0), (3, 2), (4, 3)], part) | {(5, 0): whole}
+    found = _routes(_graph(_both_ways(*[(a, b, 100, 100) for a, b in hops]), rates), 0, 1, 10)
+    assert [_first([multi_route])[0] for multi_route in found] == [[0, 5, 6, 7, 8, 1], [0, 2, 3, 4, 1]]
 
 
 @pytest.mark.parametrize("seed", range(30))

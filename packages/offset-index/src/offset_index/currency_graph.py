@@ -11,9 +11,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from offset_proto.messages.payment import Rate
-from offset_proto.types import U32_MAX, U128, PublicKey
+from offset_proto.types import U32_MAX, U64_MAX, U128, PublicKey
 
-__all__ = ["CurrencyGraph", "Declaration", "Packed", "Vertex", "capacity_of", "fee_of", "least_packed", "rate_of"]
+__all__ = [
+    "CurrencyGraph",
+    "Declaration",
+    "Packed",
+    "Vertex",
+    "capacity_of",
+    "cost_at",
+    "cost_of",
+    "least_packed",
+    "rate_bits",
+    "rate_of",
+]
 
 Vertex = int
 """A node's number; it holds while the graph is not changed."""
@@ -54,9 +65,24 @@ def rate_of(packed: Packed) -> Rate:
     return Rate(packed >> _MUL_SHIFT & U32_MAX, packed >> _ADD_SHIFT & U32_MAX)
 
 
-def fee_of(packed: Packed, amount: U128) -> int:
-    """`offset_proto.rate.calc_fee` of a declaration's rate; one rate alone never exceeds 128 bits."""
-    return (amount * (packed >> _MUL_SHIFT & U32_MAX) >> 32) + (packed >> _ADD_SHIFT & U32_MAX)
+def rate_bits(packed: Packed) -> int:
+    """What the declaring node charges for forwarding, as one integer: mul, then add, 32 bits each."""
+    return packed >> _ADD_SHIFT & U64_MAX
+
+
+def cost_at(rate: Rate, amount: U128) -> int:
+    """
+    The fees of a mediator, or of a route, for *amount* credits, in 2**-32 credits, exactly.
+
+    A buyer pays for a route what its rates come to together, rounded down once (`offset_proto.rate.calc_fee`). So
+    these can be added up hop by hop, while fees that were rounded down for each of them can not.
+    """
+    return amount * rate.mul + (rate.add << 32)
+
+
+def cost_of(packed: Packed, amount: U128) -> int:
+    """`cost_at` of a declaration's rate."""
+    return amount * (packed >> _MUL_SHIFT & U32_MAX) + ((packed >> _ADD_SHIFT & U32_MAX) << 32)
 
 
 class CurrencyGraph:
