@@ -35,6 +35,7 @@ from bench.measured import Figures, Measured, stall_reason
 from bench.payments import PaymentRun, build_chain, run_payments
 from bench.relays import hold_listeners, run_tunnel
 from bench.report import PERCENTILES, STORED_PERCENTS, table
+from bench.routes import NETWORKS, measure_carried, measure_fees, measure_times
 from bench.stored_state import add_stored_state, measure_start
 from bench.wire_bytes import ByteCounter
 from interop.network import Cast, Network
@@ -230,6 +231,28 @@ def _index_graph(network: Network, scale: Scale) -> Figures:
     }
 
 
+def _routes_carried(name: str) -> Measure:
+    def measure(network: Network, scale: Scale) -> Figures:
+        del network  # the engine alone
+        return measure_carried(name, 7, scale.routes // 40)
+
+    return measure
+
+
+def _routes_fees(network: Network, scale: Scale) -> Figures:
+    del network  # the engine alone
+    return measure_fees(7, scale.routes // 20)
+
+
+def _routes_times(nodes_for_each: int) -> Measure:
+    def measure(network: Network, scale: Scale) -> Figures:
+        del network  # the engine alone
+        nodes = nodes_for_each * scale.routes // 4
+        return {"nodes": nodes} | measure_times(nodes, 5 * nodes, 500)
+
+    return measure
+
+
 def _start(network: Network, scale: Scale) -> Figures:
     return {"seconds with 10,000 friends": measure_start(network, 10_000)}
 
@@ -262,6 +285,10 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "index, 10,000 nodes": (_index, True),
     "index, by size": (_index_by_size, True),
     "index engine, 1,000,000 nodes": (_index_graph, False),
+    **{f"routes, {name}": (_routes_carried(name), False) for name in NETWORKS},
+    "routes, fees": (_routes_fees, False),
+    "routes, 10,000 nodes": (_routes_times(10), False),
+    "routes, 1,000,000 nodes": (_routes_times(1000), False),
     "node start": (_start, False),
     "command line": (_command_line, True),
 }

@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 from bench.measured import Figures, Measured
+from bench.routes import DEMAND_PERCENTS, NETWORKS
 
 PERCENTILES: Final = (1, 10, 25, 50, 75, 90, 95, 99, 99.9, 100)
 """Of the latency of payments."""
@@ -62,6 +63,15 @@ def _payment_goals() -> list[Goal]:
     return goals
 
 
+def _route_goals() -> list[Goal]:
+    """As often as the reference where there is room, and nearly so where there is little."""
+    return [
+        Goal(f"routes, {name}", f"of the reference at {percent}%", None, 1.0 if percent <= 80 else 0.97)
+        for name in NETWORKS
+        for percent in DEMAND_PERCENTS
+    ]
+
+
 GOALS: Final = [
     *_payment_goals(),
     Goal("payments, 2 nodes, 1 in flight", "p50 ms", 71.0, 20.0, more_is_better=False),
@@ -81,6 +91,10 @@ GOALS: Final = [
     Goal("index, 10,000 nodes", "updates/s", 1500.0, 2500.0),
     Goal("index engine, 1,000,000 nodes", "p95 ms", None, 50.0, more_is_better=False),
     Goal("index engine, 1,000,000 nodes", "GiB", None, 1.5, more_is_better=False),
+    *_route_goals(),
+    Goal("routes, fees", "fees of the least, dearest", None, 1.01, more_is_better=False),
+    Goal("routes, 10,000 nodes", "p95 ms", None, 15.0, more_is_better=False),
+    Goal("routes, 1,000,000 nodes", "p95 ms", None, 60.0, more_is_better=False),
     Goal("bytes on the wire", "B/s of an idle relay link", 2048.0, 40.0, more_is_better=False),
     Goal("command line", "info friends ms", 6.0, 300.0, more_is_better=False),
     Goal("command line", "--help ms", 2.0, 200.0, more_is_better=False),
