@@ -1,78 +1,23 @@
 """A seller that does not answer: no command waits for ever, and nothing stays frozen. Spec 12, 09 §8, §9."""
 
 import json
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from random import Random
 
 from interop.live.payments import wait_for_route
 from interop.network import Network
 from interop.programs import OURS, wait_until
-
-GOES_ON = 3
-"""Exit status of a command that ends before what it waits for."""
-
-
-@contextmanager
-def _asleep(network: Network, name: str) -> Iterator[None]:
-    """A node that is stopped in the middle of whatever it does, and goes on later."""
-    process = network.servers[name].process
-    assert process is not None
-    process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGCONT)
-
-
-def _frozen(network: Network) -> int:
-    """Credits that are frozen anywhere in the chain."""
-    pairs = (("A", "B"), ("B", "A"), ("B", "C"), ("C", "B"))
-    balances = [network.balance(one, other, "FST") for one, other in pairs]
-    return sum(side["local_pending_debt"] + side["remote_pending_debt"] for side in balances)
-
-
-class Payment:
-    """The files of one payment from A over B to C, and the commands that work on them."""
-
-    def __init__(self, network: Network, label: str) -> None:
-        self._network = network
-        self.invoice, self.payment, self.commit, self.receipt = (
-            network.path(f"{label}.{kind}") for kind in ("invoice", "payment", "commit", "receipt")
-        )
-
-    def create_invoice(self, amount: int, *options: object) -> None:
-        """Let C ask for credits."""
-        arguments = ["-c", "FST", "-a", amount, "-i", self.invoice, *options]
-        self._network.stctrl("C", "seller", "create-invoice", *arguments)
-
-    def pay(self, seconds: float) -> int:
-        """Let A pay, for at most so long; the exit status."""
-        arguments = ["-i", self.invoice, "-p", self.payment, "-c", self.commit, "--timeout", seconds]
-        return self._network.stctrl("A", "buyer", "pay-invoice", *arguments, check=False).returncode
-
-    def status(self) -> dict[str, object]:
-        """What payment-status says, for programs."""
-        asked = self._network.stctrl("A", "buyer", "payment-status", "-p", self.payment, "--json", check=False)
-        said: dict[str, object] = json.loads(asked.stdout)
-        return said
-
-    def collect(self) -> None:
-        """Hand the commit to C, and wait for the receipt."""
-        self._network.stctrl("C", "seller", "commit-invoice", "-i", self.invoice, "-c", self.commit)
-        self._network.wait_for_receipt("A", self.payment, self.receipt)
+from interop.sleepers import GOES_ON, CommandPayment, asleep, frozen_credits
 
 
 def test_a_payment_goes_on_when_the_seller_wakes(chain: Network) -> None:
     """pay-invoice ends with what is frozen; called again, it writes the commit of the same payment."""
     before = chain.balance("A", "B", "FST")["balance"]
     wait_for_route(chain, "A", "C", "FST", 30)
-    payment = Payment(chain, "asleep")
+    payment = CommandPayment(chain, "asleep")
     payment.create_invoice(30)
-    with _asleep(chain, "C"):
+    with asleep(chain, "C"):
         assert payment.pay(2) == GOES_ON
         said = payment.status()
         assert said["state"] == "open"
@@ -85,19 +30,19 @@ def test_a_payment_goes_on_when_the_seller_wakes(chain: Network) -> None:
     assert int(invoice["arrived"]) == 30
     payment.collect()
     assert chain.balance("A", "B", "FST")["balance"] == before - 31  # B takes 1
-    assert _frozen(chain) == 0
+    assert frozen_credits(chain) == 0
 
 
 def test_an_invoice_that_ends_frees_everything(chain: Network) -> None:
     """Its seller was asleep when it ended; soon after it is back, no credit is frozen anywhere."""
     before = chain.balance("A", "B", "FST")["balance"]
     wait_for_route(chain, "A", "C", "FST", 20)
-    payment = Payment(chain, "ends")
+    payment = CommandPayment(chain, "ends")
     payment.create_invoice(20, "--expires", "6s")
-    with _asleep(chain, "C"):
+    with asleep(chain, "C"):
         assert payment.pay(8) == GOES_ON
         assert payment.status()["state"] == "open"
-    wait_until("all credits to be free", lambda: _frozen(chain) == 0, 40)
+    wait_until("all credits to be free", lambda: frozen_credits(chain) == 0, 40)
     assert chain.balance("A", "B", "FST")["balance"] == before
     said = payment.status()
     assert said["parts"] == []
@@ -121,7 +66,7 @@ def kill_and_go_on(network: Network, count: int, chance: Random) -> dict[str, in
     wait_for_route(network, "A", "C", "FST", 5)
     before = network.balance("A", "B", "FST")["balance"]
     for number in range(count):
-        payment = Payment(network, f"killed-{count}-{number}")
+        payment = CommandPayment(network, f"killed-{count}-{number}")
         payment.create_invoice(5)
         _pay_and_kill(network, payment, chance.uniform(0.1, 1.2))
         if chance.random() < 0.5 or payment.commit.exists() or not payment.payment.exists():
@@ -135,13 +80,13 @@ def kill_and_go_on(network: Network, count: int, chance: Random) -> dict[str, in
                 network.stctrl("A", "buyer", "give-up", "-p", payment.payment, "--timeout", 30)
             assert not payment.commit.exists()
             ends["given up"] += 1
-    wait_until("all credits to be free", lambda: _frozen(network) == 0, 40)
+    wait_until("all credits to be free", lambda: frozen_credits(network) == 0, 40)
     assert network.balance("A", "B", "FST")["balance"] == before - 6 * ends["paid"]
     assert json.loads(network.stctrl("A", "buyer", "payments", "--json").stdout) == []
     return ends
 
 
-def _pay_and_kill(network: Network, payment: Payment, seconds: float) -> None:
+def _pay_and_kill(network: Network, payment: CommandPayment, seconds: float) -> None:
     """Begin to pay, and kill -9 the program after so long."""
     arguments = ["-i", payment.invoice, "-p", payment.payment, "-c", payment.commit]
     command = [OURS.program("stctrl"), *network.login("A"), "buyer", "pay-invoice", *map(str, arguments)]
