@@ -68,8 +68,8 @@ def kill_and_go_on(network: Network, count: int, chance: Random) -> dict[str, in
     for number in range(count):
         payment = CommandPayment(network, f"killed-{count}-{number}")
         payment.create_invoice(5)
-        _pay_and_kill(network, payment, chance.uniform(0.1, 1.2))
-        if chance.random() < 0.5 or payment.commit.exists() or not payment.payment.exists():
+        _pay_and_kill(network, payment, chance)
+        if chance.random() < 0.3 or payment.commit.exists() or not payment.payment.exists():
             assert payment.pay(60) == 0
             payment.collect()
             ends["paid"] += 1
@@ -86,10 +86,15 @@ def kill_and_go_on(network: Network, count: int, chance: Random) -> dict[str, in
     return ends
 
 
-def _pay_and_kill(network: Network, payment: CommandPayment, seconds: float) -> None:
-    """Begin to pay, and kill -9 the program after so long."""
+def _pay_and_kill(network: Network, payment: CommandPayment, chance: Random) -> None:
+    """Begin to pay, and kill -9: mostly while there is a payment and no commit, sometimes before or after."""
     arguments = ["-i", payment.invoice, "-p", payment.payment, "-c", payment.commit]
     command = [OURS.program("stctrl"), *network.login("A"), "buyer", "pay-invoice", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        time.sleep(seconds)
+        if chance.random() < 0.8:
+            while not payment.payment.exists() and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.1))
+        else:
+            time.sleep(chance.uniform(0.1, 1.2))
         process.kill()
