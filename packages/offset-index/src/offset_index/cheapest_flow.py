@@ -54,7 +54,8 @@ class CheapestPaths:
     Paths for a flow: at each time the cheapest that carries *least* credits.
 
     Args:
-        residual: The flow so far, which the caller adds each path to, and nothing else. Without one at first.
+        residual: The flow so far, which the caller adds each path to; none at first. Where the caller takes anything
+            out of it, what is found afterwards may be dearer than need be.
         least: Credits that each path carries. With 1 the flow is the cheapest there is, of many paths perhaps; with
             more there are fewer, and hops that carry less count as if they were not there.
         part: Credits over which a fixed fee is thought to be spread.
@@ -103,8 +104,8 @@ class CheapestPaths:
         """
         Where a side goes on from *node*, and the reduced cost of that.
 
-        It is never negative, but for hops that carried too little before, where the last part asks for less than the
-        others; then nothing is the least that it can be seen at.
+        It is never negative, but for hops that the potentials do not know of: those that carried too little before,
+        where the last part asks for less than the others, and what was taken out of the flow. They count as free then.
         """
         residual, potentials, weight = self._residual, self._potentials, self._add_weight
         here, destination = potentials.get(node, 0), residual.destination

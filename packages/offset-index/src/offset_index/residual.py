@@ -72,7 +72,7 @@ class Residual:
         """*hop* is no longer excluded."""
         self._excluded.discard(hop)
 
-    def beside_nothing(self, edges_left: int) -> "Residual":
+    def without_flow(self, edges_left: int) -> "Residual":
         """The same graph with the same hops excluded, without a flow, and with a budget of its own."""
         fresh = Residual(self.graph, self.source, self.destination, edges_left)
         for hop in self._excluded:

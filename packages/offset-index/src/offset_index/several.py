@@ -131,7 +131,7 @@ def _first(residual: Residual, amount: int) -> list[Parts]:
         _NoMorePaths: No flow carries the amount, not even without fees.
     """
     for step in STEPS:
-        flow = residual.beside_nothing(residual.edges_left)
+        flow = residual.without_flow(residual.edges_left)
         try:
             found = _carried(flow, WidestPaths(flow, step), amount)
         except _NoMorePaths as error:
@@ -147,7 +147,7 @@ def _first(residual: Residual, amount: int) -> list[Parts]:
 
 def _cheapest(residual: Residual, amount: int, least: int) -> list[Parts]:
     """An answer made of the cheapest paths that carry *least* credits, or none."""
-    flow = residual.beside_nothing(residual.edges_left)
+    flow = residual.without_flow(residual.edges_left)
     try:
         return _carried(flow, CheapestPaths(flow, least, max(1, amount // EXPECTED_PARTS)), amount)
     except _NoMorePaths:
