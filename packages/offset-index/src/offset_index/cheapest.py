@@ -43,6 +43,7 @@ def find_cheaper(residual: Residual, amount: U128, known: Path, reserve: int) ->
     sides = (_Side(residual.source), _Side(residual.destination))
     best = _fees(residual, known, amount)
     equal, dearer = best[0] << 32, best[0] + 1 << 32
+    destination = residual.destination
     meeting: Hop | None = None  # the last node of one end, the first of the other
     while sides[0].heap and sides[1].heap:
         (cost_0, hops_0, *_), (cost_1, hops_1, *_) = sides[0].heap[0], sides[1].heap[0]
@@ -55,13 +56,14 @@ def find_cheaper(residual: Residual, amount: U128, known: Path, reserve: int) ->
         if node in side.costs:
             continue
         side.links[node] = previous
-        side.costs[node] = (cost, hops)
+        settled, others = side.costs, other.costs
+        settled[node] = (cost, hops)
         for neighbour, packed in (residual.hops if is_forward else residual.hops_back)(node, amount):
-            if neighbour in side.costs:
+            if neighbour in settled:
                 continue
             receiver = neighbour if is_forward else node
-            here = cost if receiver == residual.destination else cost + cost_of(packed, amount)
-            there = other.costs.get(neighbour)
+            here = cost if receiver == destination else cost + cost_of(packed, amount)
+            there = others.get(neighbour)
             if there is not None:
                 total = (here + there[0] >> 32, hops + 1 + there[1])
                 if total < best and total[1] < ROUTE_KEYS_MAX:

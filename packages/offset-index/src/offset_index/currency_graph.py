@@ -35,6 +35,7 @@ Packed = int
 _CAPACITY_SHIFT: Final = 96
 _MUL_SHIFT: Final = 64
 _ADD_SHIFT: Final = 32
+_ADD_BITS: Final = U32_MAX << _ADD_SHIFT  # in place, add is in 2**-32 credits
 
 _NOBODY: Final[dict[Vertex, Packed]] = {}
 """What a node declared that declared nothing; never written to."""
@@ -82,7 +83,7 @@ def cost_at(rate: Rate, amount: U128) -> int:
 
 def cost_of(packed: Packed, amount: U128) -> int:
     """`cost_at` of a declaration's rate."""
-    return amount * (packed >> _MUL_SHIFT & U32_MAX) + ((packed >> _ADD_SHIFT & U32_MAX) << 32)
+    return amount * (packed >> _MUL_SHIFT & U32_MAX) + (packed & _ADD_BITS)
 
 
 class CurrencyGraph:

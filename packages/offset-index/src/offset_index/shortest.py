@@ -44,13 +44,9 @@ class TwoEnds:
         while self.front and self.back and hops < ROUTE_KEYS_MAX - 1:
             hops += 1
             if len(self.front) <= len(self.back):
-                self.front, meeting = _expand(
-                    self.front, self.before, self.after, lambda node: residual.hops(node, least)
-                )
+                self.front, meeting = _expand(self.front, self.before, self.after, residual.hops, least)
             else:
-                self.back, meeting = _expand(
-                    self.back, self.after, self.before, lambda node: residual.hops_back(node, least)
-                )
+                self.back, meeting = _expand(self.back, self.after, self.before, residual.hops_back, least)
             if meeting is not None:
                 return (*reversed(list(walk(self.before[meeting], self.before))), *walk(meeting, self.after))
         return None
@@ -81,12 +77,13 @@ def _expand(
     frontier: list[Vertex],
     seen: Links,
     others: Links,
-    hops: Callable[[Vertex], Neighbours],
+    hops: Callable[[Vertex, int], Neighbours],
+    least: int,
 ) -> tuple[list[Vertex], Vertex | None]:
     """The next frontier of one end, and where it met the other end, if it did."""
     reached: list[Vertex] = []
     for node in frontier:
-        for neighbour, _ in hops(node):
+        for neighbour, _ in hops(node, least):
             if neighbour in seen:
                 continue
             seen[neighbour] = node
