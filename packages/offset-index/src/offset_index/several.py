@@ -52,7 +52,7 @@ of a node of either implementation. Each part has to succeed, so more of them wo
 STEPS: Final = (0.8, 0.9)
 """Of the widest paths, one attempt after the other; with finer steps there are fewer routes, and more is looked at."""
 
-CHEAPER_EDGES_MAX: Final = 5_000
+CHEAPER_EDGES_MAX: Final = 4_000
 """Edges looked at for an answer that is cheaper than the first; some milliseconds, as they are weighed one by one."""
 
 PATHS_MAX: Final = 64
