@@ -15,7 +15,7 @@ from offset_ctrl.programs.stclear.pay import CirclesNotPaid, pay, pay_circles
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.errors import InvalidInput
-from offset_proto.files import IDENTITY, INVOICE, TICKET, IdentityFile, Invoice
+from offset_proto.files import INVOICE, TICKET, Invoice
 from offset_proto.messages.app import (
     AddInvoice,
     Canceled,
@@ -240,11 +240,9 @@ def _pay(node: _Node, tmp_path: Path, plan: object, *, dry_run: bool = False) ->
         async with asyncio.timeout(20), node.serve(Ticker(0.03)) as ticket:
             (tmp_path / "ticket").unlink(missing_ok=True)
             TICKET.save(tmp_path / "ticket", ticket)
-            files = [tmp_path / name for name in ("ident", "ticket", "new.json", "paid")]
-            await pay(*files, fees_max=3, dry_run=dry_run)
+            files = [tmp_path / name for name in ("ticket", "new.json", "paid")]
+            await pay(Identity(PrivateKey(bytes([2]) * 32)), *files, fees_max=3, dry_run=dry_run)
 
-    if not (tmp_path / "ident").exists():
-        IDENTITY.save(tmp_path / "ident", IdentityFile(PrivateKey(bytes([2]) * 32)))
     asyncio.run(main())
 
 

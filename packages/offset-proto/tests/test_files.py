@@ -111,3 +111,52 @@ def test_json_integers_beyond_any_size_are_refused():
     """A number of 5000 digits is an error of the input, not of the program."""
     with pytest.raises(InvalidInput):
         parse_json("9" * 5000)
+
+
+LOCKED = """{
+  "lockedIdentity": 1,
+  "lock": {
+    "memoryKib": 65536,
+    "iterations": 3,
+    "lanes": 4,
+    "salt": "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU"
+  },
+  "sealedPrivateKey": "WS8dP7j1p9urCtnfYerKT0t0qN7SMrNkp0TzfX74wEWtd-SGLsND1lQFvsoxRkSr"
+}"""
+
+
+def test_identities_locked_and_not(tmp_path):
+    """Either is told from the other by its keys; a program that knows no lock says that there is one."""
+    (tmp_path / "plain").write_text(EXAMPLES["IDENTITY"])
+    (tmp_path / "locked").write_text(LOCKED)
+    assert files.load_identity_file(tmp_path / "plain") == files.IdentityFile(b"\x01" * 32)
+    locked = files.load_identity_file(tmp_path / "locked")
+    assert isinstance(locked, files.LockedIdentityFile)
+    assert files.LOCKED_IDENTITY.format(locked) == LOCKED
+    with pytest.raises(StringSerdeError, match="only its passphrase opens it"):
+        files.IDENTITY.load(tmp_path / "locked")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '"lockedIdentity"', '{"lockedIdentity": 1}', LOCKED[:-60]])
+def test_what_is_no_identity(tmp_path, text):
+    """One error, which names the file."""
+    (tmp_path / "bad").write_text(text)
+    with pytest.raises(StringSerdeError, match=str(tmp_path / "bad")):
+        files.load_identity_file(tmp_path / "bad")
+
+
+def test_a_file_that_does_not_pass_its_check_gets_no_name(tmp_path):
+    """What was written is looked at before anybody can take it for complete; nothing is left behind."""
+    seen = []
+
+    def check(written):
+        seen.append(written.read_bytes())
+        if seen[-1] == b"bad":
+            raise InvalidInput("not what it should be")
+
+    with pytest.raises(InvalidInput):
+        files.save_bytes(tmp_path / "file", b"bad", check=check)
+    assert list(tmp_path.iterdir()) == []
+    files.save_bytes(tmp_path / "file", b"good", check=check)
+    assert seen == [b"bad", b"good"]
+    assert (tmp_path / "file").read_bytes() == b"good"

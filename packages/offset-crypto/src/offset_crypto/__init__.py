@@ -6,9 +6,11 @@ Cryptography of Offset, and its authenticated links.
 `signed`, `verify`                          every signed buffer; receipts, commits and tokens
 `payment`                                   the life of a buyer's payment: a table, without any I/O
 `secure_channel`, `keepalive`, `link`       byte engines: the layers of a link
+`locking`                                   what a passphrase locks: identities, backups
 `backoff`                                   when to try again, for every outgoing link
 `aio`                                       connect() and serve() on asyncio
-`program`                                   what the server programs share: logging, signals
+`passphrase`                                identities from files; where a passphrase is looked for
+`program`                                   what the server programs share: the identity, signals
 ==========================================  =====================================================
 """
 

@@ -1,17 +1,21 @@
 """What the server programs have in common: identity, event loop, signals. Spec 09 §3."""
 
 import asyncio
+import contextlib
+import ctypes
 import logging
+import resource
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from offset_crypto.identity import Identity
+from offset_crypto.passphrase import forget_variable, open_identity
 from offset_proto.errors import InvariantBroken, OffsetError
-from offset_proto.files import IDENTITY
 
-__all__ = ["ListenError", "load_identity", "run_server"]
+__all__ = ["ListenError", "keep_out_of_core_dumps", "load_identity", "run_server"]
 
 log = logging.getLogger("offset")
 
@@ -23,14 +27,43 @@ class ListenError(OffsetError):
         super().__init__(f"ListenError({address[0]}:{address[1]}: {error.strerror or error})")
 
 
-def load_identity(path: Path) -> Identity:
+def load_identity(path: Path, passphrase_file: Path | None = None) -> Identity:
     """
-    The identity in a file.
+    The identity in a file, for a process that keeps it as long as it runs.
+
+    From now on the memory of this process goes into no core dump, and its children do not inherit the passphrase.
+
+    Args:
+        path: Locked by a passphrase, or not.
+        passphrase_file: Where the passphrase is; None: `offset_crypto.passphrase` says where it is looked for.
 
     Raises:
-        IoError, StringSerdeError: No such file, or not an identity.
+        IoError, StringSerdeError: No such file, not an identity, or a wrong passphrase.
+        NoPassphrase: It is locked, and nobody gave a passphrase.
     """
-    return Identity(IDENTITY.load(path).private_key)
+    keep_out_of_core_dumps()
+    try:
+        return open_identity(path, passphrase_file)
+    finally:
+        forget_variable()
+
+
+_PR_SET_DUMPABLE = 4
+
+
+def keep_out_of_core_dumps() -> None:
+    """
+    Keep the memory of this process out of core dumps, where the system lets us.
+
+    A limit of 0 keeps the kernel from writing a file. Linux does not look at the limit where dumps go to a program,
+    such as systemd-coredump, so there the process is made undumpable as well. Other processes of the same user can not
+    read its memory or its environment in /proc then, either.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def run_server(serve: Callable[[], Awaitable[None]]) -> None:

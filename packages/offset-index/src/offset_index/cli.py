@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, run_program
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand, run_program
 
 __all__ = ["main"]
 
@@ -16,14 +16,17 @@ _PATH = click.Path(path_type=Path)
 @click.option("-c", "--lclient", type=SOCKET_ADDRESS, required=True, help="Address to listen on for nodes, IP:port.")
 @click.option("-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of other index servers.")
-def _stindex(idfile: Path, lclient: tuple[str, int], lserver: tuple[str, int], trusted: Path) -> None:
+@PASSPHRASE_FILE
+def _stindex(
+    idfile: Path, lclient: tuple[str, int], lserver: tuple[str, int], trusted: Path, passphrase_file: Path | None
+) -> None:
     """Index server of the Offset credit network: collects what nodes declare, finds routes for payments."""
     from offset_crypto.aio import Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
     from offset_index.service import IndexService
     from offset_index.trusted import load_trusted_servers
 
-    identity = load_identity(idfile)
+    identity = load_identity(idfile, passphrase_file)
     servers = load_trusted_servers(trusted)
 
     async def serve() -> None:

@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -26,6 +27,7 @@ from offset_proto.text import parse_integer, parse_socket_address
 from offset_proto.types import Integer
 
 __all__ = [
+    "PASSPHRASE_FILE",
     "SOCKET_ADDRESS",
     "U32_OPTION",
     "U128_OPTION",
@@ -66,6 +68,13 @@ class _SocketAddressType(click.ParamType[tuple[str, int]]):
 U32_OPTION = _IntegerType("u32", Integer(32))
 U128_OPTION = _IntegerType("u128", Integer(128))
 SOCKET_ADDRESS = _SocketAddressType()
+PASSPHRASE_FILE = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    help="File with the passphrase of a locked identity. Without it: the systemd credential offset-passphrase, the "
+    "environment variable OFFSET_PASSPHRASE, or the terminal.",
+)
+"""The option of all programs that open an identity."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 

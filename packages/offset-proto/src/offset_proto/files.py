@@ -7,8 +7,9 @@ one appears complete or not at all, also when the machine stops in the middle.
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.message import frozen
@@ -16,7 +17,18 @@ from offset_proto.message_json import CAMEL_CASE, SNAKE_CASE, JsonForm, format_j
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import MoveTokenHashedReport
-from offset_proto.types import U128, Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey
+from offset_proto.types import (
+    U32,
+    U128,
+    Currency,
+    InvoiceId,
+    NetAddress,
+    PaymentId,
+    PrivateKey,
+    PublicKey,
+    Salt,
+    SealedPrivateKey,
+)
 
 __all__ = [
     "APP_TICKET",
@@ -25,6 +37,7 @@ __all__ = [
     "FRIEND_TOKEN",
     "IDENTITY",
     "INVOICE",
+    "LOCKED_IDENTITY",
     "NODE_ENTRY",
     "PAYMENT",
     "RECEIPT",
@@ -35,12 +48,17 @@ __all__ = [
     "IdentityFile",
     "Invoice",
     "IoError",
+    "LockedIdentityFile",
     "NodeEntry",
     "OutputAlreadyExists",
+    "PassphraseLock",
     "PaymentFile",
     "StringSerdeError",
+    "load_identity_file",
+    "read_bytes",
     "read_text",
     "replace_text",
+    "save_bytes",
     "save_text",
     "sync_directory",
 ]
@@ -77,6 +95,25 @@ class IdentityFile:
     """The private key of a node, relay, index server or app."""
 
     private_key: PrivateKey
+
+
+@frozen
+class PassphraseLock:
+    """How a passphrase becomes a key by Argon2id (RFC 9106): memory in KiB, passes over it, lanes, salt."""
+
+    memory_kib: U32
+    iterations: U32
+    lanes: U32
+    salt: Salt
+
+
+@frozen
+class LockedIdentityFile:
+    """An identity that a passphrase opens; *locked_identity* is the version of the lock."""
+
+    locked_identity: U32
+    lock: PassphraseLock
+    sealed_private_key: SealedPrivateKey
 
 
 @frozen
@@ -172,7 +209,22 @@ class FileKind(Generic[T]):
         save_text(path, self.format(value), secret=self._secret)
 
 
-IDENTITY = FileKind(JsonForm(IdentityFile, camel_case=CAMEL_CASE), secret=True)
+def _is_locked(value: Any) -> bool:
+    return isinstance(value, dict) and "lockedIdentity" in value
+
+
+class _Identities(FileKind[IdentityFile]):
+    """Identities as the original has them; a locked one is told by its name."""
+
+    def parse(self, text: str) -> IdentityFile:
+        value = parse_json(text)
+        if _is_locked(value):
+            raise InvalidInput("this identity is locked, and only its passphrase opens it")
+        return self._form.from_value(value)
+
+
+IDENTITY = _Identities(JsonForm(IdentityFile, camel_case=CAMEL_CASE), secret=True)
+LOCKED_IDENTITY = FileKind(JsonForm(LockedIdentityFile, camel_case=CAMEL_CASE), secret=True)
 APP_TICKET = FileKind(JsonForm(AppTicket, camel_case=CAMEL_CASE))
 TICKET = FileKind(JsonForm(RelayAddress, camel_case=CAMEL_CASE))
 """Relay, index and node tickets have one shape, and nothing in them says which kind they are [QUIRK]."""
@@ -191,6 +243,35 @@ FRIEND_TOKEN = FileKind(
 )
 
 
+def load_identity_file(path: Path) -> IdentityFile | LockedIdentityFile:
+    """
+    The identity in a file, whether a passphrase locks it or not.
+
+    Raises:
+        IoError: The file can not be read.
+        StringSerdeError: It is no identity.
+    """
+    text = read_text(path)
+    try:
+        kind: FileKind[Any] = LOCKED_IDENTITY if _is_locked(parse_json(text)) else IDENTITY
+        identity: IdentityFile | LockedIdentityFile = kind.parse(text)
+    except InvalidInput as error:
+        raise StringSerdeError(path, error) from None
+    return identity
+
+
+def read_bytes(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
+    """The bytes of a file, *bytes_max* at most. Raises IoError where it can not be read, or has more."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except (OSError, ValueError) as error:
+        raise IoError(path, _reason(error)) from None
+    if len(data) > bytes_max:
+        raise IoError(path, f"more than {bytes_max} bytes")
+    return data
+
+
 def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
     """
     The text of a file of at most *bytes_max* bytes.
@@ -200,24 +281,22 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
         StringSerdeError: It is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(bytes_max + 1)
-    except (OSError, ValueError) as error:
-        raise IoError(path, _reason(error)) from None
-    if len(data) > bytes_max:
-        raise IoError(path, f"more than {bytes_max} bytes")
-    try:
-        return data.decode("utf-8")
+        return read_bytes(path, bytes_max).decode("utf-8")
     except UnicodeDecodeError as error:
         raise StringSerdeError(path, f"not UTF-8 at byte {error.start}") from None
 
 
 def save_text(path: Path, text: str, *, secret: bool = False) -> None:
+    """Write a new file of UTF-8 as `save_bytes` does."""
+    save_bytes(path, text.encode(), secret=secret)
+
+
+def save_bytes(path: Path, data: bytes, *, secret: bool = False, check: Callable[[Path], object] | None = None) -> None:
     """
     Write a new file, complete or not at all; mode 0600 where it is secret.
 
-    The text is written and synced under a temporary name beside *path*, then linked to it, which fails
-    where the name is taken.
+    The bytes are written and synced under a temporary name beside *path*, then linked to it, which fails
+    where the name is taken. *check* is called with the temporary name before that, and there is no file if it raises.
 
     Raises:
         OutputAlreadyExists: There is a file of that name; it stays as it is.
@@ -229,17 +308,21 @@ def save_text(path: Path, text: str, *, secret: bool = False) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=".new.", dir=path.parent)
         try:
             with open(descriptor, "wb") as file:
-                file.write(text.encode())
+                file.write(data)
                 if not secret:
                     os.fchmod(file.fileno(), 0o666 & ~_umask())
                 file.flush()
                 os.fsync(file.fileno())
+            if check is not None:
+                check(Path(temporary))
             os.link(temporary, path)
         finally:
             os.unlink(temporary)
         sync_directory(path.parent)
     except FileExistsError:
         raise OutputAlreadyExists(path) from None
+    except InvalidInput:  # of the check
+        raise
     except (OSError, ValueError) as error:
         raise IoError(path, _reason(error)) from None
 

@@ -37,6 +37,7 @@ __all__ = [
     "PublicKey",
     "RandValue",
     "Salt",
+    "SealedPrivateKey",
     "Signature",
     "SymmetricKey",
     "Uid",
@@ -153,6 +154,13 @@ class PrivateKey(FixedBytes):
 
     SIZE = 32
     SECRET = True
+    __slots__ = ()
+
+
+class SealedPrivateKey(FixedBytes):
+    """A private key under a passphrase, ChaCha20-Poly1305: ciphertext and tag, 48 bytes. Spec 08 §2.7."""
+
+    SIZE = 48
     __slots__ = ()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, run_program
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand, run_program
 
 __all__ = ["main"]
 
@@ -12,13 +12,14 @@ __all__ = ["main"]
 @click.command("strelay", cls=OffsetCommand)
 @click.option("-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
-def _strelay(idfile: Path, laddr: tuple[str, int]) -> None:
+@PASSPHRASE_FILE
+def _strelay(idfile: Path, laddr: tuple[str, int], passphrase_file: Path | None) -> None:
     """Relay of the Offset credit network: lets nodes reach each other without open ports of their own."""
     from offset_crypto.aio import Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
     from offset_relay.service import RelayService
 
-    identity = load_identity(idfile)
+    identity = load_identity(idfile, passphrase_file)
 
     async def serve() -> None:
         try:

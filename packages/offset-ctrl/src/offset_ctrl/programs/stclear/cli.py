@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from offset_proto.cli import U32_OPTION, OffsetGroup, run_program
+from offset_proto.cli import PASSPHRASE_FILE, U32_OPTION, OffsetGroup, run_program
 
 __all__ = ["main"]
 
@@ -59,6 +59,7 @@ def _plan(directory: Path, currency: str, fees_max: int, mediators: tuple[str, .
 @_stclear.command("pay")
 @click.option("-I", "--idfile", type=_PATH, required=True, help="Identity file of this app.")
 @click.option("-T", "--ticket", type=_PATH, required=True, help="Ticket of the node.")
+@PASSPHRASE_FILE
 @click.option("-p", "--plan", "plan_path", type=_PATH, required=True, help="What stclear plan --json printed.")
 @click.option(
     "-d",
@@ -71,13 +72,24 @@ def _plan(directory: Path, currency: str, fees_max: int, mediators: tuple[str, .
     "-f", "--fees-max", type=U32_OPTION, default=0, show_default=True, help="Credits that a circle may cost you."
 )
 @click.option("--dry-run", is_flag=True, help="Only say what there is to pay, and whether the debts are still there.")
-def _pay(idfile: Path, ticket: Path, plan_path: Path, directory: Path, *, fees_max: int, dry_run: bool) -> None:
+def _pay(
+    idfile: Path,
+    ticket: Path,
+    plan_path: Path,
+    directory: Path,
+    *,
+    passphrase_file: Path | None,
+    fees_max: int,
+    dry_run: bool,
+) -> None:
     """Pay the circles of a plan that the node has to pay, in their order."""
     import asyncio
 
+    from offset_crypto.passphrase import open_identity
     from offset_ctrl.programs.stclear.pay import pay
 
-    asyncio.run(pay(idfile, ticket, plan_path, directory, fees_max=fees_max, dry_run=dry_run))
+    identity = open_identity(idfile, passphrase_file)
+    asyncio.run(pay(identity, ticket, plan_path, directory, fees_max=fees_max, dry_run=dry_run))
 
 
 def main() -> None:

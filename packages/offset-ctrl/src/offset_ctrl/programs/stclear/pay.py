@@ -23,6 +23,7 @@ from typing import Final
 
 import click
 
+from offset_crypto.identity import Identity
 from offset_ctrl.clearing.report import PlannedCircle, circles_of
 from offset_ctrl.programs.stclear.text import printable
 from offset_ctrl.sdk.errors import UnknownName
@@ -46,12 +47,12 @@ class CirclesNotPaid(OffsetError):
     """Some circles are not paid; what was said before tells why."""
 
 
-async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, fees_max: U32, dry_run: bool) -> None:
+async def pay(identity: Identity, ticket: Path, plan: Path, directory: Path, *, fees_max: U32, dry_run: bool) -> None:
     """
     Pay all that *plan* gives to the node of *ticket*, and say of each circle what became of it.
 
     Args:
-        idfile: The app.
+        identity: The app.
         ticket: The node.
         plan: What the treasurer made.
         directory: Remembers what was paid of this plan.
@@ -67,7 +68,7 @@ async def pay(idfile: Path, ticket: Path, plan: Path, directory: Path, *, fees_m
     owner = directory / "plan.json"
     if not dry_run and owner.exists() and read_text(owner, PLAN_BYTES_MAX) != text:
         raise InvalidInput(f"{directory} belongs to another plan, {owner}: take another directory")
-    async with connect(ticket, idfile, journal=None if dry_run else directory) as node:
+    async with connect(ticket, identity, journal=None if dry_run else directory) as node:
         try:
             currency, circles = circles_of(text, node.public_key)
         except InvalidInput as error:

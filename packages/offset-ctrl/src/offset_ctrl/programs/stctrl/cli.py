@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from offset_proto.cli import U32_OPTION, U128_OPTION, OffsetGroup, run_program
+from offset_proto.cli import PASSPHRASE_FILE, U32_OPTION, U128_OPTION, OffsetGroup, run_program
 
 __all__ = ["main"]
 
@@ -18,15 +18,16 @@ _PATH = click.Path(path_type=Path)
 @click.group("stctrl", cls=OffsetGroup)
 @click.option("-I", "--idfile", type=_PATH, help="Identity file of this app (required).")
 @click.option("-T", "--ticket", type=_PATH, help="Ticket of the node (required).")
+@PASSPHRASE_FILE
 @click.pass_context
-def _stctrl(ctx: click.Context, idfile: Path | None, ticket: Path | None) -> None:
+def _stctrl(ctx: click.Context, idfile: Path | None, ticket: Path | None, passphrase_file: Path | None) -> None:
     """Control a node of the Offset credit network."""
-    ctx.obj = (idfile, ticket)
+    ctx.obj = (idfile, ticket, passphrase_file)
 
 
 def _check_login(ctx: click.Context) -> None:
-    """Both are required, but only by a command that runs: ``stctrl info --help`` needs neither."""
-    missing = [name for name, path in zip(("--idfile", "--ticket"), ctx.obj, strict=True) if path is None]
+    """Both files are required, but only by a command that runs: ``stctrl info --help`` needs neither."""
+    missing = [name for name, path in zip(("--idfile", "--ticket"), ctx.obj[:2], strict=True) if path is None]
     if missing:
         raise click.UsageError(f"Missing option before the command: {', '.join(missing)}", ctx.find_root())
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from offset_crypto.identity import Identity
+from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.changes import Change
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.files import IDENTITY, TICKET, FileKind, IoError, StringSerdeError
+from offset_proto.files import TICKET, FileKind, IoError, StringSerdeError
 from offset_proto.messages.report import FriendReport
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
@@ -44,10 +45,11 @@ class CommandError(OffsetError):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who we are, and the node: options -I and -T."""
+    """Who we are, and the node: options -I, -T and --passphrase-file."""
 
     idfile: Path
     ticket: Path
+    passphrase_file: Path | None = None
 
 
 T = TypeVar("T")
@@ -78,8 +80,8 @@ def run(
         raise CommandError("", f"NodeTicketFileDoesNotExist({login.ticket})")
     ticket = TICKET.load(login.ticket)
     try:
-        identity = Identity(IDENTITY.load(login.idfile).private_key)
-    except (IoError, StringSerdeError) as error:
+        identity = open_identity(login.idfile, login.passphrase_file)
+    except OffsetError as error:
         raise CommandError("", f"SpawnIdentityServiceError({error})") from None
 
     async def connected() -> int | None:
