@@ -1,6 +1,8 @@
 """The program stnode. Spec 09 §3.3."""
 
+import asyncio
 import contextlib
+import functools
 import gc
 import logging
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 
 import click
 
-from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, run_program
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand, run_program
 
 __all__ = ["main"]
 
@@ -32,6 +34,7 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port.")
 @click.option("-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of trusted apps.")
+@PASSPHRASE_FILE
 @click.option("--without", metavar="NAME", multiple=True, is_eager=True, help="Switch a plugin off; may be repeated.")
 @click.option("--plugin-settings", type=_PATH, help="TOML file with a table of settings for each plugin.")
 @click.option("--metrics", type=SOCKET_ADDRESS, help="Address to serve Prometheus metrics on, IP:port.")
@@ -53,13 +56,14 @@ def _stnode(
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""
     from offset_crypto.aio import Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
+    from offset_node.database.backup_stamp import backup_age, remind_of_backups
     from offset_node.database.sqlite import Database
     from offset_node.metrics import serve_metrics
     from offset_node.node import Node
     from offset_node.plugins.host import PluginHost
     from offset_node.plugins.loading import find_plugins, load_settings
 
-    identity = load_identity(idfile)
+    identity = load_identity(idfile, options["passphrase_file"])
     plugins = find_plugins(options["without"])
     settings = load_settings(options["plugin_settings"], plugins)
 
@@ -76,7 +80,10 @@ def _stnode(
                 node = Node(opened, state, identity, trusted, Ticker(), host)
                 with contextlib.ExitStack() as stack:
                     if options["metrics"] is not None:
-                        stack.enter_context(serve_metrics(options["metrics"], node.counts, host))
+                        age = functools.partial(backup_age, database)
+                        stack.enter_context(serve_metrics(options["metrics"], node.counts, host, age))
+                    reminding = asyncio.create_task(remind_of_backups(database))
+                    stack.callback(reminding.cancel)
                     await node.run(laddr)
             except OSError as error:
                 raise ListenError(laddr, error) from None

@@ -5,7 +5,8 @@ This needs prometheus-client, which comes with the extra ``offset-node[metrics]`
 figures, so that a scrape never holds up the node.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,16 @@ class MetricsUnavailable(OffsetError):
 
 
 class _Collector:
-    def __init__(self, counts: NodeCounts, plugins: PluginHost) -> None:
+    def __init__(self, counts: NodeCounts, plugins: PluginHost, backup_age: Callable[[], int | None]) -> None:
         self._counts = counts
         self._plugins = plugins
+        self._backup_age = backup_age
 
     def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         counts = self._counts
+        backup_age = self._backup_age()
         for name, text, value in (
             ("offset_events", "Events handled", counts.events),
             ("offset_refused_events", "Events of apps and friends that were refused", counts.refused_events),
@@ -42,7 +45,7 @@ class _Collector:
             ("offset_requests_forwarded", "Requests forwarded", counts.occurrences["RequestForwarded"]),
         ):
             yield CounterMetricFamily(name, text, value=value)
-        for name, text, value in (
+        gauges: tuple[tuple[str, str, float], ...] = (
             ("offset_apps", "Apps connected", counts.apps),
             ("offset_friends_online", "Friends with a link", counts.friends_online),
             ("offset_friends_overdue", "Friends that do not return the token when asked", counts.friends_overdue),
@@ -52,8 +55,14 @@ class _Collector:
                 counts.long_pending,
             ),
             ("offset_inbox_events", "Events that wait", counts.inbox),
-        ):
-            yield GaugeMetricFamily(name, text, value=value)
+            (
+                "offset_backup_age_seconds",
+                "Seconds since the last backup of the database; +Inf where there is none",
+                math.inf if backup_age is None else backup_age,
+            ),
+        )
+        for name, text, figure in gauges:
+            yield GaugeMetricFamily(name, text, value=figure)
         yield from self._collect_plugins()
 
     def _collect_plugins(self) -> "Iterator[Metric]":
@@ -72,9 +81,17 @@ class _Collector:
 
 
 @contextmanager
-def serve_metrics(address: tuple[str, int], counts: NodeCounts, plugins: PluginHost) -> "Iterator[CollectorRegistry]":
+def serve_metrics(
+    address: tuple[str, int], counts: NodeCounts, plugins: PluginHost, backup_age: Callable[[], int | None]
+) -> "Iterator[CollectorRegistry]":
     """
     Serve the figures of a node over HTTP for the length of a ``with`` block.
+
+    Args:
+        address: To listen on.
+        counts: Of the node.
+        plugins: Of the node.
+        backup_age: Seconds since the last backup of the database, None for never; called from another thread.
 
     Raises:
         MetricsUnavailable: No prometheus-client, or the address can not be listened on.
@@ -84,7 +101,7 @@ def serve_metrics(address: tuple[str, int], counts: NodeCounts, plugins: PluginH
     except ImportError:
         raise MetricsUnavailable("--metrics needs prometheus-client: pip install 'offset-node[metrics]'") from None
     registry = CollectorRegistry()
-    registry.register(_Collector(counts, plugins))
+    registry.register(_Collector(counts, plugins, backup_age))
     plugins.register_metrics(registry)
     host, port = address
     try:

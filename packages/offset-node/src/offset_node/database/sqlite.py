@@ -35,7 +35,7 @@ import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiosqlite
 
@@ -56,6 +56,16 @@ logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 _ONE_TRANSACTION = "-- a batch of statements"
 """Told from SQL by identity."""
+
+
+_REFUSED: Final = {
+    tables.BACKUP_APPLICATION_ID: "a backup, on which no node runs; stmgr restore makes a database from it",
+    tables.RESTORED_APPLICATION_ID: "restored from a backup: what was signed since then is not in it, so a node that "
+    "goes on from it could sign a second successor of a token, and break the channel with that friend; no node of this "
+    "version runs on it. If the node's own database still exists, go on from that; otherwise make a new one with stmgr "
+    "init-node-db, become friends again, and let your friends' terms bring the balances back",
+}
+"""Why nothing runs on these databases, by application id."""
 
 
 class _BatchConnection(sqlite3.Connection):
@@ -167,7 +177,7 @@ class Database:
             even_exported: Also one whose node was moved to another program; to be read, not to run on.
 
         Raises:
-            LoadDbError: No such file, not one of ours, or exported.
+            LoadDbError: No such file, not one of ours, exported, a backup, or restored from one.
             DatabaseInUse: Another process holds it.
         """
         if not path.is_file():
@@ -197,6 +207,8 @@ class Database:
         application_id = await self._pragma("application_id")
         version = await self._pragma("user_version")
         self.is_exported = application_id == tables.EXPORTED_APPLICATION_ID
+        if application_id in _REFUSED:
+            raise LoadDbError(self._path, _REFUSED[application_id])
         if application_id != tables.APPLICATION_ID and not self.is_exported:
             raise LoadDbError(self._path, "not a node database")
         if self.is_exported and not even_exported:

@@ -30,9 +30,11 @@ from offset_proto.types import PublicKey
 
 __all__ = [
     "APPLICATION_ID",
+    "BACKUP_APPLICATION_ID",
     "EXPORTED_APPLICATION_ID",
     "MIGRATIONS",
     "PLUGIN_READS",
+    "RESTORED_APPLICATION_ID",
     "SCHEMA",
     "SCHEMA_VERSION",
     "STATE_READS",
@@ -44,6 +46,8 @@ __all__ = [
 
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
+BACKUP_APPLICATION_ID = 0x4F464642  # "OFFB", a copy from which a database can be restored
+RESTORED_APPLICATION_ID = 0x4F464652  # "OFFR", a database that was restored, and may be older than what friends know
 SCHEMA_VERSION = 3
 
 _NODE_SCHEMA = """

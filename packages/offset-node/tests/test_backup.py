@@ -1,0 +1,365 @@
+"""Backups of a database, and databases from backups. Spec 08 §4.4."""
+
+import asyncio
+import json
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from offset_crypto import locking
+from offset_funder.testing import SimulatedNetwork
+from offset_node.database import backup_series, backup_stamp
+from offset_node.database.backup import back_up, restore
+from offset_node.database.backup_series import BackupSeries
+from offset_node.database.backup_stamp import backup_age, reminder, write_stamp
+from offset_node.database.errors import LoadDbError
+from offset_node.database.sqlite import Database, create_database, load_database
+from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
+from offset_proto.files import OutputAlreadyExists
+from offset_proto.messages.payment import NamedIndexServerAddress
+from offset_proto.types import NetAddress, PublicKey
+
+DAY = 24 * 3600
+SERVER = NamedIndexServerAddress(PublicKey(b"\x05" * 32), NetAddress("h:1"), "late")
+
+
+def _no_passphrase() -> str:
+    raise AssertionError("a backup that is not locked asks for no passphrase")
+
+
+@pytest.fixture(autouse=True)
+def _cheap_locks(monkeypatch):
+    """What a real lock costs is tested with the locks."""
+    monkeypatch.setattr(locking, "_MEMORY_KIB", 32)
+
+
+@pytest.fixture
+def state() -> NodeState:
+    """A node with a friend, and a balance between them."""
+    network = SimulatedNetwork(["A", "B"], Random(0))
+    network.befriend("A", "B")
+    return NodeState(network.nodes["A"].stored)
+
+
+@pytest.fixture
+def database(tmp_path, state) -> Path:
+    """A database that no node runs on."""
+    path = tmp_path / "node.db"
+    create_database(path, state)
+    return path
+
+
+@pytest.mark.parametrize("passphrase", [None, "pass"])
+def test_there_and_back(database, tmp_path, state, passphrase):
+    """The same state, in files that only the owner reads."""
+    backup, restored = tmp_path / "a.backup", tmp_path / "restored.db"
+    assert back_up(database, backup, passphrase) == state
+    assert restore(backup, restored, lambda: passphrase or _no_passphrase()) == state
+    for path in (backup, restored, tmp_path / "node.db.backup-time"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_database(database) == state
+
+
+def test_a_locked_backup_shows_nothing(database, tmp_path, state):
+    """Neither what it holds, nor that it is a database of SQLite."""
+    back_up(database, tmp_path / "open.backup")
+    back_up(database, tmp_path / "locked.backup", "pass")
+    friend = next(iter(state.funder.friends))
+    assert friend in (tmp_path / "open.backup").read_bytes()
+    locked = (tmp_path / "locked.backup").read_bytes()
+    assert friend not in locked
+    assert b"SQLite" not in locked
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_while_a_node_runs_on_it(database, tmp_path, state):
+    """What is stored is in it, although it is in the write-ahead log only; what is stored later is not."""
+
+    async def run() -> None:
+        node = await Database.open(database)
+        try:
+            await node.load()
+            await node.apply([AddIndexServer(SERVER)])
+            assert (tmp_path / "node.db-wal").stat().st_size > 0
+            first = await asyncio.to_thread(back_up, database, tmp_path / "first.backup")
+            await node.apply([RemoveIndexServer(SERVER.public_key)])
+            second = await asyncio.to_thread(back_up, database, tmp_path / "second.backup")
+            assert first.index_servers == (SERVER,)
+            assert second.index_servers == state.index_servers == ()
+        finally:
+            await node.close()
+
+    asyncio.run(run())
+    assert restore(tmp_path / "first.backup", tmp_path / "new.db", _no_passphrase).index_servers == (SERVER,)
+    assert load_database(database) == state
+
+
+def test_no_node_runs_on_what_may_be_old(database, tmp_path):
+    """Neither on a backup, nor on what was restored from it; the refusal names the danger and what to do."""
+    back_up(database, tmp_path / "a.backup")
+    restore(tmp_path / "a.backup", tmp_path / "restored.db", _no_passphrase)
+    with pytest.raises(LoadDbError, match="stmgr restore makes a database from it"):
+        load_database(tmp_path / "a.backup")
+    with pytest.raises(LoadDbError, match=r"a second successor of a token.*stmgr init-node-db"):
+        load_database(tmp_path / "restored.db")
+    with pytest.raises(LoadDbError, match="second successor"):
+        asyncio.run(Database.open(tmp_path / "restored.db", even_exported=True))
+
+
+def test_nothing_is_made_of_what_is_no_node_of_ours(database, tmp_path):
+    """A moved node, a restored one, a backup of a backup, another file, none: each would be a wrong last backup."""
+    back_up(database, tmp_path / "a.backup")
+    restore(tmp_path / "a.backup", tmp_path / "restored.db", _no_passphrase)
+
+    async def export() -> None:
+        moved = await Database.open(tmp_path / "moved.db")
+        await moved.mark_exported(True)
+        await moved.close()
+
+    create_database(tmp_path / "moved.db", load_database(database))
+    asyncio.run(export())
+    (tmp_path / "text").write_text("no database")
+    for name in ("restored.db", "a.backup", "moved.db", "text", "nowhere", "."):
+        with pytest.raises(LoadDbError):
+            back_up(tmp_path / name, tmp_path / "new.backup")
+        assert backup_age(tmp_path / name) is None
+    assert not (tmp_path / "new.backup").exists()
+
+
+def test_nothing_is_overwritten(database, tmp_path):
+    """Not even by the backup of the same database."""
+    back_up(database, tmp_path / "a.backup")
+    restore(tmp_path / "a.backup", tmp_path / "restored.db", _no_passphrase)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for name in ("a.backup", "restored.db", "node.db", "link"):
+        with pytest.raises(OutputAlreadyExists):
+            back_up(database, tmp_path / name)
+        with pytest.raises(OutputAlreadyExists):
+            restore(tmp_path / "a.backup", tmp_path / name, _no_passphrase)
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+
+def test_a_damaged_database_is_not_backed_up(database, tmp_path):
+    """A backup that can not be gone on from would hide that there is none; the old stamp stays."""
+    write_stamp(database, 0)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE node SET local_public_key = x'01'")
+        connection.commit()
+    with pytest.raises(LoadDbError, match="PublicKey has 32 bytes"):
+        back_up(database, tmp_path / "a.backup")
+    assert not (tmp_path / "a.backup").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert json.loads((tmp_path / "node.db.backup-time").read_text()) == {"time": 0}
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_cut_and_altered_backups(database, tmp_path, locked):
+    """Told by one kind of error, whatever was done to them; a locked one shows every alteration."""
+    backup, bad = tmp_path / "a.backup", tmp_path / "bad.backup"
+    back_up(database, backup, "pass" if locked else None)
+    data = backup.read_bytes()
+    chance = Random(1)
+    lengths = [0, 1, 15, 16, 72, 100, 137, 138, 139, 140, 141, 4096, len(data) // 2, len(data) - 1]
+    for length in lengths if locked else lengths[:-2]:
+        bad.write_bytes(data[:length])
+        with pytest.raises(LoadDbError, match=r"bad\.backup"):
+            restore(bad, tmp_path / "new.db", lambda: "pass")
+    for _ in range(8 if locked else 40):
+        position = chance.randrange(len(data))
+        bad.write_bytes(data[:position] + bytes([data[position] ^ 1 << chance.randrange(8)]) + data[position + 1 :])
+        try:
+            restore(bad, tmp_path / "new.db", lambda: "pass")
+        except LoadDbError:
+            continue
+        assert not locked
+        (tmp_path / "new.db").unlink()
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_wrong_passphrase(database, tmp_path):
+    """Nothing is made."""
+    back_up(database, tmp_path / "a.backup", "pass")
+    with pytest.raises(LoadDbError, match="wrong passphrase"):
+        restore(tmp_path / "a.backup", tmp_path / "new.db", lambda: "Pass")
+    assert not (tmp_path / "new.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{}\n", "missing field `lockedBackup`"),
+        (b"{\xff}\n", "not UTF-8"),
+        (b'{"lockedBackup":2,"lock":{"memoryKib":8,"iterations":1,"lanes":1,"salt":"%s"}}\n', "version 2"),
+        (b'{"lockedBackup":1,"lock":{"memoryKib":4194304,"iterations":1,"lanes":1,"salt":"%s"}}\n', "memoryKib"),
+        (b"{" * 2000, "begins with a line"),
+    ],
+)
+def test_lines_of_locks_that_are_refused(tmp_path, line, reason):
+    """Before any passphrase is used for anything."""
+    (tmp_path / "bad").write_bytes(line.replace(b"%s", b"B" * 42 + b"A") + b"sealed")
+    with pytest.raises(LoadDbError, match=reason):
+        restore(tmp_path / "bad", tmp_path / "new.db", lambda: "pass")
+
+
+def test_a_database_of_an_older_version(database, tmp_path, state):
+    """It is brought up in the copy that is checked; the database and its backup stay as they are."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(
+            "DROP TABLE pending_since; ALTER TABLE open_invoices DROP COLUMN end; PRAGMA user_version = 2;"
+        )
+    assert back_up(database, tmp_path / "a.backup") == state
+    assert restore(tmp_path / "a.backup", tmp_path / "new.db", _no_passphrase) == state
+    versions = []
+    for path in (database, tmp_path / "a.backup", tmp_path / "new.db"):
+        with closing(sqlite3.connect(path)) as connection:
+            versions += connection.execute("PRAGMA user_version").fetchone()
+    assert versions == [2, 2, 3]
+
+
+def test_a_database_of_a_newer_version(database, tmp_path):
+    """What this program can not check is no backup."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA user_version = 4")
+    with pytest.raises(LoadDbError, match="schema version 4, this program knows 3"):
+        back_up(database, tmp_path / "a.backup")
+    assert not (tmp_path / "a.backup").exists()
+
+
+def test_a_series_keeps_the_newest(database, tmp_path):
+    """And leaves alone what it did not make."""
+    directory = tmp_path / "backups"
+    directory.mkdir()
+    strangers = ["node.db.backup", "node.db.2026-11-29T18-05-00Z.backup.old", "other.db.2026-11-29T18-05-00Z.backup"]
+    for name in strangers:
+        (directory / name).touch()
+    series = BackupSeries(database, directory, 2, 60, None)
+    for moment in (1_795_975_500, 1_795_975_560, 1_795_975_620):
+        assert series.step(moment)
+    assert [path.name for path in series.backups()] == [
+        "node.db.2026-11-29T18-06-00Z.backup",
+        "node.db.2026-11-29T18-07-00Z.backup",
+    ]
+    assert sorted(strangers) == sorted(path.name for path in directory.iterdir() if path not in series.backups())
+
+
+def test_a_series_goes_on_after_a_failure(database, tmp_path, caplog):
+    """One line, and nothing is deleted for a backup that was not made."""
+    directory = tmp_path / "backups"
+    directory.mkdir()
+    series = BackupSeries(database, directory, 1, 60, None)
+    assert series.step(1_795_975_500)
+    database.rename(tmp_path / "away.db")
+    assert not series.step(1_795_975_560)
+    assert caplog.messages == [f"backups: LoadDbError({database}: no such file)"]
+    assert len(series.backups()) == 1
+    (tmp_path / "away.db").rename(database)
+    assert series.step(1_795_975_620)
+    assert [path.name for path in series.backups()] == ["node.db.2026-11-29T18-07-00Z.backup"]
+
+
+class _Clock:
+    """A clock, and an event that is waited for by it; the machine sleeps once, from one wait to the next."""
+
+    def __init__(self, sleeps: dict[int, float], waits_max: int) -> None:
+        self.now = 1_795_975_500.0
+        self._sleeps = sleeps
+        self._waits_left = waits_max
+        self._waits = 0
+
+    def time(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self._waits += 1
+        self.now += seconds + self._sleeps.get(self._waits, 0)
+        return self._waits >= self._waits_left
+
+    def is_set(self) -> bool:
+        return False
+
+
+def _run(series: BackupSeries, clock: _Clock, monkeypatch) -> list[float]:
+    made = []
+    monkeypatch.setattr(backup_series.time, "time", clock.time)
+    monkeypatch.setattr(BackupSeries, "step", lambda self, moment: made.append(moment) or True)
+    series.run(clock)
+    return [moment - 1_795_975_500 for moment in made]
+
+
+def test_a_series_is_made_at_its_times(tmp_path, monkeypatch, caplog):
+    """The first one now; the end comes while it waits."""
+    series = BackupSeries(tmp_path / "node.db", tmp_path, 1, 60, None)
+    assert _run(series, _Clock({}, 5), monkeypatch) == [0, 60, 120]
+    assert caplog.messages == []
+
+
+def test_a_machine_that_sleeps(tmp_path, monkeypatch, caplog):
+    """A short sleep is made up for, a long one is said in a line; either way there is a backup at once."""
+    series = BackupSeries(tmp_path / "node.db", tmp_path, 1, 60, None)
+    assert _run(series, _Clock({1: 50, 3: 1000}, 5), monkeypatch) == [0, 80, 1120]
+    assert len(caplog.messages) == 1
+    assert "the machine may have slept" in caplog.messages[0]
+
+
+def test_a_series_that_is_told_to_end(database, tmp_path):
+    """The backup under way is complete."""
+    end = threading.Event()
+    end.set()
+    (tmp_path / "backups").mkdir()
+    series = BackupSeries(database, tmp_path / "backups", 3, 60, None)
+    series.run(end)
+    assert len(series.backups()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "1", '{"time": null}', '{"time": "soon"}', "\ufeff", "x" * 2000])
+def test_stamps_that_say_nothing(tmp_path, text):
+    """As if there had been no backup: whoever looks after the node should make one."""
+    (tmp_path / "node.db.backup-time").write_text(text)
+    assert backup_age(tmp_path / "node.db") is None
+
+
+def test_the_age_of_the_last_backup(database, tmp_path, monkeypatch):
+    """From the moment whose state is in it; never negative, also where the clock was put back."""
+    monkeypatch.setattr("time.time", lambda: 1_000_000.5)
+    assert backup_age(database) is None
+    back_up(database, tmp_path / "a.backup")
+    monkeypatch.setattr("time.time", lambda: 1_000_090.0)
+    assert backup_age(database) == 90
+    monkeypatch.setattr("time.time", lambda: 900_000.0)
+    assert backup_age(database) == 0
+
+
+def test_what_the_node_says(tmp_path):
+    """Nothing for a week; then how old it is, and the command."""
+    path = tmp_path / "node.db"
+    assert reminder(path, 7 * DAY) is None
+    assert reminder(path, 7 * DAY + 1) == f"the last backup of {path} is 7 days old: stmgr backup -d {path} -o FILE"
+    assert reminder(path, None) == f"{path} was never backed up: stmgr backup -d {path} -o FILE"
+
+
+def test_the_node_says_it_once_a_day(tmp_path, monkeypatch, caplog):
+    """And nothing in its first hour."""
+    slept = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 4:
+            raise asyncio.CancelledError
+        if len(slept) == 3:
+            write_stamp(tmp_path / "node.db", 2**40)  # younger than anything
+
+    monkeypatch.setattr(backup_stamp.asyncio, "sleep", sleep)
+
+    async def run() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await backup_stamp.remind_of_backups(tmp_path / "node.db")
+
+    asyncio.run(run())
+    assert slept == [3600, DAY, DAY, DAY]
+    assert len(caplog.messages) == 2
