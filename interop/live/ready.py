@@ -22,7 +22,7 @@ __all__ = ["OURS_READY"]
 
 MODULES: Final = {
     "stctrl": "offset_ctrl.programs.stctrl.cli",
-    "stmgr": "offset_ctrl.programs.stmgr",
+    "stmgr": "offset_ctrl.programs.stmgr.cli",
     "stverify": "offset_ctrl.programs.stverify",
 }
 """Where the function `main` of each command is, as the package declares it."""

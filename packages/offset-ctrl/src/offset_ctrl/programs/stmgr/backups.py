@@ -1,0 +1,94 @@
+"""Commands of stmgr that back the database of a node up, and restore it. Spec 09 §4."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offset_ctrl.programs.stmgr.databases import summary
+from offset_ctrl.programs.stmgr.files import OUTPUT, PATH, in_group, not_installed
+from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
+
+__all__ = ["COMMANDS"]
+
+_KEPT = click.IntRange(1, 10_000)
+_HOURS = click.FloatRange(min=0.001, max=8784)
+
+
+@click.command("backup", cls=OffsetCommand)
+@click.option("-d", "--database", type=PATH, required=True, help="Database of a node, which may run.")
+@click.option("-o", "--output", type=PATH, help="The backup; must not exist.")
+@click.option("--watch", "directory", type=PATH, help="Directory for a backup now and after each interval.")
+@click.option(
+    "--keep", type=click.IntRange(1, 10_000), default=7, show_default=True, help="With --watch: so many stay."
+)
+@click.option("--interval", type=_HOURS, default=24.0, show_default=True, help="With --watch: hours between backups.")
+@click.option("--encrypt", is_flag=True, help="Lock the backups by a passphrase.")
+@PASSPHRASE_FILE
+def _backup(
+    database: Path,
+    output: Path | None,
+    directory: Path | None,
+    *,
+    keep: int,
+    interval: float,
+    encrypt: bool,
+    passphrase_file: Path | None,
+) -> None:
+    """
+    Copy the database of a node, while the node runs or not, and check the copy. With --watch, until SIGTERM.
+
+    Without --encrypt, whoever reads the copy learns friends, balances and payments. No key is in it.
+    """
+    if (output is None) == (directory is None):
+        raise click.UsageError("Give one of --output and --watch", click.get_current_context())
+    from offset_crypto.passphrase import find_passphrase, forget_variable
+
+    def make() -> Any:
+        try:
+            from offset_node.database.backup import back_up
+            from offset_node.database.backup_series import BackupSeries
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        what = f"backups of {database}"
+        passphrase = find_passphrase(what, passphrase_file, is_new=True) if encrypt else None
+        forget_variable()
+        if output is not None:
+            return back_up(database, output, passphrase)
+        assert directory is not None
+        end = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: end.set())
+        return BackupSeries(database, directory, keep, interval * 3600, passphrase).run(end)
+
+    state = in_group("BackupError", make)
+    if state is not None:
+        click.echo(f"Backed up. {summary(state)}")
+
+
+@click.command("restore", cls=OffsetCommand)
+@click.option("-i", "--input", "backup", type=PATH, required=True, help="Backup, made by stmgr backup; is not changed.")
+@OUTPUT
+@PASSPHRASE_FILE
+def _restore(backup: Path, output: Path, passphrase_file: Path | None) -> None:
+    """
+    Make a node database from a backup. It is marked as restored.
+
+    It does not know what the node signed after the backup, so no node of this version runs on it.
+    """
+    from offset_crypto.passphrase import find_passphrase
+
+    def make() -> Any:
+        try:
+            from offset_node.database.backup import restore
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        return restore(backup, output, lambda: find_passphrase(str(backup), passphrase_file))
+
+    click.echo(f"Restored. {summary(in_group('RestoreError', make))}")
+    click.echo(f"{output} is as old as the backup, and stnode refuses to run on it.")
+
+
+COMMANDS = (_backup, _restore)

@@ -1,0 +1,92 @@
+"""Commands of stmgr that make node databases, and move them from and to the original's program. Spec 09 §4."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from offset_ctrl.programs.stmgr.files import IDFILE, OUTPUT, PATH, check_new, in_group, not_installed, public_key
+from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
+
+__all__ = ["COMMANDS", "summary"]
+
+
+@click.command("init-node-db", cls=OffsetCommand)
+@IDFILE
+@OUTPUT
+@PASSPHRASE_FILE
+def _init_node_db(idfile: Path, output: Path, passphrase_file: Path | None) -> None:
+    """Make the database of a new node."""
+    in_group("InitNodeDbError", lambda: _create_database(idfile, output, passphrase_file))
+
+
+def _create_database(idfile: Path, output: Path, passphrase_file: Path | None) -> None:
+    check_new(output)
+    local_public_key = public_key(idfile, passphrase_file)
+    try:
+        from offset_funder.state import FunderState
+        from offset_node.database.sqlite import create_database
+        from offset_node.state import NodeState
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    create_database(output, NodeState(FunderState(local_public_key)))
+
+
+def summary(state: Any) -> str:
+    """What a node remembers (a `NodeState`), in numbers."""
+    funder = state.funder
+    counts = {
+        "friends": funder.friends,
+        "open invoices": funder.open_invoices,
+        "payments": funder.payments,
+        "relays": funder.relays,
+        "index servers": state.index_servers,
+    }
+    return ", ".join(f"{name}: {len(things)}" for name, things in counts.items())
+
+
+@click.command("import-db", cls=OffsetCommand)
+@click.option("-d", "--database", type=PATH, required=True, help="Database of a node of the original; is not changed.")
+@OUTPUT
+def _import_db(database: Path, output: Path) -> None:
+    """
+    Make a node database from one of the original (Rust) program.
+
+    Stop the original first, and never start it on that file again: two nodes that go on from one state lose credits.
+    """
+
+    def move() -> str:
+        try:
+            from offset_node.database.move_over import import_database
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        return summary(import_database(database, output))
+
+    click.echo(f"Imported. {in_group('ImportDbError', move)}")
+    click.echo(f"Do not start a node on {database} again.")
+
+
+@click.command("export-db", cls=OffsetCommand)
+@click.option("-d", "--database", type=PATH, required=True, help="Node database; no node may run on it.")
+@OUTPUT
+@click.option("--copy", is_flag=True, help="For a look at it only: the node goes on from its own database.")
+def _export_db(database: Path, output: Path, copy: bool) -> None:
+    """
+    Write a node database as one of the original (Rust) program.
+
+    The node is moved: it does not start on its old database any more.
+    """
+
+    def move() -> str:
+        try:
+            from offset_node.database.move_over import export_database
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        return summary(export_database(database, output, copy=copy))
+
+    click.echo(f"Exported. {in_group('ExportDbError', move)}")
+    if copy:
+        click.echo(f"Do not start a node on {output}.")
+
+
+COMMANDS = (_init_node_db, _import_db, _export_db)
