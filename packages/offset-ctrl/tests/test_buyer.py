@@ -31,6 +31,7 @@ from offset_proto.messages.app import (
     PaymentStatus,
     PaymentStatusSuccess,
     RequestClosePayment,
+    RequestResult,
 )
 from offset_proto.messages.extensions import (
     Extension,
@@ -527,8 +528,26 @@ def test_an_originals_node_is_asked_for_results_and_not_for_the_end(
     assert "20 are under way and have no answer" in capsys.readouterr().out
     assert fake.requests == [sent]
     fake.results = lambda asked: Complete(BUILT)
+    assert _status(fake, files) == 3
+    assert "20 have reached the seller; complete" in capsys.readouterr().out
+    assert fake.asked(RequestClosePayment) == []
+    assert not files.commit.exists()
     assert _status(fake, files, commit=files.commit) == 3
     assert COMMIT.load(files.commit) == BUILT
+
+
+def test_an_originals_node_is_not_closed_before_the_commit_is_written(files: Files) -> None:
+    """It would forget the commit: so it is written, to where the payment was to write it."""
+    files.sent()
+    fake = _node(ORIGINAL)
+
+    def results(asked: CreateTransaction) -> RequestResult | None:
+        return None if fake.asked(RequestClosePayment) else Complete(BUILT)
+
+    fake.results = results
+    assert _status(fake, files, close=True) == 3
+    assert COMMIT.load(files.commit) == BUILT
+    assert fake.asked(RequestClosePayment) == [RequestClosePayment(PAYMENT_ID)]
 
 
 def test_a_node_that_is_frozen_is_not_waited_for(files: Files) -> None:
@@ -577,6 +596,16 @@ def test_an_originals_node_can_only_close(files: Files, capsys: pytest.CaptureFi
     assert _give_up(fake, files) is None
     assert "can only close the payment" in capsys.readouterr().err
     assert fake.asked(RequestClosePayment) == [RequestClosePayment(PAYMENT_ID)]
+
+
+def test_what_was_given_up_is_not_sent_again(files: Files) -> None:
+    """An original's node would take a transaction that has failed for a new one."""
+    files.sent()
+    fake = _node(ORIGINAL)
+    assert _give_up(fake, files) == 3
+    assert _status(fake, files, commit=files.commit) == 3
+    assert fake.asked(CreateTransaction) == []
+    assert not files.commit.exists()
 
 
 def test_what_may_be_handed_over_is_not_given_up(files: Files) -> None:

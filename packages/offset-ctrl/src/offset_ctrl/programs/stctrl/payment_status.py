@@ -7,13 +7,16 @@ lets the node forget a payment that has ended.
 To ask an original's node how a payment ended also closes the payment there: no further parts can be sent. So that
 node is asked only where the payment needs no further parts, because its commit is there, because it was given up, or
 because another program began it (the original closes a payment as soon as all parts are sent). Otherwise the parts are
-sent once more under their old ids, which an original answers with the results that it has.
+sent once more under their old ids, which an original answers with the results that it has. It does so only until the
+payment is closed: a commit that was not written by then is lost. So the commit is written before the payment is closed
+there, also where it was not asked for.
 
 What is said of a payment that has an end is what the original says.
 """
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +48,13 @@ from offset_proto.messages.app import (
     PaymentStatusSuccess,
     TransactionResult,
 )
-from offset_proto.messages.extensions import Extension, OpenPaymentReport, PartReport, PaymentStageReport
+from offset_proto.messages.extensions import (
+    Extension,
+    OpenPaymentReport,
+    PartReport,
+    PartStateReport,
+    PaymentStageReport,
+)
 from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
 from offset_proto.types import PaymentId, Uid
@@ -129,11 +138,12 @@ class _Look:
         self._results: asyncio.Queue[TransactionResult] = asyncio.Queue()
         self._is_told = Extension.OPEN_PAYMENTS in session.extensions
         if self._progress is None:
-            needs_no_parts = not self._is_told
+            self._needs_no_parts = not self._is_told
         else:
             has_commit = self._progress.is_committed and Path(self._progress.commit_path).exists()
-            needs_no_parts = has_commit or self._progress.is_given_up
-        if may_close or needs_no_parts:
+            self._needs_no_parts = has_commit or self._progress.is_given_up
+        self._writes_commit = files.wants_commit or (may_close and not self._is_told and self._progress is not None)
+        if may_close or self._needs_no_parts:
             self._closes.set()
 
     @property
@@ -151,7 +161,10 @@ class _Look:
         """The parts that have no end, as far as anybody knows them."""
         if self.report is not None or self._progress is None:
             return () if self.report is None else waiting_parts(self.report)
-        return tuple(map(self.files.part, self._progress.parts))
+        parts = map(self.files.part, self._progress.parts)
+        if self.commit is not None:
+            return tuple(replace(part, state=PartStateReport.ANSWERED) for part in parts)
+        return tuple(parts)
 
     def words(self) -> str:
         """Where the payment stands, for a person."""
@@ -169,6 +182,9 @@ class _Look:
 
     async def until_end(self, timeout: float, *, ends_with_commit: bool) -> PaymentStatus | None:
         """How the payment ended; None where it has not within *timeout* seconds, or where a commit was asked for."""
+        if not self._is_told and self._progress is not None and not self._needs_no_parts:
+            for request in self._progress.parts:  # before it is closed
+                self.session.start_transaction(request, self._results)
         ending = asyncio.ensure_future(self._end())
         watching = asyncio.ensure_future(self._watch_reports() if self._is_told else self._watch_results())
         tasks: list[asyncio.Future[Any]] = [ending, watching]
@@ -201,20 +217,19 @@ class _Look:
 
     async def _watch_results(self) -> None:
         """Ask an original's node for the results of what was sent before."""
-        for request in () if self._progress is None else self._progress.parts:
-            self.session.start_transaction(request, self._results)
         while True:
             result = (await self._results.get()).result
             if isinstance(result, Complete):
                 self._take(result.commit)
-                self._closes.set()
+                if self._writes_commit:
+                    self._closes.set()
 
     def _take(self, commit: Commit) -> None:
         if self.commit is not None or (self._progress is not None and self._progress.is_given_up):
             return
         if self._progress is not None:
             check_commit(commit, self._progress.invoice)
-        if self.files.wants_commit:
+        if self._writes_commit:
             self.files.committed(self.payment_id, commit)
         self.commit = commit
         self._has_commit.set()
