@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -475,6 +476,20 @@ def test_an_open_payment_is_told_and_not_closed(files: Files, capsys: pytest.Cap
     assert files.left() == ["payment", "payment.progress"]
 
 
+def test_a_payment_of_which_nothing_is_left(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """The seller's invoice has ended while nobody paid: it can be tried again or given up, and is not closed."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(parts=()),)
+    assert _status(fake, files) == 3
+    told = capsys.readouterr()
+    assert told.out == (
+        "Payment is open: of 20 FST, nothing is under way; waits for pay-invoice to try again, or for give-up\n"
+    )
+    assert told.err.startswith("frozen: nothing\n")
+    assert fake.asked(RequestClosePayment) == []
+
+
 def test_an_open_payment_for_a_script(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     """Everything by name, amounts as text as in all files."""
     files.sent()
@@ -633,6 +648,20 @@ def test_a_payment_that_was_paid_before_it_was_given_up(files: Files) -> None:
         _give_up(fake, files)
     assert fake.asked(AckClosePayment) == []
     assert files.payment.exists()
+
+
+# On a terminal.
+
+
+def test_a_terminal_shows_what_is_waited_for(
+    files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, which is gone when the command says its last word; without a terminal nothing is shown."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert _pay(_node(), files, timeout=0.3) == 3
+    shown, _, last = capsys.readouterr().err.rpartition("\r\x1b[K")
+    assert "\r\x1b[Kof 20 FST, nothing is under way (0 s)" in shown
+    assert last.startswith("frozen: 21 behind bob")
 
 
 # The files.
