@@ -98,9 +98,12 @@ def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
     """Every command succeeds; Bob owes 30, and the proofs are good."""
     on_loopback = _Loopback()
     first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
-    said = _run(tmp_path, *first_payment, *_blocks((HOW_TO / "friends.md").read_text()))
+    pages = [block for page in ("friends.md", "keys-and-backups.md") for block in _blocks((HOW_TO / page).read_text())]
+    said = _run(tmp_path, *first_payment, *pages)
     assert re.search(r"B\s+=30\b", said), said
     assert (tmp_path / "bob.token").exists()
+    assert (tmp_path / "alice.ident").read_bytes() == (tmp_path / "alice.unlocked").read_bytes()
+    assert (tmp_path / "alice-restored.db").exists()
 
 
 def _federation(on_loopback: _Loopback) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Backups of a database, and databases from backups. Spec 08 §4.4."""
+"""Backups of a database, and databases from backups. Spec 08 §6.6."""
 
 import asyncio
 import json

@@ -1,5 +1,5 @@
 """
-Shell: a copy of the database of a node that runs, and a database from a copy. Spec 08 §4.4.
+Shell: a copy of the database of a node that runs, and a database from a copy. Spec 08 §6.6.
 
 Why a copy is consistent
     SQLite's backup reads all pages within one read transaction. The node goes on writing meanwhile, into the
