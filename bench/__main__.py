@@ -30,6 +30,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from bench.backups import measure_backups, measure_locks
 from bench.indexes import run_graph, run_index
 from bench.measured import Figures, Measured, stall_reason
 from bench.payments import PaymentRun, build_chain, run_payments
@@ -257,6 +258,13 @@ def _start(network: Network, scale: Scale) -> Figures:
     return {"seconds with 10,000 friends": measure_start(network, 10_000)}
 
 
+def _backups(network: Network, scale: Scale) -> Figures:
+    names = build_chain(network, 2)
+    add_stored_state(network, names[0], friends=10 * scale.payments, invoices=0, payments=0)
+    network.wait_for("it to be back", names[1], names[0], lambda friend: bool(friend["online"]))
+    return measure_locks() | _run(measure_backups(network, names, scale.payments // 2), MEASURE_SECONDS)
+
+
 def _command_line(network: Network, scale: Scale) -> Figures:
     names = build_chain(network, 2)
     figures = {}
@@ -290,6 +298,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "routes, 10,000 nodes": (_routes_times(10), False),
     "routes, 1,000,000 nodes": (_routes_times(1000), False),
     "node start": (_start, False),
+    "keys and backups, 10,000 friends": (_backups, False),
     "command line": (_command_line, True),
 }
 """Row: how it is measured, and whether that works for every implementation."""

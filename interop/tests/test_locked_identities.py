@@ -11,7 +11,7 @@ import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -99,27 +99,33 @@ def _start(command: list[str], given: Given, log: Path) -> "subprocess.Popen[byt
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=given.environment
             )
-        controller, terminal = pty.openpty()
+        process, controller = _start_on_terminal(command, given.environment, output)
+    _read_until(controller, b": ")
+    os.write(controller, given.typed.encode())
+    process.controller = controller  # type: ignore[attr-defined]  # open as long as the process
+    return process
 
-        def take_terminal() -> None:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-        process = subprocess.Popen(
-            command,
-            stdin=terminal,
-            stdout=output,
-            stderr=output,
-            env=given.environment,
-            start_new_session=True,
-            preexec_fn=take_terminal,
-        )
-        os.close(terminal)
-        prompt = b""
-        while not prompt.endswith(b": "):
-            prompt += os.read(controller, 100)
-        os.write(controller, given.typed.encode())
-        process.controller = controller  # type: ignore[attr-defined]  # open as long as the process
-        return process
+def _start_on_terminal(
+    command: list[str], environment: dict[str, str], output: IO[bytes] | None
+) -> "tuple[subprocess.Popen[bytes], int]":
+    """Start a program on a terminal of its own, its output in a file or there as well; its other side."""
+    controller, terminal = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        command,
+        stdin=terminal,
+        stdout=terminal if output is None else output,
+        stderr=terminal if output is None else output,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    os.close(terminal)
+    return process, controller
 
 
 def _run(command: list[str], given: Given, log: Path) -> int:
@@ -268,10 +274,8 @@ def test_without_a_passphrase_a_service_ends(place: Place, tmp_path: Path) -> No
 def test_a_person_makes_an_identity_with_words(tmp_path: Path) -> None:
     """On a terminal: the words are shown, taken off the screen, and three of them asked for; then there is a file."""
     path = tmp_path / "a.ident"
-    process, controller = pty.fork()
-    if process == 0:
-        os.environ["TERM"] = "xterm"
-        os.execv(OURS.program("stmgr"), ["stmgr", "gen-ident", "--words", "-o", str(path)])
+    command = [OURS.program("stmgr"), "gen-ident", "--words", "-o", str(path)]
+    process, controller = _start_on_terminal(command, _environment() | {"TERM": "xterm"}, None)
     screen = _read_until(controller, b"written down")
     cells = screen.decode().partition("has the identity.")[2].partition("Press")[0].split()
     paper = dict(zip(cells[::2], cells[1::2], strict=True))
@@ -282,7 +286,7 @@ def test_a_person_makes_an_identity_with_words(tmp_path: Path) -> None:
         assert not path.exists()
         os.write(controller, f"{paper[asked]}\n".encode())
         _read_until(controller, b"\n")
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert process.wait(60) == 0
     os.close(controller)
     words = " ".join(paper[str(number)] for number in range(1, 25))
     assert OURS.run("stmgr", "ident-words", "-i", path).stdout == f"{words}\n"

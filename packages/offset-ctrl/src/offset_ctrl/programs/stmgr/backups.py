@@ -1,5 +1,6 @@
 """Commands of stmgr that back the database of a node up, and restore it. Spec 09 §4."""
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
 
 __all__ = ["COMMANDS"]
 
+_NICE = 10  # the node that runs beside it goes first
 _KEPT = click.IntRange(1, 10_000)
 _HOURS = click.FloatRange(min=0.001, max=8784)
 
@@ -55,6 +57,7 @@ def _backup(
         what = f"backups of {database}"
         passphrase = find_passphrase(what, passphrase_file, is_new=True) if encrypt else None
         forget_variable()
+        os.nice(_NICE)
         if output is not None:
             return back_up(database, output, passphrase)
         assert directory is not None
