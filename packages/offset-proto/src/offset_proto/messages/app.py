@@ -12,6 +12,7 @@ from offset_proto.messages.extensions import (
     OpenPayments,
 )
 from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import (
     Commit,
@@ -293,6 +294,8 @@ AppRequest = (
     | FollowInvoices
     | AddExpiringInvoice
     | GiveUpPayment
+    | ReadHistory
+    | FollowHistory
 )
 declare_union(
     "app_server",
@@ -326,6 +329,8 @@ declare_union(
         "followInvoices": FollowInvoices,
         "addExpiringInvoice": AddExpiringInvoice,
         "giveUpPayment": GiveUpPayment,
+        "readHistory": ReadHistory,
+        "followHistory": FollowHistory,
     },
 )
 
@@ -436,7 +441,14 @@ class ClientResponseRoutes:
 
 
 AppServerToApp = (
-    TransactionResult | ResponseClosePayment | ReportMutations | ClientResponseRoutes | OpenPayments | OpenInvoices
+    TransactionResult
+    | ResponseClosePayment
+    | ReportMutations
+    | ClientResponseRoutes
+    | OpenPayments
+    | OpenInvoices
+    | HistoryPage
+    | HistoryEnd
 )
 declare_union(
     "app_server",
@@ -448,5 +460,7 @@ declare_union(
         "responseRoutes": ClientResponseRoutes,
         "openPayments": OpenPayments,
         "openInvoices": OpenInvoices,
+        "historyPage": HistoryPage,
+        "historyEnd": HistoryEnd,
     },
 )

@@ -41,6 +41,8 @@ class Extension(enum.IntFlag):
     """`AddExpiringInvoice`: an invoice that the node cancels by itself."""
     GIVE_UP = 4
     """`GiveUpPayment`: a payment is closed, and what has not been sent of it is not sent any more."""
+    HISTORY = 8
+    """`ReadHistory` and `FollowHistory`: each change of a balance, and why."""
 
 
 ALL_EXTENSIONS: Final = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP

@@ -49,6 +49,8 @@ struct AppRequest {
     followInvoices @25 :Void;
     addExpiringInvoice @26 :AddExpiringInvoice;
     giveUpPayment @27 :Common.PaymentId;
+    readHistory @28 :ReadHistory;
+    followHistory @29 :Void;
   }
 }
 
@@ -121,6 +123,8 @@ struct AppServerToApp {
     responseRoutes @3 :ClientResponseRoutes;
     openPayments @4 :OpenPayments;
     openInvoices @5 :OpenInvoices;
+    historyPage @6 :HistoryPage;
+    historyEnd @7 :HistoryEnd;
   }
 }
 
@@ -266,4 +270,83 @@ struct OpenInvoiceReport {
     end @6 :UInt64;
     empty @7 :Void;
   }
+}
+
+struct ReadHistory {
+  requestId @0 :Common.Uid;
+  after @1 :UInt64;
+  before @2 :UInt64;
+  newestFirst @3 :Bool;
+  limit @4 :UInt32;
+  filter @5 :HistoryFilter;
+}
+
+struct HistoryFilter {
+  optFriend :union {
+    friend @0 :Common.PublicKey;
+    empty @1 :Void;
+  }
+  optCurrency :union {
+    currency @2 :Common.Currency;
+    empty @3 :Void;
+  }
+  kinds @4 :List(EntryKind);
+  since @5 :UInt64;
+  until @6 :UInt64;
+}
+
+struct EntryKind {
+  union {
+    opening @0 :Void;
+    paid @1 :Void;
+    received @2 :Void;
+    forwarded @3 :Void;
+    broken @4 :Void;
+    reset @5 :Void;
+    forgiven @6 :Void;
+    limit @7 :Void;
+    rate @8 :Void;
+    opened @9 :Void;
+    closed @10 :Void;
+    withdrawn @11 :Void;
+  }
+}
+
+struct HistoryEntry {
+  number @0 :UInt64;
+  time @1 :UInt64;
+  friend @2 :Common.PublicKey;
+  currency @3 :Common.Currency;
+  kind @4 :EntryKind;
+  before @5 :Common.CustomInt128;
+  balance @6 :Common.CustomInt128;
+  amount @7 :Common.CustomUInt128;
+  fee @8 :Common.CustomUInt128;
+  optParty :union {
+    party @9 :Common.PublicKey;
+    empty @10 :Void;
+  }
+  optInvoiceId :union {
+    invoiceId @11 :Common.InvoiceId;
+    empty @12 :Void;
+  }
+  optPaymentId :union {
+    paymentId @13 :Common.PaymentId;
+    empty @14 :Void;
+  }
+  optRequestId :union {
+    requestId @15 :Common.Uid;
+    empty @16 :Void;
+  }
+}
+
+struct HistoryPage {
+  requestId @0 :Common.Uid;
+  entries @1 :List(HistoryEntry);
+  through @2 :UInt64;
+  end @3 :UInt64;
+}
+
+struct HistoryEnd {
+  end @0 :UInt64;
 }
