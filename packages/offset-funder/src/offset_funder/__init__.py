@@ -9,6 +9,7 @@ The credit-pushing engine of Offset: ledgers, token channels, payments. Pure; no
 `ledger`, `token_channel`             one currency between two friends; the chain of tokens
 `routing`, `buyer`, `seller`          requests on their way; payments; invoices
 `payment_proofs`                      commits and receipts
+`bookkeeping`                         what changes the balances with friends, as entries of a book
 `session`                             the workbench of one event
 `control`, `friend_messages`          one handler per kind of event
 `sender`                              what goes to each friend at the end of an event

@@ -15,6 +15,7 @@ from typing import assert_never
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder import routing, seller
+from offset_funder.bookkeeping import Entry
 from offset_funder.control import handle_request, set_relays
 from offset_funder.effects import Effect, Occurrence, SendToApps
 from offset_funder.events import (
@@ -52,6 +53,7 @@ class Outcome:
         error: Why an event of a friend was dropped, or a request of an app refused.
         notes: For the log; no secrets.
         occurrences: For whoever watches the node, in order.
+        entries: What changed the balances with friends and why, in order; to be stored with the mutations.
     """
 
     mutations: tuple[Mutation, ...] = ()
@@ -59,6 +61,7 @@ class Outcome:
     error: PeerError | RefusedError | None = None
     notes: tuple[str, ...] = ()
     occurrences: tuple[Occurrence, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
 
 class Funder:
@@ -172,6 +175,7 @@ class Funder:
             error,
             tuple(session.outputs.notes),
             tuple(session.outputs.occurrences),
+            tuple(session.outputs.entries),
         )
 
 

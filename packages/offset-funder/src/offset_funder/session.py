@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
+from offset_funder.bookkeeping import Entry, entries_of
 from offset_funder.effects import ChannelerEffect, Occurrence, SendFriendMessage, UpdateFriend
 from offset_funder.mutations import FriendMutation, FriendPart, Mutation, PushBackPendingBackwardsOp, apply
 from offset_funder.open_requests import OpenRequests, Origin
@@ -103,6 +104,7 @@ class Outputs:
         friend_messages: For friends.
         results: For apps.
         occurrences: What happened, for those who watch.
+        entries: What changed the balances with friends, and why.
         notes: For the log; without secrets.
     """
 
@@ -111,6 +113,7 @@ class Outputs:
     friend_messages: list[SendFriendMessage] = field(default_factory=list)
     results: list[TransactionResult | ResponseClosePayment] = field(default_factory=list)
     occurrences: list[Occurrence] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -148,7 +151,8 @@ class Session:
         self.outputs = Outputs()
 
     def mutate(self, mutation: Mutation) -> None:
-        """Carry out a mutation on the state and on the index of open requests, and note it down to be stored."""
+        """Carry out a mutation on the state, the index and the book, and note it down to be stored."""
+        self.outputs.entries += entries_of(self.state, self.open_requests, mutation)
         open_requests = self.open_requests.after(self.state, mutation)
         self.state = apply(self.state, mutation)
         self.open_requests = open_requests

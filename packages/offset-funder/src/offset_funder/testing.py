@@ -2,9 +2,9 @@
 A network of funders without sockets, disks or clocks, for tests.
 
 All draws are handed in, for keys, nonces, and which message is delivered next, so a seeded source replays a run.
-After each event the stored mutations are replayed and compared with the state, and the invariants of every node
-are checked; `settle` checks both sides of every friendship. Test verbs: `befriend`, `connect`, `disconnect`, `pay`,
-`crash`, `balance`.
+After each event the stored mutations are replayed and compared with the state, the entries are added up and compared
+with the balances, and the invariants of every node are checked; `settle` checks both sides of every friendship. Test
+verbs: `befriend`, `connect`, `disconnect`, `pay`, `crash`, `balance`.
 """
 
 from collections import deque
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from offset_crypto.identity import Identity
+from offset_funder.bookkeeping import Entry, balances
 from offset_funder.effects import Occurrence, SendFriendMessage, SendToApps
 from offset_funder.engine import Funder, Outcome
 from offset_funder.events import (
@@ -68,7 +69,7 @@ class Draws(Protocol):
 
 @dataclass
 class SimulatedNode:
-    """A funder, what its database holds, what apps and watchers were told, what its owner refuses to forward."""
+    """A funder, what its database and its book hold, what apps and watchers were told, what its owner refuses."""
 
     identity: Identity
     funder: Funder
@@ -77,11 +78,24 @@ class SimulatedNode:
     closes: list[ResponseClosePayment] = field(default_factory=list)
     occurrences: list[Occurrence] = field(default_factory=list)
     refused: set[tuple[Currency, Uid]] = field(default_factory=set)
+    entries: list[Entry] = field(default_factory=list)
+    booked: dict[tuple[PublicKey, Currency], int] = field(default_factory=dict)
 
     @property
     def key(self) -> PublicKey:
         """The public key by which the other nodes know this one."""
         return self.identity.public_key
+
+    def book(self, entries: Iterable[Entry]) -> None:
+        """Write entries down; each goes on from the one before it, and all together come to the balances."""
+        for entry in entries:
+            pair = entry.friend, entry.currency
+            invariant(self.booked.get(pair, 0) == entry.before, "an entry goes on from the balance before it")
+            self.booked[pair] = entry.balance
+            self.entries.append(entry)
+        known = balances(self.stored)
+        for pair in {*known, *self.booked}:
+            invariant(known.get(pair, 0) == self.booked.get(pair, 0), "the entries add up to the balance")
 
 
 class SimulatedNetwork:
@@ -135,6 +149,7 @@ class SimulatedNetwork:
             node.stored = apply(node.stored, mutation)
         invariant(node.stored == node.funder.state, "the mutations of an event lead to its state")
         check_state(node.stored)
+        node.book(outcome.entries)
         if lose_effects:
             return outcome
         node.occurrences += outcome.occurrences
