@@ -13,7 +13,7 @@ from offset_node.engine import NodeEngine
 from offset_node.links.channeler import ReportOnline
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
-from offset_node.state import AddPluginEvent, NodeState, apply
+from offset_node.state import AddEntry, AddPluginEvent, NodeState, apply
 from offset_proto.messages.app import (
     AckClosePayment,
     AddFriend,
@@ -47,6 +47,7 @@ class EngineNode:
         draws = Random(seed)
         self.identity = Identity(PrivateKey(draws.randbytes(32)))
         self.stored = NodeState(FunderState(self.identity.public_key))
+        self.history = []
         self.engine = NodeEngine(self.stored, self.identity, draws.randbytes, record)
         self.key = self.identity.public_key
         self.app, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
@@ -64,7 +65,9 @@ class EngineNode:
         while self.engine.waiting:
             batch = self.engine.next_batch()
             for mutation in batch.mutations:
-                if not isinstance(mutation, AddPluginEvent):
+                if isinstance(mutation, AddEntry):
+                    self.history.append(mutation)
+                elif not isinstance(mutation, AddPluginEvent):
                     self.stored = apply(self.stored, mutation)
             assert self.stored.funder == self.engine.funder_state
             effects += self.engine.stored(batch)

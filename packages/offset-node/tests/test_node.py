@@ -25,6 +25,7 @@ class Disk:
     """Stores nothing, and says so when the test lets it."""
 
     extensions = ALL_EXTENSIONS
+    history_end = 0
 
     def __init__(self) -> None:
         self.batches: list[tuple] = []

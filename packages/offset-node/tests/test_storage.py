@@ -17,8 +17,9 @@ from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
+from offset_node.database.reading import HistoryReader
 from offset_node.database.sqlite import Database, create_database, load_database
-from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
+from offset_node.state import AddEntry, AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.errors import InvalidInput
 from offset_proto.files import OutputAlreadyExists
 from offset_proto.messages.app import CancelInvoice, RemoveFriend
@@ -28,14 +29,15 @@ from offset_proto.types import HashResult, PublicKey, RandValue, Signature
 
 
 class _StoringNetwork(SimulatedNetwork):
-    """Every node has a database as well, which must hold its state after every event."""
+    """Every node has a database as well, which must hold its state after every event; the history is checked, too."""
 
     databases: dict[str, Database]
+    written: dict[str, int]
 
     def store_in(self, directory: Path, runner: asyncio.Runner) -> None:
         self._runner = runner
         self._directory = directory
-        self.databases = {}
+        self.databases, self.written = {}, dict.fromkeys(self.nodes, 0)
         for name, node in self.nodes.items():
             create_database(directory / name, NodeState(node.stored))
             self.databases[name] = runner.run(Database.open(directory / name))
@@ -44,6 +46,13 @@ class _StoringNetwork(SimulatedNetwork):
     def load(self, name: str) -> NodeState:
         """What is stored of a node."""
         return self._runner.run(self.databases[name].load())
+
+    async def _check(self, name: str, state: NodeState) -> int:
+        reader = HistoryReader(self._directory / name)
+        try:
+            return await reader.check(state)
+        finally:
+            await reader.close()
 
     def apply(self, name: str, mutations: list[Any]) -> None:
         """Store a batch of a node."""
@@ -57,8 +66,12 @@ class _StoringNetwork(SimulatedNetwork):
         outcome = super().handle(name, event, **options)
         databases = getattr(self, "databases", None)
         if databases is not None:
-            self.apply(name, outcome.mutations)
-            assert self.load(name).funder == self.nodes[name].stored
+            numbered = enumerate(outcome.entries, self.written[name] + 1)
+            self.apply(name, [*outcome.mutations, *[AddEntry(number, 1, entry) for number, entry in numbered]])
+            self.written[name] += len(outcome.entries)
+            state = self.load(name)
+            assert state.funder == self.nodes[name].stored
+            assert self._runner.run(self._check(name, state)) == self.written[name]
         return outcome
 
 
@@ -214,13 +227,14 @@ def test_damage_is_found(tmp_path, damage):
 
 
 _DOWN_TO = {
+    3: "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies;",
     2: 'ALTER TABLE open_invoices DROP COLUMN "end"; DROP TABLE pending_since;',
     1: "DROP TABLE plugin_values; DROP TABLE plugin_events;",
 }
 """What a database of a version lacks of what the next version has."""
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_database_of_an_older_version_is_brought_up(tmp_path, version):
     """Nothing of it is lost, and its tables are those of a new database."""
     network = SimulatedNetwork(["A", "B"], Random(0))
@@ -232,7 +246,7 @@ def test_a_database_of_an_older_version_is_brought_up(tmp_path, version):
     for made in (path, new):
         create_database(made, state)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for older in range(2, version - 1, -1):
+        for older in range(3, version - 1, -1):
             connection.executescript(_DOWN_TO[older])
         connection.execute(f"PRAGMA user_version = {version}")
     assert load_database(path) == state

@@ -44,6 +44,7 @@ from offset_proto.messages.extensions import (
     PaymentStageReport,
 )
 from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.history import EVERY_ENTRY, FollowHistory, ReadHistory
 from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
 
 NOW = 1_800_000_000
@@ -427,6 +428,8 @@ def test_what_was_not_announced_ends_the_connection(new_node):
             FollowInvoices(),
             AddExpiringInvoice(InvoiceId(bytes(32)), FST, 1, 1),
             GiveUpPayment(PaymentId(bytes(16))),
+            ReadHistory(_uid(1), 0, 0, False, 1, EVERY_ENTRY),
+            FollowHistory(),
         ]
     ):
         engine = NodeEngine(NodeState(node.stored.funder), node.identity, Random(0).randbytes, extensions=Extension(0))
@@ -434,4 +437,4 @@ def test_what_was_not_announced_ends_the_connection(new_node):
         (closed,) = engine.apps.receive(app, AppToAppServer(_uid(number), request), Grant())
         assert isinstance(closed, CloseApp)
         assert "did not announce" in closed.reason
-    assert len(ALL_EXTENSIONS) == 3
+    assert len(ALL_EXTENSIONS) == 4

@@ -52,11 +52,12 @@ from offset_funder.mutations import (
 )
 from offset_funder.open_requests import LOCAL_USER, OpenRequests
 from offset_funder.state import Channel, Consistent, CurrencyConfig, FunderState, PendingTransaction
-from offset_proto.errors import invariant
+from offset_proto.errors import InvalidInput, invariant
 from offset_proto.messages.history import EntryKind
+from offset_proto.text import format_b64
 from offset_proto.types import I128, U128, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["Entry", "balances", "channel_balances", "entries_of"]
+__all__ = ["Book", "Entry", "balances", "channel_balances", "entries_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,53 @@ def balances(state: FunderState) -> dict[tuple[PublicKey, Currency], I128]:
         for key, friend in state.friends.items()
         for currency, balance in channel_balances(friend.channel).items()
     }
+
+
+class Book:
+    """
+    What entries come to that are read one after the other.
+
+    Attributes:
+        end: Number of the last one; 0: there was none.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._balances: dict[tuple[PublicKey, Currency], I128] = {}
+
+    def add(self, number: int, friend: PublicKey, currency: Currency, before: I128, balance: I128) -> None:
+        """
+        Take the next entry.
+
+        Raises:
+            InvalidInput: It does not go on from those before it; says which entry, and why.
+        """
+        if number != self.end + 1:
+            raise InvalidInput(f"entry {number}: comes after entry {self.end}")
+        known = self._balances.get((friend, currency), 0)
+        if before != known:
+            raise InvalidInput(
+                f"entry {number}: goes on from a balance of {before} {currency} with {format_b64(friend)},"
+                f" which was {known}"
+            )
+        self.end = number
+        self._balances[friend, currency] = balance
+
+    def check(self, state: FunderState) -> None:
+        """
+        Compare the sums with the balances.
+
+        Raises:
+            InvalidInput: A balance is another one; says which.
+        """
+        known = balances(state)
+        for friend, currency in sorted({*known, *self._balances}):
+            balance, total = known.get((friend, currency), 0), self._balances.get((friend, currency), 0)
+            if balance != total:
+                raise InvalidInput(
+                    f"after entry {self.end}: the entries come to {total} {currency} with {format_b64(friend)},"
+                    f" and the balance is {balance}"
+                )
 
 
 def entries_of(before: FunderState, open_requests: OpenRequests, mutation: Mutation) -> Iterable[Entry]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from offset_crypto.identity import Identity
-from offset_funder.bookkeeping import Entry, balances
+from offset_funder.bookkeeping import Book, Entry
 from offset_funder.effects import Occurrence, SendFriendMessage, SendToApps
 from offset_funder.engine import Funder, Outcome
 from offset_funder.events import (
@@ -79,23 +79,12 @@ class SimulatedNode:
     occurrences: list[Occurrence] = field(default_factory=list)
     refused: set[tuple[Currency, Uid]] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
-    booked: dict[tuple[PublicKey, Currency], int] = field(default_factory=dict)
+    book: Book = field(default_factory=Book)
 
     @property
     def key(self) -> PublicKey:
         """The public key by which the other nodes know this one."""
         return self.identity.public_key
-
-    def book(self, entries: Iterable[Entry]) -> None:
-        """Write entries down; each goes on from the one before it, and all together come to the balances."""
-        for entry in entries:
-            pair = entry.friend, entry.currency
-            invariant(self.booked.get(pair, 0) == entry.before, "an entry goes on from the balance before it")
-            self.booked[pair] = entry.balance
-            self.entries.append(entry)
-        known = balances(self.stored)
-        for pair in {*known, *self.booked}:
-            invariant(known.get(pair, 0) == self.booked.get(pair, 0), "the entries add up to the balance")
 
 
 class SimulatedNetwork:
@@ -149,7 +138,10 @@ class SimulatedNetwork:
             node.stored = apply(node.stored, mutation)
         invariant(node.stored == node.funder.state, "the mutations of an event lead to its state")
         check_state(node.stored)
-        node.book(outcome.entries)
+        for entry in outcome.entries:
+            node.entries.append(entry)
+            node.book.add(node.book.end + 1, entry.friend, entry.currency, entry.before, entry.balance)
+        node.book.check(node.stored)
         if lose_effects:
             return outcome
         node.occurrences += outcome.occurrences

@@ -8,11 +8,13 @@ stored; `Handled` is the engine's own, and holds the effects until then.
 from dataclasses import dataclass, field
 
 from offset_funder import effects as funder_effects
+from offset_funder.bookkeeping import Entry
 from offset_funder.effects import Occurrence
 from offset_funder.events import Event
-from offset_node.apps.server import ChangeIndexServers, Follow
-from offset_node.state import Mutation, PendingTimeMutation, PluginMutation
-from offset_proto.messages.extensions import OpenInvoices, OpenPayments
+from offset_node import state
+from offset_node.apps.server import ChangeIndexServers, Follow, Followed
+from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation
+from offset_proto.messages.app import AddIndexServer
 
 __all__ = [
     "Batch",
@@ -23,6 +25,7 @@ __all__ = [
     "TellFollowers",
     "TellSnapshot",
     "TimesChanged",
+    "index_mutation",
 ]
 
 
@@ -52,14 +55,14 @@ class TellSnapshot:
     """What an app asked to follow is durable as it was then: tell it."""
 
     follow: Follow
-    message: OpenPayments | OpenInvoices
+    message: Followed
 
 
 @dataclass(frozen=True, slots=True)
 class TellFollowers:
-    """A change of what is open is durable: tell those who follow."""
+    """A change of what is followed is durable: tell those who follow."""
 
-    message: OpenPayments | OpenInvoices
+    message: Followed
 
 
 BatchEffect = funder_effects.Effect | ReportIndexServers | TellSnapshot | TellFollowers
@@ -90,6 +93,16 @@ class Handled:
     effects: list[BatchEffect] = field(default_factory=list)
     occurrences: list[Occurrence] = field(default_factory=list)
     recorded: list[PluginMutation] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     batch: Batch | None = None
+
+
+def index_mutation(change: ChangeIndexServers) -> IndexServerMutation:
+    """What is to be stored of a request to change the list of index servers."""
+    match change.request:
+        case AddIndexServer(server):
+            return state.AddIndexServer(server)
+        case removed:
+            return state.RemoveIndexServer(removed.public_key)

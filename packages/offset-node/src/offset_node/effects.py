@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from offset_funder.effects import Occurrence, SendFriendMessage
 from offset_index.client import Connect, Disconnect, SendToServer
-from offset_node.apps.server import AppEffect
+from offset_node.apps.server import AppEffect, ReadPage
 from offset_node.links.channeler import LinkEffect
 from offset_node.state import PluginMutation
 from offset_proto.messages.app import TransactionResult
@@ -42,7 +42,9 @@ class TellTransactionEnded:
 IndexLinkEffect = Connect | Disconnect | SendToServer
 """What is to be done on the link to an index server."""
 
-NodeEffect = SendFriendMessage | LinkEffect | AppEffect | IndexLinkEffect | TellOccurrences | TellTransactionEnded
+NodeEffect = (
+    SendFriendMessage | LinkEffect | AppEffect | ReadPage | IndexLinkEffect | TellOccurrences | TellTransactionEnded
+)
 """What is left to whoever runs the engine: things to do on links, apps and plugins."""
 
 

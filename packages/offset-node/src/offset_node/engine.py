@@ -64,7 +64,6 @@ from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_index import client as index_client
 from offset_index.client import ConnectedServerChanged, IndexClient, RespondRoutes
-from offset_node import state as node_state
 from offset_node.apps.server import (
     AppServer,
     AppServerOutput,
@@ -72,6 +71,7 @@ from offset_node.apps.server import (
     ChangeIndexServers,
     DeclareCapacities,
     Follow,
+    Followed,
     TellFunder,
 )
 from offset_node.batch import (
@@ -83,16 +83,25 @@ from offset_node.batch import (
     TellFollowers,
     TellSnapshot,
     TimesChanged,
+    index_mutation,
 )
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
-from offset_node.state import IndexServerMutation, NodeState, PluginMutation
+from offset_node.state import AddEntry, NodeState, PluginMutation
 from offset_node.waiting.watch import WaitingWatch
 from offset_proto.errors import InvariantBroken, invariant
 from offset_proto.messages import app as app_messages
 from offset_proto.messages.app import ReportMutations, ResponseClosePayment, TransactionResult
-from offset_proto.messages.extensions import ALL_EXTENSIONS, Extension, OpenInvoices, OpenPayments
+from offset_proto.messages.extensions import (
+    ALL_EXTENSIONS,
+    Extension,
+    FollowInvoices,
+    FollowPayments,
+    OpenInvoices,
+    OpenPayments,
+)
+from offset_proto.messages.history import FollowHistory, HistoryEnd
 from offset_proto.messages.report import (
     AddIndexServerReport,
     IndexClientMutationReport,
@@ -148,7 +157,8 @@ class NodeEngine:
         random_bytes: Source of nonces, locks, ids and jitter.
         record: Says what plugins want to be stored of occurrences, in the batch that these come from.
         now: Seconds since 1970.
-        extensions: Of the app protocol, which apps may use.
+        extensions: Of the app protocol, which apps may use. Without `Extension.HISTORY` no history is kept.
+        history_end: Number of the last entry of the history that is stored.
 
     Attributes:
         channeler: Told what becomes of links and attempts, and of ticks.
@@ -166,6 +176,7 @@ class NodeEngine:
         *,
         now: U64 = 0,
         extensions: Extension = ALL_EXTENSIONS,
+        history_end: U64 = 0,
     ) -> None:
         self.channeler = Channeler(identity.public_key, random_bytes)
         self.apps = AppServer(initial_report(state.funder, state.index_servers), extensions)
@@ -175,6 +186,7 @@ class NodeEngine:
         self._record = record
         self._token_watch = TokenWatch()
         self._waiting = WaitingWatch(state, now)
+        self._history_end = history_end
         self._ticks = 0
         self._inbox: deque[NodeEvent] = deque([Started()])
         self._under_way: Handled | None = None
@@ -231,10 +243,10 @@ class NodeEngine:
             event = self._inbox.popleft()
             match event:
                 case ChangeIndexServers():
-                    handled.mutations.append(_index_mutation(event))
+                    handled.mutations.append(index_mutation(event))
                     handled.effects.append(ReportIndexServers(event))
                 case Follow(_, _, request):
-                    handled.effects.append(TellSnapshot(event, self._waiting.follow(request, self._funder)))
+                    handled.effects.append(TellSnapshot(event, self._snapshot(request)))
                 case TimesChanged(mutations):
                     handled.mutations += mutations
                 case _:
@@ -242,15 +254,30 @@ class NodeEngine:
         sent = self._funder.send_held()
         self._waiting.observe(self._funder, None, sent)
         handled.mutations += sent.mutations
+        handled.entries += sent.entries
         handled.effects += sent.effects
         handled.effects += map(TellFollowers, self._waiting.changes(self._funder))
         self.counts.events += count
         self.counts.mutations += len(handled.mutations)
         if handled.occurrences:
             handled.recorded += self._record(handled.occurrences)
-        stored = (*handled.mutations, *handled.recorded)
+        stored = (*handled.mutations, *self._book(handled), *handled.recorded)
         handled.batch = Batch(stored, tuple(handled.warnings), tuple(handled.notes))
         return handled.batch
+
+    def _snapshot(self, request: FollowPayments | FollowInvoices | FollowHistory) -> Followed:
+        if isinstance(request, FollowHistory):
+            return HistoryEnd(self._history_end)
+        return self._waiting.follow(request, self._funder)
+
+    def _book(self, handled: Handled) -> list[AddEntry]:
+        """Number the entries of a batch; those who follow the history are told how far it goes."""
+        if not handled.entries or Extension.HISTORY not in self.apps.extensions:
+            return []
+        first = self._history_end + 1
+        self._history_end += len(handled.entries)
+        handled.effects.append(TellFollowers(HistoryEnd(self._history_end)))
+        return [AddEntry(number, self._waiting.now, entry) for number, entry in enumerate(handled.entries, first)]
 
     def _handle(self, handled: Handled, event: Event, *, hold: bool) -> None:
         outcome = self._funder.handle(event, hold=hold)
@@ -258,6 +285,7 @@ class NodeEngine:
         handled.mutations += outcome.mutations
         handled.effects += outcome.effects
         handled.occurrences += outcome.occurrences
+        handled.entries += outcome.entries
         handled.notes += outcome.notes
         if outcome.error is not None:
             self.counts.refused_events += 1
@@ -367,11 +395,3 @@ class NodeEngine:
                 outputs = self.index.remove_server(removed.public_key)
         self._pass_on(self.apps.report(ReportMutations(change.app_request_id, (report,))), outside)
         self._pass_on(outputs, outside)
-
-
-def _index_mutation(change: ChangeIndexServers) -> IndexServerMutation:
-    match change.request:
-        case app_messages.AddIndexServer(server):
-            return node_state.AddIndexServer(server)
-        case removed:
-            return node_state.RemoveIndexServer(removed.public_key)

@@ -29,7 +29,7 @@ from offset_funder.effects import SendFriendMessage
 from offset_funder.events import FriendMessageReceived
 from offset_index import client as index_client
 from offset_node.apps.connections import AppLinks
-from offset_node.apps.server import CloseApp, SendToApp
+from offset_node.apps.server import CloseApp, ReadPage, SendToApp
 from offset_node.apps.tickets import TrustedApps
 from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.engine import NodeEngine, Output
@@ -45,6 +45,7 @@ from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendMessage
+from offset_proto.messages.history import HistoryPage, ReadHistory
 from offset_proto.types import PublicKey
 
 __all__ = ["INBOX_EVENTS_MAX", "DatabaseIdentityMismatch", "Node", "NodeDatabase"]
@@ -68,12 +69,17 @@ class NodeDatabase(Protocol):
 
     Attributes:
         extensions: Of the app protocol, for which it has a place.
+        history_end: Number of the last entry of the history that was loaded.
     """
 
     extensions: Extension
+    history_end: int
 
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """Store a batch, all or nothing; it is durable when this returns. Raises DatabaseWriteError."""
+
+    async def read_history(self, request: ReadHistory) -> HistoryPage:
+        """A page of the history, as far as it is durable; no batch waits for it. Raises LoadDbError."""
 
 
 class Node:
@@ -108,7 +114,13 @@ class Node:
         if state.funder.local_public_key != identity.public_key:
             raise DatabaseIdentityMismatch
         self._engine = engine = NodeEngine(
-            state, identity, os.urandom, plugins.record, now=int(time.time()), extensions=database.extensions
+            state,
+            identity,
+            os.urandom,
+            plugins.record,
+            now=int(time.time()),
+            extensions=database.extensions,
+            history_end=database.history_end,
         )
         self.counts = engine.counts
         self._database = database
@@ -188,6 +200,8 @@ class Node:
                 self._links.send(public_key, message)
             case SendToApp() | CloseApp():
                 self.apps.perform(effect)
+            case ReadPage():
+                self._spawn(self._read_page(effect))
             case index_client.Connect() | index_client.Disconnect() | index_client.SendToServer():
                 self._index.perform(effect)
             case TellTransactionEnded(result):
@@ -196,6 +210,15 @@ class Node:
                 self._plugins.tell_occurrences(occurrences, recorded)
             case _:
                 self._links.perform(effect)
+
+    async def _read_page(self, wanted: ReadPage) -> None:
+        try:
+            page = await self._database.read_history(wanted.request)
+        except OffsetError as error:
+            log.error("the history can not be read: %s", error)
+            self.apps.perform(CloseApp(wanted.app_id, "no page of the history"))
+            return
+        self._follow(self._engine.apps.page_read(wanted.app_id, page))
 
     # Messages of friends.
 

@@ -2,7 +2,8 @@
 What a node remembers, and every change of it. Pure.
 
 A node's state is its funder's state and its list of index servers. Plugins keep records of their own beside it; the
-engines never look at those, so `NodeState` does not hold them, but they are stored in the same transactions.
+engines never look at those, so `NodeState` does not hold them, but they are stored in the same transactions. So is the
+history, which has no end.
 
 =======================================================  ==============================================
 mutation                                                 changes
@@ -12,6 +13,7 @@ mutation                                                 changes
 `SetPluginValue`, `RemovePluginValue`                    the values that a plugin keeps
 `AddPluginEvent`, `RemovePluginEvent`                    the events that a plugin has not taken yet
 `SetPendingSince`, `RemovePendingSince`                  since when requests that are old have been pending
+`AddEntry`                                               the history, which grows at its end and never changes
 =======================================================  ==============================================
 
 `apply` is the only writer: databases that hold the state as a value, simulations and tests use it, and what the
@@ -23,12 +25,14 @@ from dataclasses import dataclass, replace
 from immutables import Map
 
 from offset_funder import mutations as funder_mutations
+from offset_funder.bookkeeping import Entry
 from offset_funder.ledger import Side
 from offset_funder.state import FunderState
 from offset_proto.messages.payment import NamedIndexServerAddress
 from offset_proto.types import U64, Currency, PublicKey, Uid
 
 __all__ = [
+    "AddEntry",
     "AddIndexServer",
     "AddPluginEvent",
     "IndexServerMutation",
@@ -133,6 +137,22 @@ class RemovePluginEvent:
     position: int
 
 
+@dataclass(frozen=True, slots=True)
+class AddEntry:
+    """
+    The history goes on.
+
+    Attributes:
+        number: One more than that of the entry before it; the first one is 1.
+        time: Seconds since 1970.
+        entry: What happened.
+    """
+
+    number: U64
+    time: U64
+    entry: Entry
+
+
 IndexServerMutation = AddIndexServer | RemoveIndexServer
 
 PendingTimeMutation = SetPendingSince | RemovePendingSince
@@ -142,7 +162,7 @@ PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePlu
 StateMutation = funder_mutations.Mutation | IndexServerMutation | PendingTimeMutation
 """Whatever changes a `NodeState`: a mutation of the funder, of the list of index servers, or of the times."""
 
-Mutation = StateMutation | PluginMutation
+Mutation = StateMutation | PluginMutation | AddEntry
 """Whatever a batch may store."""
 
 

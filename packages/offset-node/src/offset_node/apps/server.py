@@ -14,6 +14,7 @@ open        `AppServer.permissions_changed`      it may do more at once; where i
 open        `AppServer.report`                   it is told what of the report it may see
 open        `AppServer.answer`                   it is told the result, if it was the last one to ask for it
 open        `AppServer.start_following`          it is told what is open, and each change of that from now on
+open        `AppServer.page_read`                it is told what of the page it may see
 open        `AppServer.close_app`                it is gone, and so is all that it waited for (D55)
 ==========  ===================================  ====================================================================
 
@@ -24,7 +25,8 @@ Rules:
    of them even where it is empty: it acknowledges the request.
 3. A result goes to one app only, the last one that asked under its id, and at most once for each request.
 4. Where a report changes what the node can carry, index servers are told before apps are (spec 07 §3.6).
-5. A request of an extension that the node has not announced ends the connection (spec 12 §1).
+5. Pages of the history are read for one app at a time no more than `PAGES_MAX`; an app that asks for more is gone.
+6. A request of an extension that the node has not announced ends the connection (spec 12 §1).
 
 How it is called: the report is told of changes once they are durable, and in the order in which they happened. Outputs
 are passed on in order. Nothing else is expected of the caller; calls about apps that are gone do nothing (D51).
@@ -32,22 +34,19 @@ are passed on in order. Nothing else is expected of the caller; calls about apps
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from offset_funder.capacities import Declared, declared_by, diff
 from offset_funder.events import AppRequested
+from offset_node.apps.requests import UNANSWERABLE, extension_of
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.values import NotGranted, Refusal, Verdict
 from offset_proto.messages.app import (
-    AckClosePayment,
     AddIndexServer,
-    AddInvoice,
     AppPermissions,
-    AppRequest,
     AppServerToApp,
     AppToAppServer,
-    CancelInvoice,
     ClientResponseRoutes,
-    CommitInvoice,
     CreateTransaction,
     Failure,
     RemoveIndexServer,
@@ -58,7 +57,6 @@ from offset_proto.messages.app import (
     TransactionResult,
 )
 from offset_proto.messages.extensions import (
-    AddExpiringInvoice,
     Extension,
     FollowInvoices,
     FollowPayments,
@@ -66,6 +64,7 @@ from offset_proto.messages.extensions import (
     OpenInvoices,
     OpenPayments,
 )
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
 from offset_proto.messages.index import IndexMutation, RequestRoutes
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -86,6 +85,8 @@ __all__ = [
     "CloseApp",
     "DeclareCapacities",
     "Follow",
+    "Followed",
+    "ReadPage",
     "SendToApp",
     "TellFunder",
 ]
@@ -140,52 +141,36 @@ class DeclareCapacities:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """An app asks for what is open, and to be told of each change."""
+    """An app asks for what is open, or how far the history goes, and to be told of each change."""
 
     app_id: AppId
     app_request_id: Uid
-    request: FollowPayments | FollowInvoices
+    request: FollowPayments | FollowInvoices | FollowHistory
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage:
+    """Read a page of the history for an app; it comes back to `AppServer.page_read`."""
+
+    app_id: AppId
+    request: ReadHistory
 
 
 AppEffect = SendToApp | CloseApp
 """What is to be done on connections of apps."""
 
-AppServerOutput = AppEffect | TellFunder | ChangeIndexServers | Follow | AskIndexClient | DeclareCapacities
+AppServerOutput = AppEffect | TellFunder | ChangeIndexServers | Follow | ReadPage | AskIndexClient | DeclareCapacities
 """What the app server says: things to do on connections, and what concerns other parts of the node."""
 
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
 
-Followed = OpenPayments | OpenInvoices
+Followed = OpenPayments | OpenInvoices | HistoryEnd
+
+PAGES_MAX: Final = 4
+"""Pages of the history that are being read for one app; each may have 300 kB."""
 
 Awaited = tuple[type[Result], Uid | PaymentId]
 """A kind of result, and the id that it will carry."""
-
-
-_UNANSWERABLE = (
-    AddInvoice,
-    CancelInvoice,
-    CommitInvoice,
-    RequestClosePayment,
-    AckClosePayment,
-    FollowPayments,
-    FollowInvoices,
-    AddExpiringInvoice,
-    GiveUpPayment,
-)
-"""Requests whose acknowledgement says to an app that they were carried out: the protocol has no word for a refusal."""
-
-
-def _extension_of(request: AppRequest) -> Extension:
-    """What a node must have announced for an app to send *request*; nothing for one of the original's requests."""
-    match request:
-        case FollowPayments() | FollowInvoices():
-            return Extension.OPEN_PAYMENTS
-        case AddExpiringInvoice():
-            return Extension.EXPIRING_INVOICES
-        case GiveUpPayment():
-            return Extension.GIVE_UP
-        case _:
-            return Extension(0)
 
 
 @dataclass
@@ -194,6 +179,7 @@ class _App:
     scope: ReportScope
     awaited: set[Awaited] = field(default_factory=set)
     follows: set[type[Followed]] = field(default_factory=set)
+    pages: int = 0
 
 
 class AppServer:
@@ -255,7 +241,7 @@ class AppServer:
         request = message.app_request
         if isinstance(verdict, Refusal):
             return self._refuse(app_id, message, verdict)
-        if _extension_of(request) not in self.extensions:
+        if extension_of(request) not in self.extensions:
             self.close_app(app_id)
             return [CloseApp(app_id, f"app {app_id}: this node did not announce {type(request).__name__}")]
         match request:
@@ -265,7 +251,9 @@ class AppServer:
                 return [*self._broadcast(acknowledged), AskIndexClient(request)]
             case AddIndexServer() | RemoveIndexServer():
                 return [ChangeIndexServers(message.app_request_id, request)]
-            case FollowPayments() | FollowInvoices():
+            case ReadHistory():
+                return self._read_page(app_id, request)
+            case FollowPayments() | FollowInvoices() | FollowHistory():
                 return [Follow(app_id, message.app_request_id, request)]
             case CreateTransaction():
                 self._await(app_id, (TransactionResult, request.request_id))
@@ -283,7 +271,7 @@ class AppServer:
         a request that failed, where there is one that an app can tell from success; else the connection ends, too.
         """
         request = message.app_request
-        if isinstance(refusal, NotGranted) or isinstance(request, _UNANSWERABLE):
+        if isinstance(refusal, NotGranted) or isinstance(request, UNANSWERABLE):
             self.close_app(app_id)
             return [CloseApp(app_id, f"app {app_id} may not {type(request).__name__}: {refusal.reason}")]
         effects = self._broadcast(ReportMutations(message.app_request_id, ()))
@@ -315,12 +303,28 @@ class AppServer:
         self._apps[app_id].awaited.discard(awaited)
         return [SendToApp(app_id, message)]
 
+    def _read_page(self, app_id: AppId, request: ReadHistory) -> list[AppServerOutput]:
+        app = self._apps[app_id]
+        if app.pages == PAGES_MAX:
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"app {app_id} asks for more than {PAGES_MAX} pages of the history at once")]
+        app.pages += 1
+        return [ReadPage(app_id, request)]
+
+    def page_read(self, app_id: AppId, page: HistoryPage) -> list[AppServerOutput]:
+        """A page that an app has asked for: it is told what of it it may see."""
+        app = self._apps.get(app_id)
+        if app is None:
+            return []
+        app.pages -= 1
+        return [SendToApp(app_id, app.scope.filter_page(page))]
+
     def is_followed(self, kind: type[Followed]) -> bool:
         """Whether an app follows the payments, or the invoices."""
         return any(kind in app.follows for app in self._apps.values())
 
     def start_following(self, app_id: AppId, app_request_id: Uid, snapshot: Followed) -> list[AppServerOutput]:
-        """An app that has asked for it is told what is open, after its request is acknowledged."""
+        """An app that has asked for it is told how it is now, after its request is acknowledged."""
         effects = self._broadcast(ReportMutations(app_request_id, ()))
         app = self._apps.get(app_id)
         if app is not None:
@@ -329,7 +333,7 @@ class AppServer:
         return effects
 
     def tell_followers(self, change: Followed) -> list[AppServerOutput]:
-        """What is open has changed."""
+        """What is followed has changed."""
         return [SendToApp(app_id, change) for app_id, app in self._apps.items() if type(change) in app.follows]
 
     def _await(self, app_id: AppId, awaited: Awaited) -> None:

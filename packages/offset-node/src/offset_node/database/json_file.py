@@ -14,10 +14,19 @@ from typing import Final
 from offset_node.database.audit import audit
 from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
-from offset_node.state import Mutation, NodeState, PendingTimeMutation, PluginMutation, PluginRecords, apply
+from offset_node.state import (
+    AddEntry,
+    Mutation,
+    NodeState,
+    PendingTimeMutation,
+    PluginMutation,
+    PluginRecords,
+    apply,
+)
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import read_text, replace_text
 from offset_proto.messages.extensions import ALL_EXTENSIONS, Extension
+from offset_proto.messages.history import HistoryPage, ReadHistory
 
 __all__ = ["JsonDatabase"]
 
@@ -32,10 +41,13 @@ class JsonDatabase:
         path: The file.
 
     Attributes:
-        extensions: Of the app protocol, for which it has a place: an invoice of the original has no end.
+        extensions: Of the app protocol, for which it has a place: an invoice of the original has no end, and its node
+            keeps no history.
+        history_end: There is no entry.
     """
 
-    extensions = ALL_EXTENSIONS & ~Extension.EXPIRING_INVOICES
+    history_end = 0
+    extensions = ALL_EXTENSIONS & ~(Extension.EXPIRING_INVOICES | Extension.HISTORY)
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,6 +73,10 @@ class JsonDatabase:
         """Nothing: the original's form has no place for plugins."""
         return PluginRecords({}, [])
 
+    async def read_history(self, request: ReadHistory) -> HistoryPage:
+        """There is none, and no node announces it."""
+        raise TypeError("this form of a database has no place for a history")
+
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """
         Store a batch, all or nothing; durable when this returns.
@@ -71,8 +87,8 @@ class JsonDatabase:
         assert self._state is not None, "a database is loaded before it is written"
         state = self._state
         for mutation in mutations:
-            if isinstance(mutation, PluginMutation):
-                raise TypeError("this form of a database has no place for plugins")
+            if isinstance(mutation, PluginMutation | AddEntry):
+                raise TypeError("this form of a database has no place for plugins, and none for a history")
             if not isinstance(mutation, PendingTimeMutation):  # no place for these either; they begin anew at a start
                 state = apply(state, mutation)
         try:

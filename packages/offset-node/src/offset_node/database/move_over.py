@@ -1,6 +1,9 @@
 """
 Moving a node with all it remembers from the original to this implementation, and back. Spec 08 §6.
 
+The original keeps no history. An imported database begins one with the balances that it finds; an exported one leaves
+its own behind, in the database that it was exported from.
+
 At any time one program only may go on from a state: two would sign two successors of one token. So an exported
 database is marked, and no node starts on it again.
 """

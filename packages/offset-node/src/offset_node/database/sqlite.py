@@ -33,6 +33,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -42,11 +43,14 @@ import aiosqlite
 from offset_funder.invariants import check_state
 from offset_node.database import tables
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
+from offset_node.database.reading import HistoryReader
+from offset_node.database.tables import history
 from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import Mutation, NodeState, PluginRecords
 from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.files import IoError, OutputAlreadyExists
 from offset_proto.messages.extensions import ALL_EXTENSIONS
+from offset_proto.messages.history import HistoryPage, ReadHistory
 from offset_proto.types import PublicKey
 
 __all__ = ["Database", "create_database", "load_database"]
@@ -123,7 +127,7 @@ async def _fill(path: Path, state: NodeState) -> None:
             f"PRAGMA application_id = {tables.APPLICATION_ID}; PRAGMA user_version = {tables.SCHEMA_VERSION};"
             "PRAGMA synchronous = FULL;" + tables.SCHEMA
         )
-        await connection.executemany(_ONE_TRANSACTION, list(tables.insert_state(state)))
+        await connection.executemany(_ONE_TRANSACTION, list(tables.insert_state(state, int(time.time()))))
         await connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
 
 
@@ -153,12 +157,14 @@ class Database:
     Attributes:
         is_exported: Its node was moved to another program.
         extensions: Of the app protocol, for which it has a place: all.
+        history_end: Number of the last entry of the history, as of `load`.
     """
 
     extensions = ALL_EXTENSIONS
 
     def __init__(self, path: Path, lock: int, connection: aiosqlite.Connection) -> None:
         self.is_exported = False
+        self.history_end = 0
         self._path = path
         self._lock = lock
         self._connection = connection
@@ -166,6 +172,7 @@ class Database:
         self._commits: set[asyncio.Task[None]] = set()
         self._untold: DatabaseWriteError | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._reader = HistoryReader(path)
 
     @classmethod
     async def open(cls, path: Path, *, even_exported: bool = False) -> "Database":
@@ -245,6 +252,7 @@ class Database:
                 raise LoadDbError(self._path, problem)
             state = tables.read_state(await self._read(tables.STATE_READS))
             check_state(state.funder)
+            ((self.history_end,),) = (await self._read([history.END]))[history.END]
         except (sqlite3.Error, InvalidInput, InvariantBroken, UnicodeError) as error:
             raise LoadDbError(self._path, error) from None
         self._local_public_key = state.funder.local_public_key
@@ -261,6 +269,15 @@ class Database:
             return tables.read_plugins(await self._read(tables.PLUGIN_READS))
         except (sqlite3.Error, UnicodeError) as error:
             raise LoadDbError(self._path, error) from None
+
+    async def read_history(self, request: ReadHistory) -> HistoryPage:
+        """
+        A page of the history, as far as it is durable. A batch that is being stored neither waits for it nor is seen.
+
+        Raises:
+            LoadDbError: Damaged.
+        """
+        return await self._reader.read(request)
 
     async def mark_exported(self, is_exported: bool) -> None:
         """Keep nodes from running on it, or let them again; durable when this returns. Raises DatabaseWriteError."""
@@ -339,6 +356,7 @@ class Database:
         if self._commits:
             await asyncio.wait(self._commits)
         try:
+            await self._reader.close()
             await self._connection.close()
         finally:
             os.close(self._lock)

@@ -1,5 +1,5 @@
 """
-The part of a node's report that an app of limited scope gets to see. This module is pure.
+The part of a node's report, and of its history, that an app of limited scope gets to see. This module is pure.
 
 Snapshot and mutations go through the same filter, so what such an app keeps up to date is at any time the filtered
 report of the node.
@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryPage
 from offset_proto.messages.report import (
     AddFriendReport,
     ChannelConsistentReport,
@@ -91,6 +92,26 @@ class ReportScope:
                     if self.servers:
                         seen.append(mutation)
         return tuple(seen)
+
+    def filter_page(self, page: HistoryPage) -> HistoryPage:
+        """
+        What such an app gets of a page of the history.
+
+        Numbers stay as they are, so that the app knows how many entries it does not see, and nothing else of them.
+        """
+        if self.friends is None and self.currencies is None:
+            return page
+        entries = tuple(
+            replace(entry, opt_party=self._party(entry))
+            for entry in page.entries
+            if self._sees(entry.friend) and self._counts(entry.currency)
+        )
+        return replace(page, entries=entries)
+
+    def _party(self, entry: HistoryEntry) -> PublicKey | None:
+        """The other friend of what was forwarded is one of those who may be out of sight; a seller is no friend."""
+        hidden = entry.kind is EntryKind.FORWARDED and entry.opt_party is not None and not self._sees(entry.opt_party)
+        return None if hidden else entry.opt_party
 
     def _sees(self, friend: PublicKey) -> bool:
         return self.friends is None or friend in self.friends

@@ -3,17 +3,19 @@ A node of a simulated network: the engine that stnode runs, on simulated links.
 
 What `offset_node.node` does with sockets and a database is done here with `World`: events wait in the engine's inbox,
 a batch of them is stored as one, and only then are its effects performed. A crash can come before the batch is stored,
-between storing and performing, or while nothing happens; the node then starts again from what is stored.
+between storing and performing, or while nothing happens; the node then starts again from what is stored. The entries
+of its history are added up after each batch, and come to the balances.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from offset_crypto.identity import Identity
+from offset_funder.bookkeeping import Book
 from offset_funder.effects import SendFriendMessage
 from offset_funder.state import FunderState
 from offset_index import client as index_client
-from offset_node.apps.server import CloseApp, SendToApp
+from offset_node.apps.server import CloseApp, ReadPage, SendToApp
 from offset_node.batch import NodeEvent
 from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.engine import NodeEngine, Output
@@ -21,7 +23,7 @@ from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.simulation.links import NodeLinks
 from offset_node.simulation.world import LinkEnd, World
-from offset_node.state import Mutation, NodeState, PluginMutation, apply
+from offset_node.state import AddEntry, Mutation, NodeState, PluginMutation, apply
 from offset_proto.errors import InvariantBroken
 from offset_proto.messages.app import AppServerToApp, AppToAppServer
 from offset_proto.messages.friend import FriendMessage
@@ -72,6 +74,7 @@ class SimulatedNode:
         self.life = 0
         self.asleep_until = 0.0
         self.stored = NodeState(FunderState(identity.public_key))
+        self.book = Book()
         self._world = world
         self._identity = identity
         self._monitor = monitor
@@ -83,7 +86,8 @@ class SimulatedNode:
         """Run, from what is stored."""
         self.is_up = True
         self.life += 1
-        self.engine = NodeEngine(self.stored, self._identity, self._world.chance.randbytes, now=int(self._world.now))
+        draw, now = self._world.chance.randbytes, int(self._world.now)
+        self.engine = NodeEngine(self.stored, self._identity, draw, now=now, history_end=self.book.end)
         self._app_id, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
         self._links = NodeLinks(self._world, self)
         self._effects = EffectQueue(self._perform)
@@ -144,7 +148,12 @@ class SimulatedNode:
         for mutation in batch.mutations:
             if isinstance(mutation, PluginMutation):
                 raise InvariantBroken("nothing is stored for plugins where there are none")
-            self.stored = apply(self.stored, mutation)
+            if isinstance(mutation, AddEntry):
+                entry = mutation.entry
+                self.book.add(mutation.number, entry.friend, entry.currency, entry.before, entry.balance)
+            else:
+                self.stored = apply(self.stored, mutation)
+        self.book.check(self.stored.funder)
         self._monitor.batch_stored(self, batch.mutations)
         if self._disk.crashes_after_storing():
             self.crash(self._world.chance.uniform(0.5, 5))
@@ -167,6 +176,8 @@ class SimulatedNode:
                 self._to_app(self, message)
             case CloseApp(_, reason):
                 raise InvariantBroken(f"the app may do everything, and was closed: {reason}")
+            case ReadPage():
+                raise InvariantBroken("no app of a simulated network reads the history")
             case index_client.Connect() | index_client.Disconnect() | index_client.SendToServer():
                 self._links.perform_index(effect)
             case TellOccurrences() | TellTransactionEnded():

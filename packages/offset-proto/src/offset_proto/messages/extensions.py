@@ -45,7 +45,7 @@ class Extension(enum.IntFlag):
     """`ReadHistory` and `FollowHistory`: each change of a balance, and why."""
 
 
-ALL_EXTENSIONS: Final = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP
+ALL_EXTENSIONS: Final = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY
 """What a node of this version can have."""
 
 

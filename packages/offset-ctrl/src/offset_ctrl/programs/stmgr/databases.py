@@ -7,6 +7,7 @@ import click
 
 from offset_ctrl.programs.stmgr.files import IDFILE, OUTPUT, PATH, check_new, in_group, not_installed, public_key
 from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
+from offset_proto.text import format_b64
 
 __all__ = ["COMMANDS", "summary"]
 
@@ -63,6 +64,7 @@ def _import_db(database: Path, output: Path) -> None:
         return summary(import_database(database, output))
 
     click.echo(f"Imported. {in_group('ImportDbError', move)}")
+    click.echo("The history begins with the balances that were found.")
     click.echo(f"Do not start a node on {database} again.")
 
 
@@ -77,16 +79,44 @@ def _export_db(database: Path, output: Path, copy: bool) -> None:
     The node is moved: it does not start on its old database any more.
     """
 
-    def move() -> str:
+    def move() -> Any:
         try:
             from offset_node.database.move_over import export_database
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
-        return summary(export_database(database, output, copy=copy))
+        return export_database(database, output, copy=copy)
 
-    click.echo(f"Exported. {in_group('ExportDbError', move)}")
+    state = in_group("ExportDbError", move)
+    click.echo(f"Exported. {summary(state)}")
+    for line in _left_behind(state, database):
+        click.echo(line)
     if copy:
         click.echo(f"Do not start a node on {output}.")
 
 
-COMMANDS = (_init_node_db, _import_db, _export_db)
+def _left_behind(state: Any, database: Path) -> list[str]:
+    """What the form of the original has no place for."""
+    return [f"The history stays behind in {database}: the original keeps none."] + [
+        f"The invoice {format_b64(invoice_id)} loses its end: it stays open until it is paid or cancelled."
+        for invoice_id, invoice in sorted(state.funder.open_invoices.items())
+        if invoice.opt_end is not None
+    ]
+
+
+@click.command("check-db", cls=OffsetCommand)
+@click.option("-d", "--database", type=PATH, required=True, help="Node database; no node may run on it.")
+def _check_db(database: Path) -> None:
+    """Check a node database, and that its history comes to its balances. It names the first entry that does not fit."""
+
+    def check() -> str:
+        try:
+            from offset_node.database.checking import check_database
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        state, entries = check_database(database)
+        return f"{summary(state)}, entries of the history: {entries}"
+
+    click.echo(f"Checked. {in_group('CheckDbError', check)}")
+
+
+COMMANDS = (_init_node_db, _import_db, _export_db, _check_db)

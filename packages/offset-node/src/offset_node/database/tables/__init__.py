@@ -13,6 +13,7 @@ stands next to the way out: schema, columns, statements, reading.
 `payments`    invoices, transactions, payments
 `times`       since when transactions have been pending
 `plugins`     what plugins keep
+`history`     what changed the balances, for ever
 ============  ================================================================================
 
 A mutation that no module writes does not pass the type checker (`assert_never`).
@@ -22,11 +23,19 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from offset_funder.state import FunderState
-from offset_node.database.tables import channels, friends, payments, plugins, servers, times
+from offset_node.database.tables import channels, friends, history, payments, plugins, servers, times
 from offset_node.database.tables.cells import Rows, Statement
-from offset_node.state import Mutation, NodeState, PendingTimeMutation, PluginMutation, PluginRecords, SetPendingSince
+from offset_node.state import (
+    AddEntry,
+    Mutation,
+    NodeState,
+    PendingTimeMutation,
+    PluginMutation,
+    PluginRecords,
+    SetPendingSince,
+)
 from offset_proto.errors import InvalidInput
-from offset_proto.types import PublicKey
+from offset_proto.types import U64, PublicKey
 
 __all__ = [
     "APPLICATION_ID",
@@ -48,7 +57,7 @@ APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLi
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
 BACKUP_APPLICATION_ID = 0x4F464642  # "OFFB", a copy from which a database can be restored
 RESTORED_APPLICATION_ID = 0x4F464652  # "OFFR", a database that was restored, and may be older than what friends know
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _NODE_SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
@@ -57,11 +66,20 @@ CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB 
 _NODE = "SELECT local_public_key FROM node"
 
 SCHEMA = "".join(
-    (_NODE_SCHEMA, servers.SCHEMA, friends.SCHEMA, channels.SCHEMA, payments.SCHEMA, plugins.SCHEMA, times.SCHEMA)
+    (
+        _NODE_SCHEMA,
+        servers.SCHEMA,
+        friends.SCHEMA,
+        channels.SCHEMA,
+        payments.SCHEMA,
+        plugins.SCHEMA,
+        times.SCHEMA,
+        history.SCHEMA,
+    )
 )
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
 
-MIGRATIONS = {1: plugins.SCHEMA, 2: payments.MIGRATION_TO_3 + times.SCHEMA}
+MIGRATIONS = {1: plugins.SCHEMA, 2: payments.MIGRATION_TO_3 + times.SCHEMA, 3: history.MIGRATION_TO_4}
 """What turns a database of a version into one of the next."""
 
 STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS)
@@ -77,6 +95,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
         return friends.write(local, mutation)
     if isinstance(mutation, payments.PaymentMutation):
         return payments.write(mutation)
+    if isinstance(mutation, AddEntry):
+        return history.write(mutation)
     if isinstance(mutation, PluginMutation):
         return plugins.write(mutation)
     if isinstance(mutation, PendingTimeMutation):
@@ -86,8 +106,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
     assert_never(mutation)
 
 
-def insert_state(state: NodeState) -> Iterator[Statement]:
-    """Statements that fill an empty database."""
+def insert_state(state: NodeState, now: U64) -> Iterator[Statement]:
+    """Statements that fill an empty database at the time *now*, in seconds since 1970."""
     funder = state.funder
     yield "INSERT INTO node (id, local_public_key) VALUES (1, ?)", (funder.local_public_key,)
     for relay in funder.relays:
@@ -99,6 +119,7 @@ def insert_state(state: NodeState) -> Iterator[Statement]:
     yield from payments.insert_payments(funder)
     for key, since in state.pending_since.items():
         yield from times.write(SetPendingSince(key, since))
+    yield from history.insert_openings(funder, now)
 
 
 def read_state(rows: Rows) -> NodeState:

@@ -1,0 +1,35 @@
+"""Checking a whole database: its state, and its history from the first entry to the last."""
+
+import asyncio
+from pathlib import Path
+
+from offset_node.database.reading import HistoryReader
+from offset_node.database.sqlite import Database
+from offset_node.state import NodeState
+
+__all__ = ["check_database"]
+
+
+def check_database(path: Path) -> tuple[NodeState, int]:
+    """
+    Check a database that no node runs on. Not from within an event loop. An exported one can be checked, too.
+
+    Returns:
+        The state, and the number of entries of the history.
+
+    Raises:
+        LoadDbError: It is damaged, or the history does not fit; names the first entry that does not.
+        DatabaseInUse: A node runs on it.
+    """
+
+    async def check() -> tuple[NodeState, int]:
+        database = await Database.open(path, even_exported=True)
+        reader = HistoryReader(path)
+        try:
+            state = await database.load()
+            return state, await reader.check(state)
+        finally:
+            await reader.close()
+            await database.close()
+
+    return asyncio.run(check())

@@ -1,0 +1,107 @@
+"""
+Pages of the history of a node that runs.
+
+The history is as long as the node is old, so no part of it is kept in memory, and what apps read must not hold up what
+the node stores. Reading therefore has a connection of its own, and with it a thread of its own: in a database with a
+write-ahead log a reader sees what was committed when it began, and neither waits for a writer nor lets one wait. The
+connection may not write. It is opened by the first read, since many nodes are never asked.
+
+Entries are only ever added, so that a page needs no transaction: what is read after the number of the last entry is
+known lies before it, and does not change.
+"""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from offset_funder.bookkeeping import Book
+from offset_node.database.errors import LoadDbError
+from offset_node.database.tables import history
+from offset_node.database.tables.cells import Statement
+from offset_node.state import NodeState
+from offset_proto.errors import InvalidInput
+from offset_proto.messages.history import HISTORY_PAGE_ENTRIES_MAX, HistoryPage, ReadHistory
+
+__all__ = ["HistoryReader"]
+
+
+class HistoryReader:
+    """
+    Reads the history in a database; one page at a time.
+
+    Args:
+        path: The database, which has been brought to the present version of the schema.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: aiosqlite.Connection | None = None
+        self._turn = asyncio.Lock()
+
+    async def read(self, request: ReadHistory) -> HistoryPage:
+        """
+        The page that *request* asks for.
+
+        Raises:
+            LoadDbError: The history is damaged, or can not be read.
+        """
+        try:
+            async with self._turn:
+                return await self._read(request)
+        except (sqlite3.Error, InvalidInput, UnicodeError) as error:
+            raise LoadDbError(self._path, error) from None
+
+    async def _read(self, request: ReadHistory) -> HistoryPage:
+        ((end,),) = await self._fetch((history.END, ()))
+        limit = max(1, min(request.limit, HISTORY_PAGE_ENTRIES_MAX))
+        entries = tuple(map(history.read_entry, await self._fetch(history.select_page(request, limit, end))))
+        if len(entries) == limit:
+            through = entries[-1].number
+        else:
+            ((looked_at, count),) = await self._fetch(history.select_through(request, end))
+            if count == history.LOOKED_AT_MAX:
+                through = int(looked_at)
+            elif request.newest_first:
+                through = request.after + 1
+            else:
+                through = int(end)
+        return HistoryPage(request.request_id, entries, through, int(end))
+
+    async def check(self, state: NodeState) -> int:
+        """
+        Check that the entries go on from each other, and come to the balances of *state*, which is what is stored.
+
+        Returns:
+            The number of entries.
+
+        Raises:
+            LoadDbError: They do not, or are damaged; names the first entry that does not fit.
+        """
+        book = Book()
+        try:
+            async with self._turn, (await self._connected()).execute(history.BALANCES) as rows:
+                async for row in rows:
+                    book.add(*history.read_balance(tuple(row)))
+            book.check(state.funder)
+        except (sqlite3.Error, InvalidInput, UnicodeError) as error:
+            raise LoadDbError(self._path, f"history: {error}") from None
+        return book.end
+
+    async def _connected(self) -> aiosqlite.Connection:
+        if self._connection is None:
+            self._connection = await aiosqlite.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        return self._connection
+
+    async def _fetch(self, statement: Statement) -> list[tuple[Any, ...]]:
+        connection = await self._connected()
+        return [tuple(row) for row in await connection.execute_fetchall(*statement)]
+
+    async def close(self) -> None:
+        """Let the connection go; what is being read is finished first."""
+        async with self._turn:
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None

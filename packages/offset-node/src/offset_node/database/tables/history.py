@@ -1,0 +1,256 @@
+"""
+The history: what changed the balance with each friend, for ever. Pure.
+
+Entries are added and never changed. A number is the key of its row, and numbers have no gaps. Friends and currencies
+stand in tables of their own, by small numbers, which keeps an entry short: a friend that was removed stays there, as
+its entries do. Amounts are decimal text; where a kind says nothing of an amount, the cell is NULL, and so are ids that
+are not known. What a payment moves is amount and fee together, so that its amount is not stored. An entry costs at most
+300 bytes on disk, with its part of the index by friend.
+
+A database that had no history begins with an opening entry for each balance (`insert_openings`, `MIGRATION_TO_4`).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from offset_funder.bookkeeping import Entry, balances
+from offset_funder.state import FunderState
+from offset_node.database.tables.cells import Statement, parse_amount, parse_balance
+from offset_node.state import AddEntry
+from offset_proto.errors import InvalidInput, invariant
+from offset_proto.messages.history import EntryKind, HistoryEntry, ReadHistory
+from offset_proto.types import I128, U64, Currency, InvoiceId, PaymentId, PublicKey, Uid
+
+__all__ = [
+    "BALANCES",
+    "END",
+    "LOOKED_AT_MAX",
+    "MIGRATION_TO_4",
+    "SCHEMA",
+    "insert_openings",
+    "read_balance",
+    "read_entry",
+    "select_page",
+    "select_through",
+    "write",
+]
+
+SCHEMA = """
+CREATE TABLE history_friends (id INTEGER PRIMARY KEY, public_key BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE history_currencies (id INTEGER PRIMARY KEY, currency TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE history (
+    number INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,  -- seconds since 1970
+    friend INTEGER NOT NULL REFERENCES history_friends,
+    currency INTEGER NOT NULL REFERENCES history_currencies,
+    kind INTEGER NOT NULL,
+    before TEXT NOT NULL,
+    balance TEXT NOT NULL,
+    amount TEXT,
+    fee TEXT,
+    party BLOB,
+    invoice_id BLOB,
+    payment_id BLOB,
+    request_id BLOB
+) STRICT;
+CREATE INDEX history_by_friend ON history (friend, number);
+"""
+
+_KINDS: Final = {
+    EntryKind.OPENING: 0,
+    EntryKind.PAID: 1,
+    EntryKind.RECEIVED: 2,
+    EntryKind.FORWARDED: 3,
+    EntryKind.BROKEN: 4,
+    EntryKind.RESET: 5,
+    EntryKind.FORGIVEN: 6,
+    EntryKind.LIMIT: 7,
+    EntryKind.RATE: 8,
+    EntryKind.OPENED: 9,
+    EntryKind.CLOSED: 10,
+    EntryKind.WITHDRAWN: 11,
+}
+_PAYMENTS: Final = {EntryKind.PAID, EntryKind.RECEIVED}
+_KIND_OF: Final = {number: kind for kind, number in _KINDS.items()}
+
+MIGRATION_TO_4 = f"""{SCHEMA}
+CREATE TEMP TABLE openings AS
+    SELECT friend, currency, balance FROM ledgers WHERE balance != '0'
+    UNION ALL
+    SELECT public_key, json_extract(terms.value, '$.currency'), json_extract(terms.value, '$.balance')
+    FROM friends, json_each(inconsistent, '$.local_reset_terms.balance_for_reset') AS terms
+    WHERE inconsistent IS NOT NULL AND json_extract(terms.value, '$.balance') != '0'
+    ORDER BY 1, 2;
+INSERT INTO history_friends (public_key) SELECT DISTINCT friend FROM openings;
+INSERT INTO history_currencies (currency) SELECT DISTINCT currency FROM openings;
+INSERT INTO history (time, friend, currency, kind, before, balance)
+    SELECT CAST(strftime('%s', 'now') AS INTEGER), f.id, c.id, {_KINDS[EntryKind.OPENING]}, '0', o.balance
+    FROM openings AS o JOIN history_friends AS f ON f.public_key = o.friend
+    JOIN history_currencies AS c ON c.currency = o.currency ORDER BY f.public_key, c.currency;
+DROP TABLE openings;
+"""
+"""Makes the tables, with an opening entry for each balance, of what a database of version 3 holds."""
+
+LOOKED_AT_MAX: Final = 20_000
+"""Entries that are looked at for one page, so that a page is quick also where few entries are wanted."""
+
+_INTEGER_MAX: Final = 2**63 - 1
+
+END = "SELECT coalesce(max(number), 0) FROM history"
+"""The number of the last entry; 0: there is none."""
+
+_ENTRY = "number, time, friend, currency, kind, before, balance, amount, fee, party, invoice_id, payment_id, request_id"
+_COLUMNS = (
+    "h.number, h.time, f.public_key, c.currency, h.kind, h.before, h.balance, h.amount, h.fee, h.party,"
+    " h.invoice_id, h.payment_id, h.request_id"
+)
+_NAMES = "JOIN history_friends AS f ON f.id = h.friend JOIN history_currencies AS c ON c.id = h.currency"
+
+BALANCES = (
+    f"SELECT h.number, f.public_key, c.currency, h.before, h.balance FROM history AS h {_NAMES} ORDER BY h.number"
+)
+"""Of each entry, in order: its number, friend, currency, and the balance before and after it."""
+
+
+def write(mutation: AddEntry) -> Iterator[Statement]:
+    """The statements that add an entry."""
+    entry = mutation.entry
+    is_payment = entry.kind in _PAYMENTS
+    if is_payment:
+        invariant(entry.amount + entry.fee == abs(entry.balance - entry.before), "a payment moves amount and fee")
+    yield "INSERT OR IGNORE INTO history_friends (public_key) VALUES (?)", (entry.friend,)
+    yield "INSERT OR IGNORE INTO history_currencies (currency) VALUES (?)", (entry.currency,)
+    friend = "(SELECT id FROM history_friends WHERE public_key = ?)"
+    currency = "(SELECT id FROM history_currencies WHERE currency = ?)"
+    insert = f"INSERT INTO history ({_ENTRY}) VALUES (?, ?, {friend}, {currency}, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    yield (
+        insert,
+        (
+            mutation.number,
+            mutation.time,
+            entry.friend,
+            entry.currency,
+            _KINDS[entry.kind],
+            str(entry.before),
+            str(entry.balance),
+            str(entry.amount) if entry.amount and not is_payment else None,
+            str(entry.fee) if entry.fee else None,
+            entry.party,
+            entry.invoice_id,
+            entry.payment_id,
+            entry.request_id,
+        ),
+    )
+
+
+def insert_openings(state: FunderState, now: U64) -> Iterator[Statement]:
+    """An opening entry for each balance of a state, into empty tables."""
+    opened = sorted((pair, balance) for pair, balance in balances(state).items() if balance)
+    for number, ((friend, currency), balance) in enumerate(opened, 1):
+        yield from write(AddEntry(number, now, Entry(friend, currency, EntryKind.OPENING, 0, balance)))
+
+
+def select_page(request: ReadHistory, limit: int, end: U64) -> Statement:
+    """
+    The SELECT that finds the entries of a page.
+
+    Args:
+        request: What is wanted.
+        limit: Rows at most.
+        end: Number of the last entry that counts.
+    """
+    looked_at, values = _looked_at(request, end)
+    wanted, wanted_values = _wanted(request)
+    order = "DESC" if request.newest_first else "ASC"
+    text = f"SELECT {_COLUMNS} FROM ({looked_at}) AS h {_NAMES}{wanted} ORDER BY h.number {order} LIMIT ?"
+    return text, (*values, *wanted_values, limit)
+
+
+def select_through(request: ReadHistory, end: U64) -> Statement:
+    """The SELECT that finds the last entry which is looked at for a page; NULL where there are fewer than may be."""
+    looked_at, values = _looked_at(request, end, columns="number")
+    last = "min(number)" if request.newest_first else "max(number)"
+    return f"SELECT {last}, count(*) FROM ({looked_at})", values
+
+
+def _looked_at(request: ReadHistory, end: U64, columns: str = "*") -> Statement:
+    """What lies within the bounds, of the friend: at most `LOOKED_AT_MAX` rows, found by an index."""
+    last = min(end, request.before - 1) if request.before else end
+    where = "number > ? AND number <= ?"
+    values: list[Any] = [min(request.after, end), last]
+    if request.filter.opt_friend is not None:
+        where += " AND friend = (SELECT id FROM history_friends WHERE public_key = ?)"
+        values.append(request.filter.opt_friend)
+    order = "DESC" if request.newest_first else "ASC"
+    return f"SELECT {columns} FROM history WHERE {where} ORDER BY number {order} LIMIT {LOOKED_AT_MAX}", tuple(values)
+
+
+def _wanted(request: ReadHistory) -> Statement:
+    """The rest of the filter, for rows that have been found."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    wanted = request.filter
+    if wanted.opt_currency is not None:
+        conditions.append("c.currency = ?")
+        values.append(wanted.opt_currency)
+    if wanted.kinds:
+        kinds = sorted({_KINDS[kind] for kind in wanted.kinds})
+        conditions.append(f"h.kind IN ({', '.join('?' * len(kinds))})")
+        values += kinds
+    if wanted.since:
+        conditions.append("h.time >= ?")
+        values.append(min(wanted.since, _INTEGER_MAX))
+    if wanted.until:
+        conditions.append("h.time < ?")
+        values.append(min(wanted.until, _INTEGER_MAX))
+    return (" WHERE " + " AND ".join(conditions) if conditions else ""), tuple(values)
+
+
+def read_balance(row: tuple[Any, ...]) -> tuple[U64, PublicKey, Currency, I128, I128]:
+    """
+    A row of `BALANCES`.
+
+    Raises:
+        InvalidInput: A value is damaged; says in which entry.
+    """
+    number, friend, currency, before, balance = row
+    try:
+        return number, PublicKey(friend), Currency(currency), parse_balance(before), parse_balance(balance)
+    except InvalidInput as error:
+        raise InvalidInput(f"entry {number}: {error}") from None
+
+
+def read_entry(row: tuple[Any, ...]) -> HistoryEntry:
+    """
+    The entry in a row of `select_page`.
+
+    Raises:
+        InvalidInput: A value is damaged; says in which entry.
+    """
+    number, time, friend, currency, kind, before, balance, amount, fee, party, invoice_id, payment_id, request_id = row
+    try:
+        if kind not in _KIND_OF:
+            raise InvalidInput(f"{kind!r} is no kind of an entry")
+        old, new = parse_balance(before), parse_balance(balance)
+        fees = 0 if fee is None else parse_amount(fee)
+        if _KIND_OF[kind] in _PAYMENTS:
+            moved = abs(new - old) - fees
+        else:
+            moved = 0 if amount is None else parse_amount(amount)
+        return HistoryEntry(
+            number,
+            time,
+            PublicKey(friend),
+            Currency(currency),
+            _KIND_OF[kind],
+            old,
+            new,
+            moved,
+            fees,
+            None if party is None else PublicKey(party),
+            None if invoice_id is None else InvoiceId(invoice_id),
+            None if payment_id is None else PaymentId(payment_id),
+            None if request_id is None else Uid(request_id),
+        )
+    except InvalidInput as error:
+        raise InvalidInput(f"history: entry {number}: {error}") from None
