@@ -43,6 +43,7 @@ from offset_proto.messages.extensions import (
     OpenPaymentReport,
     OpenPayments,
 )
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryEntry, HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import NodeReport
@@ -96,6 +97,7 @@ class ScriptedNode:
         mutations: What a request changes in the report.
         payments: The snapshot of an app that follows the payments; None: there is no answer.
         invoices: The same for invoices.
+        history: Its history, from the first entry on; pages have three entries at most. It does not filter.
         before: Called first with each request; False: it is not answered.
     """
 
@@ -110,6 +112,7 @@ class ScriptedNode:
         self.mutations: Callable[[AppRequest], tuple[Any, ...]] = lambda asked: ()
         self.payments: Callable[[], tuple[OpenPaymentReport, ...] | None] = lambda: ()
         self.invoices: Callable[[], tuple[OpenInvoiceReport, ...] | None] = lambda: ()
+        self.history: list[HistoryEntry] = []
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
         self._identity = identity
         self._report = report
@@ -155,6 +158,9 @@ class ScriptedNode:
         def tell(message: Any) -> None:
             connection.send(wire.APP_SERVER_TO_APP.encode(message))
 
+        if isinstance(request, ReadHistory):
+            tell(self._page(request))
+            return
         tell(ReportMutations(app_request_id, self.mutations(request)))
         match request:
             case RequestRoutes():
@@ -177,8 +183,17 @@ class ScriptedNode:
                 invoices = self.invoices()
                 if invoices is not None:
                     tell(OpenInvoices(True, invoices, ()))
+            case FollowHistory():
+                tell(HistoryEnd(len(self.history)))
             case _:
                 pass
+
+    def _page(self, asked: ReadHistory) -> HistoryPage:
+        found = [entry for entry in self.history if asked.after < entry.number < (asked.before or 2**64)]
+        page = (found[::-1] if asked.newest_first else found)[: min(3, asked.limit)]
+        nothing_left = asked.after + 1 if asked.newest_first else len(self.history)
+        through = page[-1].number if len(page) < len(found) else nothing_left
+        return HistoryPage(asked.request_id, tuple(page), through, len(self.history))
 
 
 class _Receiver:

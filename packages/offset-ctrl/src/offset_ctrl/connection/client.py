@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.greeting import Greeting
+from offset_ctrl.connection.history import HistoryFeed
 from offset_ctrl.rules.open_reports import OpenReports, apply_invoices, apply_payments
 from offset_proto import wire
 from offset_proto.errors import OffsetError, PeerError, RefusedError
@@ -48,6 +49,7 @@ from offset_proto.messages.extensions import (
     OpenPaymentReport,
     OpenPayments,
 )
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.report import NodeReportMutation
 from offset_proto.report_view import ReportView
@@ -70,6 +72,8 @@ _NEEDS: Final[dict[type, Extension]] = {
     FollowInvoices: Extension.OPEN_PAYMENTS,
     AddExpiringInvoice: Extension.EXPIRING_INVOICES,
     GiveUpPayment: Extension.GIVE_UP,
+    ReadHistory: Extension.HISTORY,
+    FollowHistory: Extension.HISTORY,
 }
 """The requests that only a node with an extension knows."""
 
@@ -77,6 +81,7 @@ _WORDS: Final = {
     Extension.OPEN_PAYMENTS: "tell what is open",
     Extension.EXPIRING_INVOICES: "end an invoice by itself",
     Extension.GIVE_UP: "give a payment up",
+    Extension.HISTORY: "tell what changed its balances: it keeps no history for apps",
 }
 
 T = TypeVar("T")
@@ -113,6 +118,7 @@ class NodeConnection:
         extensions: What the node can do beyond the original's protocol.
         report: The node's report, kept up to date.
         payments, invoices: What is open, kept up to date once it is followed; see `follow_payments`.
+        history: What the node says of its history.
         closed: Done when the connection is over.
         on_report: Called after each change of the report.
         on_open: Called after each change of *payments* or *invoices*.
@@ -129,6 +135,7 @@ class NodeConnection:
         self._closes: dict[PaymentId, asyncio.Future[ResponseClosePayment]] = {}
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
         self.invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
+        self.history = HistoryFeed()
         self._snapshots: dict[type, asyncio.Future[None]] = {}
         self.on_open: Callable[[], object] | None = None
         self.on_report: Callable[[], object] | None = None
@@ -199,7 +206,24 @@ class NodeConnection:
         """Have *invoices* filled now, and kept up to date; the rest is as with `follow_payments`."""
         await self._follow(FollowInvoices())
 
-    async def _follow(self, request: FollowPayments | FollowInvoices) -> None:
+    async def follow_history(self) -> None:
+        """Be told how far the history goes, now and whenever it goes on; the rest is as with `follow_payments`."""
+        await self._follow(FollowHistory())
+
+    async def read_history(self, request: ReadHistory) -> HistoryPage:
+        """
+        A page of the history of the node.
+
+        Raises:
+            NotAnnounced: The node keeps none.
+            ConnectionClosed: No answer within `APP_ACK_TICKS` ticks, or the connection ended.
+        """
+        self.check_announced(request)
+        with self.history.awaited(request.request_id) as page:
+            self._send(AppToAppServer(Uid(os.urandom(Uid.SIZE)), request))
+            return await self._within(APP_ACK_TICKS, page)
+
+    async def _follow(self, request: FollowPayments | FollowInvoices | FollowHistory) -> None:
         future = self._snapshots.get(type(request))
         if future is None or future.done():
             future = self._snapshots[type(request)] = asyncio.get_running_loop().create_future()
@@ -276,6 +300,11 @@ class NodeConnection:
                 _resolve(self._closes.pop(payment_id, None), response)
             case OpenPayments() | OpenInvoices():
                 self._take_open(message)
+            case HistoryPage():
+                self.history.take(message)
+            case HistoryEnd():
+                self.history.take(message)
+                _resolve(self._snapshots.get(FollowHistory), None)
             case ClientResponseRoutes(request_id, RoutesFound(multi_routes)):
                 _resolve(self._routes.get(request_id), multi_routes)
             case ClientResponseRoutes(request_id, RoutesFailure()):
@@ -306,6 +335,7 @@ class NodeConnection:
             *self._routes.values(),
             *self._closes.values(),
             *self._snapshots.values(),
+            *self.history.waiting,
         ]
         for future in waiting:
             if not future.done():

@@ -33,6 +33,7 @@ from offset_proto.messages.app import (
     TransactionResult,
 )
 from offset_proto.messages.extensions import Extension, OpenInvoiceReport, OpenPaymentReport
+from offset_proto.messages.history import HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.report_view import ReportView
 from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
@@ -58,6 +59,7 @@ class NodeSession:
         report: The node's report, as last seen.
         version: Counts the changes of the report.
         payments, invoices: What is open, once it is followed.
+        history_end: Number of the last entry of the history, once it is followed.
     """
 
     permissions: AppPermissions
@@ -76,6 +78,8 @@ class NodeSession:
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
         self._open_changed = asyncio.Event()
+        self.history_end = 0
+        self._history_moved = asyncio.Event()
         self._followed: set[Callable[[NodeConnection], Awaitable[None]]] = set()
         self._why = "not connected yet"
         self._transactions: dict[Uid, tuple[CreateTransaction, asyncio.Queue[TransactionResult]]] = {}
@@ -120,6 +124,7 @@ class NodeSession:
         self.permissions, self.extensions, self.report = node.permissions, node.extensions, node.report
         node.payments, node.invoices = self.payments, self.invoices
         node.on_report, node.on_open = self._report_changed, self._open_reports_changed
+        node.history.on_end = self._history_end_told
         self._connected.set()
         self._report_changed()
         for request, results in self._transactions.values():
@@ -147,6 +152,32 @@ class NodeSession:
     def _open_reports_changed(self) -> None:
         changed, self._open_changed = self._open_changed, asyncio.Event()
         changed.set()
+
+    def _history_end_told(self, end: int) -> None:
+        self.history_end = end
+        moved, self._history_moved = self._history_moved, asyncio.Event()
+        moved.set()
+
+    async def history_told(self, seen: int) -> None:
+        """Return at once where a history that is followed goes beyond the number *seen*, else when the node tells."""
+        if self.history_end <= seen:
+            await self._history_moved.wait()
+
+    async def follow_history(self, *, attempts: int | None = ATTEMPTS) -> None:
+        """
+        Have *history_end* set now, and kept up to date for as long as the session lasts.
+
+        *attempts* is as with `insist`.
+
+        Raises:
+            NotAnnounced: The node keeps no history.
+            NodeConnectionError, ConnectionClosed: As `insist`.
+        """
+        await self._follow(NodeConnection.follow_history, attempts)
+
+    async def read_history(self, request: ReadHistory, *, attempts: int | None = ATTEMPTS) -> HistoryPage:
+        """A page of the history; *attempts* and errors are as with `follow_history`."""
+        return await self.insist(lambda node: node.read_history(request), attempts=attempts)
 
     async def open_changed(self, timeout: float) -> bool:
         """Wait until something was said of *payments* or *invoices*; False: nothing was, for *timeout* seconds."""

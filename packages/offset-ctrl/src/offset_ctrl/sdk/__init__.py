@@ -10,6 +10,7 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `search`      where the parts of a payment go
 `parts`       what was sent, and what became of it
 `commits`     what the invoices of a seller were paid with, and who waits for that
+`history`     what changed the balances, entry by entry
 `journal`     payments on disk, so that they survive the app
 `blocking`    the same for scripts without an event loop; its public name is `offset_ctrl.blocking`
 ============  ============================================================================================

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -34,12 +34,14 @@ from offset_ctrl.sdk.errors import (
     UnknownName,
 )
 from offset_ctrl.sdk.failures import AlreadyPaid
+from offset_ctrl.sdk.history import build_filter, read_entries
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
 from offset_proto.messages.app import AddInvoice, AppPermissions, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import AddExpiringInvoice, Extension, OpenInvoiceReport, OpenPaymentReport
+from offset_proto.messages.history import EntryKind, HistoryEntry
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Rate, Receipt, RelayAddress
 from offset_proto.messages.report import (
@@ -189,6 +191,37 @@ class Node:
         """What to hand to somebody who is to become a friend."""
         relays = tuple(RelayAddress(relay.public_key, relay.address) for relay in self.report.relays)
         return FriendTicket(self.public_key, relays)
+
+    async def history(
+        self,
+        since: int = 0,
+        *,
+        follow: bool = False,
+        friend: FriendName | None = None,
+        currency: str | None = None,
+        kinds: Iterable[EntryKind] = (),
+        not_before: datetime | None = None,
+        before: datetime | None = None,
+    ) -> AsyncIterator[HistoryEntry]:
+        """
+        What changed the balances with friends, and why: in order, nothing twice, nothing left out.
+
+        Args:
+            since: The number of the last entry that the app has dealt with. An app that writes it down together with
+                what it made of the entry goes on exactly there, whatever ends meanwhile.
+            follow: Go on with what comes, for ever.
+            friend, currency, kinds: Of these only. A friend that was removed is named by its key.
+            not_before, before: Bounds of the time; without a zone, local time.
+
+        Raises:
+            NotAnnounced: The node keeps no history.
+            InvalidInput: The history does not reach to *since*: it is that of another database.
+        """
+        self._check("config")
+        key = friend if friend is None or isinstance(friend, PublicKey) else self._friend_key(friend)
+        wanted = build_filter(key, currency, kinds, not_before, before)
+        async for entry in read_entries(self._session, since, wanted, follow=follow):
+            yield entry
 
     # Configuration.
 

@@ -10,6 +10,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `payment_files`   the files of a payment, from which each command goes on
 `seller`          invoices
 `open_lists`      the payments and invoices that are open
+`history`         what changed the balances; fees
 `waiting`         what is said of a payment that waits
 `session`         what all commands share: the connection, the permissions, the names of errors
 ================  ========================================================================================

@@ -104,8 +104,9 @@ def _add(group: click.Group, name: str, help_text: str, *options: Decorator, hom
         group_name = str(group.name)
         module = importlib.import_module(f"offset_ctrl.programs.stctrl.{home or group_name}")
         function = getattr(module, name.replace("-", "_"))
-        permission = None if group_name == "info" else group_name
-        open_: Any = open_session if group_name == "buyer" else open_node  # a payment outlives a connection
+        permission = {"info": None, "stctrl": "config"}.get(group_name, group_name)
+        outlives = group_name in ("buyer", "stctrl")  # a payment outlives a connection, and so does who follows
+        open_: Any = open_session if outlives else open_node
         return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments))
 
     made: Callable[..., Any] = functools.reduce(lambda made, option: option(made), reversed(options), command)
@@ -245,6 +246,36 @@ _add(
     "Collect a payment with the buyer's commit file.",
     _INVOICE,
     _option("-c", "--commit", type=_PATH, help="Commit file."),
+)
+
+_SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
+_UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
+_ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
+_add(
+    _stctrl,
+    "history",
+    "Show what changed the balances with friends, and why.",
+    _SINCE,
+    _UNTIL,
+    click.option("-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."),
+    _ONE_CURRENCY,
+    click.option("-k", "--kind", "kinds", multiple=True, help="Of this kind only, such as forwarded; may be repeated."),
+    click.option("-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many."),
+    click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
+    _JSON,
+    click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
+    home="history",
+)
+_add(
+    _stctrl,
+    "income",
+    "Show the fees that were earned and paid.",
+    click.option("--by", type=click.Choice(["month", "friend"]), default="month", show_default=True, help="Sums of."),
+    _SINCE,
+    _UNTIL,
+    _ONE_CURRENCY,
+    _JSON,
+    home="history",
 )
 
 

@@ -1,0 +1,276 @@
+"""
+stctrl history, stctrl income: what changed the balances with friends, and the fees. Spec 12 §6.
+
+They ask and change nothing. A node of the original keeps no history, nor does an older one of ours.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from offset_ctrl.connection.client import NotAnnounced
+from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
+from offset_ctrl.programs.stctrl.waiting import friend_name, moment
+from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.sdk.history import build_filter, last_entries, read_entries
+from offset_proto.errors import InvalidInput
+from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryFilter
+from offset_proto.report_view import ReportView
+from offset_proto.text import format_b64, parse_b64
+from offset_proto.types import PublicKey
+
+__all__ = ["history", "income"]
+
+_GROUP: Final = "HistoryError"
+
+_COLUMNS: Final = (
+    "number",
+    "time",
+    "friend",
+    "currency",
+    "kind",
+    "change",
+    "balance",
+    "amount",
+    "fee",
+    "party",
+    "friend_key",
+    "party_key",
+    "invoice_id",
+    "payment_id",
+    "request_id",
+)
+"""Of CSV, and the members of JSON."""
+
+
+async def history(
+    session: NodeSession,
+    *,
+    since: str | None,
+    until: str | None,
+    friend: str | None,
+    currency: str | None,
+    kinds: tuple[str, ...],
+    limit: int,
+    follow: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """
+    Print the last entries, the oldest of them first; and with *follow*, what comes after them.
+
+    Raises:
+        CommandError: The node keeps no history, or there is no such friend, kind or date.
+    """
+    if as_json and as_csv:
+        raise CommandError(_GROUP, "JsonAndCsv", "the options --json and --csv exclude each other")
+    wanted = _wanted(session.report, since, until, friend, currency, kinds)
+    report = session.report
+    try:
+        if follow:
+            await session.follow_history()
+            end = session.history_end
+        found = await last_entries(session, wanted, limit)
+        if not follow:
+            _print_all(report, found, as_json=as_json, as_csv=as_csv)
+            return
+        writer = csv.writer(sys.stdout)
+        if as_csv:
+            writer.writerow(_COLUMNS)
+        async for entry in _and_what_comes(session, wanted, [entry for entry in found if entry.number <= end], end):
+            if as_csv:
+                writer.writerow(_cells(report, entry).values())
+            else:
+                click.echo(json.dumps(_cells(report, entry), ensure_ascii=False) if as_json else _line(report, entry))
+            sys.stdout.flush()
+    except NotAnnounced as error:
+        raise _not_announced(error) from None
+
+
+async def _and_what_comes(
+    session: NodeSession, wanted: HistoryFilter, found: list[HistoryEntry], end: int
+) -> AsyncIterator[HistoryEntry]:
+    for entry in found:
+        yield entry
+    async for entry in read_entries(session, end, wanted, follow=True):
+        yield entry
+
+
+def _not_announced(error: NotAnnounced) -> CommandError:
+    return CommandError(_GROUP, "NotAnnounced", str(error))
+
+
+def _wanted(
+    report: ReportView,
+    since: str | None,
+    until: str | None,
+    friend: str | None,
+    currency: str | None,
+    kinds: Iterable[str],
+) -> HistoryFilter:
+    names = {kind.value: kind for kind in EntryKind}
+    for kind in kinds:
+        if kind not in names:
+            raise CommandError(_GROUP, f"UnknownKind({kind})", f"the kinds are {', '.join(names)}")
+    try:
+        return build_filter(
+            None if friend is None else _friend_key(report, friend),
+            None if currency is None else parse_currency(_GROUP, currency),
+            [names[kind] for kind in kinds],
+            _date(since),
+            _date(until),
+        )
+    except InvalidInput as error:
+        raise CommandError(_GROUP, f"InvalidDate({error})") from None
+
+
+def _friend_key(report: ReportView, name: str) -> PublicKey:
+    """By name among the friends that there are; else the text of a key, of one that was removed perhaps."""
+    keys = [key for key, friend in report.friends.items() if friend.name == name]
+    if keys:
+        return min(keys)
+    try:
+        return parse_b64(PublicKey, name)
+    except InvalidInput:
+        raise CommandError(_GROUP, f"FriendNameNotFound({name})") from None
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        words = "a day is written 2026-11-30, a time 2026-11-30T12:00:00"
+        raise CommandError(_GROUP, f"InvalidDate({text})", words) from None
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def _cells(report: ReportView, entry: HistoryEntry) -> dict[str, Any]:
+    """An entry for a script: amounts as decimal strings, as in all files."""
+    party = entry.opt_party
+    values = (
+        entry.number,
+        moment(entry.time),
+        friend_name(report, entry.friend),
+        printable(entry.currency),
+        entry.kind.value,
+        str(entry.change),
+        str(entry.balance),
+        str(entry.amount),
+        str(entry.fee),
+        None if party is None else friend_name(report, party),
+        format_b64(entry.friend),
+        None if party is None else format_b64(party),
+        None if entry.opt_invoice_id is None else format_b64(entry.opt_invoice_id),
+        None if entry.opt_payment_id is None else format_b64(entry.opt_payment_id),
+        None if entry.opt_request_id is None else format_b64(entry.opt_request_id),
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
+
+
+def _words(report: ReportView, entry: HistoryEntry) -> str:
+    """What happened, for a person."""
+    amount, fee = entry.amount, entry.fee
+    party = "nobody any more" if entry.opt_party is None else friend_name(report, entry.opt_party)
+    match entry.kind:
+        case EntryKind.OPENING:
+            return "balance when the history began"
+        case EntryKind.PAID:
+            return f"paid {amount} to {party}" + (f", {fee} in fees" if fee else "")
+        case EntryKind.RECEIVED:
+            return f"received {amount}" + (f", and {fee} that mediators left" if fee else "")
+        case EntryKind.FORWARDED if entry.change >= 0:
+            return f"forwarded {amount} to {party}"
+        case EntryKind.FORWARDED:
+            return f"forwarded {amount} from {party}" + (f", earned {fee}" if fee else "")
+        case EntryKind.BROKEN:
+            return "the channel broke; our terms count"
+        case EntryKind.RESET:
+            return "the channel was reset"
+        case EntryKind.FORGIVEN:
+            return "the friend was removed; forgiven"
+        case EntryKind.LIMIT:
+            return f"may owe us {amount}"
+        case EntryKind.RATE:
+            return f"pays {amount} / 2^32 and {fee} for forwarding"
+        case EntryKind.OPENED:
+            return "opened"
+        case EntryKind.CLOSED:
+            return "closed"
+        case EntryKind.WITHDRAWN:
+            return "withdrawn"
+
+
+def _row(report: ReportView, entry: HistoryEntry) -> list[str]:
+    return [
+        str(entry.number),
+        moment(entry.time),
+        friend_name(report, entry.friend),
+        printable(entry.currency),
+        _words(report, entry),
+        f"{entry.change:+}" if entry.change else "",
+        str(entry.balance),
+    ]
+
+
+def _line(report: ReportView, entry: HistoryEntry) -> str:
+    number, time, friend, currency, words, change, balance = _row(report, entry)
+    return f"{number} {time} {friend} {currency}: {words}" + (f" ({change}, balance {balance})" if change else "")
+
+
+def _print_all(report: ReportView, entries: list[HistoryEntry], *, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_cells(report, entry) for entry in entries], indent=2, ensure_ascii=False))
+    elif as_csv:
+        _print_csv(_COLUMNS, [list(_cells(report, entry).values()) for entry in entries])
+    elif entries:
+        titles = ["number", "time", "friend", "currency", "what", "change", "balance"]
+        click.echo(format_table(titles, [_row(report, entry) for entry in entries]))
+    else:
+        click.echo("No entries.")
+
+
+def _print_csv(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(titles)
+    writer.writerows(rows)
+
+
+async def income(
+    session: NodeSession, *, by: str, since: str | None, until: str | None, currency: str | None, as_json: bool
+) -> None:
+    """
+    Print the fees by month, or by friend: earned, of the friend whose request was forwarded; and paid, by the friend
+    over whom the payment went.
+
+    Raises:
+        CommandError: The node keeps no history, or there is no such date.
+    """
+    kinds = [EntryKind.FORWARDED.value, EntryKind.PAID.value]
+    wanted = _wanted(session.report, since, until, None, currency, kinds)
+    sums: dict[tuple[str, str], list[int]] = {}
+    try:
+        async for entry in read_entries(session, 0, wanted, follow=False):
+            is_earned = entry.kind is EntryKind.FORWARDED
+            who = entry.opt_party if is_earned else entry.friend
+            if not entry.fee or who is None:
+                continue
+            key = moment(entry.time)[:7] if by == "month" else friend_name(session.report, who)
+            sums.setdefault((key, printable(entry.currency)), [0, 0])[0 if is_earned else 1] += entry.fee
+    except NotAnnounced as error:
+        raise _not_announced(error) from None
+    rows = [[*key, str(earned), str(paid)] for key, (earned, paid) in sorted(sums.items())]
+    titles = [by, "currency", "earned", "paid"]
+    if as_json:
+        click.echo(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+    elif rows:
+        click.echo(format_table(titles, rows))
+    else:
+        click.echo("No fees.")

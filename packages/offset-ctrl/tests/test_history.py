@@ -1,0 +1,363 @@
+"""The history as an app reads it: in order, each entry once, over whatever connections; the commands that show it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl import NotAnnounced, NotPermitted, UnknownName, connect
+from offset_ctrl.connection.session import NodeSession, open_session
+from offset_ctrl.programs.stctrl import history as commands
+from offset_ctrl.programs.stctrl.session import CommandError
+from offset_ctrl.sdk.history import last_entries
+from offset_ctrl.sdk.node import Node
+from offset_ctrl.testing import ScriptedNode
+from offset_proto.errors import InvalidInput
+from offset_proto.messages.app import AppPermissions
+from offset_proto.messages.extensions import Extension
+from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEnd, HistoryEntry, HistoryFilter, ReadHistory
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderReport,
+    IndexClientReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+)
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, PrivateKey, PublicKey
+
+NODE = Identity(PrivateKey(b"\x01" * 32))
+APP = Identity(PrivateKey(b"\x02" * 32))
+BOB, EVE, SHOP = (PublicKey(bytes([number]) * 32) for number in (3, 4, 5))
+FST = Currency("FST")
+START = 1_793_491_200
+"""The second at which November 2026 began, in UTC."""
+
+
+def _entry(number: int, **fields: Any) -> HistoryEntry:
+    """Bob owes one more with each; the fields that matter to a test can be set."""
+    plain = HistoryEntry(
+        number, START + number, BOB, FST, EntryKind.RECEIVED, number - 1, number, 1, 0, None, None, None, None
+    )
+    return replace(plain, **fields)
+
+
+def _node(count: int = 0) -> ScriptedNode:
+    bob = FriendReport(
+        name="bob",
+        remote_relays=(),
+        currency_configs=(),
+        opt_last_incoming_move_token=None,
+        liveness=FriendLivenessReport.OFFLINE,
+        channel_status=ChannelConsistentReport(()),
+        status=FriendStatusReport.ENABLED,
+    )
+    funder = FunderReport(NODE.public_key, (), PkFriendReportList((PkFriendReport(BOB, bob),)))
+    fake = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    fake.extensions = Extension.HISTORY
+    fake.history = [_entry(number) for number in range(1, count + 1)]
+    return fake
+
+
+def _run(fake: ScriptedNode, body: Callable[[Node], Awaitable[None]]) -> None:
+    async def main() -> None:
+        ticker = Ticker(0.03)
+        async with asyncio.timeout(20), fake.serve(ticker) as ticket, connect(ticket, APP, ticker=ticker) as node:
+            await body(node)
+
+    asyncio.run(main())
+
+
+def _run_session(fake: ScriptedNode, body: Callable[[NodeSession], Awaitable[None]]) -> None:
+    async def main() -> None:
+        ticker = Ticker(0.03)
+        async with (
+            asyncio.timeout(20),
+            fake.serve(ticker) as ticket,
+            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
+        ):
+            await body(session)
+
+    asyncio.run(main())
+
+
+# The verb.
+
+
+@pytest.mark.parametrize("since", [0, 1, 4, 7, 8])
+def test_from_any_number_on(since: int) -> None:
+    """All that comes after it, over as many pages as it takes."""
+
+    async def body(node: Node) -> None:
+        assert [entry async for entry in node.history(since)] == [_entry(number) for number in range(since + 1, 9)]
+
+    _run(_node(8), body)
+
+
+def test_each_entry_once_whatever_connections_are_lost() -> None:
+    """Every second page is lost with its connection, before or after it was sent."""
+    fake = _node(20)
+    asked = 0
+
+    def before(connection: Any, request: Any) -> bool:
+        nonlocal asked
+        asked += isinstance(request, ReadHistory)
+        if isinstance(request, ReadHistory) and asked % 2:
+            if asked % 4 == 1:
+                fake.tell(fake._page(request))
+            fake.drop()
+            return False
+        return True
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        assert [entry.number async for entry in node.history()] == list(range(1, 21))
+
+    _run(fake, body)
+    assert asked > 8
+
+
+def test_what_is_followed_goes_on_for_ever() -> None:
+    """With what was there, with what comes, and with what came while there was no connection."""
+    fake = _node(4)
+
+    async def body(node: Node) -> None:
+        seen = []
+        async for entry in node.history(2, follow=True):
+            seen.append(entry.number)
+            if entry.number in (4, 5, 7):
+                fake.history += [_entry(entry.number + 1), _entry(entry.number + 2)][: 1 + (entry.number == 5)]
+                if entry.number == 5:
+                    fake.drop()
+                else:
+                    fake.tell(HistoryEnd(len(fake.history)))
+            if entry.number == 8:
+                break
+        assert seen == [3, 4, 5, 6, 7, 8]
+
+    _run(fake, body)
+
+
+def test_filters_are_the_nodes_matter() -> None:
+    """They are sent as they are meant: friends by name or key, times in seconds."""
+    fake = _node()
+    moment = datetime(2026, 11, 1, tzinfo=UTC)
+
+    async def body(node: Node) -> None:
+        kinds = [EntryKind.PAID, EntryKind.RESET]
+        wanted = {"currency": "FST", "kinds": kinds, "not_before": moment, "before": moment.replace(day=2)}
+        assert [entry async for entry in node.history(friend="bob", **wanted)] == []
+        assert [entry async for entry in node.history(friend=EVE)] == []
+        with pytest.raises(UnknownName):
+            _ = [entry async for entry in node.history(friend="eve")]
+
+    _run(fake, body)
+    first, second = fake.asked(ReadHistory)
+    assert first.filter == HistoryFilter(BOB, FST, (EntryKind.PAID, EntryKind.RESET), START, START + 86400)
+    assert second.filter == replace(EVERY_ENTRY, opt_friend=EVE)
+
+
+def test_a_number_that_was_never_there() -> None:
+    """The history of another database must not be taken for this one's."""
+
+    async def body(node: Node) -> None:
+        with pytest.raises(InvalidInput, match="ends at 3, before 4"):
+            _ = [entry async for entry in node.history(4)]
+
+    _run(_node(3), body)
+
+
+def test_who_may_not_is_told() -> None:
+    """A node that keeps no history is not asked for it, nor is one whose ticket does not allow it."""
+    fake = _node()
+    fake.extensions = Extension(0)
+
+    async def body(node: Node) -> None:
+        with pytest.raises(NotAnnounced, match="keeps no history"):
+            _ = [entry async for entry in node.history()]
+        with pytest.raises(NotAnnounced):
+            _ = [entry async for entry in node.history(follow=True)]
+
+    _run(fake, body)
+    fake.extensions = Extension.HISTORY
+    fake.permissions = AppPermissions(routes=True, buyer=True, seller=True, config=False)
+
+    async def may_not(node: Node) -> None:
+        with pytest.raises(NotPermitted):
+            _ = [entry async for entry in node.history()]
+
+    _run(fake, may_not)
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize(("count", "limit", "numbers"), [(8, 5, [4, 5, 6, 7, 8]), (3, 5, [1, 2, 3]), (0, 5, [])])
+def test_the_last_entries(count: int, limit: int, numbers: list[int]) -> None:
+    """The oldest of them first."""
+
+    async def body(session: NodeSession) -> None:
+        assert [entry.number for entry in await last_entries(session, EVERY_ENTRY, limit)] == numbers
+
+    _run_session(_node(count), body)
+
+
+# The commands.
+
+STORY = [
+    _entry(1, kind=EntryKind.OPENING, amount=0, before=0, balance=10),
+    _entry(2, kind=EntryKind.PAID, amount=6, fee=1, before=10, balance=3, opt_party=SHOP),
+    _entry(3, kind=EntryKind.FORWARDED, amount=5, fee=2, friend=EVE, before=0, balance=-5, opt_party=BOB),
+    _entry(4, kind=EntryKind.FORWARDED, amount=5, before=3, balance=10, opt_party=EVE),
+    _entry(5, kind=EntryKind.LIMIT, amount=99, before=10, balance=10, time=START - 1),
+]
+
+
+def _show(capsys: pytest.CaptureFixture[str], story: list[HistoryEntry], **options: Any) -> str:
+    fake = _node()
+    fake.history = story
+    given = {
+        **dict.fromkeys(("since", "until", "friend", "currency")),
+        "kinds": (), "limit": 50, "follow": False, "as_json": False, "as_csv": False,
+        **options,
+    }
+    _run_session(fake, lambda session: commands.history(session, **given))
+    return capsys.readouterr().out
+
+
+def test_the_history_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row for each entry, in words."""
+    eve, shop = format_b64(EVE), format_b64(SHOP)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in _show(capsys, STORY).splitlines()[1::2]]
+    assert rows == [
+        ["number", "time", "friend", "currency", "what", "change", "balance"],
+        ["1", "2026-11-01T00:00:01Z", "bob", "FST", "balance when the history began", "+10", "10"],
+        ["2", "2026-11-01T00:00:02Z", "bob", "FST", f"paid 6 to {shop}, 1 in fees", "-7", "3"],
+        ["3", "2026-11-01T00:00:03Z", eve, "FST", "forwarded 5 from bob, earned 2", "-5", "-5"],
+        ["4", "2026-11-01T00:00:04Z", "bob", "FST", f"forwarded 5 to {eve}", "+7", "10"],
+        ["5", "2026-10-31T23:59:59Z", "bob", "FST", "may owe us 99", "", "10"],
+    ]
+    assert _show(capsys, []) == "No entries.\n"
+
+
+@pytest.mark.parametrize("kind", EntryKind)
+def test_there_are_words_for_each_kind(capsys: pytest.CaptureFixture[str], kind: EntryKind) -> None:
+    """And what is not known is left out."""
+    assert "None" not in _show(capsys, [_entry(1, kind=kind)])
+
+
+def test_the_history_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON and CSV say the same, and the names of columns do not change."""
+    listed = json.loads(_show(capsys, STORY, as_json=True))
+    assert listed[1] == {
+        "number": 2,
+        "time": "2026-11-01T00:00:02Z",
+        "friend": "bob",
+        "currency": "FST",
+        "kind": "paid",
+        "change": "-7",
+        "balance": "3",
+        "amount": "6",
+        "fee": "1",
+        "party": format_b64(SHOP),
+        "friend_key": format_b64(BOB),
+        "party_key": format_b64(SHOP),
+        "invoice_id": None,
+        "payment_id": None,
+        "request_id": None,
+    }
+    lines = _show(capsys, STORY, as_csv=True).splitlines()
+    assert lines[0].split(",") == list(listed[0])
+    assert lines[2].split(",") == ["" if cell is None else str(cell) for cell in listed[1].values()]
+    assert len(lines) == 1 + len(listed) == 6
+
+
+@pytest.mark.parametrize("options", [{}, {"as_json": True}, {"as_csv": True}])
+def test_following_shows_each_entry_once(capsys: pytest.CaptureFixture[str], options: dict[str, bool]) -> None:
+    """The last ones first, then what comes, a line for each."""
+    fake = _node(6)
+    given: dict[str, Any] = {"as_json": False, "as_csv": False} | options
+    given |= dict.fromkeys(("since", "until", "friend", "currency"))
+
+    async def body(session: NodeSession) -> None:
+        showing = asyncio.create_task(commands.history(session, kinds=(), limit=2, follow=True, **given))
+        shown = ""
+        while shown.count("\n") < 2 + given["as_csv"]:
+            await asyncio.sleep(0.01)
+            shown += capsys.readouterr().out
+        fake.history.append(_entry(7))
+        fake.tell(HistoryEnd(7))
+        while shown.count("\n") < 3 + given["as_csv"]:
+            await asyncio.sleep(0.01)
+            shown += capsys.readouterr().out
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+        assert [f"T00:00:0{number}Z" in line for number, line in enumerate(shown.splitlines()[-3:], 5)] == [True] * 3
+
+    _run_session(fake, body)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"since": "yesterday"}, r"InvalidDate\(yesterday\)"),
+        ({"until": "1960-01-01"}, "InvalidDate.*before 1970"),
+        ({"kinds": ("paid", "gift")}, r"UnknownKind\(gift\).*opening, paid"),
+        ({"friend": "eve"}, r"FriendNameNotFound\(eve\)"),
+        ({"currency": "x" * 17}, "InvalidCurrencyName"),
+        ({"as_json": True, "as_csv": True}, "JsonAndCsv"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(
+    capsys: pytest.CaptureFixture[str], options: dict[str, Any], words: str
+) -> None:
+    """With the word that is wrong."""
+    with pytest.raises(CommandError, match=words):
+        _show(capsys, STORY, **options)
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("month", [["2026-11", "FST", "2", "1"]]),
+        ("friend", [["bob", "FST", "2", "1"]]),
+    ],
+)
+def test_income(capsys: pytest.CaptureFixture[str], by: str, expected: list[list[str]]) -> None:
+    """What was forwarded is charged to the friend before us; our own fees went over the friend that we paid."""
+    fake = _node()
+    fake.history = STORY
+    options: dict[str, Any] = dict.fromkeys(("since", "until", "currency"))
+    _run_session(fake, lambda session: commands.income(session, by=by, as_json=False, **options))
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[1::2]]
+    assert rows == [[by, "currency", "earned", "paid"], *expected]
+    _run_session(fake, lambda session: commands.income(session, by=by, as_json=True, **options))
+    assert [list(row.values()) for row in json.loads(capsys.readouterr().out)] == expected
+
+
+@pytest.mark.parametrize("command", ["history", "income"])
+def test_a_node_that_keeps_none(command: str) -> None:
+    """One line that says so."""
+    fake = _node()
+    fake.extensions = Extension(0)
+    options: dict[str, Any] = dict.fromkeys(("since", "until", "currency")) | {"as_json": False}
+    if command == "history":
+        options |= {"friend": None, "kinds": (), "limit": 5, "follow": False, "as_csv": False}
+    else:
+        options |= {"by": "month"}
+
+    async def body(session: NodeSession) -> None:
+        with pytest.raises(CommandError, match=r"^HistoryError\(NotAnnounced\): .*it keeps no history[^\n]*$"):
+            await getattr(commands, command)(session, **options)
+
+    _run_session(fake, body)
+    assert fake.requests == []
