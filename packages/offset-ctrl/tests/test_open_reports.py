@@ -43,7 +43,7 @@ from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
 NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
 FST = Currency("FST")
 ROUTE = FriendsRoute((NODE.public_key, APP.public_key))
-ALL = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP
+ALL = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY
 FROZEN, CANCELLED = PartStateReport.FROZEN, PartStateReport.CANCELLED
 
 
