@@ -1,7 +1,22 @@
 """
 Where a node's state is kept. Nothing outside of this room writes SQL, or knows the form of the original's file.
 
-=================  ===================================================================================
+=================  ==========================================================================================
+`errors`           what can go wrong with a database; each error names the file
+`forms`            values with a structure of their own, in the form that the original's database has for them
+`original`         the original's JSON database as text, to and from `NodeState`
+`audit`            what must hold between the fields of a whole database before a node may go on from it
+`tables`           the SQLite database as rows: a module for each subject, with writing next to reading
+`sqlite`           shell: the SQLite database by aiosqlite, one transaction for each batch of mutations
+`reading`          shell: pages of the history, read beside the batches that are stored
+`checking`         shell: a whole database, state and history
+`json_file`        shell: the original's file, written as a whole for each batch (nodes of stcompact)
+`move_over`        shell: a database of the original to one of ours and back
+`backup`           shell: a copy of the database of a node that runs; a database from a copy
+`backup_series`    shell: a copy again and again, of which the newest are kept
+`backup_stamp`     shell: when the last copy was made, and what the node says about that
+=================  ==========================================================================================
+
 May import: `offset_node.state`, the funder, crypto and proto. Used by: `embedded`, the program stnode, and
 `stmgr` of offset-ctrl.
 """

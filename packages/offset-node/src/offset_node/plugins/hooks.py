@@ -70,7 +70,7 @@ def offset_transaction_ended(request_id: Uid, result: RequestResult) -> None:
 @hookspec
 def offset_report_scope(app: App) -> ReportScope | None:
     """
-    Question: which part of the node's report does *app* get to see?
+    Question: which part of the node's report, and of its history, does *app* get to see?
 
     It is asked when the app connects. None lets the app see everything. If several plugins answer, the app sees what
     all of them let it see.
