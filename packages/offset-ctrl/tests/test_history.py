@@ -227,7 +227,11 @@ def _show(capsys: pytest.CaptureFixture[str], story: list[HistoryEntry], **optio
     fake.history = story
     given = {
         **dict.fromkeys(("since", "until", "friend", "currency")),
-        "kinds": (), "limit": 50, "follow": False, "as_json": False, "as_csv": False,
+        "kinds": (),
+        "limit": 50,
+        "follow": False,
+        "as_json": False,
+        "as_csv": False,
         **options,
     }
     _run_session(fake, lambda session: commands.history(session, **given))

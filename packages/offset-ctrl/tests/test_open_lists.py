@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,7 @@ from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.programs.stctrl import cli, open_lists
 from offset_ctrl.programs.stctrl.seller import commit_invoice, create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
+from offset_ctrl.programs.stctrl.waiting import command_line
 from offset_ctrl.testing import ScriptedNode, build_commit
 from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.messages.app import AddInvoice, CommitInvoice
@@ -183,3 +185,20 @@ def test_a_commit_that_is_handed_over_twice_says_so(tmp_path: Path) -> None:
     original = _node(Extension(0))
     _seller(original, lambda node: commit_invoice(node, invoice, commit))
     assert len(original.asked(CommitInvoice)) == 1
+
+
+def test_the_command_that_goes_on_logs_in_as_this_one(tmp_path):
+    """With all options of the login that were given, in a form for a shell."""
+    group = click.Group(
+        "stctrl", params=[click.Option([f"--{name}"]) for name in ("idfile", "ticket", "passphrase-file")]
+    )
+    words = []
+
+    @group.command("go")
+    def go() -> None:
+        words.append(command_line("buyer", "payment-status", "-p", tmp_path / "a payment"))
+
+    group.main(["--idfile", "a", "--ticket", "n", "--passphrase-file", "p", "go"], standalone_mode=False)
+    group.main(["--idfile", "a", "--ticket", "n", "go"], standalone_mode=False)
+    rest = f"buyer payment-status -p '{tmp_path}/a payment'"
+    assert words == [f"stctrl -I a -T n --passphrase-file p {rest}", f"stctrl -I a -T n {rest}"]

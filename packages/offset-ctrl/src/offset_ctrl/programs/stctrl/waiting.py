@@ -111,12 +111,10 @@ def part_json(report: ReportView, part: PartReport) -> dict[str, Any]:
 def command_line(*words: str | Path) -> str:
     """A command of stctrl with the login of the present one, to be copied into a shell."""
     context = click.get_current_context(silent=True)
-    login: list[str] = []
-    if context is not None and isinstance(context.obj, tuple):
-        login = [
-            text for name, path in zip(("-I", "-T"), context.obj, strict=True) if path for text in (name, str(path))
-        ]
-    return shlex.join(["stctrl", *login, *map(str, words)])
+    login = context.find_root().params if context is not None else {}
+    options = {"-I": login.get("idfile"), "-T": login.get("ticket"), "--passphrase-file": login.get("passphrase_file")}
+    given = [text for name, path in options.items() if path is not None for text in (name, str(path))]
+    return shlex.join(["stctrl", *given, *map(str, words)])
 
 
 def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: str) -> int:
