@@ -19,6 +19,7 @@ from offset_node.database.backup_series import BackupSeries
 from offset_node.database.backup_stamp import backup_age, reminder, write_stamp
 from offset_node.database.errors import LoadDbError
 from offset_node.database.sqlite import Database, create_database, load_database
+from offset_node.database.tables import SCHEMA_VERSION
 from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.files import OutputAlreadyExists
 from offset_proto.messages.payment import NamedIndexServerAddress
@@ -211,7 +212,7 @@ def test_a_database_of_an_older_version(database, tmp_path, state):
     """It is brought up in the copy that is checked; the database and its backup stay as they are."""
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(
-            "DROP TABLE pending_since; ALTER TABLE open_invoices DROP COLUMN end; PRAGMA user_version = 2;"
+            "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert back_up(database, tmp_path / "a.backup") == state
     assert restore(tmp_path / "a.backup", tmp_path / "new.db", _no_passphrase) == state
@@ -219,14 +220,14 @@ def test_a_database_of_an_older_version(database, tmp_path, state):
     for path in (database, tmp_path / "a.backup", tmp_path / "new.db"):
         with closing(sqlite3.connect(path)) as connection:
             versions += connection.execute("PRAGMA user_version").fetchone()
-    assert versions == [2, 2, 3]
+    assert versions == [3, 3, SCHEMA_VERSION]
 
 
 def test_a_database_of_a_newer_version(database, tmp_path):
     """What this program can not check is no backup."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA user_version = 4")
-    with pytest.raises(LoadDbError, match="schema version 4, this program knows 3"):
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(LoadDbError, match=f"version {SCHEMA_VERSION + 1}, this program knows {SCHEMA_VERSION}"):
         back_up(database, tmp_path / "a.backup")
     assert not (tmp_path / "a.backup").exists()
 
