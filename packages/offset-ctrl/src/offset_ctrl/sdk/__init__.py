@@ -7,6 +7,7 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `failures`    why a payment failed
 `reasons`     how that is found out
 `payment`     one payment from routes to receipt
+`capacity`    how much can be paid and received now
 `search`      where the parts of a payment go
 `parts`       what was sent, and what became of it
 `commits`     what the invoices of a seller were paid with, and who waits for that

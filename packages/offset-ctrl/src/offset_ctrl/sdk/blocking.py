@@ -122,6 +122,7 @@ class BlockingNode:
     set_rate = _blocking(Node.set_rate)
     reset_channel = _blocking(Node.reset_channel)
     find_routes = _blocking(Node.find_routes)
+    capacity = _blocking(Node.capacity)
     create_invoice = _blocking(Node.create_invoice)
     open_invoices = _blocking(Node.open_invoices)
     open_payments = _blocking(Node.open_payments)

@@ -24,6 +24,7 @@ from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
 from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
+from offset_ctrl.sdk.capacity import Capacity, ask_capacity
 from offset_ctrl.sdk.commits import Commits
 from offset_ctrl.sdk.errors import (
     CommitNotDelivered,
@@ -332,6 +333,25 @@ class Node:
         return await self._session.request_routes(
             RequestRoutes(uid, Currency(currency), amount, source, destination, exclude)
         )
+
+    async def capacity(self, currency: str, to: FriendName | None = None) -> Capacity:
+        """
+        How much can be paid and received now, by friend; with *to*, also the most that can arrive there.
+
+        The index server is asked a question for each friend that is online, 32 at most, and 12 at most for *to*.
+        Nothing is reserved.
+
+        Args:
+            currency: Which amounts are meant.
+            to: A friend by its local name, or any node by its key.
+
+        Raises:
+            UnknownName: No friend has this name.
+            RoutesUnavailable: With *to*: the node is not connected to an index server.
+        """
+        self._check("routes")
+        key = to if to is None or isinstance(to, PublicKey) else self._friend_key(to)
+        return await ask_capacity(self._session.request_routes, self.report, Currency(currency), key)
 
     # Selling.
 

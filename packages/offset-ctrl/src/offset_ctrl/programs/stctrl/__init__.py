@@ -4,6 +4,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 ================  ========================================================================================
 `cli`             the options of all commands, and nothing else
 `info`            what the node's report says
+`capacity`        how much can be paid and received now
 `config`          relays, index servers, friends and their currencies
 `buyer`           paying an invoice, and giving that up
 `payment_status`  where a payment stands, and how it ended

@@ -131,6 +131,15 @@ _add(
     _option("-t", "--token", type=_PATH, help="Output file."),
     _JSON,
 )
+_add(
+    _info,
+    "capacity",
+    "Say how much can be paid and received now, by friend.",
+    _CURRENCY,
+    click.option("--to", help="Local name of a friend, or the public key of any node: how much can arrive there."),
+    _JSON,
+    home="capacity",
+)
 
 _add(
     _config,
