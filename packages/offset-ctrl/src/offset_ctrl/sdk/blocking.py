@@ -124,6 +124,7 @@ class BlockingNode:
     find_routes = _blocking(Node.find_routes)
     capacity = _blocking(Node.capacity)
     create_invoice = _blocking(Node.create_invoice)
+    plan_payment = _blocking(Node.plan_payment)
     open_invoices = _blocking(Node.open_invoices)
     open_payments = _blocking(Node.open_payments)
     cancel_invoice = _blocking(Node.cancel_invoice)

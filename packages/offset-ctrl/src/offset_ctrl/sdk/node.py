@@ -38,6 +38,7 @@ from offset_ctrl.sdk.failures import AlreadyPaid
 from offset_ctrl.sdk.history import build_filter, read_entries
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
+from offset_ctrl.sdk.planning import PaymentPlan, plan_payment
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
 from offset_proto.messages.app import AddInvoice, AppPermissions, CancelInvoice, CommitInvoice
@@ -448,6 +449,15 @@ class Node:
         self._check("routes")
         self._check_unpaid(invoice)
         return self._run(Payment(self._session, self._journal, invoice, options))
+
+    async def plan_payment(self, invoice: Invoice, options: PayOptions = PayOptions()) -> PaymentPlan:
+        """
+        What `pay` would do now: parts, routes, fees, and the most that could be paid; only routes are asked for.
+
+        An invoice that can not be paid is no error here: `PaymentPlan.failure` says why.
+        """
+        self._check("routes")
+        return await plan_payment(self._session, invoice, options)
 
     async def open_payments(self) -> tuple[OpenPaymentReport, ...]:
         """

@@ -15,6 +15,7 @@ import click
 
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
+from offset_ctrl.programs.stctrl.payment_plan import tell_plan
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
 from offset_ctrl.programs.stctrl.session import CommandError, load
 from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished
@@ -28,7 +29,7 @@ from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSu
 from offset_proto.messages.extensions import Extension
 from offset_proto.types import U32
 
-__all__ = ["give_up", "pay_invoice"]
+__all__ = ["failure_words", "give_up", "pay_invoice"]
 
 GROUP: Final = "BuyerError"
 
@@ -40,10 +41,19 @@ CLOSE_SECONDS: Final = 2.0
 
 
 async def pay_invoice(
-    session: NodeSession, invoice_path: Path, payment: Path, commit: Path, *, extra_fees: U32, timeout: float
+    session: NodeSession,
+    invoice_path: Path,
+    payment: Path | None,
+    commit: Path | None,
+    *,
+    extra_fees: U32,
+    timeout: float,
+    dry_run: bool = False,
 ) -> int | None:
     """
     Pay, and write the commit for the seller; where *payment* is there, go on with it. No credit has moved until then.
+
+    *dry_run*: only say what would be paid over which routes; *payment* and *commit* may be None then.
 
     Returns:
         None where the commit is there, and `NOT_FINISHED` where it is not after *timeout* seconds.
@@ -53,10 +63,24 @@ async def pay_invoice(
     """
     if not session.permissions.routes:
         raise CommandError(GROUP, "AppRoutesError(the ticket of this app has no permission 'routes')")
-    files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
     route_seconds = min(timeout, ROUTE_TICKS * session.tick_seconds)
     options = PayOptions(timeout=None, route_seconds=route_seconds, extra_fees=extra_fees)
-    paying = await _begin(session, files, load(GROUP, INVOICE, invoice_path, "IoError"), options)
+    invoice = load(GROUP, INVOICE, invoice_path, "IoError")
+    if dry_run:
+        try:
+            await tell_plan(session, invoice, options)
+        except PaymentFailed as error:
+            raise CommandError(GROUP, *failure_words(error)) from None
+        return None
+    assert payment is not None
+    assert commit is not None
+    return await _pay(session, PaymentFiles(payment, invoice=invoice_path, commit=commit), invoice, options, timeout)
+
+
+async def _pay(
+    session: NodeSession, files: PaymentFiles, invoice: Invoice, options: PayOptions, timeout: float
+) -> int | None:
+    paying = await _begin(session, files, invoice, options)
     if paying is None:
         return None
     task = asyncio.ensure_future(paying.run())
@@ -64,14 +88,13 @@ async def pay_invoice(
         async with showing(lambda: _words(paying)):
             await paying.commit(timeout)
     except (TimeoutError, asyncio.CancelledError) as error:
-        words = ("buyer", "pay-invoice", "-i", invoice_path, "-p", payment, "-c", commit)
-        status = tell_not_finished(session.report, paying.parts, command_line(*words))
+        status = tell_not_finished(session.report, paying.parts, command_line(*files.pay_words))
         if isinstance(error, asyncio.CancelledError):
             raise  # Ctrl-C
         return status
     except PaymentFailed as error:
-        await _wait_for_close(session, paying, payment)
-        raise CommandError(GROUP, *_reason(error)) from None
+        await _wait_for_close(session, paying, files.payment)
+        raise CommandError(GROUP, *failure_words(error)) from None
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -139,7 +162,7 @@ async def _wait_for_close(session: NodeSession, paying: Payment, payment: Path) 
         tell_not_finished(session.report, paying.parts, command_line("buyer", "payment-status", "-p", payment))
 
 
-def _reason(error: PaymentFailed) -> tuple[str, str]:
+def failure_words(error: PaymentFailed) -> tuple[str, str]:
     """The original's name for a failure, and what it means here."""
     match error:
         case NoIndexServer():

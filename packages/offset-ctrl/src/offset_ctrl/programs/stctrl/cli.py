@@ -79,6 +79,12 @@ def _timeout(seconds: int, text: str) -> Decorator:
     return click.option("--timeout", type=limits, default=seconds, show_default=True, help=text)
 
 
+def _needed_to_pay(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value is None and not ctx.params["dry_run"]:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return value
+
+
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _NAME = _option("-n", "--name", help="Local name.")
 _CURRENCY = _option("-c", "--currency", help="Currency, at most 16 bytes.")
@@ -201,8 +207,14 @@ _add(
     "pay-invoice",
     "Pay an invoice; hand the commit file to the seller.",
     _option("-i", "--invoice", "invoice_path", type=_PATH, help="Invoice file."),
-    _option("-p", "--payment", type=_PATH, help="Output: payment file."),
-    _option("-c", "--commit", type=_PATH, help="Output: commit file."),
+    click.option("-p", "--payment", type=_PATH, callback=_needed_to_pay, help="Output: payment file."),
+    click.option("-c", "--commit", type=_PATH, callback=_needed_to_pay, help="Output: commit file."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        is_eager=True,
+        help="Only say what would be paid over which routes, and the most that could be paid; needs neither -p nor -c.",
+    ),
     click.option(
         "--extra-fees",
         type=U32_OPTION,

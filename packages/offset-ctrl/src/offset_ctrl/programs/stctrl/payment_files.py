@@ -120,6 +120,13 @@ class PaymentFiles:
         """Whether the command has said where a commit is to go."""
         return self._commit is not None
 
+    @property
+    def pay_words(self) -> tuple[str | Path, ...]:
+        """The command that pays, with the files as they were named."""
+        assert self._invoice is not None
+        assert self._commit is not None
+        return ("buyer", "pay-invoice", "-i", self._invoice, "-p", self.payment, "-c", self._commit)
+
     def part(self, request: CreateTransaction) -> PartReport:
         """A part, as far as the files know it: it may be frozen, since the progress was written."""
         try:
