@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,26 @@ def test_what_fails_is_sent_over_another_route():
 
     _run(fake, body)
     assert [asked.route.public_keys[1] for asked in fake.asked(CreateTransaction)] == [BOB, EVE]
+
+
+@pytest.mark.parametrize("has_another", [True, False])
+def test_hops_that_have_failed_are_not_used_again_at_once(has_another):
+    """A route that shares a hop with the one that failed comes first; it is taken only where there is no other."""
+    fake, dan, carol = _node(), PublicKey(b"\x0a" * 32), PublicKey(b"\x0b" * 32)
+    keys = [(BOB, dan), (carol, dan), *([(EVE,)] if has_another else [])]
+    routes = [
+        MultiRoute((replace(_route(BOB), route=FriendsRoute((NODE.public_key, *each, SELLER.public_key))),))
+        for each in keys
+    ]
+    fake.routes = lambda asked: tuple(routes)
+    fake.results = lambda asked: Failure() if BOB in asked.route.public_keys else Complete(_commit(INVOICE_OF_20))
+
+    async def body(node: Node) -> None:
+        await node.pay(INVOICE_OF_20, _hand_over, QUICK)
+
+    _run(fake, body)
+    firsts = [asked.route.public_keys[1] for asked in fake.asked(CreateTransaction)]
+    assert firsts == [BOB, EVE if has_another else carol]
 
 
 def test_only_the_part_that_failed_is_sent_again():

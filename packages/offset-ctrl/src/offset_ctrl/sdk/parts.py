@@ -24,6 +24,7 @@ from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.routes import RouteChoice
+from offset_ctrl.rules.suspicion import Sent
 from offset_ctrl.sdk.failures import PaymentFailed
 from offset_ctrl.sdk.journal import JournalEntry, PaymentRecord
 from offset_proto.errors import OffsetError
@@ -36,7 +37,7 @@ from offset_proto.messages.extensions import (
     PaymentStageReport,
 )
 from offset_proto.messages.friend import FriendsRoute
-from offset_proto.types import PaymentId, PublicKey, Uid
+from offset_proto.types import PaymentId, Uid
 
 __all__ = ["PaymentParts"]
 
@@ -87,6 +88,15 @@ class PaymentParts:
     def has_answers(self) -> bool:
         """Whether the seller has accepted one of them."""
         return any(part.state is PartStateReport.ANSWERED for part in self._open.values())
+
+    @property
+    def accepted(self) -> tuple[Sent, ...]:
+        """Those that the seller has accepted, and waits for the others."""
+        return tuple(
+            Sent(part.route.public_keys, part.dest_payment)
+            for part in self._open.values()
+            if part.state is PartStateReport.ANSWERED
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -166,14 +176,14 @@ class PaymentParts:
             self._open[part.request_id] = replace(part, state=PartStateReport.ANSWERED)
         return result
 
-    def fail(self, request_id: Uid) -> tuple[PublicKey, ...] | None:
-        """A part has failed: its route; None where that is known already."""
+    def fail(self, request_id: Uid) -> Sent | None:
+        """A part has failed: which; None where that is known already."""
         part = self._open.pop(request_id, None)
         if part is None:
             return None
         self._failed.add(request_id)
         self._session.forget_transaction(request_id)
-        return part.route.public_keys
+        return Sent(part.route.public_keys, part.dest_payment)
 
     def forget(self) -> None:
         """No result matters any more."""

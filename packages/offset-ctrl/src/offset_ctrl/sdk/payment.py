@@ -216,7 +216,7 @@ class Payment:
             if missing > 0 or self._parts.is_empty:
                 if self._parts.stage is PaymentStageReport.CLOSING:
                     raise PaymentFailed("the payment was closed before it was complete")
-                self._parts.start(await self._search.choose(missing, self._parts.fees))
+                self._parts.start(await self._search.choose(missing, self._parts.fees, self._parts.accepted))
             answered = await self._parts.result()
             match answered.result:
                 case Complete(commit):
@@ -226,7 +226,7 @@ class Payment:
                 case Failure():
                     failed = self._parts.fail(answered.request_id)
                     if failed is not None:
-                        self._search.route_failed(failed)
+                        self._search.part_failed(failed)
         return None
 
     async def _create(self) -> None:

@@ -3,8 +3,9 @@ Where the parts of one payment go: routes are asked for, and asked for again whe
 
 Rules.
 1. Routes that the app knows are used alone. Otherwise the node asks an index server.
-2. A route that has failed is avoided. Where the index server answers with such routes alone, it is asked again with one
-   of their hops left out, those of mediators first: nobody says which hop it was.
+2. A route that has failed is avoided, and so are the hops that have probably refused (`offset_ctrl.rules.suspicion`).
+   Where the index server answers with such routes alone, it is asked again with one suspected hop left out, the
+   likeliest first. Where every answer crosses a suspect, a route that has not failed is taken all the same.
 3. With no other route for `AGAIN_TICKS` ticks, those that failed are tried again: a friend may have been away for a
    moment.
 4. The search for a route ends after the seconds that the app has set; a payment that fails too often ends it, too.
@@ -19,6 +20,7 @@ from typing import Final
 from offset_ctrl.connection.client import RoutesUnavailable
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_ctrl.rules.routes import RouteChoice, choose_routes
+from offset_ctrl.rules.suspicion import Sent, Suspicion, hops_of, suspect
 from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, PaymentFailed
 from offset_ctrl.sdk.reasons import why_no_route, why_refused
 from offset_proto.files import Invoice
@@ -69,7 +71,7 @@ class RouteSearch:
     The search for routes of one payment.
 
     Attributes:
-        failed_routes: Those over which transactions have failed, in their order; keys of buyer, mediators and seller.
+        failed: The parts that have failed, in their order.
         has_answers: Whether the seller has accepted a part; set by the payment.
     """
 
@@ -77,27 +79,31 @@ class RouteSearch:
         self._session = session
         self._invoice = invoice
         self._options = options
-        self.failed_routes: list[tuple[PublicKey, ...]] = []
+        self.failed: list[Sent] = []
         self.has_answers = False
 
-    def route_failed(self, public_keys: tuple[PublicKey, ...]) -> None:
+    def part_failed(self, part: Sent) -> None:
         """
-        A transaction over this route has failed.
+        This part has failed.
 
         Raises:
             PaymentFailed: Too many have.
         """
-        self.failed_routes.append(public_keys)
-        if len(self.failed_routes) >= FAILED_PARTS_MAX:
-            raise why_refused(self.failed_routes, has_answers=self.has_answers)
+        self.failed.append(part)
+        if len(self.failed) >= FAILED_PARTS_MAX:
+            raise self._refused()
 
-    async def choose(self, amount: int, fees_before: int) -> RouteChoice:
+    def _refused(self) -> PaymentFailed:
+        return why_refused([part.public_keys for part in self.failed], has_answers=self.has_answers)
+
+    async def choose(self, amount: int, fees_before: int, accepted: tuple[Sent, ...] = ()) -> RouteChoice:
         """
         How to send *amount* credits to the seller.
 
         Args:
             amount: Credits that are to arrive.
             fees_before: Credits that the other parts of the payment cost.
+            accepted: Those of the other parts that the seller has accepted.
 
         Raises:
             PaymentFailed: There is no way, or it costs more than the app has allowed.
@@ -105,10 +111,10 @@ class RouteSearch:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._options.route_seconds
         for ticks in itertools.count():
-            avoided = frozenset() if ticks >= AGAIN_TICKS else frozenset(self.failed_routes)
+            failed = () if ticks >= AGAIN_TICKS else tuple(self.failed)
             failure: PaymentFailed | None = None
             try:
-                choice = await self._choose_once(amount, avoided)
+                choice = await self._choose_once(amount, failed, suspect(failed, accepted))
             except RoutesUnavailable as error:
                 choice, failure = None, NoIndexServer(str(error))
             except FeeOverflow as error:
@@ -124,19 +130,25 @@ class RouteSearch:
         raise AssertionError("a count has no end")
 
     async def _failure(self) -> PaymentFailed:
-        if self.failed_routes:
-            return why_refused(self.failed_routes, has_answers=self.has_answers)
+        if self.failed:
+            return self._refused()
         return await why_no_route(self._session, self._invoice, self._options.routes)
 
-    async def _choose_once(self, amount: int, avoided: frozenset[tuple[PublicKey, ...]]) -> RouteChoice | None:
-        if self._options.routes is not None:
-            return self._choose_from(self._options.routes, amount, avoided)
-        choice = self._choose_from(await self.ask(amount, None), amount, avoided)
-        for edge in self._edges_to_avoid():
+    async def _choose_once(self, amount: int, failed: tuple[Sent, ...], suspicion: Suspicion) -> RouteChoice | None:
+        known = self._options.routes
+        routes = frozenset(part.public_keys for part in failed)
+        answers: list[tuple[MultiRoute, ...]] = []
+        exclusions: tuple[Edge | None, ...] = (None, *suspicion.order[:EXCLUSIONS_MAX])
+        for exclude in exclusions if known is None else (None,):
+            answers.append(await self.ask(amount, exclude) if known is None else known)
+            choice = self._choose_from(answers[-1], amount, routes, suspicion.avoided)
             if choice is not None:
-                break
-            choice = self._choose_from(await self.ask(amount, edge), amount, avoided)
-        return choice
+                return choice
+        for answer in answers:
+            choice = self._choose_from(answer, amount, routes, frozenset())
+            if choice is not None:
+                return choice
+        return None
 
     async def ask(self, amount: int, exclude: Edge | None) -> tuple[MultiRoute, ...]:
         """
@@ -159,18 +171,19 @@ class RouteSearch:
         )
 
     def _choose_from(
-        self, multi_routes: tuple[MultiRoute, ...], amount: int, avoided: frozenset[tuple[PublicKey, ...]]
+        self,
+        multi_routes: tuple[MultiRoute, ...],
+        amount: int,
+        failed: frozenset[tuple[PublicKey, ...]],
+        avoided: frozenset[Edge],
     ) -> RouteChoice | None:
+        """How to send *amount* over routes that have not *failed* and cross none of the hops *avoided*."""
+
+        def is_fresh(public_keys: tuple[PublicKey, ...]) -> bool:
+            return public_keys not in failed and avoided.isdisjoint(hops_of(public_keys))
+
         fresh = [
-            MultiRoute(tuple(route for route in multi.routes if route.route.public_keys not in avoided))
+            MultiRoute(tuple(route for route in multi.routes if is_fresh(route.route.public_keys)))
             for multi in multi_routes
         ]
         return choose_routes(tuple(multi for multi in fresh if multi.routes), amount, self._options.extra_fees)
-
-    def _edges_to_avoid(self) -> list[Edge]:
-        """Hops of the routes that failed last, those of mediators first."""
-        edges: dict[Edge, None] = {}
-        for route in reversed(self.failed_routes):
-            hops = [Edge(one, other) for one, other in itertools.pairwise(route)]
-            edges |= dict.fromkeys([*hops[1:], *hops[:1]])
-        return list(edges)[:EXCLUSIONS_MAX]
