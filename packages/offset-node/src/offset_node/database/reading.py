@@ -57,17 +57,18 @@ class HistoryReader:
     async def _read(self, request: ReadHistory) -> HistoryPage:
         ((end,),) = await self._fetch((history.END, ()))
         limit = max(1, min(request.limit, HISTORY_PAGE_ENTRIES_MAX))
-        entries = tuple(map(history.read_entry, await self._fetch(history.select_page(request, limit, end))))
+        select_bound = history.select_bound(request, end)
+        found = [] if select_bound is None else await self._fetch(select_bound)
+        bound = found[0][0] if found else None
+        entries = tuple(map(history.read_entry, await self._fetch(history.select_page(request, limit, end, bound))))
         if len(entries) == limit:
             through = entries[-1].number
+        elif bound is not None:
+            through = bound
+        elif request.newest_first:
+            through = request.after + 1
         else:
-            ((looked_at, count),) = await self._fetch(history.select_through(request, end))
-            if count == history.LOOKED_AT_MAX:
-                through = int(looked_at)
-            elif request.newest_first:
-                through = request.after + 1
-            else:
-                through = int(end)
+            through = int(end)
         return HistoryPage(request.request_id, entries, through, int(end))
 
     async def check(self, state: NodeState) -> int:

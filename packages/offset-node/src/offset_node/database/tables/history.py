@@ -30,8 +30,8 @@ __all__ = [
     "insert_openings",
     "read_balance",
     "read_entry",
+    "select_bound",
     "select_page",
-    "select_through",
     "write",
 ]
 
@@ -104,7 +104,8 @@ _COLUMNS = (
     "h.number, h.time, f.public_key, c.currency, h.kind, h.before, h.balance, h.amount, h.fee, h.party,"
     " h.invoice_id, h.payment_id, h.request_id"
 )
-_NAMES = "JOIN history_friends AS f ON f.id = h.friend JOIN history_currencies AS c ON c.id = h.currency"
+# CROSS JOIN keeps SQLite from beginning with the names: it has to go through the entries in their order.
+_NAMES = "CROSS JOIN history_friends AS f ON f.id = h.friend CROSS JOIN history_currencies AS c ON c.id = h.currency"
 
 BALANCES = (
     f"SELECT h.number, f.public_key, c.currency, h.before, h.balance FROM history AS h {_NAMES} ORDER BY h.number"
@@ -150,7 +151,22 @@ def insert_openings(state: FunderState, now: U64) -> Iterator[Statement]:
         yield from write(AddEntry(number, now, Entry(friend, currency, EntryKind.OPENING, 0, balance)))
 
 
-def select_page(request: ReadHistory, limit: int, end: U64) -> Statement:
+def select_bound(request: ReadHistory, end: U64) -> Statement | None:
+    """
+    The SELECT that finds the last entry which may be looked at for a page, no row where all may.
+
+    None where no entry is looked at in vain: without a filter, and with one of a friend, which has an index.
+    """
+    wanted = request.filter
+    if wanted.opt_currency is None and not (wanted.kinds or wanted.since or wanted.until):
+        return None
+    where, values = _range(request, end)
+    order = "DESC" if request.newest_first else "ASC"
+    text = f"SELECT h.number FROM history AS h WHERE {where} ORDER BY h.number {order} LIMIT 1 OFFSET ?"
+    return text, (*values, LOOKED_AT_MAX - 1)
+
+
+def select_page(request: ReadHistory, limit: int, end: U64, bound: U64 | None) -> Statement:
     """
     The SELECT that finds the entries of a page.
 
@@ -158,31 +174,27 @@ def select_page(request: ReadHistory, limit: int, end: U64) -> Statement:
         request: What is wanted.
         limit: Rows at most.
         end: Number of the last entry that counts.
+        bound: What `select_bound` found.
     """
-    looked_at, values = _looked_at(request, end)
+    where, values = _range(request, end)
+    if bound is not None:
+        where += " AND h.number >= ?" if request.newest_first else " AND h.number <= ?"
+        values = (*values, bound)
     wanted, wanted_values = _wanted(request)
     order = "DESC" if request.newest_first else "ASC"
-    text = f"SELECT {_COLUMNS} FROM ({looked_at}) AS h {_NAMES}{wanted} ORDER BY h.number {order} LIMIT ?"
+    text = f"SELECT {_COLUMNS} FROM history AS h {_NAMES} WHERE {where}{wanted} ORDER BY h.number {order} LIMIT ?"
     return text, (*values, *wanted_values, limit)
 
 
-def select_through(request: ReadHistory, end: U64) -> Statement:
-    """The SELECT that finds the last entry which is looked at for a page; NULL where there are fewer than may be."""
-    looked_at, values = _looked_at(request, end, columns="number")
-    last = "min(number)" if request.newest_first else "max(number)"
-    return f"SELECT {last}, count(*) FROM ({looked_at})", values
-
-
-def _looked_at(request: ReadHistory, end: U64, columns: str = "*") -> Statement:
-    """What lies within the bounds, of the friend: at most `LOOKED_AT_MAX` rows, found by an index."""
+def _range(request: ReadHistory, end: U64) -> Statement:
+    """What lies within the numbers, and is of the friend: found by an index, in the order of numbers."""
     last = min(end, request.before - 1) if request.before else end
-    where = "number > ? AND number <= ?"
+    where = "h.number > ? AND h.number <= ?"
     values: list[Any] = [min(request.after, end), last]
     if request.filter.opt_friend is not None:
-        where += " AND friend = (SELECT id FROM history_friends WHERE public_key = ?)"
+        where += " AND h.friend = (SELECT id FROM history_friends WHERE public_key = ?)"
         values.append(request.filter.opt_friend)
-    order = "DESC" if request.newest_first else "ASC"
-    return f"SELECT {columns} FROM history WHERE {where} ORDER BY number {order} LIMIT {LOOKED_AT_MAX}", tuple(values)
+    return where, tuple(values)
 
 
 def _wanted(request: ReadHistory) -> Statement:
@@ -203,7 +215,7 @@ def _wanted(request: ReadHistory) -> Statement:
     if wanted.until:
         conditions.append("h.time < ?")
         values.append(min(wanted.until, _INTEGER_MAX))
-    return (" WHERE " + " AND ".join(conditions) if conditions else ""), tuple(values)
+    return "".join(f" AND {condition}" for condition in conditions), tuple(values)
 
 
 def read_balance(row: tuple[Any, ...]) -> tuple[U64, PublicKey, Currency, I128, I128]:
