@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -316,6 +317,46 @@ def test_damage_is_found_by_who_reads_it(lived_in):
         _read(lived_in, _ask())
     (page,) = _read(lived_in, _ask(after=4))
     assert len(page.entries) == 6
+
+
+def test_a_read_and_a_batch_do_not_wait_for_each_other(filled):
+    """A transaction that is being written is not seen, and does not hold up the page; nor the page the batch."""
+    path, _ = filled
+
+    async def work(database: Database) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("DELETE FROM history WHERE number > 35")
+            page = await asyncio.wait_for(database.read_history(_ask()), 10)
+            assert (page.end, len(page.entries)) == (40, 40)
+            writer.execute("ROLLBACK")
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM history").fetchone() == (40,)
+            entry = Entry(FRIENDS[0], FST, EntryKind.OPENED, 10, 10)
+            await asyncio.wait_for(database.apply([AddEntry(41, 1, entry)]), 10)
+            assert reader.execute("SELECT count(*) FROM history").fetchone() == (40,)
+        assert (await database.read_history(_ask())).end == 41
+
+    _run(path, work)
+
+
+def test_a_read_that_is_cancelled_leaves_nothing_behind(filled):
+    """At any of its steps: the thread of the connection ends with the database, and the next read is answered."""
+    path, _ = filled
+
+    async def work(database: Database) -> None:
+        for steps in range(12):
+            reading = asyncio.create_task(database.read_history(_ask()))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        assert (await database.read_history(_ask())).end == 40
+
+    threads = threading.active_count()
+    _run(path, work)
+    assert threading.active_count() == threads
 
 
 # The engine.

@@ -11,6 +11,7 @@ known lies before it, and does not change.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class HistoryReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: aiosqlite.Connection | None = None
+        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
         self._turn = asyncio.Lock()
 
     async def read(self, request: ReadHistory) -> HistoryPage:
@@ -92,9 +93,17 @@ class HistoryReader:
         return book.end
 
     async def _connected(self) -> aiosqlite.Connection:
-        if self._connection is None:
-            self._connection = await aiosqlite.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
-        return self._connection
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        try:
+            # A caller that is cancelled leaves the connection, whose thread would keep the process, to `close`.
+            return await asyncio.shield(self._opening)
+        except sqlite3.Error:
+            self._opening = None  # the next one tries again
+            raise
+
+    async def _open(self) -> aiosqlite.Connection:
+        return await aiosqlite.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
 
     async def _fetch(self, statement: Statement) -> list[tuple[Any, ...]]:
         connection = await self._connected()
@@ -103,6 +112,7 @@ class HistoryReader:
     async def close(self) -> None:
         """Let the connection go; what is being read is finished first."""
         async with self._turn:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+            opening, self._opening = self._opening, None
+            if opening is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    await (await opening).close()
