@@ -4,10 +4,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from offset_crypto.identity import Identity
 from offset_funder.state import FunderState
+from offset_node.database.backup import back_up
 from offset_node.database.sqlite import create_database
 from offset_node.state import NodeState
 from offset_proto.files import IDENTITY, IdentityFile
@@ -32,6 +34,39 @@ def test_a_node_without_its_trusted_directory_says_so_and_ends_well(tmp_path):
         said = node.communicate()[1]
     assert str(tmp_path / "nowhere") in said
     assert len(said.splitlines()) == 1
+    assert node.returncode == 0
+
+
+def _age_of_the_last_backup(address: tuple[str, int]) -> float:
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}/metrics", timeout=30) as page:
+        lines = page.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("offset_backup_age_seconds ")).split()[1])
+
+
+def test_metrics_have_the_age_of_the_last_backup(tmp_path):
+    """Infinite where there is none, so that an alarm for old backups rings as well; made beside the running node."""
+    key = PrivateKey(b"\x01" * 32)
+    IDENTITY.save(tmp_path / "node.ident", IdentityFile(key))
+    create_database(tmp_path / "node.db", NodeState(FunderState(Identity(key).public_key)))
+    (tmp_path / "apps").mkdir()
+    program = Path(sys.executable).parent / "stnode"
+    files = ["-i", tmp_path / "node.ident", "-d", tmp_path / "node.db", "-t", tmp_path / "apps"]
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        address, metrics = one.getsockname(), other.getsockname()
+    listen = ["-l", f"127.0.0.1:{address[1]}", "--metrics", f"127.0.0.1:{metrics[1]}"]
+    with subprocess.Popen([program, *files, *listen]) as node:
+        try:
+            while node.poll() is None and not _listens(address):
+                time.sleep(0.05)
+            before = _age_of_the_last_backup(metrics)
+            back_up(tmp_path / "node.db", tmp_path / "a.backup")
+            after = _age_of_the_last_backup(metrics)
+        finally:
+            node.terminate()
+    assert before == float("inf")
+    assert 0 <= after < float("inf")
     assert node.returncode == 0
 
 
