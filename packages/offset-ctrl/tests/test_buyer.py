@@ -336,6 +336,19 @@ def test_a_commit_that_was_not_handed_over_is_pointed_to(files: Files, capsys: p
     assert fake.requests == []
 
 
+def test_a_payment_that_was_paid_meanwhile(files: Files) -> None:
+    """Another program has handed its commit over: there is none to be had, and the receipt waits to be saved."""
+    files.sent()
+    fake = _node()
+    fake.payments = lambda: (_open(stage=PaymentStageReport.PAID, parts=()),)
+    fake.status = lambda asked: PAID
+    with pytest.raises(CommandError, match=r"^BuyerError\(AlreadyPaid\): .*payment-status -p .* -r "):
+        _pay(fake, files)
+    assert fake.asked(AckClosePayment) == fake.asked(CreateTransaction) == []
+    assert _status(fake, files) is None
+    assert files.left() == ["receipt"]
+
+
 def test_files_of_something_else_are_left_alone(files: Files, tmp_path: Path) -> None:
     """A commit without its payment, and a payment of another invoice; nothing is sent."""
     fake = _node()

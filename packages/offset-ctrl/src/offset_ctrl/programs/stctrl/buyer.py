@@ -26,7 +26,7 @@ from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_proto.errors import OffsetError
 from offset_proto.files import INVOICE, PAYMENT, Invoice
 from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
-from offset_proto.messages.extensions import Extension
+from offset_proto.messages.extensions import Extension, OpenPaymentReport, PaymentStageReport
 from offset_proto.types import U32
 
 __all__ = ["failure_words", "give_up", "pay_invoice"]
@@ -80,7 +80,12 @@ async def pay_invoice(
 async def _pay(
     session: NodeSession, files: PaymentFiles, invoice: Invoice, options: PayOptions, timeout: float
 ) -> int | None:
-    paying = await _begin(session, files, invoice, options)
+    go_on = command_line(*files.pay_words)
+    try:
+        async with asyncio.timeout(timeout):
+            paying = await _begin(session, files, invoice, options)
+    except TimeoutError:
+        return tell_not_finished(session.report, (), go_on)
     if paying is None:
         return None
     task = asyncio.ensure_future(paying.run())
@@ -88,7 +93,7 @@ async def _pay(
         async with showing(lambda: _words(paying)):
             await paying.commit(timeout)
     except (TimeoutError, asyncio.CancelledError) as error:
-        status = tell_not_finished(session.report, paying.parts, command_line(*files.pay_words))
+        status = tell_not_finished(session.report, paying.parts, go_on)
         if isinstance(error, asyncio.CancelledError):
             raise  # Ctrl-C
         return status
@@ -131,6 +136,13 @@ async def _begin(session: NodeSession, files: PaymentFiles, invoice: Invoice, op
         click.echo("Payment successful!")
         click.echo(f"The commit is in {progress.commit_path}; hand it to the seller, who collects with it.")
         return None
+    if Extension.OPEN_PAYMENTS in session.extensions:
+        await session.follow_payments()
+        report = session.payments.reports.get(progress.payment_id)
+        if report is not None and report.stage in (PaymentStageReport.PAID, PaymentStageReport.ACKNOWLEDGED):
+            receipt = files.payment.with_suffix(".receipt")
+            saves = command_line("buyer", "payment-status", "-p", files.payment, "-r", receipt)
+            raise CommandError(GROUP, "AlreadyPaid", f"the seller has collected; the receipt is saved by {saves}")
     return Payment.resume(session, files, files.entry(progress), options, go_on=True)
 
 
@@ -189,10 +201,6 @@ async def give_up(session: NodeSession, payment: Path, *, timeout: float) -> int
     files = PaymentFiles(payment)
     payment_id = load(GROUP, PAYMENT, payment, "IoError").payment_id
     progress = files.progress()
-    can_give_up = Extension.GIVE_UP in session.extensions
-    if Extension.OPEN_PAYMENTS in session.extensions:
-        await session.follow_payments()
-    report = session.payments.reports.get(payment_id)
     if progress is not None and progress.is_ended:
         click.echo("Payment was canceled.")
         files.remove()
@@ -201,20 +209,19 @@ async def give_up(session: NodeSession, payment: Path, *, timeout: float) -> int
         if Path(progress.commit_path).exists():
             raise CommandError(GROUP, f"CommitMayBeHandedOver({progress.commit_path})")
         files.given_up(payment_id)
-    elif can_give_up and (report is None or report.opt_commit is not None):
-        raise CommandError(
-            GROUP, "CommitMayBeHandedOver", "another program has begun this payment, and may have its commit"
-        )
-    if not can_give_up:
+    if Extension.GIVE_UP not in session.extensions:
         click.echo("This node can only close the payment: what is still queued is sent all the same.", err=True)
-    ending = asyncio.ensure_future(session.close_payment(payment_id, give_up=True))
     try:
         async with showing(lambda: "the payment is given up; waits until nothing is frozen"), asyncio.timeout(timeout):
-            status = (await ending).status
+            if Extension.OPEN_PAYMENTS in session.extensions:
+                await session.follow_payments()
+                if progress is None:
+                    _check_no_commit(session.payments.reports.get(payment_id))
+            status = (await session.close_payment(payment_id, give_up=True)).status
     except TimeoutError:
         report = session.payments.reports.get(payment_id)
         parts = () if report is None else waiting_parts(report)
-        return tell_not_finished(session.report, parts, command_line("buyer", "payment-status", "-p", payment))
+        return tell_not_finished(session.report, parts, command_line("buyer", "give-up", "-p", payment))
     match status:
         case PaymentStatusSuccess():
             go_on = command_line("buyer", "payment-status", "-p", payment, "-r", payment.with_suffix(".receipt"))
@@ -226,3 +233,10 @@ async def give_up(session: NodeSession, payment: Path, *, timeout: float) -> int
             click.echo("Payment could not be found")
     files.remove()
     return None
+
+
+def _check_no_commit(report: OpenPaymentReport | None) -> None:
+    """Another program has begun the payment; whether it has its commit, only the node can tell."""
+    if report is None or report.opt_commit is not None:
+        words = "another program has begun this payment, and may have its commit"
+        raise CommandError(GROUP, "CommitMayBeHandedOver", words)
