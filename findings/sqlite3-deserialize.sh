@@ -4,9 +4,9 @@
 # Guess:      what Connection.serialize() gives of a database, Connection.deserialize() opens again; what is no database
 #             is refused by a sqlite3.Error.
 # Behaviour:  a copy of a database with a write-ahead log, made in memory by Connection.backup(), keeps the mark of the
-#             log in the bytes 18 and 19 of its image. Such an image is deserialized, and the first statement then fails with
-#             "unable to open database file"; with both bytes set to 1 it works. Deserializing no bytes at all raises
-#             MemoryError, which is no sqlite3.Error.
+#             log in the bytes 18 and 19 of its image. Such an image is deserialized, and the first statement then
+#             fails with "unable to open database file"; with both bytes set to 1 it works. Deserializing no bytes at
+#             all raises MemoryError, which is no sqlite3.Error.
 # Output:     mark of the log in the image: b'\x02\x02'
 #             with the mark: OperationalError: unable to open database file
 #             without it: [(1,)]
