@@ -6,6 +6,7 @@ What an app decides, without a connection. Pure.
 `open_reports`  the payments and invoices that a node says are open
 `capacity`      how much can be received, and how to find out how much can be paid
 `routes`        which routes to pay over, and how much over each
+`circles`       payments of a node to itself
 `suspicion`     which hops of routes that have failed are suspected
 `payment`       the life of a payment, as the table of `offset_crypto.payment`
 `proofs`        commits and receipts, checked before anybody relies on them

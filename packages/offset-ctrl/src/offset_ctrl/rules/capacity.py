@@ -9,13 +9,13 @@ that: the friend declares it to index servers. So it is asked for, as the route 
 amount, and says how much they carry. Its states are two numbers: *found*, which can be paid, and *refused*, which no
 answer carried. Rules.
 
-1. The first question is for one credit. The answer's route has some capacity, which is *found* at once.
-2. The second one is for the most that there can be, where that is known: often the answer is yes, and nothing is left
-   to be asked.
+1. The first question is for the most that there can be, where that is known: often the answer is yes, and nothing is
+   left to be asked.
+2. The next one is for one credit. The answer's route has some capacity, which is *found* at once.
 3. Each further question is for the middle between *found* and *refused*, and halves the rest. Where no amount was
    refused so far, it is for twice as much as was found.
-4. The search ends where the two numbers are neighbours, or after `QUESTIONS_MAX` questions. Then *found* is what can be
-   paid for sure, and `is_exact` says that it is the largest.
+4. The search ends where the two numbers are neighbours, or after so many questions as are allowed. Then *found* is what
+   can be paid for sure, and `is_exact` says that it is the largest.
 
 Why the middle: with a server that puts several routes together, how much is carried is a maximum flow, and a server
 that knows single routes only has one more step at each route's capacity; in both cases whoever can bring an amount can
@@ -133,13 +133,14 @@ class LargestSearch:
 
     Args:
         most: Credits beyond which nothing can be paid, for whatever reason; None: not known.
+        questions_max: Questions that may be asked.
     """
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, questions_max: int = QUESTIONS_MAX) -> None:
         self._found = 0
         self._refused = U128_MAX + 1 if most is None else min(most, U128_MAX) + 1
-        self._is_bounded = most is not None
-        self._asked = 0
+        self._first = [1] if most is None else [1, self._refused - 1]
+        self._left = questions_max
 
     @property
     def largest(self) -> Largest:
@@ -148,13 +149,13 @@ class LargestSearch:
 
     def question(self) -> U128 | None:
         """The amount to ask routes for next; None where the search is over."""
-        if self._asked >= QUESTIONS_MAX or self._found + 1 >= self._refused:
+        if not self._left or self._found + 1 >= self._refused:
             return None
-        self._asked += 1
-        if self._asked == 1:
-            return 1
-        if self._is_bounded and self._asked == 2:
-            return self._refused - 1
+        self._left -= 1
+        while self._first:
+            amount = self._first.pop()
+            if self._found < amount < self._refused:
+                return amount
         if self._refused > U128_MAX:
             return min(2 * self._found, U128_MAX)
         return (self._found + self._refused) // 2

@@ -8,6 +8,7 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `reasons`     how that is found out
 `payment`     one payment from routes to receipt
 `capacity`    how much can be paid and received now
+`circles`     payments of a node to itself, which make its debts smaller
 `planning`    what a payment would do now
 `search`      where the parts of a payment go
 `parts`       what was sent, and what became of it

@@ -130,6 +130,10 @@ class BlockingNode:
     cancel_invoice = _blocking(Node.cancel_invoice)
     accept_commit = _blocking(Node.accept_commit)
     wait_for_payment = _blocking(Node.wait_for_payment)
+    plan_rebalance = _blocking(Node.plan_rebalance)
+    rebalance = _blocking(Node.rebalance)
+    plan_clear = _blocking(Node.plan_clear)
+    clear = _blocking(Node.clear)
 
     def start_payment(self, invoice: Invoice, options: PayOptions = PayOptions()) -> "BlockingPayment":
         """Begin to pay; wait for `commit`, hand that to the seller, wait for `receipt`."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,9 +22,11 @@ from offset_crypto.identity import Identity
 from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
+from offset_ctrl.rules.circles import Circle, Transfer
 from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.capacity import Capacity, ask_capacity
+from offset_ctrl.sdk.circles import Circles, ClearedCircle
 from offset_ctrl.sdk.commits import Commits
 from offset_ctrl.sdk.errors import (
     CommitNotDelivered,
@@ -64,6 +66,7 @@ __all__ = [
     "RequestRefused",
     "UnknownName",
     "connect",
+    "use_session",
 ]
 
 log = logging.getLogger("offset.sdk")
@@ -92,6 +95,7 @@ class Node:
         self._goes_on = goes_on
         self._tasks: dict[Payment, asyncio.Task[bool]] = {}
         self._commits = Commits()
+        self._circles = Circles(self, session.tick_seconds)
 
     @property
     def payments(self) -> list[Payment]:
@@ -101,6 +105,11 @@ class Node:
         Those of other apps are among `open_payments`.
         """
         return list(self._tasks)
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether payments survive the end of the app."""
+        return self._journal is not None
 
     # What the node says.
 
@@ -516,7 +525,114 @@ class Node:
         except TimeoutError:
             raise PaymentPending(payment, receipt_timeout) from None
 
+    # Circles.
+
+    async def plan_rebalance(
+        self, currency: str, amount: U128, out: FriendName, back: FriendName, *, fees_max: U128 | None = None
+    ) -> Circle:
+        """
+        The circle that `rebalance` would pay now; only routes are asked for.
+
+        Raises:
+            UnknownName: There is no such friend.
+            NoRoute: No circle carries so much; `AmountTooLarge` says what could be.
+            FeesTooHigh: It costs more than *fees_max* credits.
+            RoutesUnavailable: The node is not connected to an index server.
+        """
+        self._check("routes")
+        wanted = Transfer(self._friend_key(out), self._friend_key(back), amount)
+        return await self._circles.plan(Currency(currency), wanted, fees_max)
+
+    async def rebalance(
+        self,
+        currency: str,
+        amount: U128,
+        out: FriendName,
+        back: FriendName,
+        *,
+        fees_max: U128 | None = None,
+        timeout: float = 60.0,
+    ) -> Circle:
+        """
+        Pay *amount* credits to this node itself, out through one friend and back through another.
+
+        What *out* owes us and what we owe *back* both shrink; nobody else's balance changes but by fees. The node
+        must be able to end an invoice, or the app must have a journal, so that nothing stays frozen where it is killed.
+
+        Args:
+            currency: Of both balances.
+            amount: Credits that are to come back.
+            out: The friend through which they go out.
+            back: The friend through which they come back.
+            fees_max: Credits that mediators may take. Where their rates are not known, so much is offered, and what
+                they leave comes back. None: what index servers say.
+            timeout: Seconds for the payment.
+
+        Raises:
+            NotAnnounced: There is neither; nothing was sent.
+            PaymentFailed: Nothing was paid, and why.
+            UnknownName, RoutesUnavailable: As `plan_rebalance`.
+        """
+        self._check_circles()
+        wanted = Transfer(self._friend_key(out), self._friend_key(back), amount)
+        return await self._circles.pay(Currency(currency), wanted, fees_max, timeout)
+
+    async def plan_clear(
+        self,
+        currency: str,
+        *,
+        towards: int = 0,
+        keep: Mapping[FriendName, int] | None = None,
+        fees_max: U128 | None = None,
+    ) -> tuple[Circle, ...]:
+        """
+        The circles that `clear` would begin with now; only routes are asked for. The arguments are those of `clear`.
+
+        Each is one that could be paid alone: two of them may need the same credit further on.
+        """
+        self._check("routes")
+        return await self._circles.plan_all(Currency(currency), self._targets(towards, keep), fees_max)
+
+    async def clear(
+        self,
+        currency: str,
+        *,
+        towards: int = 0,
+        keep: Mapping[FriendName, int] | None = None,
+        fees_max: U128 | None = None,
+        timeout: float = 60.0,
+        tell: Callable[[ClearedCircle], None] | None = None,
+    ) -> tuple[ClearedCircle, ...]:
+        """
+        Pay all circles that bring the balances with friends nearer to where they are wanted.
+
+        Args:
+            currency: Of the balances.
+            towards: The balance that is wanted with each friend, in credits that it owes us.
+            keep: Other balances that are wanted with single friends.
+            fees_max: Credits that mediators of all circles together may take; None: what index servers say.
+            timeout: Seconds for each circle.
+            tell: Is told of each circle as soon as it has ended.
+
+        Returns:
+            The circles in their order, also those that failed. No balance has gone beyond where it is wanted.
+
+        Raises:
+            NotAnnounced, UnknownName, RoutesUnavailable: As `rebalance`.
+        """
+        self._check_circles()
+        targets = self._targets(towards, keep)
+        return await self._circles.pay_all(Currency(currency), targets, fees_max, timeout, tell)
+
     # Inside.
+
+    def _check_circles(self) -> None:
+        for permission in ("routes", "buyer", "seller"):
+            self._check(permission)
+
+    def _targets(self, towards: int, keep: Mapping[FriendName, int] | None) -> dict[PublicKey, int]:
+        wanted = {self._friend_key(friend): amount for friend, amount in (keep or {}).items()}
+        return {key: wanted.get(key, towards) for key in self.report.friends}
 
     def _check(self, permission: str) -> None:
         if not getattr(self.permissions, permission):
@@ -631,10 +747,19 @@ async def connect(
     address = ticket if isinstance(ticket, RelayAddress) else TICKET.load(Path(ticket))
     identity = app if isinstance(app, Identity) else Identity(IDENTITY.load(Path(app)).private_key)
     kept = None if journal is None else Journal(Path(journal))
-    async with open_session(address.address, address.public_key, identity, ticker) as session:
-        node = Node(session, kept, goes_on=go_on is not None and kept is not None)
-        node._resume_payments(go_on or PayOptions())
-        try:
-            yield node
-        finally:
-            await node.close()
+    async with (
+        open_session(address.address, address.public_key, identity, ticker) as session,
+        use_session(session, kept, go_on) as node,
+    ):
+        yield node
+
+
+@asynccontextmanager
+async def use_session(session: NodeSession, journal: Journal | None, go_on: PayOptions | None) -> AsyncIterator[Node]:
+    """The verbs of a node over a session that is open, for the length of a ``with`` block; see `connect`."""
+    node = Node(session, journal, goes_on=go_on is not None and journal is not None)
+    node._resume_payments(go_on or PayOptions())
+    try:
+        yield node
+    finally:
+        await node.close()

@@ -125,6 +125,11 @@ class Payment:
         """Credits for mediators, of all parts that have not failed."""
         return self._parts.fees
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it is one of an earlier run."""
+        return self._entry is not None
+
     async def commit(self, timeout: float = 3600.0) -> Commit:
         """
         Wait for what the seller needs to collect; no credit moves before the seller has it.

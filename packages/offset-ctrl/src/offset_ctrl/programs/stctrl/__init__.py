@@ -7,6 +7,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `capacity`        how much can be paid and received now
 `config`          relays, index servers, friends and their currencies
 `buyer`           paying an invoice, and giving that up
+`circles`         paying oneself, so that debts shrink
 `payment_plan`    what paying an invoice would do now
 `payment_status`  where a payment stands, and how it ended
 `payment_files`   the files of a payment, from which each command goes on

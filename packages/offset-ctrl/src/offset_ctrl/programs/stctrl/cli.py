@@ -245,6 +245,47 @@ _add(
 )
 _add(_buyer, "payments", "List the payments that are open, and what each waits for.", _JSON, home="open_lists")
 
+_FEES_MAX = click.option(
+    "--fees-max",
+    type=U128_OPTION,
+    help="Credits that mediators may take. Where a rate is not known, so much is offered; what is left comes back.",
+)
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Only say what would be paid.")
+_JOURNAL = click.option(
+    "--journal",
+    type=_PATH,
+    help="Directory from which the next such command sees a stopped one through; a node of the original needs it.",
+)
+_add(
+    _buyer,
+    "rebalance",
+    "Pay yourself in a circle, so that what one friend owes and what is owed to another one shrink.",
+    _option("--from", "out", help="Local name of the friend through whom it goes out: one who owes you."),
+    _option("--to", "back", help="Local name of the friend through whom it comes back: one whom you owe."),
+    _CURRENCY,
+    _option("-a", "--amount", type=U128_OPTION, help="Credits."),
+    _FEES_MAX,
+    _DRY_RUN,
+    _JOURNAL,
+    _timeout(60, "Seconds for the payment; then it is given up."),
+    home="circles",
+)
+_add(
+    _buyer,
+    "clear",
+    "Pay yourself in all circles that bring balances nearer to 0, or to what you want to keep.",
+    _CURRENCY,
+    click.option("--towards", type=int, default=0, show_default=True, help="Balance that is wanted with each friend."),
+    click.option(
+        "--keep", multiple=True, metavar="F=AMOUNT", help="Balance that is wanted with the friend F; may be repeated."
+    ),
+    _FEES_MAX,
+    _DRY_RUN,
+    _JOURNAL,
+    _timeout(60, "Seconds for each circle; then it is given up."),
+    home="circles",
+)
+
 _INVOICE = _option("-i", "--invoice", type=_PATH, help="Invoice file.")
 _add(
     _seller,
