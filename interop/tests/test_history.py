@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sqlite3
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -11,7 +12,14 @@ from interop.load import App, Paid, run_payments
 from interop.network import Network
 from interop.programs import OURS
 from offset_ctrl import connect
+from offset_funder.testing import FST, SimulatedNetwork
+from offset_node.database.sqlite import create_database
+from offset_node.state import NodeState
+from offset_proto.messages.app import AddInvoice
+from offset_proto.messages.extensions import AddExpiringInvoice
 from offset_proto.messages.history import EntryKind, HistoryEntry
+from offset_proto.text import format_b64
+from offset_proto.types import InvoiceId
 
 KILLS = 6
 COUNT = 60
@@ -108,3 +116,28 @@ def test_the_history_of_a_payment(chain: Network) -> None:
     assert "received 9" in chain.stctrl("A", *last).stdout
     assert "forwarded 9 from " in chain.stctrl("B", "history", "--kind", "forwarded").stdout
     assert "FST" in chain.stctrl("B", "income", "--by", "friend").stdout
+
+
+def test_what_the_original_has_no_place_for(tmp_path: Path) -> None:
+    """Export says that the history stays, and which invoices lose their end; import begins a history with balances."""
+    network = SimulatedNetwork("AB", Random(1))
+    network.befriend("A", "B")
+    network.pay(["B", "A"], 5)
+    kept, lost = (InvoiceId(bytes([number]) * 32) for number in (1, 2))
+    network.request("A", AddInvoice(kept, FST, 7))
+    network.request("A", AddExpiringInvoice(lost, FST, 7, 60))
+    ours, theirs, again = (tmp_path / name for name in ("node.db", "node.json", "again.db"))
+    create_database(ours, NodeState(network.nodes["A"].stored))
+    said = OURS.run("stmgr", "export-db", "-d", ours, "-o", theirs).stdout.splitlines()
+    assert said[1:] == [
+        f"The history stays behind in {ours}: the original keeps none.",
+        f"The invoice {format_b64(lost)} loses its end: it stays open until it is paid or cancelled.",
+    ]
+    assert "begins with the balances" in OURS.run("stmgr", "import-db", "-d", theirs, "-o", again).stdout
+    assert "entries of the history: 1" in OURS.run("stmgr", "check-db", "-d", again).stdout
+    damage = sqlite3.connect(again)
+    with contextlib.closing(damage), damage:
+        damage.execute("UPDATE history SET balance = '6'")
+    refused = OURS.run("stmgr", "check-db", "-d", again, check=False)
+    assert refused.returncode == 1
+    assert "after entry 1: the entries come to 6 FST" in refused.stderr
