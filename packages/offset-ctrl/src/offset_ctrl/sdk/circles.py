@@ -109,10 +109,11 @@ class Circles:
         search = _CircleSearch(self._node, currency)
         circle = await search.circle(wanted)
         if circle is None:
-            largest = await search.largest(wanted)
-            if largest is None:
+            circle = await search.largest(wanted)
+            if circle is None:
                 raise NoRoute("no circle leads from the one friend to the other")
-            raise AmountTooLarge(largest.amount, currency)
+            if circle.amount < wanted.amount:  # otherwise another answer has come meanwhile, which carries it
+                raise AmountTooLarge(circle.amount, currency)
         if fees_max is not None and circle.fees > fees_max:
             raise FeesTooHigh(f"fees of {circle.fees}, more than {fees_max}")
         return circle
@@ -239,7 +240,6 @@ class Circles:
         invoice = await self._node.create_invoice(
             currency, circle.amount, expires=timeout + LEEWAY_SECONDS if can_expire else None
         )
-
         is_collected = False
 
         async def collect(commit: Commit) -> None:
@@ -276,12 +276,16 @@ class _CircleSearch:
         self._currency = currency
         self._rates: dict[Missing, Rate | None] = {}
 
-    async def circle(self, wanted: Transfer, most: int | None = None) -> Circle | None:
-        """A circle for all of *wanted*; None where there is none. *most* credits with fees may go out."""
-        return self._choose(wanted, await self._ask(wanted), most)
+    async def circle(self, wanted: Transfer) -> Circle | None:
+        """A circle for all of *wanted*; None where there is none."""
+        return self._choose(wanted, await self._ask(wanted), None)
 
     async def largest(self, wanted: Transfer, most: int | None = None) -> Circle | None:
-        """The largest circle for a part of *wanted* that a few questions have found."""
+        """
+        The largest circle for *wanted*, or a part of it, that a few questions have found; None where there is none.
+
+        *most* credits may go out with fees; None: any.
+        """
         search = LargestSearch(wanted.amount, QUESTIONS_MAX)
         best: tuple[MultiRoute, ...] = ()
         while (amount := search.question()) is not None:

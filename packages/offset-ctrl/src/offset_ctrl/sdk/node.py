@@ -615,7 +615,8 @@ class Node:
             tell: Is told of each circle as soon as it has ended.
 
         Returns:
-            The circles in their order, also those that failed. No balance has gone beyond where it is wanted.
+            The circles in their order, also those that failed. No balance has gone beyond where it is wanted, but by
+            what was offered where the rate of a mediator is not known.
 
         Raises:
             NotAnnounced, UnknownName, RoutesUnavailable: As `rebalance`.
