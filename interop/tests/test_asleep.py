@@ -1,9 +1,15 @@
 """A seller that does not answer: no command waits for ever, and nothing stays frozen. Spec 12, 09 §8, §9."""
 
 import json
+import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from random import Random
+from threading import Timer
+
+import pytest
 
 from interop.live.payments import wait_for_route
 from interop.network import Network
@@ -49,6 +55,45 @@ def test_an_invoice_that_ends_frees_everything(chain: Network) -> None:
     assert "give-up" in str(said["waits_for"])
     assert "canceled" in chain.stctrl("A", "buyer", "give-up", "-p", payment.payment).stdout
     assert json.loads(chain.stctrl("C", "seller", "invoices", "--json").stdout) == []
+
+
+@contextmanager
+def _away(network: Network, what: str) -> Iterator[None]:
+    """Without relays, without the friend on the way, or with a disk of the buyer's node that takes its time."""
+    if what == "friend":
+        with asleep(network, "B"):
+            yield
+    elif what == "relays":
+        for name in ("relay0", "relay1"):
+            network.servers[name].kill()
+        try:
+            yield
+        finally:
+            for name in ("relay0", "relay1"):
+                network.servers[name].start()
+    else:
+        database = sqlite3.connect(network.path("A.db"), isolation_level=None, check_same_thread=False)
+        with closing(database):
+            database.execute("BEGIN IMMEDIATE")  # what the node has to store waits for the end of this
+            release = Timer(3, database.execute, ["ROLLBACK"])
+            release.start()
+            yield
+            release.join()
+
+
+@pytest.mark.parametrize("what", ["friend", "relays", "disk"])
+def test_commands_end_whatever_is_away(chain: Network, what: str) -> None:
+    """The same command finishes the payment when everything is back."""
+    before = chain.balance("A", "B", "FST")["balance"]
+    wait_for_route(chain, "A", "C", "FST", 7)
+    payment = CommandPayment(chain, f"away-{what}")
+    payment.create_invoice(7)
+    with _away(chain, what):
+        assert payment.pay(2) in (0, 1, GOES_ON)  # 1: no friend is online, so that nothing was begun
+    wait_until("the payment to get through", lambda: payment.pay(20) == 0, 120)
+    payment.collect()
+    assert chain.balance("A", "B", "FST")["balance"] == before - 8
+    assert frozen_credits(chain) == 0
 
 
 KILLS = 6
