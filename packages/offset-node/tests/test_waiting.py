@@ -1,5 +1,6 @@
 """What is open and since when; invoices that end; apps that follow. Spec 12."""
 
+import asyncio
 from itertools import pairwise
 from random import Random
 
@@ -7,14 +8,21 @@ import pytest
 from immutables import Map
 
 from offset_funder.ledger import Side
+from offset_funder.reports import initial_report
+from offset_funder.state import FunderState
 from offset_funder.testing import FST, SimulatedNetwork
-from offset_node.apps.server import CloseApp, SendToApp
+from offset_node.apps.connections import AppLinks
+from offset_node.apps.server import AppServer, CloseApp, SendToApp
 from offset_node.engine import NodeEngine
+from offset_node.pauses import ReadingPauses
+from offset_node.plugins.host import PluginHost
+from offset_node.plugins.loading import find_plugins
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.state import NodeState, RemovePendingSince, SetPendingSince, apply
 from offset_node.waiting.ends import InvoiceEnds
 from offset_node.waiting.times import LONG_LOOK_TICKS, LONG_SECONDS, LOOK_TICKS, OLD_SECONDS, PendingTimes
+from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import (
     AckClosePayment,
     AppToAppServer,
@@ -438,3 +446,46 @@ def test_what_was_not_announced_ends_the_connection(new_node):
         assert isinstance(closed, CloseApp)
         assert "did not announce" in closed.reason
     assert len(ALL_EXTENSIONS) == 4
+
+
+def test_a_snapshot_may_be_larger_than_what_an_app_may_leave_unread():
+    """As its greeting may: an app that follows must not lose its connection because much is open."""
+    asyncio.run(_follow_much(FullConnection()))
+
+
+async def _follow_much(connection: "FullConnection") -> None:
+    state = FunderState(connection.remote_public_key)
+    server = AppServer(initial_report(state, ()), ALL_EXTENSIONS)
+    plugins = PluginHost(find_plugins(only_ticket=True), {}, None, state)
+    links = AppLinks(server, None, plugins, ReadingPauses(), lambda outputs, source: None)
+    links.open(connection, ALL_PERMISSIONS)
+    invoice = OpenInvoiceReport(InvoiceId(b"\x01" * 32), FST, 2**127, 2**127, 1, NOW, NOW)
+    large = OpenInvoices(True, (invoice,) * (APP_OUTBOX_BYTES_MAX // 64), ())
+    for effect in server.start_following(1, _uid(1), large):
+        links.perform(effect)
+    assert connection.unread > APP_OUTBOX_BYTES_MAX
+    assert not connection.is_closed
+    links.perform(SendToApp(1, large))  # what else it leaves unread is bounded as before
+    assert connection.is_closed
+
+
+class FullConnection:
+    """A connection whose other end reads nothing."""
+
+    remote_public_key = PublicKey(b"\x05" * 32)
+
+    def __init__(self) -> None:
+        self.outbox_bytes_max = APP_OUTBOX_BYTES_MAX
+        self.unread = 0
+        self.is_closed = False
+
+    def attach(self, receiver) -> None:
+        """It says nothing, either."""
+
+    def send(self, message: bytes) -> None:
+        self.unread += len(message)
+        if self.unread > self.outbox_bytes_max:
+            self.close("the peer does not read")
+
+    def close(self, reason: str) -> None:
+        self.is_closed = True

@@ -18,7 +18,7 @@ from offset_node.tasks import NodeTasks
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
-from offset_proto.messages.extensions import AppGreeting
+from offset_proto.messages.extensions import AppGreeting, OpenInvoices, OpenPayments
 from offset_proto.types import PublicKey
 
 __all__ = ["AppConnection", "AppLinks"]
@@ -194,11 +194,18 @@ class AppLinks:
                 if self._encoded[0] is not message:
                     self._encoded = (message, wire.APP_SERVER_TO_APP.encode(message))
                 if link is not None:
+                    if isinstance(message, OpenPayments | OpenInvoices) and message.is_snapshot:
+                        self._make_room(link.connection, self._encoded[1])
                     link.connection.send(self._encoded[1])
             case CloseApp(_, reason):
                 log.warning("%s", reason)
                 if link is not None:
                     link.connection.close(reason)
+
+    def _make_room(self, connection: AppConnection, snapshot: bytes) -> None:
+        """A snapshot has the size of what is open, as the greeting has that of the report; no app is cut off for it."""
+        room = APP_OUTBOX_BYTES_MAX + len(snapshot)
+        connection.outbox_bytes_max = max(connection.outbox_bytes_max, room)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._tasks is not None
