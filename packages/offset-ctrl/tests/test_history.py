@@ -12,7 +12,7 @@ import pytest
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import NotAnnounced, NotPermitted, UnknownName, connect
-from offset_ctrl.connection.session import NodeSession, open_session
+from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl import history as commands
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.sdk.history import last_entries
@@ -74,19 +74,6 @@ def _run(fake: ScriptedNode, body: Callable[[Node], Awaitable[None]]) -> None:
         ticker = Ticker(0.03)
         async with asyncio.timeout(20), fake.serve(ticker) as ticket, connect(ticket, APP, ticker=ticker) as node:
             await body(node)
-
-    asyncio.run(main())
-
-
-def _run_session(fake: ScriptedNode, body: Callable[[NodeSession], Awaitable[None]]) -> None:
-    async def main() -> None:
-        ticker = Ticker(0.03)
-        async with (
-            asyncio.timeout(20),
-            fake.serve(ticker) as ticket,
-            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
-        ):
-            await body(session)
 
     asyncio.run(main())
 
@@ -202,13 +189,13 @@ def test_who_may_not_is_told() -> None:
 
 
 @pytest.mark.parametrize(("count", "limit", "numbers"), [(8, 5, [4, 5, 6, 7, 8]), (3, 5, [1, 2, 3]), (0, 5, [])])
-def test_the_last_entries(count: int, limit: int, numbers: list[int]) -> None:
+def test_the_last_entries(count: int, limit: int, numbers: list[int], run_session: Callable[..., None]) -> None:
     """The oldest of them first."""
 
     async def body(session: NodeSession) -> None:
         assert [entry.number for entry in await last_entries(session, EVERY_ENTRY, limit)] == numbers
 
-    _run_session(_node(count), body)
+    run_session(_node(count), body)
 
 
 # The commands.
@@ -222,7 +209,15 @@ STORY = [
 ]
 
 
-def _show(capsys: pytest.CaptureFixture[str], story: list[HistoryEntry], **options: Any) -> str:
+@pytest.fixture
+def show(run_session: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What ``stctrl history`` prints of a story."""
+    return lambda story, **options: _show(run_session, capsys, story, **options)
+
+
+def _show(
+    run_session: Callable[..., None], capsys: pytest.CaptureFixture[str], story: list[HistoryEntry], **options: Any
+) -> str:
     fake = _node()
     fake.history = story
     given = {
@@ -234,14 +229,14 @@ def _show(capsys: pytest.CaptureFixture[str], story: list[HistoryEntry], **optio
         "as_csv": False,
         **options,
     }
-    _run_session(fake, lambda session: commands.history(session, **given))
+    run_session(fake, lambda session: commands.history(session, **given))
     return capsys.readouterr().out
 
 
-def test_the_history_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_history_as_a_table(show: Callable[..., str]) -> None:
     """One row for each entry, in words."""
     eve, shop = format_b64(EVE), format_b64(SHOP)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in _show(capsys, STORY).splitlines()[1::2]]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in show(STORY).splitlines()[1::2]]
     assert rows == [
         ["number", "time", "friend", "currency", "what", "change", "balance"],
         ["1", "2026-11-01T00:00:01Z", "bob", "FST", "balance when the history began", "+10", "10"],
@@ -250,18 +245,18 @@ def test_the_history_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
         ["4", "2026-11-01T00:00:04Z", "bob", "FST", f"forwarded 5 to {eve}", "+7", "10"],
         ["5", "2026-10-31T23:59:59Z", "bob", "FST", "may owe us 99", "", "10"],
     ]
-    assert _show(capsys, []) == "No entries.\n"
+    assert show([]) == "No entries.\n"
 
 
 @pytest.mark.parametrize("kind", EntryKind)
-def test_there_are_words_for_each_kind(capsys: pytest.CaptureFixture[str], kind: EntryKind) -> None:
+def test_there_are_words_for_each_kind(kind: EntryKind, show: Callable[..., str]) -> None:
     """And what is not known is left out."""
-    assert "None" not in _show(capsys, [_entry(1, kind=kind)])
+    assert "None" not in show([_entry(1, kind=kind)])
 
 
-def test_the_history_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_history_for_scripts(show: Callable[..., str]) -> None:
     """JSON and CSV say the same, and the names of columns do not change."""
-    listed = json.loads(_show(capsys, STORY, as_json=True))
+    listed = json.loads(show(STORY, as_json=True))
     assert listed[1] == {
         "number": 2,
         "time": "2026-11-01T00:00:02Z",
@@ -279,14 +274,16 @@ def test_the_history_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
         "payment_id": None,
         "request_id": None,
     }
-    lines = _show(capsys, STORY, as_csv=True).splitlines()
+    lines = show(STORY, as_csv=True).splitlines()
     assert lines[0].split(",") == list(listed[0])
     assert lines[2].split(",") == ["" if cell is None else str(cell) for cell in listed[1].values()]
     assert len(lines) == 1 + len(listed) == 6
 
 
 @pytest.mark.parametrize("options", [{}, {"as_json": True}, {"as_csv": True}])
-def test_following_shows_each_entry_once(capsys: pytest.CaptureFixture[str], options: dict[str, bool]) -> None:
+def test_following_shows_each_entry_once(
+    capsys: pytest.CaptureFixture[str], options: dict[str, bool], run_session: Callable[..., None]
+) -> None:
     """The last ones first, then what comes, a line for each."""
     fake = _node(6)
     given: dict[str, Any] = {"as_json": False, "as_csv": False} | options
@@ -307,7 +304,7 @@ def test_following_shows_each_entry_once(capsys: pytest.CaptureFixture[str], opt
         await asyncio.gather(showing, return_exceptions=True)
         assert [f"T00:00:0{number}Z" in line for number, line in enumerate(shown.splitlines()[-3:], 5)] == [True] * 3
 
-    _run_session(fake, body)
+    run_session(fake, body)
 
 
 @pytest.mark.parametrize(
@@ -321,12 +318,10 @@ def test_following_shows_each_entry_once(capsys: pytest.CaptureFixture[str], opt
         ({"as_json": True, "as_csv": True}, "JsonAndCsv"),
     ],
 )
-def test_what_can_not_be_meant_is_refused(
-    capsys: pytest.CaptureFixture[str], options: dict[str, Any], words: str
-) -> None:
+def test_what_can_not_be_meant_is_refused(options: dict[str, Any], words: str, show: Callable[..., str]) -> None:
     """With the word that is wrong."""
     with pytest.raises(CommandError, match=words):
-        _show(capsys, STORY, **options)
+        show(STORY, **options)
 
 
 @pytest.mark.parametrize(
@@ -336,20 +331,22 @@ def test_what_can_not_be_meant_is_refused(
         ("friend", [["bob", "FST", "2", "1"]]),
     ],
 )
-def test_income(capsys: pytest.CaptureFixture[str], by: str, expected: list[list[str]]) -> None:
+def test_income(
+    capsys: pytest.CaptureFixture[str], by: str, expected: list[list[str]], run_session: Callable[..., None]
+) -> None:
     """What was forwarded is charged to the friend before us; our own fees went over the friend that we paid."""
     fake = _node()
     fake.history = STORY
     options: dict[str, Any] = dict.fromkeys(("since", "until", "currency"))
-    _run_session(fake, lambda session: commands.income(session, by=by, as_json=False, **options))
+    run_session(fake, lambda session: commands.income(session, by=by, as_json=False, **options))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[1::2]]
     assert rows == [[by, "currency", "earned", "paid"], *expected]
-    _run_session(fake, lambda session: commands.income(session, by=by, as_json=True, **options))
+    run_session(fake, lambda session: commands.income(session, by=by, as_json=True, **options))
     assert [list(row.values()) for row in json.loads(capsys.readouterr().out)] == expected
 
 
 @pytest.mark.parametrize("command", ["history", "income"])
-def test_a_node_that_keeps_none(command: str) -> None:
+def test_a_node_that_keeps_none(command: str, run_session: Callable[..., None]) -> None:
     """One line that says so."""
     fake = _node()
     fake.extensions = Extension(0)
@@ -363,5 +360,5 @@ def test_a_node_that_keeps_none(command: str) -> None:
         with pytest.raises(CommandError, match=r"^HistoryError\(NotAnnounced\): .*it keeps no history[^\n]*$"):
             await getattr(commands, command)(session, **options)
 
-    _run_session(fake, body)
+    run_session(fake, body)
     assert fake.requests == []

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import NodeConnection, open_node
-from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.programs.stctrl import cli, open_lists
 from offset_ctrl.programs.stctrl.seller import commit_invoice, create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
@@ -61,19 +60,6 @@ def _node(extensions: Extension = ALL) -> ScriptedNode:
     return node
 
 
-def _buyer(fake: ScriptedNode, command: Callable[[NodeSession], Awaitable[None]]) -> None:
-    async def main() -> None:
-        ticker = Ticker(0.03)
-        async with (
-            asyncio.timeout(20),
-            fake.serve(ticker) as ticket,
-            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
-        ):
-            await command(session)
-
-    asyncio.run(main())
-
-
 def _seller(fake: ScriptedNode, command: Callable[[NodeConnection], Awaitable[None]]) -> None:
     async def main() -> None:
         ticker = Ticker(0.03)
@@ -87,24 +73,24 @@ def _seller(fake: ScriptedNode, command: Callable[[NodeConnection], Awaitable[No
     asyncio.run(main())
 
 
-def test_payments_oldest_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_payments_oldest_first(capsys: pytest.CaptureFixture[str], run_session: Callable[..., None]) -> None:
     """Each with what it waits for; what a stranger has chosen reaches no terminal as it is."""
     fake = _node()
     young = _payment(1, PaymentStageReport.SENDING, 90, EVIL)
     old = _payment(2, PaymentStageReport.PAID, 60)
     fake.payments = lambda: (young, old)
-    _buyer(fake, lambda session: open_lists.payments(session, as_json=False))
+    run_session(fake, lambda session: open_lists.payments(session, as_json=False))
     text = capsys.readouterr().out
     assert text.index(format_b64(old.payment_id)) < text.index(format_b64(young.payment_id))
     assert "paid; waits for payment-status to save the receipt" in text
     assert f"frozen: 21 behind {format_b64(BOB)} since 1970-01-01T00:01:30Z" in text
     assert "\x1b" not in text
-    _buyer(fake, lambda session: open_lists.payments(session, as_json=True))
+    run_session(fake, lambda session: open_lists.payments(session, as_json=True))
     listed = json.loads(capsys.readouterr().out)
     assert [payment["stage"] for payment in listed] == ["paid", "sending"]
     assert listed[1]["parts"][0]["state"] == "frozen"
     fake.payments = lambda: ()
-    _buyer(fake, lambda session: open_lists.payments(session, as_json=False))
+    run_session(fake, lambda session: open_lists.payments(session, as_json=False))
     assert capsys.readouterr().out == "No open payments.\n"
 
 
@@ -125,11 +111,11 @@ def test_invoices_oldest_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "No open invoices.\n"
 
 
-def test_an_originals_node_does_not_tell() -> None:
+def test_an_originals_node_does_not_tell(run_session: Callable[..., None]) -> None:
     """Which is said, with the name of the group."""
     fake = _node(Extension(0))
     with pytest.raises(CommandError, match=r"^BuyerError\(NotAnnounced\(this node can not tell what is open"):
-        _buyer(fake, lambda session: open_lists.payments(session, as_json=False))
+        run_session(fake, lambda session: open_lists.payments(session, as_json=False))
     with pytest.raises(CommandError, match=r"^SellerError\(NotAnnounced\(this node can not tell what is open"):
         _seller(fake, lambda node: open_lists.invoices(node, as_json=False))
     assert fake.requests == []

@@ -1,15 +1,14 @@
 """What a node says is open: snapshots and changes, one after the other, and over more than one connection. Spec 12."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
-from offset_crypto.aio import Connection, Ticker
+from offset_crypto.aio import Connection
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import ConnectionClosed, NotAnnounced
 from offset_ctrl.connection.greeting import Greeting
-from offset_ctrl.connection.session import NodeSession, open_session
+from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.open_reports import (
     OpenReports,
     apply_invoices,
@@ -114,20 +113,7 @@ def _node(extensions: Extension = ALL) -> ScriptedNode:
     return node
 
 
-def _run(fake: ScriptedNode, body: Callable[[NodeSession], Awaitable[None]]) -> None:
-    async def main() -> None:
-        ticker = Ticker(0.03)
-        async with (
-            asyncio.timeout(20),
-            fake.serve(ticker) as ticket,
-            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
-        ):
-            await body(session)
-
-    asyncio.run(main())
-
-
-def test_what_is_followed_is_kept_up_to_date() -> None:
+def test_what_is_followed_is_kept_up_to_date(run_session: Callable[..., None]) -> None:
     """The snapshot is there when the verb returns; changes come by themselves."""
     fake, payment, invoice = _node(), _payment(1, _part(FROZEN, 1)), _invoice(1, 1, 5)
     fake.payments, fake.invoices = lambda: (payment,), lambda: (invoice,)
@@ -142,10 +128,10 @@ def test_what_is_followed_is_kept_up_to_date() -> None:
         assert session.payments.reports == {}
         assert not await session.open_changed(0.01)
 
-    _run(fake, body)
+    run_session(fake, body)
 
 
-def test_what_is_followed_is_followed_again_on_the_next_connection() -> None:
+def test_what_is_followed_is_followed_again_on_the_next_connection(run_session: Callable[..., None]) -> None:
     """What ended while there was no connection is gone."""
     fake, old, new = _node(), _payment(1), _payment(2)
     fake.payments = lambda: (old,)
@@ -158,7 +144,7 @@ def test_what_is_followed_is_followed_again_on_the_next_connection() -> None:
             assert await session.open_changed(10)
         assert oldest_payments(session.payments) == (new,)
 
-    _run(fake, body)
+    run_session(fake, body)
     assert fake.asked(FollowPayments) == [FollowPayments(), FollowPayments()]
     assert fake.asked(FollowInvoices) == []
 
@@ -172,7 +158,9 @@ def test_what_is_followed_is_followed_again_on_the_next_connection() -> None:
         (GiveUpPayment(PaymentId(bytes(16))), "can not give a payment up"),
     ],
 )
-def test_nothing_is_sent_that_was_not_announced(request_: AppRequest, words: str) -> None:
+def test_nothing_is_sent_that_was_not_announced(
+    request_: AppRequest, words: str, run_session: Callable[..., None]
+) -> None:
     """An original would close the connection; the app is told which ability is missing."""
     fake = _node(Extension(0))
 
@@ -184,11 +172,11 @@ def test_nothing_is_sent_that_was_not_announced(request_: AppRequest, words: str
                 await follow()
         await session.request(AddInvoice(InvoiceId(bytes(32)), FST, 5))
 
-    _run(fake, body)
+    run_session(fake, body)
     assert [type(asked) for asked in fake.requests] == [AddInvoice]
 
 
-def test_a_snapshot_that_does_not_come_is_not_waited_for_without_end() -> None:
+def test_a_snapshot_that_does_not_come_is_not_waited_for_without_end(run_session: Callable[..., None]) -> None:
     """The node acknowledges and says no more; and it goes away instead of answering."""
     fake = _node()
     fake.payments = lambda: None
@@ -204,4 +192,4 @@ def test_a_snapshot_that_does_not_come_is_not_waited_for_without_end() -> None:
         with pytest.raises(ConnectionClosed, match="closed the connection"):
             await session.follow_payments()
 
-    _run(fake, body)
+    run_session(fake, body)
