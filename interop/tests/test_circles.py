@@ -69,30 +69,32 @@ def test_circles_of_one_person(triangle: Network) -> None:
     The fees of B and C are named before, and are what A has less afterwards.
 
     In the circle A > B > C > A, B keeps 1 of what it forwards, and C 1 of what comes from B. Each step begins with what
-    the one before has left.
+    the one before has left, and the first with what other tests have left.
     """
-    assert _balances(triangle) == (60, 0, 50)
-    assert [friend["pay"] for friend in _capacity(triangle)["friends"]] == ["1060", "950"]
+    before = owed, between, owing = _balances(triangle)
+    assert [friend["pay"] for friend in _capacity(triangle)["friends"]] == [str(1000 + owed), str(1000 - owing)]
 
     triangle.stctrl("A", *REBALANCE, "-a", 20, "--dry-run")
-    assert (_balances(triangle), _frozen(triangle)) == ((60, 0, 50), 0)
+    assert (_balances(triangle), _frozen(triangle)) == (before, 0)
 
     refused = triangle.stctrl("A", *REBALANCE, "-a", 20, "--fees-max", 1, check=False)
     assert refused.returncode != 0
     assert "NoSuitableRoute" in refused.stderr
-    assert _balances(triangle) == (60, 0, 50)
+    assert _balances(triangle) == before
 
     triangle.stctrl("A", *REBALANCE, "-a", 20)
     # A's debtor and creditor both have 20 less to do with A; B and C have earned 1 each.
-    wait_until("the circle", lambda: (_balances(triangle), _frozen(triangle)) == ((38, -21, 30), 0), 20)
+    after = (owed - 22, between - 21, owing - 20)
+    wait_until("the circle", lambda: (_balances(triangle), _frozen(triangle)) == (after, 0), 20)
 
     time.sleep(2)  # until the index server knows
-    cleared = triangle.stctrl("A", "buyer", "clear", "-c", "FST", "--keep", "B=8").stdout
-    assert "1 paid, 0 not paid" in cleared
+    kept = owed - 22 - 30
+    clear = ("buyer", "clear", "-c", "FST", "--keep", f"B={kept}")
+    assert "1 paid, 0 not paid" in triangle.stctrl("A", *clear).stdout
     wait_until("the rest", lambda: _frozen(triangle) == 0, 20)
-    owed, _, owing = _balances(triangle)
-    assert (owed, owing) == (8, 2)  # 28 go around for 2, which is all that B owes beyond the 8 that are kept
-    assert "Nothing can be cleared" in triangle.stctrl("A", "buyer", "clear", "-c", "FST", "--keep", "B=8").stdout
+    # 28 go around for 2, which is all that B owes beyond what is kept.
+    assert _balances(triangle)[::2] == (kept, owing - 20 - 28)
+    assert "Nothing can be cleared" in triangle.stctrl("A", *clear).stdout
 
 
 def test_a_circle_that_is_killed(triangle: Network, tmp_path: Path) -> None:
