@@ -134,7 +134,7 @@ def test_option_forms_of_the_original(network: Network) -> None:
     identity = network.path("good.ident")
     network.run("stmgr", "relay-ticket", f"-i={identity}", "-a=127.0.0.1:1", f"-o={network.path('1.ticket')}")
     network.run("stmgr", "relay-ticket", f"-i{identity}", "-a[::1]:1", f"-o{network.path('2.ticket')}")
-    network.run("stmgr", "relay-ticket", f"--idfile={identity}", "-a", "", f"--output={network.path('3.ticket')}")
+    network.run("stmgr", "relay-ticket", f"--idfile={identity}", "-a", "a:1", f"--output={network.path('3.ticket')}")
     for command in (["stctrl", "-h"], ["stctrl", "config", "add-relay", "--help"], ["stmgr", "help", "gen-ident"]):
         assert "Usage" in network.run(*command).stdout
     told = network.run("stctrl", "config", "add-relay", "-V").stdout
@@ -160,6 +160,11 @@ def test_nothing_is_overwritten(network: Network) -> None:
     assert "AddressTooLong" in _fails(
         network, 1, "stmgr", "relay-ticket", "-i", identity, "-a", "x" * 257, "-o", network.path("new.ticket")
     )
+    for address in ("", "localhost:99999", "local host:1"):
+        new = network.path("new.ticket")
+        refused = _fails(network, 1, "stmgr", "relay-ticket", "-i", identity, "-a", address, "-o", new)
+        assert f"RelayTicketError(NetAddressError(invalid address {address!r}: " in refused
+        assert not new.exists()
     assert "IoError" in _fails(network, 1, "stmgr", "gen-ident", "-o", network.path("no/such/directory/x.ident"))
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import socket
 import time
 
 import pytest
+import uvloop
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel, serve
 from offset_crypto.backoff import Backoff
@@ -325,6 +327,47 @@ def test_connecting_has_a_time_limit():
             await left.wait()
 
     asyncio.run(body())
+
+
+def _deaf() -> tuple[list[socket.socket], int]:
+    """Sockets that fill the queue of a port of loopback, so that nobody who connects hears anything; and the port."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(0)
+    sockets = [listening]
+    for _ in range(4):
+        filling = socket.socket()
+        filling.setblocking(False)
+        filling.connect_ex(listening.getsockname())
+        sockets.append(filling)
+    return sockets, listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_an_address_that_does_not_answer_holds_up_no_other(run):
+    """Of a name with several addresses the first one is deaf, and the next is closed; the third one is reached."""
+
+    async def body():
+        ticker = Ticker(10)  # its time limit is longer than that of the test
+        sockets, deaf = _deaf()
+        loop_class = type(asyncio.get_running_loop())
+        resolve_others = loop_class.getaddrinfo
+        async with serve("127.0.0.1", 0, S, ticker, lambda connection: None, handshakes_max=1) as port:
+
+            async def resolve(loop, host, service, **options):
+                if host != "relay.example":
+                    return await resolve_others(loop, host, service, **options)
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in (deaf, 1, port)]
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(loop_class, "getaddrinfo", resolve)
+                connection = await asyncio.wait_for(connect("relay.example:4000", C, S.public_key, ticker), 30)
+            assert connection.remote_public_key == S.public_key
+            connection.close()
+        for each in sockets:
+            each.close()
+
+    run(body())
 
 
 def test_late_ticks_are_merged():

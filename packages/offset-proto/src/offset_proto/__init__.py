@@ -12,6 +12,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `message_json`         messages as JSON, and JSON read strictly
 `json_forms`           pieces that describe any other JSON text
 `text`, `types`        values and their text forms
+`entered`              addresses and names that a person enters, checked
 `rate`                 fees
 `report_view`          a node's report and its mutations
 `limits`, `errors`     constants of the protocol; kinds of errors

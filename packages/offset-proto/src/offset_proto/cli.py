@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -64,6 +64,8 @@ class _SocketAddressType(click.ParamType[tuple[str, int]]):
         except InvalidInput as error:
             self.fail(str(error), param, ctx)
 
+
+_NUMBERS: Final = (_IntegerType, click.types.IntParamType, click.types.FloatParamType)
 
 U32_OPTION = _IntegerType("u32", Integer(32))
 U128_OPTION = _IntegerType("u128", Integer(128))
@@ -141,6 +143,8 @@ class _StrictGrammar(click.Command):
                 value = args[position]
                 position += 1
                 if value.startswith("-") and len(value) > 1:
+                    if re.fullmatch(r"-[0-9.]+", value) and isinstance(param.type, _NUMBERS):
+                        raise click.UsageError(f"'{value}' is negative: {name} takes a number from 0 on", ctx)
                     raise click.UsageError(f"Found argument '{value}' which wasn't expected", ctx)
             checked += [name] if value is None else [name, value]
         return checked

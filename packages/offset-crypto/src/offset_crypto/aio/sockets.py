@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import os
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Final, cast
+
+from aiohappyeyeballs import start_connection
 
 from offset_crypto.aio.connection import ConnectFailed, Connection
 from offset_crypto.aio.ticker import Ticker
@@ -16,6 +20,9 @@ from offset_proto.text import split_host_port
 from offset_proto.types import PublicKey
 
 __all__ = ["connect", "serve"]
+
+_NEXT_ADDRESS_SECONDS: Final = 0.25
+"""How long the addresses of a name have to themselves before the next one is tried as well. RFC 8305 §5."""
 
 
 class _SocketConnection(Connection, asyncio.Protocol):
@@ -97,8 +104,8 @@ async def connect(
     """
     Open a link to *address* (``host:port``) whose owner must prove *remote_public_key*.
 
-    Connecting and handshake have `HANDSHAKE_TICKS` ticks together (D9). Every address that a name
-    resolves to is tried in order.
+    Connecting and handshake have `HANDSHAKE_TICKS` ticks together (D9). Where a name resolves to several addresses, one
+    that does not answer does not hold up the others (Happy Eyeballs, RFC 8305).
 
     Raises:
         ConnectFailed: No link, for whatever cause; the text says it.
@@ -109,8 +116,7 @@ async def connect(
     try:
         host, port = split_host_port(address)
         async with asyncio.timeout(HANDSHAKE_TICKS * ticker.seconds):
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(
+            connection = await _create_connection(
                 lambda: _SocketConnection(link, ticker, _SocketConnection.begin), host, port
             )
             await connection.opened()
@@ -124,6 +130,36 @@ async def connect(
         if connection is not None and not is_handed_over:  # also where the caller is cancelled as the link opens
             connection.close("gave up")
     return connection
+
+
+async def _create_connection(make: Callable[[], _SocketConnection], host: str, port: int) -> _SocketConnection:
+    """
+    What *make* makes, on a socket that is connected to *host*.
+
+    Raises:
+        OSError: The name does not resolve, or no address of it accepts the connection.
+    """
+    loop = asyncio.get_running_loop()
+    if _is_numeric(host):
+        return (await loop.create_connection(make, host, port))[1]
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    try:
+        connected = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+    except RuntimeError as error:  # what uvloop may raise for an OSError
+        raise OSError(str(error)) from None
+    try:
+        return (await loop.create_connection(make, sock=connected))[1]
+    except BaseException:
+        connected.close()
+        raise
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @contextlib.asynccontextmanager

@@ -2,11 +2,15 @@
 Changes of a node's configuration: the request, and how the report shows that it took effect. Pure. Spec 09 §7.
 
 A node acknowledges a request that it refused like one that it carried out (D82), so whoever asks has to look.
+
+What is new is checked as a person enters it (`offset_proto.entered`), and raises InvalidInput: the address of a relay
+or an index server, names, and the currency that is opened or configured. What takes away accepts whatever there is.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from offset_proto.entered import parse_address, parse_currency, parse_name
 from offset_proto.files import FriendTicket
 from offset_proto.messages.app import (
     AddFriend,
@@ -74,7 +78,7 @@ class Change:
 
 def add_relay(ticket: RelayAddress, name: str) -> Change:
     """Use one more relay, under a local name; friends reach the node through it."""
-    named = NamedRelayAddress(ticket.public_key, ticket.address, name)
+    named = NamedRelayAddress(ticket.public_key, parse_address(ticket.address), parse_name(name))
     return Change(AddRelay(named), lambda report: named in report.relays)
 
 
@@ -85,7 +89,7 @@ def remove_relay(key: PublicKey) -> Change:
 
 def add_index_server(ticket: RelayAddress, name: str) -> Change:
     """Use one more index server, under a local name; routes are asked for there."""
-    named = NamedIndexServerAddress(ticket.public_key, ticket.address, name)
+    named = NamedIndexServerAddress(ticket.public_key, parse_address(ticket.address), parse_name(name))
     return Change(AddIndexServer(named), lambda report: named in report.index_servers)
 
 
@@ -96,7 +100,7 @@ def remove_index_server(key: PublicKey) -> Change:
 
 def add_friend(ticket: FriendTicket, name: str) -> Change:
     """Add a friend by the ticket that it exported, under a local name."""
-    request = AddFriend(ticket.public_key, ticket.relays, name)
+    request = AddFriend(ticket.public_key, ticket.relays, parse_name(name))
     return _of_friend(ticket.public_key, request, lambda friend: friend.name == name)
 
 
@@ -107,7 +111,7 @@ def set_friend_relays(key: PublicKey, relays: tuple[RelayAddress, ...]) -> Chang
 
 def set_friend_name(key: PublicKey, name: str) -> Change:
     """Give a friend another local name."""
-    return _of_friend(key, SetFriendName(key, name), lambda friend: friend.name == name)
+    return _of_friend(key, SetFriendName(key, parse_name(name)), lambda friend: friend.name == name)
 
 
 def remove_friend(key: PublicKey) -> Change:
@@ -127,7 +131,7 @@ def disable_friend(key: PublicKey) -> Change:
 
 def open_currency(key: PublicKey, currency: Currency) -> Change:
     """Forward requests of and to a friend in a currency."""
-    return _of_config(key, currency, OpenFriendCurrency(key, currency), lambda config: config.is_open)
+    return _of_config(key, currency, OpenFriendCurrency(key, parse_currency(currency)), lambda config: config.is_open)
 
 
 def close_currency(key: PublicKey, currency: Currency) -> Change:
@@ -137,13 +141,13 @@ def close_currency(key: PublicKey, currency: Currency) -> Change:
 
 def set_max_debt(key: PublicKey, currency: Currency, max_debt: U128) -> Change:
     """Set how many credits a friend may owe."""
-    request = SetFriendCurrencyMaxDebt(key, currency, max_debt)
+    request = SetFriendCurrencyMaxDebt(key, parse_currency(currency), max_debt)
     return _of_config(key, currency, request, lambda config: config.remote_max_debt == max_debt)
 
 
 def set_rate(key: PublicKey, currency: Currency, rate: Rate) -> Change:
     """Set what a friend is charged for forwarding."""
-    request = SetFriendCurrencyRate(key, currency, rate)
+    request = SetFriendCurrencyRate(key, parse_currency(currency), rate)
     return _of_config(key, currency, request, lambda config: config.rate == rate)
 
 

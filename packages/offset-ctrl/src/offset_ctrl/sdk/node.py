@@ -41,6 +41,7 @@ from offset_ctrl.sdk.history import build_filter, read_entries
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 from offset_ctrl.sdk.planning import PaymentPlan, plan_payment
+from offset_proto.entered import parse_currency
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IDENTITY, TICKET, FriendTicket, Invoice
 from offset_proto.messages.app import AddInvoice, AppPermissions, CancelInvoice, CommitInvoice
@@ -378,10 +379,10 @@ class Node:
 
         Raises:
             NotAnnounced: The node can not end an invoice by itself. There is no invoice.
-            InvalidInput: *expires* is not between a second and 136 years.
+            InvalidInput: *expires* is not between a second and 136 years, or nobody could see or type the currency.
         """
         self._check("seller")
-        invoice = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), Currency(currency), self.public_key, amount)
+        invoice = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), parse_currency(currency), self.public_key, amount)
         if expires is None:
             await self._session.request(AddInvoice(invoice.invoice_id, invoice.currency, amount))
         else:

@@ -1,10 +1,13 @@
 """stctrl config: relays, index servers, friends and their currencies. Spec 09 §7."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
 from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.programs.stctrl.session import CommandError, find_friend, load, parse_currency, request
 from offset_ctrl.rules import changes
+from offset_proto.errors import InvalidInput
 from offset_proto.files import FRIEND_TICKET, TICKET
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import ChannelInconsistentReport
@@ -31,7 +34,16 @@ __all__ = [
 GROUP = "ConfigError"
 
 
-async def _change(node: NodeConnection, change: changes.Change) -> None:
+P = ParamSpec("P")
+
+
+async def _change(
+    node: NodeConnection, build: Callable[P, changes.Change], *arguments: P.args, **options: P.kwargs
+) -> None:
+    try:
+        change = build(*arguments, **options)
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"InvalidInput({error})") from None
     await request(node, (GROUP, "AppConfigError"), change)
 
 
@@ -39,7 +51,7 @@ async def add_relay(node: NodeConnection, relay: Path, name: str) -> None:
     """Use one more relay: friends reach the node through it."""
     if any(known.name == name for known in node.report.relays):
         raise CommandError(GROUP, f"RelayNameAlreadyExists({name})")
-    await _change(node, changes.add_relay(load(GROUP, TICKET, relay, "RelayFileNotFound"), name))
+    await _change(node, changes.add_relay, load(GROUP, TICKET, relay, "RelayFileNotFound"), name)
 
 
 async def remove_relay(node: NodeConnection, name: str) -> None:
@@ -47,14 +59,14 @@ async def remove_relay(node: NodeConnection, name: str) -> None:
     key = next((relay.public_key for relay in node.report.relays if relay.name == name), None)
     if key is None:
         raise CommandError(GROUP, f"RelayNameNotFound({name})")
-    await _change(node, changes.remove_relay(key))
+    await _change(node, changes.remove_relay, key)
 
 
 async def add_index(node: NodeConnection, index: Path, name: str) -> None:
     """Use one more index server, to ask for routes and to declare what the node can receive."""
     if any(known.name == name for known in node.report.index_servers):
         raise CommandError(GROUP, f"IndexNameAlreadyExists({name})")
-    await _change(node, changes.add_index_server(load(GROUP, TICKET, index, "IndexFileNotFound"), name))
+    await _change(node, changes.add_index_server, load(GROUP, TICKET, index, "IndexFileNotFound"), name)
 
 
 async def remove_index(node: NodeConnection, name: str) -> None:
@@ -62,14 +74,14 @@ async def remove_index(node: NodeConnection, name: str) -> None:
     key = next((server.public_key for server in node.report.index_servers if server.name == name), None)
     if key is None:
         raise CommandError(GROUP, f"IndexNameNotFound({name})")  # D86
-    await _change(node, changes.remove_index_server(key))
+    await _change(node, changes.remove_index_server, key)
 
 
 async def add_friend(node: NodeConnection, friend: Path, name: str) -> None:
     """Add a friend by the ticket that it exported."""
     if any(known.name == name for known in node.report.friends.values()):
         raise CommandError(GROUP, f"FriendNameAlreadyExists({name})")
-    await _change(node, changes.add_friend(load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound"), name))
+    await _change(node, changes.add_friend, load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound"), name)
 
 
 async def set_friend_relays(node: NodeConnection, friend: Path, name: str) -> None:
@@ -78,50 +90,50 @@ async def set_friend_relays(node: NodeConnection, friend: Path, name: str) -> No
     ticket = load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound")
     if ticket.public_key != key:
         raise CommandError(GROUP, f"FriendPublicKeyMismatch({friend} is not a ticket of {name})")
-    await _change(node, changes.set_friend_relays(key, ticket.relays))
+    await _change(node, changes.set_friend_relays, key, ticket.relays)
 
 
 async def remove_friend(node: NodeConnection, name: str) -> None:
     """Remove a friend: the balance and all that is open with it are forgotten."""
     key, _ = find_friend(GROUP, node.report, name)
-    await _change(node, changes.remove_friend(key))
+    await _change(node, changes.remove_friend, key)
 
 
 async def enable_friend(node: NodeConnection, name: str) -> None:
     """Connect to a friend, and keep connected until the friend is disabled."""
     key, _ = find_friend(GROUP, node.report, name)
-    await _change(node, changes.enable_friend(key))
+    await _change(node, changes.enable_friend, key)
 
 
 async def disable_friend(node: NodeConnection, name: str) -> None:
     """Close the connection to a friend, and open none until the friend is enabled again."""
     key, _ = find_friend(GROUP, node.report, name)
-    await _change(node, changes.disable_friend(key))
+    await _change(node, changes.disable_friend, key)
 
 
 async def open_currency(node: NodeConnection, name: str, currency: str) -> None:
     """Forward requests of and to a friend."""
-    await _change(node, changes.open_currency(*_friend_currency(node, name, currency)))
+    await _change(node, changes.open_currency, *_friend_currency(node, name, currency))
 
 
 async def close_currency(node: NodeConnection, name: str, currency: str) -> None:
     """Forward no new requests of or to a friend; what is under way is finished."""
-    await _change(node, changes.close_currency(*_friend_currency(node, name, currency)))
+    await _change(node, changes.close_currency, *_friend_currency(node, name, currency))
 
 
 async def set_currency_max_debt(node: NodeConnection, name: str, currency: str, mdebt: int) -> None:
     """Set how much a friend may owe."""
-    await _change(node, changes.set_max_debt(*_friend_currency(node, name, currency), mdebt))
+    await _change(node, changes.set_max_debt, *_friend_currency(node, name, currency), mdebt)
 
 
 async def set_currency_rate(node: NodeConnection, name: str, currency: str, mul: int, add: int) -> None:
     """Set what a friend is charged for forwarding."""
-    await _change(node, changes.set_rate(*_friend_currency(node, name, currency), Rate(mul, add)))
+    await _change(node, changes.set_rate, *_friend_currency(node, name, currency), Rate(mul, add))
 
 
 async def remove_currency(node: NodeConnection, name: str, currency: str) -> None:
     """Withdraw a currency that the friend has not agreed to."""
-    await _change(node, changes.remove_currency(*_friend_currency(node, name, currency)))
+    await _change(node, changes.remove_currency, *_friend_currency(node, name, currency))
 
 
 def _friend_currency(node: NodeConnection, name: str, currency: str) -> tuple[PublicKey, Currency]:
@@ -137,4 +149,4 @@ async def reset_friend(node: NodeConnection, name: str) -> None:
     remote = friend.channel_status.opt_remote_reset_terms
     if remote is None:
         raise CommandError(GROUP, f"UnknownRemoteResetTerms({name})")
-    await _change(node, changes.reset_channel(key, remote.reset_token))
+    await _change(node, changes.reset_channel, key, remote.reset_token)

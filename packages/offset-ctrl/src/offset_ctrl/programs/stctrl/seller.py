@@ -25,7 +25,7 @@ async def create_invoice(
 
     *expires* seconds later the node cancels it by itself, if no commit was given by then; None: never.
     """
-    parsed = parse_currency(GROUP, currency)
+    parsed = parse_currency(GROUP, currency, is_new=True)
     invoice_id = InvoiceId(os.urandom(InvoiceId.SIZE))
     request: AppRequest = AddInvoice(invoice_id, parsed, amount)
     if expires is not None:

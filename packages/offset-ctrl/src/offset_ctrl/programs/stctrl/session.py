@@ -12,6 +12,7 @@ from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.changes import Change
+from offset_proto import entered
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import TICKET, FileKind, IoError, StringSerdeError
 from offset_proto.messages.report import FriendReport
@@ -111,10 +112,14 @@ def find_friend(group: str, report: ReportView, name: str) -> tuple[PublicKey, F
     return min(keys), report.friends[min(keys)]
 
 
-def parse_currency(group: str, text: str) -> Currency:
-    """The currency of the name *text*; a CommandError where no currency can have that name."""
+def parse_currency(group: str, text: str, *, is_new: bool = False) -> Currency:
+    """
+    The currency of the name *text*; a CommandError where no currency can have that name.
+
+    Where it may be new to this node, a name that cannot be seen or typed is refused, too.
+    """
     try:
-        return Currency(text)
+        return entered.parse_currency(text) if is_new else Currency(text)
     except InvalidInput as error:
         raise CommandError(group, f"InvalidCurrencyName({error})") from None
 

@@ -51,9 +51,11 @@ def public_key(idfile: Path, passphrase_file: Path | None) -> PublicKey:
 
 
 def parse_address(text: str) -> NetAddress:
-    """The address that *text* is; InvalidInput where it is too long."""
+    """The address that *text* is; InvalidInput where nobody could connect to it."""
+    from offset_proto import entered
+
     try:
-        return NetAddress(text)
+        return entered.parse_address(text)
     except InvalidInput as error:
         raise InvalidInput(f"NetAddressError({error})") from None
 
