@@ -58,9 +58,14 @@ def has_route(network: Network, buyer: str, seller: str, currency: str, amount: 
 
 
 def wait_for_route(network: Network, buyer: str, seller: str, currency: str, amount: int) -> None:
-    """Wait until there is a way to pay; the original's stctrl waits for ever where there is none (D58, D81)."""
+    """
+    Wait until there is a way to pay; the original's stctrl waits for ever where there is none (D58, D81).
+
+    Originals that were started again have been seen to need over two minutes until one of them had told their index
+    server of both its friends, among themselves as well.
+    """
     found = f"a route from {buyer} to {seller}"
-    wait_until(found, lambda: has_route(network, buyer, seller, currency, amount), 1.5 * network.patience)
+    wait_until(found, lambda: has_route(network, buyer, seller, currency, amount), 3 * network.patience)
 
 
 @dataclass(frozen=True)
