@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand, run_program
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
+from offset_proto.server_cli import ServerCommand
 
 __all__ = ["main"]
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("stindex", cls=OffsetCommand)
+@click.command("stindex", cls=ServerCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the index server.")
 @click.option("-c", "--lclient", type=SOCKET_ADDRESS, required=True, help="Address to listen on for nodes, IP:port.")
 @click.option("-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port.")

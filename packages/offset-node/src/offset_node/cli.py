@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand, run_program
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
+from offset_proto.server_cli import ServerCommand
 
 __all__ = ["main"]
 
@@ -29,7 +30,7 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
     ctx.exit()
 
 
-@click.command("stnode", cls=OffsetCommand)
+@click.command("stnode", cls=ServerCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the node.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port.")
 @click.option("-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db.")

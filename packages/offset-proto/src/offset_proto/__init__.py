@@ -16,7 +16,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `rate`                 fees
 `report_view`          a node's report and its mutations
 `limits`, `errors`     constants of the protocol; kinds of errors
-`cli`                  the command lines of all programs, with the extra ``cli``
+`cli`, `server_cli`    the command lines of all programs, with the extra ``cli``
 =====================  ====================================================================
 """
 

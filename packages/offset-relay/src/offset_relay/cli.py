@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand, run_program
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
+from offset_proto.server_cli import ServerCommand
 
 __all__ = ["main"]
 
 
-@click.command("strelay", cls=OffsetCommand)
+@click.command("strelay", cls=ServerCommand)
 @click.option("-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
 @PASSPHRASE_FILE

@@ -15,6 +15,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `open_lists`      the payments and invoices that are open
 `history`         what changed the balances; fees
 `waiting`         what is said of a payment that waits
+`profile`         which node is meant when the command line does not say
 `session`         what all commands share: the connection, the permissions, the names of errors
 ================  ========================================================================================
 """

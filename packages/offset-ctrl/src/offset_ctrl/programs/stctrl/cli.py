@@ -16,12 +16,30 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.group("stctrl", cls=OffsetGroup)
-@click.option("-I", "--idfile", type=_PATH, help="Identity file of this app (required).")
-@click.option("-T", "--ticket", type=_PATH, help="Ticket of the node (required).")
+@click.option("-I", "--idfile", type=_PATH, help="Identity file of this app.")
+@click.option("-T", "--ticket", type=_PATH, help="Ticket of the node.")
+@click.option("-C", "--directory", type=_PATH, help="Directory made by stmgr setup-node, in place of -I and -T.")
 @PASSPHRASE_FILE
 @click.pass_context
-def _stctrl(ctx: click.Context, idfile: Path | None, ticket: Path | None, passphrase_file: Path | None) -> None:
-    """Control a node of the Offset credit network."""
+def _stctrl(
+    ctx: click.Context,
+    idfile: Path | None,
+    ticket: Path | None,
+    directory: Path | None,
+    passphrase_file: Path | None,
+) -> None:
+    """
+    Control a node of the Offset credit network.
+
+    Without -I, -T and -C, the environment variable OFFSET_DIRECTORY names the directory, or else the key directory in
+    offset/stctrl.toml of the user's configuration directory.
+    """
+    if directory is None and None in (idfile, ticket):
+        from offset_ctrl.programs.stctrl.profile import default_directory
+
+        directory = default_directory()
+    if directory is not None:
+        idfile, ticket = idfile or directory / "app.ident", ticket or directory / "node.ticket"
     ctx.obj = (idfile, ticket, passphrase_file)
 
 
@@ -29,7 +47,8 @@ def _check_login(ctx: click.Context) -> None:
     """Both files are required, but only by a command that runs: ``stctrl info --help`` needs neither."""
     missing = [name for name, path in zip(("--idfile", "--ticket"), ctx.obj[:2], strict=True) if path is None]
     if missing:
-        raise click.UsageError(f"Missing option before the command: {', '.join(missing)}", ctx.find_root())
+        text = f"Missing option before the command: {', '.join(missing)} (or --directory)"
+        raise click.UsageError(text, ctx.find_root())
 
 
 @_stctrl.group("info")

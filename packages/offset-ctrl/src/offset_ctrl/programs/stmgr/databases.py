@@ -1,7 +1,7 @@
 """Commands of stmgr that make node databases, and move them from and to the original's program. Spec 09 §4."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,7 +9,11 @@ from offset_ctrl.programs.stmgr.files import IDFILE, OUTPUT, PATH, check_new, in
 from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
 from offset_proto.text import format_b64
 
-__all__ = ["COMMANDS", "summary"]
+if TYPE_CHECKING:
+    from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress
+    from offset_proto.types import PublicKey
+
+__all__ = ["COMMANDS", "create_database", "summary"]
 
 
 @click.command("init-node-db", cls=OffsetCommand)
@@ -18,19 +22,33 @@ __all__ = ["COMMANDS", "summary"]
 @PASSPHRASE_FILE
 def _init_node_db(idfile: Path, output: Path, passphrase_file: Path | None) -> None:
     """Make the database of a new node."""
-    in_group("InitNodeDbError", lambda: _create_database(idfile, output, passphrase_file))
+
+    def make() -> None:
+        check_new(output)
+        create_database(output, public_key(idfile, passphrase_file))
+
+    in_group("InitNodeDbError", make)
 
 
-def _create_database(idfile: Path, output: Path, passphrase_file: Path | None) -> None:
-    check_new(output)
-    local_public_key = public_key(idfile, passphrase_file)
+def create_database(
+    output: Path,
+    local_public_key: "PublicKey",
+    relays: "tuple[NamedRelayAddress, ...]" = (),
+    index_servers: "tuple[NamedIndexServerAddress, ...]" = (),
+) -> None:
+    """
+    Make the database of a new node, which uses these servers and has no friends.
+
+    Raises:
+        OffsetError: The package offset-node is not installed, or the file can not be written.
+    """
     try:
         from offset_funder.state import FunderState
-        from offset_node.database.sqlite import create_database
+        from offset_node.database import sqlite
         from offset_node.state import NodeState
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
-    create_database(output, NodeState(FunderState(local_public_key)))
+    sqlite.create_database(output, NodeState(FunderState(local_public_key, relays), index_servers))
 
 
 def summary(state: Any) -> str:

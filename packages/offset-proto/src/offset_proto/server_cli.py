@@ -1,0 +1,145 @@
+"""
+What the command lines of the servers have more than others: a configuration file. Spec 09 §3.4.
+
+A configuration file is TOML. Its keys are the long options of the server, so there is one list of settings and not two;
+what the command line says goes before what the file says. Paths in it start at the directory of the file, so that a
+directory that is moved goes on working.
+
+Needs click, like `offset_proto.cli`.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from offset_proto.cli import OffsetCommand
+from offset_proto.errors import OffsetError
+
+__all__ = ["ConfigError", "ServerCommand"]
+
+CONFIG_BYTES_MAX: Final = 65_536
+
+_ORIGINS: Final = {ParameterSource.COMMANDLINE: "command line", ParameterSource.DEFAULT_MAP: "file"}
+
+_IS_CHECK: Final = "offset_proto.server_cli.is_check"
+
+
+class ConfigError(OffsetError):
+    """A configuration file can not be used; the text names the file, the key, and what is wrong."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"ConfigError({path}: {reason})")
+
+
+class ServerCommand(OffsetCommand):
+    """A command with the original's grammar, whose options may also stand in the file that ``--config`` names."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += [
+            click.Option(
+                ["--config"],
+                type=click.Path(path_type=Path),
+                is_eager=True,
+                expose_value=False,
+                callback=_read,
+                help="TOML file with any of these options: keys are their long names. The command line goes before it.",
+            ),
+            click.Option(
+                ["--check-config"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_note_check,
+                help="Show the settings and where each comes from, check them, and exit.",
+            ),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the server; with ``--check-config`` only show its settings."""
+        if ctx.meta.get(_IS_CHECK):
+            return _show(ctx)
+        return super().invoke(ctx)
+
+
+def _note_check(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[_IS_CHECK] = value
+
+
+def _settings(command: click.Command) -> dict[str, click.Option]:
+    """The options that may stand in a file, by their keys."""
+    return {
+        param.opts[-1].removeprefix("--"): param
+        for param in command.params
+        if isinstance(param, click.Option) and param.expose_value
+    }
+
+
+def _read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None or ctx.resilient_parsing:
+        return
+    settings = _settings(ctx.command)
+    values: dict[str, Any] = {}
+    for key, value in _load(path).items():
+        option = settings.get(key)
+        if option is None:
+            near = difflib.get_close_matches(key, settings, n=1, cutoff=0)
+            raise ConfigError(path, f"{key} is no setting of {ctx.command.name}; the nearest one is {near[0]}")
+        values[str(option.name)] = _value(ctx, path, key, option, value)
+    ctx.default_map = values
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(path, error.strerror or str(error)) from None
+    if len(data) > CONFIG_BYTES_MAX:
+        raise ConfigError(path, f"longer than {CONFIG_BYTES_MAX} bytes")
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(path, str(error)) from None
+
+
+def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value: Any) -> Any:
+    """What the option would be given as on the command line; paths start at the directory of the file."""
+    words = value if option.multiple and isinstance(value, list) else [value]
+    if not all(isinstance(word, str) for word in words):
+        form = f'a list of texts, such as {key} = ["NAME"]' if option.multiple else f'a text, such as {key} = "VALUE"'
+        raise ConfigError(path, f"{key} is {form}")
+    if isinstance(option.type, click.Path):
+        words = [str(path.parent / word) for word in words]
+    given: Any = words if option.multiple else words[0]
+    try:
+        option.type_cast_value(ctx, given)
+    except click.BadParameter as error:
+        raise ConfigError(path, f"{key}: {error.message}") from None
+    return given
+
+
+def _show(ctx: click.Context) -> int:
+    """Print each setting and where it comes from; 1 if a file or directory that is named is not there."""
+    is_complete = True
+    for key, option in _settings(ctx.command).items():
+        value = ctx.params[str(option.name)]
+        origin = _ORIGINS.get(ctx.get_parameter_source(str(option.name)) or ParameterSource.DEFAULT)
+        if origin is None:
+            click.echo(f"{key}: not set")
+            continue
+        missing = isinstance(value, Path) and not value.exists()
+        is_complete = is_complete and not missing
+        click.echo(f"{key}: {_text(value)} ({origin}{', not there' if missing else ''})")
+    return 0 if is_complete else 1
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
+        host = f"[{value[0]}]" if ":" in value[0] else value[0]
+        return f"{host}:{value[1]}"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
