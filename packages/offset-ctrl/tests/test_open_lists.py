@@ -176,7 +176,7 @@ def test_a_commit_that_is_handed_over_twice_says_so(tmp_path: Path) -> None:
 def test_the_command_that_goes_on_logs_in_as_this_one(tmp_path):
     """With all options of the login that were given, in a form for a shell."""
     group = click.Group(
-        "stctrl", params=[click.Option([f"--{name}"]) for name in ("idfile", "ticket", "passphrase-file")]
+        "stctrl", params=[click.Option([f"--{name}"]) for name in ("idfile", "ticket", "directory", "passphrase-file")]
     )
     words = []
 
@@ -186,5 +186,6 @@ def test_the_command_that_goes_on_logs_in_as_this_one(tmp_path):
 
     group.main(["--idfile", "a", "--ticket", "n", "--passphrase-file", "p", "go"], standalone_mode=False)
     group.main(["--idfile", "a", "--ticket", "n", "go"], standalone_mode=False)
+    group.main(["--directory", "d", "go"], standalone_mode=False)
     rest = f"buyer payment-status -p '{tmp_path}/a payment'"
-    assert words == [f"stctrl -I a -T n --passphrase-file p {rest}", f"stctrl -I a -T n {rest}"]
+    assert words == [f"stctrl -I a -T n --passphrase-file p {rest}", f"stctrl -I a -T n {rest}", f"stctrl -C d {rest}"]

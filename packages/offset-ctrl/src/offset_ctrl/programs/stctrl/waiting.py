@@ -112,7 +112,8 @@ def command_line(*words: str | Path) -> str:
     """A command of stctrl with the login of the present one, to be copied into a shell."""
     context = click.get_current_context(silent=True)
     login = context.find_root().params if context is not None else {}
-    options = {"-I": login.get("idfile"), "-T": login.get("ticket"), "--passphrase-file": login.get("passphrase_file")}
+    names = {"-I": "idfile", "-T": "ticket", "-C": "directory", "--passphrase-file": "passphrase_file"}
+    options = {name: login.get(parameter) for name, parameter in names.items()}
     given = [text for name, path in options.items() if path is not None for text in (name, str(path))]
     return shlex.join(["stctrl", *given, *map(str, words)])
 
