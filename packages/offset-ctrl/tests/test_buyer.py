@@ -44,7 +44,7 @@ from offset_proto.messages.extensions import (
     PaymentTarget,
 )
 from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.index import MultiRoute, RouteCapacityRate
+from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
     ChannelConsistentReport,
@@ -72,11 +72,11 @@ ROUTE = FriendsRoute((NODE.public_key, BOB, SELLER.public_key))
 SINCE = 1_795_973_400  # 2026-11-29T17:30:00Z
 
 
-def _node(extensions: Extension = ALL) -> ScriptedNode:
+def _node(extensions: Extension = ALL, friend: PublicKey = BOB) -> ScriptedNode:
     bob = FriendReport(
         "bob", (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport(()), FriendStatusReport.ENABLED
     )
-    friends = PkFriendReportList((PkFriendReport(BOB, bob),))
+    friends = PkFriendReportList((PkFriendReport(friend, bob),))
     node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
     node.extensions = extensions
     node.routes = lambda asked: (MultiRoute((RouteCapacityRate(ROUTE, 1000, Rate(0, 1)),)),)
@@ -145,11 +145,9 @@ def _run(fake: ScriptedNode, command: Callable[[NodeSession], Awaitable[int | No
     return asyncio.run(main())
 
 
-def _pay(fake: ScriptedNode, files: Files, timeout: float = 10.0) -> int | None:
-    return _run(
-        fake,
-        lambda session: pay_invoice(session, files.invoice, files.payment, files.commit, extra_fees=0, timeout=timeout),
-    )
+def _pay(fake: ScriptedNode, files: Files, timeout: float = 10.0, *, direct: bool = False) -> int | None:
+    paths = files.invoice, files.payment, files.commit
+    return _run(fake, lambda session: pay_invoice(session, *paths, extra_fees=0, timeout=timeout, direct=direct))
 
 
 def _status(fake: ScriptedNode, files: Files, **options: Any) -> int | None:
@@ -180,6 +178,29 @@ def test_a_commit_is_saved_for_the_seller(files: Files, capsys: pytest.CaptureFi
     assert PAYMENT.load(files.payment).payment_id == created.payment_id
     assert fake.asked(RequestClosePayment) != []
     assert fake.asked(AckClosePayment) == fake.asked(GiveUpPayment) == []
+
+
+def test_a_direct_payment_takes_no_other_way(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """No index server is asked, also where the friend refuses; and the command that goes on is direct, too."""
+    fake = _node(friend=SELLER.public_key)
+    assert _pay(fake, files, 0.3, direct=True) == 3
+    assert capsys.readouterr().err.endswith(" --direct\n")
+    fake.results, fake.status = lambda asked: Failure(), lambda asked: Canceled(ACK)
+    with pytest.raises(CommandError, match="CreateTransactionFailed"):
+        _pay(fake, files, direct=True)
+    ways = {asked.route.public_keys for asked in fake.asked(CreateTransaction)}
+    assert ways == {(NODE.public_key, SELLER.public_key)}
+    assert {asked.fees for asked in fake.asked(CreateTransaction)} == {0}
+    assert fake.asked(RequestRoutes) == []
+
+
+def test_only_a_friend_can_be_paid_directly(files: Files) -> None:
+    """Nothing is sent."""
+    fake = _node()
+    with pytest.raises(CommandError, match=r"NoSuitableRoute\): the seller is no friend"):
+        _pay(fake, files, direct=True)
+    assert fake.requests == []
+    assert files.left() == []
 
 
 def test_without_a_route_nothing_is_left(files: Files) -> None:

@@ -7,12 +7,13 @@ routes in use keep the same headroom, and none is used that is not needed.
 
 from dataclasses import dataclass, replace
 
+from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Rate
-from offset_proto.rate import FeeOverflow, calc_fee, max_payable
+from offset_proto.rate import FREE, FeeOverflow, calc_fee, max_payable
 from offset_proto.types import U32, U128, U128_MAX, PublicKey
 
-__all__ = ["Part", "RouteChoice", "choose_routes"]
+__all__ = ["Part", "RouteChoice", "choose_routes", "direct_route"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ class RouteChoice:
     def total_fees(self) -> int:
         """Credits that the buyer pays beyond the amount, over all parts."""
         return sum(part.fees for part in self.parts)
+
+
+def direct_route(us: PublicKey, friend: PublicKey) -> tuple[MultiRoute, ...]:
+    """
+    The way to a friend with nobody in between, as the routes of a payment that is to take no other way.
+
+    It costs nothing. How much it carries, no report says, as the limit is the friend's: a part that is too large fails.
+    """
+    return (MultiRoute((RouteCapacityRate(FriendsRoute((us, friend)), U128_MAX, FREE),)),)
 
 
 def choose_routes(multi_routes: tuple[MultiRoute, ...], amount: U128, extra_fees: U32 = 0) -> RouteChoice | None:

@@ -8,6 +8,7 @@ not own it: where the command ends before the payment, nothing is given up, and 
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from offset_ctrl.programs.stctrl.session import CommandError, load
 from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished
 from offset_ctrl.programs.table import printable
 from offset_ctrl.rules.open_reports import waiting_parts
+from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_proto.errors import OffsetError
@@ -49,11 +51,13 @@ async def pay_invoice(
     extra_fees: U32,
     timeout: float,
     dry_run: bool = False,
+    direct: bool = False,
 ) -> int | None:
     """
     Pay, and write the commit for the seller; where *payment* is there, go on with it. No credit has moved until then.
 
     *dry_run*: only say what would be paid over which routes; *payment* and *commit* may be None then.
+    *direct*: take no route but that to the seller with nobody in between, and ask no index server.
 
     Returns:
         None where the commit is there, and `NOT_FINISHED` where it is not after *timeout* seconds.
@@ -66,6 +70,11 @@ async def pay_invoice(
     route_seconds = min(timeout, ROUTE_TICKS * session.tick_seconds)
     options = PayOptions(timeout=None, route_seconds=route_seconds, extra_fees=extra_fees)
     invoice = load(GROUP, INVOICE, invoice_path, "IoError")
+    if direct:
+        seller = invoice.dest_public_key
+        if seller not in session.report.friends:
+            raise CommandError(GROUP, "NoSuitableRoute", "the seller is no friend of this node, so no route is direct")
+        options = replace(options, routes=direct_route(session.report.local_public_key, seller))
     if dry_run:
         try:
             await tell_plan(session, invoice, options)
@@ -74,13 +83,14 @@ async def pay_invoice(
         return None
     assert payment is not None
     assert commit is not None
-    return await _pay(session, PaymentFiles(payment, invoice=invoice_path, commit=commit), invoice, options, timeout)
+    files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
+    go_on = command_line(*files.pay_words, *(["--direct"] if direct else []))
+    return await _pay(session, files, invoice, options, timeout, go_on)
 
 
 async def _pay(
-    session: NodeSession, files: PaymentFiles, invoice: Invoice, options: PayOptions, timeout: float
+    session: NodeSession, files: PaymentFiles, invoice: Invoice, options: PayOptions, timeout: float, go_on: str
 ) -> int | None:
-    go_on = command_line(*files.pay_words)
     try:
         async with asyncio.timeout(timeout):
             paying = await _begin(session, files, invoice, options)

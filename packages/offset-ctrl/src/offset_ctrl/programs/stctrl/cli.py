@@ -240,6 +240,9 @@ _add(
         default=0,
         help="Credits offered to mediators beyond what the index server says; the seller gets what they leave.",
     ),
+    click.option(
+        "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no index server is asked."
+    ),
     _timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
 )
 _PAYMENT = _option("-p", "--payment", type=_PATH, help="Payment file; deleted at the end.")
