@@ -28,11 +28,11 @@ from offset_ctrl.programs.stcompact import cli as stcompact
 from offset_ctrl.programs.stcompact.node_source import NodeListener, SourceClosed
 from offset_ctrl.programs.stcompact.remote_node import open_remote
 from offset_ctrl.programs.stcompact.store import RemoteEntry, Store
-from offset_ctrl.programs.stctrl import buyer, config, open_lists, payment_files, payment_status, seller
+from offset_ctrl.programs.stctrl import buyer, config, friend, open_lists, payment_files, payment_status, seller
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles
 from offset_ctrl.testing import ScriptedNode, build_commit
 from offset_proto.errors import OffsetError
-from offset_proto.files import COMMIT, INVOICE, Invoice
+from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, FriendTicket, Invoice
 from offset_proto.messages.app import Complete, CreateTransaction, Failure
 from offset_proto.messages.extensions import (
     Extension,
@@ -46,11 +46,14 @@ from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacity
 from offset_proto.messages.payment import Rate, RelayAddress
 from offset_proto.messages.report import (
     ChannelConsistentReport,
+    CurrencyConfigReport,
+    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
     FunderReport,
     IndexClientReport,
+    McBalanceReport,
     NodeReport,
     PkFriendReport,
     PkFriendReportList,
@@ -238,6 +241,22 @@ async def _files_locked(folder: Path) -> None:
     files = _begun(folder)
     with files._locked():
         PaymentFiles(files.payment).given_up(PAYMENT_ID)
+
+
+async def _new_friend_away(folder: Path) -> int | None:
+    """Bob, who is disabled, owes 5; his new key is a friend already, and offline."""
+    config = (CurrencyConfigReport(BILL.currency, Rate(0, 0), 5, True),)
+    owing = ChannelConsistentReport((CurrencyReport(BILL.currency, McBalanceReport(5, 0, 0)),))
+    offline, nothing = FriendLivenessReport.OFFLINE, ChannelConsistentReport(())
+    bob = FriendReport("bob", (), config, None, offline, owing, FriendStatusReport.DISABLED)
+    robert = FriendReport("robert", (), config, None, offline, nothing, FriendStatusReport.ENABLED)
+    friends = PkFriendReportList((PkFriendReport(BOB, bob), PkFriendReport(SELLER.public_key, robert)))
+    fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    ticket = folder / "robert.friend"
+    FRIEND_TICKET.save(ticket, FriendTicket(SELLER.public_key, ()))
+    options = {"name": None, "dry_run": False, "remove_old": False, "journal": folder / "move", "timeout": SOON}
+    async with _session(fake) as session:
+        return await friend.move(session, "bob", ticket, **options)  # type: ignore[arg-type]
 
 
 # What stcompact waits for.
@@ -456,6 +475,14 @@ WAITS = [
         3,
     ),
     Wait("stctrl give-up: its node", "--timeout", _node_frozen_while_given_up, _TOLD + "give-up", (), 3),
+    Wait(
+        "stctrl friend move: the new friend's node",
+        "--timeout",
+        _new_friend_away,
+        r"(?s)waits for robert to be online.*go on: stctrl friend move bob ",
+        ("sdk.moving.MoveRun._until_changed",),
+        3,
+    ),
     Wait(
         "stctrl: another command at the same files",
         "2 s",

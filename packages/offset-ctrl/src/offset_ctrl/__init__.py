@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
+    from offset_ctrl.rules.moving import MoveRefused
     from offset_ctrl.rules.proofs import InvalidProof
     from offset_ctrl.sdk.errors import (
         CommitNotDelivered,
@@ -52,6 +53,7 @@ __all__ = [
     "InvalidProof",
     "InvoiceNotOpen",
     "MediatorRefused",
+    "MoveRefused",
     "NoFriendOnline",
     "NoIndexServer",
     "NoRoute",
@@ -103,6 +105,7 @@ _HOMES = {
         "SellerUnknown",
     ),
     "sdk.payment": ("PayOptions", "Payment", "PaymentState"),
+    "rules.moving": ("MoveRefused",),
     "rules.proofs": ("InvalidProof",),
 }
 

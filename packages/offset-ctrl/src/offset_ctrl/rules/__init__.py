@@ -8,6 +8,8 @@ What an app decides, without a connection. Pure.
 `capacity`      how much can be received, and how to find out how much can be paid
 `routes`        which routes to pay over, and how much over each
 `circles`       payments of a node to itself
+`moving`        an account that moves to another key: what is written down of it
+`move_steps`    what is to be done next with it
 `suspicion`     which hops of routes that have failed are suspected
 `payment`       the life of a payment, as the table of `offset_crypto.payment`
 `proofs`        commits and receipts, checked before anybody relies on them

@@ -9,6 +9,8 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `payment`     one payment from routes to receipt
 `capacity`    how much can be paid and received now
 `circles`     payments of a node to itself, which make its debts smaller
+`moving`      an account that moves to another key
+`move_files`  what is written down of that
 `planning`    what a payment would do now
 `search`      where the parts of a payment go
 `parts`       what was sent, and what became of it

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from offset_crypto.identity import Identity
+from offset_ctrl.rules.moving import Move
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.sdk.node import connect as connect_async
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
@@ -134,6 +135,11 @@ class BlockingNode:
     rebalance = _blocking(Node.rebalance)
     plan_clear = _blocking(Node.plan_clear)
     clear = _blocking(Node.clear)
+    move_friend = _blocking(Node.move_friend)
+
+    def plan_move(self, old: str | PublicKey, ticket: FriendTicket, *, name: str | None = None) -> Move:
+        """What `move_friend` would carry over."""
+        return self._look(lambda node: node.plan_move(old, ticket, name=name))
 
     def start_payment(self, invoice: Invoice, options: PayOptions = PayOptions()) -> "BlockingPayment":
         """Begin to pay; wait for `commit`, hand that to the seller, wait for `receipt`."""

@@ -23,6 +23,8 @@ from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
 from offset_ctrl.rules.circles import Circle, Transfer
+from offset_ctrl.rules.move_steps import Unfinished
+from offset_ctrl.rules.moving import Move, MoveRefused, plan_move
 from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.capacity import Capacity, ask_capacity
@@ -39,6 +41,8 @@ from offset_ctrl.sdk.errors import (
 from offset_ctrl.sdk.failures import AlreadyPaid
 from offset_ctrl.sdk.history import build_filter, read_entries
 from offset_ctrl.sdk.journal import Journal
+from offset_ctrl.sdk.move_files import MoveFiles
+from offset_ctrl.sdk.moving import MoveRun
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 from offset_ctrl.sdk.planning import PaymentPlan, plan_payment
 from offset_proto.entered import parse_currency
@@ -625,6 +629,66 @@ class Node:
         self._check_circles()
         targets = self._targets(towards, keep)
         return await self._circles.pay_all(Currency(currency), targets, fees_max, timeout, tell)
+
+    # Moving an account.
+
+    def plan_move(self, old: FriendName, ticket: FriendTicket, *, name: str | None = None) -> Move:
+        """
+        What `move_friend` would carry over, with the balances as they are now; nothing is asked for.
+
+        Raises:
+            UnknownName: There is no such friend.
+            MoveRefused: It can not be moved as things are, and why.
+        """
+        return plan_move(self.report, self._friend_key(old), ticket, name)
+
+    async def move_friend(
+        self,
+        old: FriendName,
+        ticket: FriendTicket,
+        directory: Path,
+        *,
+        name: str | None = None,
+        removes_old: bool = False,
+        timeout: float = 60.0,
+        tell: Callable[[Move, Unfinished], None] = lambda move, unfinished: None,
+    ) -> Unfinished | None:
+        """
+        Move the account of a friend that has lost its key to its new key, as far as that goes now.
+
+        The old friend is disabled at once. The new one gets its limits, rates and openings, and in each currency its
+        balance, by one payment over the direct link. What persons have to do for that is in the result; then call this
+        again with the same *directory*, which remembers everything, also where the app is killed.
+
+        Args:
+            old: The friend whose key was lost.
+            ticket: Of its new key.
+            directory: Of this move alone; `offset_ctrl.sdk.move_files` says what is in it.
+            name: The local name of the new friend in the end; None: that of the old one.
+            removes_old: At the end remove the old friend, which forgives its balance.
+            timeout: Seconds to wait for the new friend's node, in all.
+            tell: Is told of the move and of what it waits for, each time that this is something else.
+
+        Returns:
+            What is wanted of persons and waited for; None where the account has moved, and the old friend is gone.
+
+        Raises:
+            MoveRefused: It can not be moved as things are, and why.
+            UnknownName: There is no such friend, and the directory knows none.
+            RequestRefused, IoError, StringSerdeError: The node did not make a change; a file is damaged.
+        """
+        for permission in ("config", "buyer", "seller"):
+            self._check(permission)
+        files = MoveFiles(Path(directory))
+        with files.locked():
+            move = files.load()
+            if move is None:
+                move = self.plan_move(old, ticket, name=name)
+                files.save(move)
+            if old not in (move.old, move.old_name) or move.new != ticket.public_key:
+                raise MoveRefused(f"{directory} belongs to the move of {move.old_name} to another key")
+            run = MoveRun(self._session, files, self._change, move, removes=removes_old, timeout=timeout, tell=tell)
+            return await run.run()
 
     # Inside.
 

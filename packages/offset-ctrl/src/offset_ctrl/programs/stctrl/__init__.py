@@ -6,6 +6,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `info`            what the node's report says
 `capacity`        how much can be paid and received now
 `config`          relays, index servers, friends and their currencies
+`friend`          moving the account of a friend to its new key
 `buyer`           paying an invoice, and giving that up
 `circles`         paying oneself, so that debts shrink
 `payment_plan`    what paying an invoice would do now

@@ -71,6 +71,11 @@ def _seller() -> None:
     """Create and cancel invoices, and collect their payments."""
 
 
+@_stctrl.group("friend")
+def _friend() -> None:
+    """See to a friend as a whole."""
+
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -129,8 +134,9 @@ def _add(group: click.Group, name: str, help_text: str, *options: Decorator, hom
         group_name = str(group.name)
         module = importlib.import_module(f"offset_ctrl.programs.stctrl.{home or group_name}")
         function = getattr(module, name.replace("-", "_"))
-        permission = {"info": None, "stctrl": "config"}.get(group_name, group_name)
-        outlives = group_name in ("buyer", "stctrl")  # a payment outlives a connection, and so does who follows
+        permission = {"info": None, "stctrl": "config", "friend": "config"}.get(group_name, group_name)
+        # A payment outlives a connection, and so does who follows.
+        outlives = group_name in ("buyer", "stctrl", "friend")
         open_: Any = open_session if outlives else open_node
         return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments))
 
@@ -306,6 +312,23 @@ _add(
     _JOURNAL,
     _timeout(60, "Seconds for each circle; then it is given up."),
     home="circles",
+)
+
+_add(
+    _friend,
+    "move",
+    "Move the account of the friend OLD, who has lost its key, to the new key of the friend ticket TICKET.",
+    click.argument("old"),
+    click.argument("ticket", type=_PATH),
+    click.option("--name", help="Local name of the new friend in the end.  [default: OLD]"),
+    click.option("--dry-run", is_flag=True, help="Only say what would be moved."),
+    click.option("--remove-old", is_flag=True, help="At the end remove the old friend, which forgives its balance."),
+    click.option(
+        "--journal",
+        type=_PATH,
+        help="Directory of this move: how far it is, and the files that the two of you exchange.  [default: move-OLD]",
+    ),
+    _timeout(60, "Seconds to wait for the new friend's node."),
 )
 
 _INVOICE = _option("-i", "--invoice", type=_PATH, help="Invoice file.")
