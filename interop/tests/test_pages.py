@@ -1,5 +1,6 @@
 """The commands of README.md and of pages in docs/how-to, run in one shell as they are printed."""
 
+import json
 import os
 import re
 import signal
@@ -104,6 +105,17 @@ def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
     assert (tmp_path / "bob.token").exists()
     assert (tmp_path / "alice.ident").read_bytes() == (tmp_path / "alice.unlocked").read_bytes()
     assert (tmp_path / "alice-restored.db").exists()
+
+
+def test_an_account_moves_to_a_new_key(tmp_path: Path) -> None:
+    """After the first payment; the new key of Bob owes what the old one did, and is the only Bob in the end."""
+    on_loopback = _Loopback()
+    first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
+    page = map(on_loopback.rewrite, _blocks((HOW_TO / "moving-an-account.md").read_text()))
+    said = _run(tmp_path, *first_payment, *page, "alice info friends --json > friends.json", "bob2 info friends")
+    (bob,) = json.loads((tmp_path / "friends.json").read_text())
+    assert (bob["name"], bob["balances"][0]["balance"]) == ("bob", "30"), said
+    assert "forgiven" in said
 
 
 def _federation(on_loopback: _Loopback) -> Iterator[str]:
