@@ -21,6 +21,11 @@ def network(tmp_path: Path) -> Iterator[Network]:
         made.add_index_servers(["index"])
         for name in ("alice", "bob"):
             made.add_node(NodeSpec(name, "relay", "index", ("--without", "webhook")))
+            # As `stmgr setup-node` makes them.
+            directory = tmp_path / name
+            directory.mkdir()
+            (directory / "node.ticket").symlink_to(made.path(f"{name}.ticket"))
+            (directory / "app.ident").symlink_to(made.path(f"{name}-app.ident"))
         made.befriend("alice", "bob", "FST")
         made.identity("stranger")
         yield made

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
 
 _PAGE_PORTS = re.compile(r"\b(?:[a-z]+\.example\.net|0\.0\.0\.0|127\.0\.0\.1):(\d+)\b")
+_INDEX_SERVERS = re.compile(r"^(stmgr setup-index .*)$", re.MULTILINE)
+"""Their second port is the one after the first, which may be taken here."""
+
 _PROGRAMS = re.compile(r"^((?:strelay|stindex|stnode) .*[^&\n])$", re.MULTILINE)
 """Lines that start a program in the foreground, where a person goes on in another shell."""
 
@@ -48,6 +51,7 @@ class _Loopback:
     def rewrite(self, commands: str, owner: str = "") -> str:
         """The commands with those ports; the same number of a page is the same port for one *owner*."""
         commands = _PAGE_PORTS.sub(lambda found: f"127.0.0.1:{self._port(owner, found[1])}", commands)
+        commands = _INDEX_SERVERS.sub(rf"\1 --server-address 127.0.0.1:{self._port(owner, 'servers')}", commands)
         return _PROGRAMS.sub(r"\1 &", commands)
 
     def _port(self, owner: str, number: str) -> int:
@@ -103,7 +107,7 @@ def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
     said = _run(tmp_path, *first_payment, *pages)
     assert re.search(r"B\s+=30\b", said), said
     assert (tmp_path / "bob.token").exists()
-    assert (tmp_path / "alice.ident").read_bytes() == (tmp_path / "alice.unlocked").read_bytes()
+    assert (tmp_path / "alice" / "node.ident").read_bytes() == (tmp_path / "alice.unlocked").read_bytes()
     assert (tmp_path / "alice-restored.db").exists()
 
 
@@ -122,10 +126,7 @@ def _federation(on_loopback: _Loopback) -> Iterator[str]:
     """The page of index servers, followed by two operators in turn; they exchange the tickets that it tells them to."""
     for block in _after_installation(HOW_TO / "index-server.md"):
         for operator in ("alice-index", "bob-index"):
-            commands = on_loopback.rewrite(block, operator)
-            if "setup-index" in block:  # the next port may be taken on this machine
-                commands = f"{commands.rstrip()} --server-address 127.0.0.1:{find_free_port()}"
-            yield f"mkdir -p {operator} && cd {operator}\n{commands}\ncd .."
+            yield f"mkdir -p {operator} && cd {operator}\n{on_loopback.rewrite(block, operator)}\ncd .."
         if "setup-index" in block:
             yield "cp alice-index/index/index-server.ticket bob-index/other-server.ticket"
             yield "cp bob-index/index/index-server.ticket alice-index/other-server.ticket"
@@ -135,8 +136,7 @@ def test_a_payment_over_servers_that_follow_the_pages(tmp_path: Path) -> None:
     """Alice and Bob share the relay of one page, and each has an index server of the other page; Bob pays Alice."""
     on_loopback = _Loopback()
     relay = on_loopback.rewrite("\n".join(_after_installation(HOW_TO / "relay.md")), "relay")
-    nodes = _first_payment()[1].replace("-r relay.ticket", "-r relay/relay.ticket")
-    nodes = nodes.replace("-i index.ticket", "-i $name-index/index/index.ticket")
+    nodes = _first_payment()[1].replace("--index index/", "--index $name-index/index/")
     said = _run(
         tmp_path,
         relay,

@@ -59,7 +59,7 @@ def _requests(report: ReportView, wish: FriendWish = WISH) -> list[object]:
 
 
 def _ledgers(*currencies: Currency) -> ChannelConsistentReport:
-    return ChannelConsistentReport(tuple(CurrencyReport(each, McBalanceReport(0, 0, 0, 0, 0)) for each in currencies))
+    return ChannelConsistentReport(tuple(CurrencyReport(each, McBalanceReport(0, 0, 0)) for each in currencies))
 
 
 def test_everything_is_missing_at_first() -> None:

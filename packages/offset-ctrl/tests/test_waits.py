@@ -28,11 +28,30 @@ from offset_ctrl.programs.stcompact import cli as stcompact
 from offset_ctrl.programs.stcompact.node_source import NodeListener, SourceClosed
 from offset_ctrl.programs.stcompact.remote_node import open_remote
 from offset_ctrl.programs.stcompact.store import RemoteEntry, Store
-from offset_ctrl.programs.stctrl import buyer, config, friend, open_lists, payment_files, payment_status, seller
+from offset_ctrl.programs.stctrl import (
+    befriending,
+    buyer,
+    config,
+    friend,
+    open_lists,
+    payment_files,
+    payment_status,
+    seller,
+)
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles
+from offset_ctrl.programs.stctrl.session import Login, run
 from offset_ctrl.testing import ScriptedNode, build_commit
 from offset_proto.errors import OffsetError
-from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, FriendTicket, Invoice
+from offset_proto.files import (
+    COMMIT,
+    FRIEND_TICKET,
+    IDENTITY,
+    INVOICE,
+    TICKET,
+    FriendTicket,
+    IdentityFile,
+    Invoice,
+)
 from offset_proto.messages.app import Complete, CreateTransaction, Failure
 from offset_proto.messages.extensions import (
     Extension,
@@ -259,6 +278,32 @@ async def _new_friend_away(folder: Path) -> int | None:
         return await friend.move(session, "bob", ticket, **options)  # type: ignore[arg-type]
 
 
+async def _friend_away(folder: Path) -> int | None:
+    """Bob is added and enabled, and has a name that needs quoting; he does not come."""
+    offline, nothing = FriendLivenessReport.OFFLINE, ChannelConsistentReport(())
+    bob = FriendReport("b ob", (), (), None, offline, nothing, FriendStatusReport.ENABLED)
+    friends = PkFriendReportList((PkFriendReport(BOB, bob),))
+    fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    ticket = folder / "bob.friend"
+    FRIEND_TICKET.save(ticket, FriendTicket(BOB, ()))
+    async with _session(fake) as session:
+        return await befriending.add(
+            session, ticket, "b ob", currencies=(), limit=None, rate=None, wait=True, timeout=SOON
+        )
+
+
+async def _no_node(folder: Path) -> None:
+    """Nobody listens, and the command may try for a moment."""
+    identity, ticket = folder / "app.ident", folder / "node.ticket"
+    IDENTITY.save(identity, IdentityFile(PrivateKey(bytes(32))))
+    TICKET.save(ticket, RelayAddress(BOB, NetAddress("127.0.0.1:1")))
+
+    async def command(session: NodeSession) -> int:
+        raise AssertionError
+
+    await asyncio.to_thread(run, Login(identity, ticket), "config", open_session, command, SOON)
+
+
 # What stcompact waits for.
 
 
@@ -475,6 +520,21 @@ WAITS = [
         3,
     ),
     Wait("stctrl give-up: its node", "--timeout", _node_frozen_while_given_up, _TOLD + "give-up", (), 3),
+    Wait(
+        "stctrl friend add: its node, which may be starting",
+        "30 s",
+        _no_node,
+        r"^ConnectionError\(127.0.0.1:1: ",
+        (),
+    ),
+    Wait(
+        "stctrl friend add --wait: the friend",
+        "--timeout",
+        _friend_away,
+        r"(?s)^waits for b ob to be online.*go on: stctrl friend add .*bob.friend --name 'b ob' --wait$",
+        ("programs.stctrl.befriending.add",),
+        3,
+    ),
     Wait(
         "stctrl friend move: the new friend's node",
         "--timeout",

@@ -3,9 +3,11 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 
 ================  ========================================================================================
 `cli`             the options of all commands, and nothing else
+`options`         options that several commands have
 `info`            what the node's report says
 `capacity`        how much can be paid and received now
 `config`          relays, index servers, friends and their currencies
+`befriending`     a friend from nothing, by the tickets of both
 `friend`          moving the account of a friend to its new key
 `buyer`           paying an invoice, and giving that up
 `circles`         paying oneself, so that debts shrink

@@ -1,24 +1,32 @@
 """Command line of stctrl: options only; what the commands do is in the modules beside it. Spec 09 §5-§9."""
 
 import functools
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from offset_ctrl.programs.stctrl.options import (
+    CURRENCY,
+    JSON,
+    NAME,
+    PATH,
+    RATE,
+    SECONDS,
+    Decorator,
+    option,
+    timeout,
+)
 from offset_proto.cli import PASSPHRASE_FILE, U32_OPTION, U128_OPTION, OffsetGroup, run_program
 
 __all__ = ["main"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.group("stctrl", cls=OffsetGroup)
-@click.option("-I", "--idfile", type=_PATH, help="Identity file of this app.")
-@click.option("-T", "--ticket", type=_PATH, help="Ticket of the node.")
-@click.option("-C", "--directory", type=_PATH, help="Directory made by stmgr setup-node, in place of -I and -T.")
+@click.option("-I", "--idfile", type=PATH, help="Identity file of this app.")
+@click.option("-T", "--ticket", type=PATH, help="Ticket of the node.")
+@click.option("-C", "--directory", type=PATH, help="Directory made by stmgr setup-node, in place of -I and -T.")
 @PASSPHRASE_FILE
 @click.pass_context
 def _stctrl(
@@ -76,31 +84,8 @@ def _friend() -> None:
     """See to a friend as a whole."""
 
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _option(*names: str, **settings: Any) -> Decorator:
-    settings = {"required": True, **settings}
-    return click.option(*names, **settings)
-
-
-class _Seconds(click.ParamType[int]):
-    """A time as 30s, 10m, 1h or 2d, in seconds."""
-
-    name = "time"
-    _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"([0-9]{1,10})([smhd])", value)
-        seconds = int(found[1]) * self._UNITS[found[2]] if found else 0
-        if not 0 < seconds < 2**32:
-            self.fail(f"{value!r} is no time from 1s to 49710d; write 30s, 10m, 1h or 2d", param, ctx)
-        return seconds
-
-
-def _timeout(seconds: int, text: str) -> Decorator:
-    limits = click.FloatRange(min=0, max=31_536_000)  # a year
-    return click.option("--timeout", type=limits, default=seconds, show_default=True, help=text)
+STARTING_SECONDS: Final = 30
+"""How long the first commands after the start of a node try to reach it."""
 
 
 def _needed_to_pay(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
@@ -109,17 +94,19 @@ def _needed_to_pay(ctx: click.Context, param: click.Parameter, value: Path | Non
     return value
 
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_NAME = _option("-n", "--name", help="Local name.")
-_CURRENCY = _option("-c", "--currency", help="Currency, at most 16 bytes.")
-
-
-def _add(group: click.Group, name: str, help_text: str, *options: Decorator, home: str | None = None) -> None:
+def _add(
+    group: click.Group,
+    name: str,
+    help_text: str,
+    *options: Decorator,
+    home: str | None = None,
+    patience: float = 0,
+) -> None:
     """
     Add the command *name* to *group*.
 
     It calls the function of that name in the module of the group, or in the module *home*, which is imported only then.
-    The function returns the exit status; None is 0.
+    The function returns the exit status; None is 0. A node that is not reached is tried again for *patience* seconds.
     """
 
     @click.pass_context
@@ -138,37 +125,37 @@ def _add(group: click.Group, name: str, help_text: str, *options: Decorator, hom
         # A payment outlives a connection, and so does who follows.
         outlives = group_name in ("buyer", "stctrl", "friend")
         open_: Any = open_session if outlives else open_node
-        return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments))
+        return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments), patience)
 
     made: Callable[..., Any] = functools.reduce(lambda made, option: option(made), reversed(options), command)
     group.command(name, help=help_text)(made)
 
 
-_add(_info, "relays", "List the relays of the node.", _JSON)
-_add(_info, "index", "List the index servers of the node; (*) marks the connected one.", _JSON)
-_add(_info, "friends", "List the friends of the node and the balances with them.", _JSON)
+_add(_info, "relays", "List the relays of the node.", JSON)
+_add(_info, "index", "List the index servers of the node; (*) marks the connected one.", JSON)
+_add(_info, "friends", "List the friends of the node and the balances with them.", JSON)
 _add(
     _info,
     "export-ticket",
     "Write the ticket by which friends add this node.",
-    _option("-t", "--ticket", type=_PATH, help="Output file."),
-    _JSON,
+    option("-t", "--ticket", type=PATH, help="Output file."),
+    JSON,
 )
 _add(
     _info,
     "friend-last-token",
     "Write the last token of a friend, a proof of the balance.",
-    _NAME,
-    _option("-t", "--token", type=_PATH, help="Output file."),
-    _JSON,
+    NAME,
+    option("-t", "--token", type=PATH, help="Output file."),
+    JSON,
 )
 _add(
     _info,
     "capacity",
     "Say how much can be paid and received now, by friend.",
-    _CURRENCY,
+    CURRENCY,
     click.option("--to", help="Local name of a friend, or the public key of any node: how much can arrive there."),
-    _JSON,
+    JSON,
     home="capacity",
 )
 
@@ -176,64 +163,64 @@ _add(
     _config,
     "add-relay",
     "Use one more relay. Friends reach the node through it.",
-    _option("-r", "--relay", type=_PATH, help="Relay ticket."),
-    _NAME,
+    option("-r", "--relay", type=PATH, help="Relay ticket."),
+    NAME,
 )
-_add(_config, "remove-relay", "Stop using a relay. Friends do not reach the node through it any more.", _NAME)
+_add(_config, "remove-relay", "Stop using a relay. Friends do not reach the node through it any more.", NAME)
 _add(
     _config,
     "add-index",
     "Use one more index server. The node asks there for routes, and declares there what it can receive.",
-    _option("-i", "--index", type=_PATH, help="Index ticket."),
-    _NAME,
+    option("-i", "--index", type=PATH, help="Index ticket."),
+    NAME,
 )
 _add(
     _config,
     "remove-index",
     "Stop using an index server. The node asks there for no routes, and declares nothing there.",
-    _NAME,
+    NAME,
 )
-_FRIEND = _option("-f", "--friend", type=_PATH, help="Friend ticket.")
-_add(_config, "add-friend", "Add a friend by the ticket that it exported.", _FRIEND, _NAME)
+_FRIEND = option("-f", "--friend", type=PATH, help="Friend ticket.")
+_add(_config, "add-friend", "Add a friend by the ticket that it exported.", _FRIEND, NAME)
 _add(
     _config,
     "set-friend-relays",
     "Say where a friend is reached now. A new ticket of the friend names its relays.",
     _FRIEND,
-    _NAME,
+    NAME,
 )
-_add(_config, "remove-friend", "Remove a friend. The balance and all that is open with it are forgotten.", _NAME)
-_add(_config, "enable-friend", "Connect to a friend. The node keeps connected until the friend is disabled.", _NAME)
-_add(_config, "disable-friend", "Close the connection to a friend, and open none.", _NAME)
-_add(_config, "open-currency", "Forward requests of and to a friend.", _NAME, _CURRENCY)
-_add(_config, "close-currency", "Forward no new requests of or to a friend.", _NAME, _CURRENCY)
+_add(_config, "remove-friend", "Remove a friend. The balance and all that is open with it are forgotten.", NAME)
+_add(_config, "enable-friend", "Connect to a friend. The node keeps connected until the friend is disabled.", NAME)
+_add(_config, "disable-friend", "Close the connection to a friend, and open none.", NAME)
+_add(_config, "open-currency", "Forward requests of and to a friend.", NAME, CURRENCY)
+_add(_config, "close-currency", "Forward no new requests of or to a friend.", NAME, CURRENCY)
 _add(
     _config,
     "set-currency-max-debt",
     "Set how much a friend may owe.",
-    _NAME,
-    _CURRENCY,
-    _option("-m", "--mdebt", type=U128_OPTION, help="Credits."),
+    NAME,
+    CURRENCY,
+    option("-m", "--mdebt", type=U128_OPTION, help="Credits."),
 )
 _add(
     _config,
     "set-currency-rate",
     "Set what a friend pays for forwarding: floor(amount * mul / 2^32) + add.",
-    _NAME,
-    _CURRENCY,
-    _option("-m", "--mul", type=U32_OPTION, help="Share of the amount, in units of 1/2^32."),
-    _option("-a", "--add", type=U32_OPTION, help="Flat fee in credits."),
+    NAME,
+    CURRENCY,
+    option("-m", "--mul", type=U32_OPTION, help="Share of the amount, in units of 1/2^32."),
+    option("-a", "--add", type=U32_OPTION, help="Flat fee in credits."),
 )
-_add(_config, "remove-currency", "Withdraw a currency that the friend has not agreed to.", _NAME, _CURRENCY)
-_add(_config, "reset-friend", "Accept a friend's terms for an inconsistent channel.", _NAME)
+_add(_config, "remove-currency", "Withdraw a currency that the friend has not agreed to.", NAME, CURRENCY)
+_add(_config, "reset-friend", "Accept a friend's terms for an inconsistent channel.", NAME)
 
 _add(
     _buyer,
     "pay-invoice",
     "Pay an invoice; hand the commit file to the seller.",
-    _option("-i", "--invoice", "invoice_path", type=_PATH, help="Invoice file."),
-    click.option("-p", "--payment", type=_PATH, callback=_needed_to_pay, help="Output: payment file."),
-    click.option("-c", "--commit", type=_PATH, callback=_needed_to_pay, help="Output: commit file."),
+    option("-i", "--invoice", "invoice_path", type=PATH, help="Invoice file."),
+    click.option("-p", "--payment", type=PATH, callback=_needed_to_pay, help="Output: payment file."),
+    click.option("-c", "--commit", type=PATH, callback=_needed_to_pay, help="Output: commit file."),
     click.option(
         "--dry-run",
         is_flag=True,
@@ -249,19 +236,19 @@ _add(
     click.option(
         "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no index server is asked."
     ),
-    _timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
+    timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
 )
-_PAYMENT = _option("-p", "--payment", type=_PATH, help="Payment file; deleted at the end.")
+_PAYMENT = option("-p", "--payment", type=PATH, help="Payment file; deleted at the end.")
 _add(
     _buyer,
     "payment-status",
     "Say where a payment stands; save the commit and the receipt.",
     _PAYMENT,
-    _option("-r", "--receipt", type=_PATH, required=False, help="Output: receipt file, once there is a receipt."),
-    _option("-c", "--commit", type=_PATH, required=False, help="Output: commit file, once there is a commit."),
+    option("-r", "--receipt", type=PATH, required=False, help="Output: receipt file, once there is a receipt."),
+    option("-c", "--commit", type=PATH, required=False, help="Output: commit file, once there is a commit."),
     click.option("--close", is_flag=True, help="Let no further parts of the payment be sent."),
-    _timeout(1, "Seconds to wait for the end of the payment."),
-    _JSON,
+    timeout(1, "Seconds to wait for the end of the payment."),
+    JSON,
     home="payment_status",
 )
 _add(
@@ -269,9 +256,9 @@ _add(
     "give-up",
     "Give a payment up: nothing more is sent, and no commit is ever handed out.",
     _PAYMENT,
-    _timeout(10, "Seconds to wait until nothing is frozen for it; then that goes on without this command."),
+    timeout(10, "Seconds to wait until nothing is frozen for it; then that goes on without this command."),
 )
-_add(_buyer, "payments", "List the payments that are open, and what each waits for.", _JSON, home="open_lists")
+_add(_buyer, "payments", "List the payments that are open, and what each waits for.", JSON, home="open_lists")
 
 _FEES_MAX = click.option(
     "--fees-max",
@@ -281,28 +268,28 @@ _FEES_MAX = click.option(
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only say what would be paid.")
 _JOURNAL = click.option(
     "--journal",
-    type=_PATH,
+    type=PATH,
     help="Directory from which the next such command sees a stopped one through; a node of the original needs it.",
 )
 _add(
     _buyer,
     "rebalance",
     "Pay yourself in a circle, so that what one friend owes and what is owed to another one shrink.",
-    _option("--from", "out", help="Local name of the friend through whom it goes out: one who owes you."),
-    _option("--to", "back", help="Local name of the friend through whom it comes back: one whom you owe."),
-    _CURRENCY,
-    _option("-a", "--amount", type=U128_OPTION, help="Credits."),
+    option("--from", "out", help="Local name of the friend through whom it goes out: one who owes you."),
+    option("--to", "back", help="Local name of the friend through whom it comes back: one whom you owe."),
+    CURRENCY,
+    option("-a", "--amount", type=U128_OPTION, help="Credits."),
     _FEES_MAX,
     _DRY_RUN,
     _JOURNAL,
-    _timeout(60, "Seconds for the payment; then it is given up."),
+    timeout(60, "Seconds for the payment; then it is given up."),
     home="circles",
 )
 _add(
     _buyer,
     "clear",
     "Pay yourself in all circles that bring balances nearer to 0, or to what you want to keep.",
-    _CURRENCY,
+    CURRENCY,
     click.option("--towards", type=int, default=0, show_default=True, help="Balance that is wanted with each friend."),
     click.option(
         "--keep", multiple=True, metavar="F=AMOUNT", help="Balance that is wanted with the friend F; may be repeated."
@@ -310,49 +297,71 @@ _add(
     _FEES_MAX,
     _DRY_RUN,
     _JOURNAL,
-    _timeout(60, "Seconds for each circle; then it is given up."),
+    timeout(60, "Seconds for each circle; then it is given up."),
     home="circles",
 )
 
 _add(
     _friend,
+    "invite",
+    "Write the ticket by which somebody adds this node as a friend.",
+    option("-o", "--output", type=PATH, help="Output file; must not exist."),
+    home="befriending",
+    patience=STARTING_SECONDS,
+)
+_add(
+    _friend,
+    "add",
+    "Make somebody a friend by the ticket TICKET: add, enable, open currencies with a limit and a rate.",
+    click.argument("ticket", type=PATH),
+    NAME,
+    click.option("--open", "currencies", metavar="CURRENCY", multiple=True, help="Open it; may be repeated."),
+    click.option("--limit", type=U128_OPTION, help="Credits of each currency that the friend may owe.  [default: 0]"),
+    click.option("--rate", type=RATE, help="MUL,ADD: what the friend pays for forwarding.  [default: 0,0]"),
+    click.option("--wait", is_flag=True, help="Until the friend is online and has opened the currencies, too."),
+    timeout(60, "With --wait: seconds of that."),
+    home="befriending",
+    patience=STARTING_SECONDS,
+)
+_add(
+    _friend,
     "move",
     "Move the account of the friend OLD, who has lost its key, to the new key of the friend ticket TICKET.",
     click.argument("old"),
-    click.argument("ticket", type=_PATH),
+    click.argument("ticket", type=PATH),
     click.option("--name", help="Local name of the new friend in the end.  [default: OLD]"),
     click.option("--dry-run", is_flag=True, help="Only say what would be moved."),
     click.option("--remove-old", is_flag=True, help="At the end remove the old friend, which forgives its balance."),
     click.option(
         "--journal",
-        type=_PATH,
+        type=PATH,
         help="Directory of this move: how far it is, and the files that the two of you exchange.  [default: move-OLD]",
     ),
-    _timeout(60, "Seconds to wait for the new friend's node."),
+    timeout(60, "Seconds to wait for the new friend's node."),
 )
 
-_INVOICE = _option("-i", "--invoice", type=_PATH, help="Invoice file.")
+_INVOICE = option("-i", "--invoice", type=PATH, help="Invoice file.")
 _add(
     _seller,
     "create-invoice",
     "Make an invoice: the file that the buyer pays.",
-    _CURRENCY,
-    _option("-a", "--amount", type=U128_OPTION, help="Credits."),
+    CURRENCY,
+    option("-a", "--amount", type=U128_OPTION, help="Credits."),
     _INVOICE,
     click.option(
         "--expires",
-        type=_Seconds(),
+        type=SECONDS,
         help="The node cancels the invoice after this time, if it is not collected by then: 30s, 10m, 1h, 2d.",
     ),
 )
-_add(_seller, "invoices", "List the invoices that are open, and what each waits for.", _JSON, home="open_lists")
+_add(_seller, "invoices", "List the invoices that are open, and what each waits for.", JSON, home="open_lists")
 _add(_seller, "cancel-invoice", "Cancel an invoice: it can not be paid any more.", _INVOICE)
 _add(
     _seller,
     "commit-invoice",
     "Collect a payment with the buyer's commit file.",
     _INVOICE,
-    _option("-c", "--commit", type=_PATH, help="Commit file."),
+    option("-c", "--commit", type=PATH, help="Commit file."),
 )
 
 _SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
@@ -369,7 +378,7 @@ _add(
     click.option("-k", "--kind", "kinds", multiple=True, help="Of this kind only, such as forwarded; may be repeated."),
     click.option("-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many."),
     click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
-    _JSON,
+    JSON,
     click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
     home="history",
 )
@@ -381,7 +390,7 @@ _add(
     _SINCE,
     _UNTIL,
     _ONE_CURRENCY,
-    _JSON,
+    JSON,
     home="history",
 )
 

@@ -1,15 +1,17 @@
 """What all commands of stctrl share: the connection, the permission gate, names of errors. Spec 09 §5."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from offset_crypto.identity import Identity
 from offset_crypto.passphrase import open_identity
-from offset_ctrl.connection.client import ConnectionClosed, NodeConnection
+from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.changes import Change
 from offset_proto import entered
@@ -28,6 +30,10 @@ __all__ = [
     "request",
     "run",
 ]
+
+
+RETRY_SECONDS: Final = 0.2
+"""Between two attempts to reach a node that may be starting."""
 
 
 class CommandError(OffsetError):
@@ -61,7 +67,11 @@ Open = Callable[[str, PublicKey, Identity], AbstractAsyncContextManager[Node]]
 
 
 def run(
-    login: Login, permission: str | None, open_: Open[Node], command: Callable[[Node], Awaitable[int | None]]
+    login: Login,
+    permission: str | None,
+    open_: Open[Node],
+    command: Callable[[Node], Awaitable[int | None]],
+    patience: float = 0,
 ) -> int | None:
     """
     Connect, check that the app has *permission* (None: none needed), carry the command out.
@@ -71,6 +81,7 @@ def run(
         permission: What the command needs, by its name in `AppPermissions`.
         open_: `open_node`; or `open_session`, for a command that outlives a connection.
         command: What to do; returns an exit status, None for 0.
+        patience: Seconds for which a node that can not be reached is tried again: it may be starting.
 
     Raises:
         OffsetError: Whatever went wrong; nothing else.
@@ -86,12 +97,26 @@ def run(
         raise CommandError("", f"SpawnIdentityServiceError({error})") from None
 
     async def connected() -> int | None:
-        async with open_(ticket.address, ticket.public_key, identity) as node:
+        async with contextlib.AsyncExitStack() as stack:
+            node = await _opened(stack, lambda: open_(ticket.address, ticket.public_key, identity), patience)
             if permission is not None and not getattr(node.permissions, permission):
                 raise CommandError("", f"InsufficientPermissions({permission})")
             return await command(node)
 
     return asyncio.run(connected())
+
+
+async def _opened(
+    stack: contextlib.AsyncExitStack, open_: Callable[[], AbstractAsyncContextManager[Node]], patience: float
+) -> Node:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return await stack.enter_async_context(open_())
+        except NodeConnectionError:
+            if time.monotonic() >= end:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def load(group: str, kind: FileKind[T], path: Path, missing: str) -> T:
