@@ -2,8 +2,8 @@
 The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 
 ================  ========================================================================================
-`cli`             the options of all commands, and nothing else
-`options`         options that several commands have
+`cli`             the program, and the login that all commands have
+`commands`        the options of all commands, and nothing else
 `info`            what the node's report says
 `capacity`        how much can be paid and received now
 `config`          relays, index servers, friends and their currencies

@@ -1,0 +1,40 @@
+"""The commands of stctrl about what changed the balances, as they are given. Spec 09 §5-§9."""
+
+import click
+
+from offset_ctrl.programs.stctrl.commands.declaring import build
+from offset_ctrl.programs.stctrl.commands.options import JSON
+
+__all__ = ["COMMANDS"]
+
+_SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
+_UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
+_ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
+_HISTORY = build(
+    "stctrl",
+    "history",
+    "Show what changed the balances with friends, and why.",
+    _SINCE,
+    _UNTIL,
+    click.option("-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."),
+    _ONE_CURRENCY,
+    click.option("-k", "--kind", "kinds", multiple=True, help="Of this kind only, such as forwarded; may be repeated."),
+    click.option("-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many."),
+    click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
+    JSON,
+    click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
+    home="history",
+)
+_INCOME = build(
+    "stctrl",
+    "income",
+    "Show the fees that were earned and paid.",
+    click.option("--by", type=click.Choice(["month", "friend"]), default="month", show_default=True, help="Sums of."),
+    _SINCE,
+    _UNTIL,
+    _ONE_CURRENCY,
+    JSON,
+    home="history",
+)
+
+COMMANDS = (_HISTORY, _INCOME)

@@ -1,0 +1,43 @@
+"""The commands of stctrl info, as they are given. Spec 09 §5-§9."""
+
+import click
+
+from offset_ctrl.programs.stctrl.commands.declaring import add
+from offset_ctrl.programs.stctrl.commands.options import CURRENCY, JSON, NAME, PATH, option
+from offset_proto.cli import OffsetGroup
+
+__all__ = ["group"]
+
+
+@click.group("info", cls=OffsetGroup)
+def group() -> None:
+    """Show relays, index servers, friends; export tickets and tokens."""
+
+
+add(group, "relays", "List the relays of the node.", JSON)
+add(group, "index", "List the index servers of the node; (*) marks the connected one.", JSON)
+add(group, "friends", "List the friends of the node and the balances with them.", JSON)
+add(
+    group,
+    "export-ticket",
+    "Write the ticket by which friends add this node.",
+    option("-t", "--ticket", type=PATH, help="Output file."),
+    JSON,
+)
+add(
+    group,
+    "friend-last-token",
+    "Write the last token of a friend, a proof of the balance.",
+    NAME,
+    option("-t", "--token", type=PATH, help="Output file."),
+    JSON,
+)
+add(
+    group,
+    "capacity",
+    "Say how much can be paid and received now, by friend.",
+    CURRENCY,
+    click.option("--to", help="Local name of a friend, or the public key of any node: how much can arrive there."),
+    JSON,
+    home="capacity",
+)
