@@ -9,6 +9,8 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `canonical`            messages to the bytes that are hashed and signed
 `frames`               length frames on a byte stream
 `files`                identities, tickets, invoices, receipts as files
+`uri`                  what people hand over, as one line of text
+`payload`, `bech32m`   the bytes and the letters of such a line
 `message_json`         messages as JSON, and JSON read strictly
 `json_forms`           pieces that describe any other JSON text
 `text`, `types`        values and their text forms

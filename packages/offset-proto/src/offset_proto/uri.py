@@ -1,0 +1,252 @@
+"""
+What people hand to each other as one line of text: ``offset:invoice1…``. Spec 13.
+
+A text is a URI of the scheme ``offset``, whose rest is in Bech32m (`offset_proto.bech32m`): the kind, the digit 1, a
+symbol for the version, the value as bytes (`offset_proto.payload`), and the checksum. So one glance tells what it is,
+a mistyped character is found, and a program that is too old says so.
+
+Lower case is for people. The same text in upper case has only characters of the alphanumeric mode of QR codes, which
+takes 5.5 bits for each of them (ISO/IEC 18004): a tenth more than the 5 bits that it stands for, where base64url in
+bytes takes a third more.
+
+Rules.
+1. Reading leaves white space out, so a text that a mail has broken into lines is good. The scheme may be missing.
+2. Kind and version are looked at before anything else is read, so what is wrong is said of the right thing.
+3. One value has one text, but for the case of its letters, and for records that a reader leaves out.
+4. A text has at most as many characters as the largest QR code holds. Longer ones are refused before any work is done.
+
+A checksum is no signature: it finds slips, and nobody who wants to cheat.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from offset_proto import bech32m
+from offset_proto.errors import InvalidInput
+from offset_proto.files import FriendTicket, Invoice
+from offset_proto.layout import layout_of
+from offset_proto.messages.payment import Commit, Receipt, RelayAddress
+from offset_proto.payload import PayloadReader, bytes_of, number_bytes, record_bytes
+from offset_proto.types import U64_MAX
+
+__all__ = [
+    "ADDRESS_BYTES_MAX",
+    "DESCRIPTION_BYTES_MAX",
+    "TEXT_CHARACTERS_MAX",
+    "PaymentRequest",
+    "Texted",
+    "format_uri",
+    "parse_uri",
+    "parse_uri_of",
+]
+
+SCHEME: Final = "offset:"
+VERSION: Final = 0
+
+TEXT_CHARACTERS_MAX: Final = 4296
+"""Alphanumeric characters of a QR code of version 40 with the least error correction. ISO/IEC 18004, table 7."""
+
+DESCRIPTION_BYTES_MAX: Final = 256
+"""UTF-8 bytes of a description: about as much as people read before they pay."""
+
+ADDRESS_BYTES_MAX: Final = 256
+"""Bytes of a delivery address, as of a network address."""
+
+_HTTPS: Final = "https://"
+_ADDRESS: Final = re.compile(r"https://[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+", re.ASCII)
+"""RFC 3986: what a URI has, without the fragment."""
+
+_DESCRIPTION, _DELIVERY, _END = 1, 3, 5  # types of records: old programs may go on without each
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """
+    An invoice, and what a seller may say beside it; none of that is in the file of an invoice.
+
+    Attributes:
+        invoice: What is to be paid.
+        description: For what, in words: 1 to 256 bytes of UTF-8 without control characters, or None.
+        delivery: HTTPS address at which a program may deliver the commit, at most 256 bytes. None: people hand it over.
+        end: When the seller's node cancels the invoice, in seconds since 1970. None: nothing is said about that.
+
+    Raises:
+        InvalidInput: One of them is not as it should be.
+    """
+
+    invoice: Invoice
+    description: str | None = None
+    delivery: str | None = None
+    end: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.description is not None:
+            _check_description(self.description)
+        if self.delivery is not None:
+            _check_delivery(self.delivery)
+        if self.end is not None and not 0 <= self.end <= U64_MAX:
+            raise InvalidInput(f"the end of an invoice is seconds since 1970, from 0 to {U64_MAX}, not {self.end}")
+
+
+Texted = PaymentRequest | FriendTicket | Commit | Receipt | RelayAddress
+"""What has a text: a payment request, the ticket of a node for its friends, a commit, a receipt, a server's ticket."""
+
+T = TypeVar("T", PaymentRequest, FriendTicket, Commit, Receipt, RelayAddress)
+
+_KINDS: Final[dict[str, type[Texted]]] = {
+    "invoice": PaymentRequest,
+    "friend": FriendTicket,
+    "commit": Commit,
+    "receipt": Receipt,
+    "server": RelayAddress,
+}
+_NAMES: Final = {cls: name for name, cls in _KINDS.items()}
+
+
+def format_uri(value: Texted) -> str:
+    """
+    The text of *value* in lower case; ``.upper()`` of it is the form for QR codes.
+
+    Raises:
+        InvalidInput: It has more characters than a QR code holds; says of what there is too much.
+    """
+    cls: Any = type(value)
+    kind = _NAMES[cls]
+    if isinstance(value, PaymentRequest):
+        payload = bytes_of(layout_of(Invoice), value.invoice) + record_bytes(_records(value))
+    else:
+        payload = bytes_of(layout_of(cls), value)
+    text = SCHEME + bech32m.encode(kind, [VERSION, *bech32m.symbols_of(payload)])
+    if len(text) > TEXT_CHARACTERS_MAX:
+        much = f"{len(value.relays)} relays" if isinstance(value, FriendTicket) else f"{len(payload)} bytes"
+        raise InvalidInput(
+            f"as text this {kind} with its {much} has {len(text)} characters, and a QR code holds "
+            f"{TEXT_CHARACTERS_MAX}: hand it over as a file"
+        )
+    return text
+
+
+def parse_uri(text: str) -> Texted:
+    """
+    What *text* stands for, in either case.
+
+    Raises:
+        InvalidInput: It is no such text. Says what is wrong, and where if that can be told: characters are counted from
+            1, without white space.
+    """
+    if len(text) > 2 * TEXT_CHARACTERS_MAX:
+        raise InvalidInput(f"a text has at most {TEXT_CHARACTERS_MAX} characters, and this has {len(text)}")
+    kind, symbols = _kind_and_symbols(text)
+    version, *rest = symbols or [VERSION]
+    if version != VERSION:
+        raise InvalidInput(
+            f"this {kind} has the version {version}, and this program reads version {VERSION}: take a newer program"
+        )
+    reader = PayloadReader(bech32m.bytes_of(rest))
+    cls: Any = _KINDS[kind]
+    if cls is PaymentRequest:
+        invoice = reader.value(layout_of(Invoice), kind)
+        return _request(invoice, reader.records(frozenset((_DESCRIPTION, _DELIVERY, _END))))
+    value: Texted = reader.value(layout_of(cls), kind)
+    reader.records(frozenset())
+    return value
+
+
+def parse_uri_of(cls: type[T], text: str) -> T:
+    """
+    What *text* stands for, which has to be of the class *cls*.
+
+    Raises:
+        InvalidInput: As `parse_uri`, or it stands for something else.
+    """
+    value = parse_uri(text)
+    if not isinstance(value, cls):
+        given, needed = (_with_article(_NAMES[of]) for of in (type(value), cls))
+        raise InvalidInput(f"this is the text of {given}, and here that of {needed} is needed")
+    return value
+
+
+def _with_article(name: str) -> str:
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def _kind_and_symbols(text: str) -> tuple[str, list[int]]:
+    body = "".join(text.split())
+    first = 1
+    scheme, colon, rest = body.partition(":")
+    if colon:
+        if scheme.lower() + colon != SCHEME:
+            raise InvalidInput(f"the text begins with {(scheme + colon)[:20]!r}, and should begin with {SCHEME!r}")
+        body = rest
+        first += len(SCHEME)
+    if len(body) > TEXT_CHARACTERS_MAX - len(SCHEME):
+        raise InvalidInput(f"a text has at most {TEXT_CHARACTERS_MAX} characters, and this has more")
+    kind, _ = bech32m.split(body, first)
+    if kind not in _KINDS:
+        *most, last = _KINDS
+        raise InvalidInput(f"{kind[:20]!r} is no kind of text; there are {', '.join(most)} and {last}")
+    return bech32m.decode(body, first)
+
+
+def _records(request: PaymentRequest) -> dict[int, bytes]:
+    records = {}
+    if request.description is not None:
+        records[_DESCRIPTION] = request.description.encode()
+    if request.delivery is not None:
+        records[_DELIVERY] = request.delivery.removeprefix(_HTTPS).encode()
+    if request.end is not None:
+        records[_END] = number_bytes(request.end)
+    return records
+
+
+def _request(invoice: Invoice, records: dict[int, bytes]) -> PaymentRequest:
+    description, delivery, end = (records.get(kind) for kind in (_DESCRIPTION, _DELIVERY, _END))
+    try:
+        return PaymentRequest(
+            invoice,
+            None if description is None else description.decode(),
+            None if delivery is None else _HTTPS + delivery.decode(),
+            None if end is None else _whole_number(end),
+        )
+    except UnicodeDecodeError:
+        raise InvalidInput("invoice: its description or delivery address is not UTF-8") from None
+
+
+def _whole_number(data: bytes) -> int:
+    reader = PayloadReader(data)
+    value = reader.number("invoice.end", U64_MAX)
+    if number_bytes(value) != data:
+        raise InvalidInput(f"invoice.end: {len(data)} bytes are more than a number has")
+    return value
+
+
+def _check_description(text: str) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput("the description of an invoice is not valid Unicode") from None
+    if not 1 <= size <= DESCRIPTION_BYTES_MAX:
+        raise InvalidInput(f"the description of an invoice has 1 to {DESCRIPTION_BYTES_MAX} bytes, not {size}")
+    for position, character in enumerate(text, start=1):
+        if unicodedata.category(character) == "Cc":
+            raise InvalidInput(
+                f"the description of an invoice has a control character: number {position}, {character!r}"
+            )
+
+
+def _check_delivery(address: str) -> None:
+    """RFC 9110 §4.2.2: https with a host; and no user name, which there is only to mislead (§4.2.4)."""
+    if not address.startswith(_HTTPS) or not _ADDRESS.fullmatch(address):
+        raise InvalidInput(f"the delivery address {address[:300]!r} is no https:// address without a fragment (#)")
+    if len(address) > ADDRESS_BYTES_MAX:
+        raise InvalidInput(f"a delivery address has at most {ADDRESS_BYTES_MAX} bytes, and this has {len(address)}")
+    try:
+        parts = urlsplit(address)
+        is_good = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError as error:
+        raise InvalidInput(f"the delivery address {address!r} is wrong: {error}") from None
+    if not is_good:
+        raise InvalidInput(f"the delivery address {address!r} needs a host, and must have no user name and no port 0")
