@@ -35,10 +35,13 @@ from offset_proto.types import U64_MAX
 __all__ = [
     "ADDRESS_BYTES_MAX",
     "DESCRIPTION_BYTES_MAX",
+    "KINDS",
+    "SCHEME",
     "TEXT_CHARACTERS_MAX",
     "PaymentRequest",
     "Texted",
     "format_uri",
+    "kind_of",
     "parse_uri",
     "parse_uri_of",
 ]
@@ -96,14 +99,16 @@ Texted = PaymentRequest | FriendTicket | Commit | Receipt | RelayAddress
 
 T = TypeVar("T", PaymentRequest, FriendTicket, Commit, Receipt, RelayAddress)
 
-_KINDS: Final[dict[str, type[Texted]]] = {
+KINDS: Final[dict[str, type[Texted]]] = {
     "invoice": PaymentRequest,
     "friend": FriendTicket,
     "commit": Commit,
     "receipt": Receipt,
     "server": RelayAddress,
 }
-_NAMES: Final = {cls: name for name, cls in _KINDS.items()}
+"""The kinds of texts, by the names that they begin with."""
+
+_NAMES: Final = {cls: name for name, cls in KINDS.items()}
 
 
 def format_uri(value: Texted) -> str:
@@ -129,6 +134,11 @@ def format_uri(value: Texted) -> str:
     return text
 
 
+def kind_of(value: Texted) -> str:
+    """The name that the text of *value* begins with."""
+    return _NAMES[type(value)]
+
+
 def parse_uri(text: str) -> Texted:
     """
     What *text* stands for, in either case.
@@ -146,7 +156,7 @@ def parse_uri(text: str) -> Texted:
             f"this {kind} has the version {version}, and this program reads version {VERSION}: take a newer program"
         )
     reader = PayloadReader(bech32m.bytes_of(rest))
-    cls: Any = _KINDS[kind]
+    cls: Any = KINDS[kind]
     if cls is PaymentRequest:
         invoice = reader.value(layout_of(Invoice), kind)
         return _request(invoice, reader.records(frozenset((_DESCRIPTION, _DELIVERY, _END))))
@@ -185,8 +195,8 @@ def _kind_and_symbols(text: str) -> tuple[str, list[int]]:
     if len(body) > TEXT_CHARACTERS_MAX - len(SCHEME):
         raise InvalidInput(f"a text has at most {TEXT_CHARACTERS_MAX} characters, and this has more")
     kind, _ = bech32m.split(body, first)
-    if kind not in _KINDS:
-        *most, last = _KINDS
+    if kind not in KINDS:
+        *most, last = KINDS
         raise InvalidInput(f"{kind[:20]!r} is no kind of text; there are {', '.join(most)} and {last}")
     return bech32m.decode(body, first)
 
