@@ -103,10 +103,13 @@ def test_a_first_payment_and_what_comes_after_it(tmp_path: Path) -> None:
     """Every command succeeds; Bob owes 30, and the proofs are good."""
     on_loopback = _Loopback()
     first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
-    pages = [block for page in ("friends.md", "keys-and-backups.md") for block in _blocks((HOW_TO / page).read_text())]
+    names = ("payment-requests.md", "friends.md", "keys-and-backups.md")
+    pages = [block for name in names for block in _blocks((HOW_TO / name).read_text())]
     said = _run(tmp_path, *first_payment, *pages)
     assert re.search(r"B\s+=30\b", said), said
     assert (tmp_path / "bob.token").exists()
+    assert (tmp_path / "copy.invoice").read_bytes() == (tmp_path / "lunch.invoice").read_bytes()
+    assert "For: Lunch on Friday\n" in said
     assert (tmp_path / "alice" / "node.ident").read_bytes() == (tmp_path / "alice.unlocked").read_bytes()
     assert (tmp_path / "alice-restored.db").exists()
 

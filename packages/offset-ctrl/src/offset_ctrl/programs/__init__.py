@@ -8,6 +8,8 @@ The command-line programs.
 `stclear`     which circles a community pays to clear most of its debts
 `stcompact`   the engine behind a graphical wallet: lines of JSON on standard input and output
 `table`       the tables that `stctrl info` prints
+`texts`       what people hand over as one line: given, printed, read from files and written to them
+`qr_codes`    such a line as a QR code
 ============  ============================================================================================
 
 May import: everything in offset-ctrl, crypto and proto; offset-node only where it is installed, and only when a

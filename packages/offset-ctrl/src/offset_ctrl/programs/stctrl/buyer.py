@@ -8,6 +8,7 @@ not own it: where the command ends before the payment, nothing is given up, and 
 
 import asyncio
 import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,18 +19,21 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
 from offset_ctrl.programs.stctrl.payment_plan import tell_plan
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
-from offset_ctrl.programs.stctrl.session import CommandError, load
+from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, show
 from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished
 from offset_ctrl.programs.table import printable
+from offset_ctrl.programs.texts import TextOutput, request_lines
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_proto.errors import OffsetError
-from offset_proto.files import INVOICE, PAYMENT, Invoice
+from offset_proto.files import COMMIT, INVOICE, PAYMENT, Invoice
 from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PaymentStageReport
+from offset_proto.text import format_b64
 from offset_proto.types import U32
+from offset_proto.uri import PaymentRequest
 
 __all__ = ["failure_words", "give_up", "pay_invoice"]
 
@@ -44,7 +48,7 @@ CLOSE_SECONDS: Final = 2.0
 
 async def pay_invoice(
     session: NodeSession,
-    invoice_path: Path,
+    invoice_path: Path | None,
     payment: Path | None,
     commit: Path | None,
     *,
@@ -52,12 +56,22 @@ async def pay_invoice(
     timeout: float,
     dry_run: bool = False,
     direct: bool = False,
+    asked: PaymentRequest | None = None,
+    output: TextOutput = NOTHING,
 ) -> int | None:
     """
     Pay, and write the commit for the seller; where *payment* is there, go on with it. No credit has moved until then.
 
-    *dry_run*: only say what would be paid over which routes; *payment* and *commit* may be None then.
-    *direct*: take no route but that to the seller with nobody in between, and ask no index server.
+    Args:
+        session: To the node.
+        invoice_path: What is to be paid; None: what is *asked* for.
+        payment, commit: Where these files go; None with *dry_run*.
+        extra_fees: Credits offered beyond what the index server says.
+        timeout: Seconds to wait for the commit.
+        dry_run: Only say what would be paid over which routes.
+        direct: Take no route but that to the seller with nobody in between, and ask no index server.
+        asked: A payment request that was given as a text.
+        output: How the commit is shown, once it is written.
 
     Returns:
         None where the commit is there, and `NOT_FINISHED` where it is not after *timeout* seconds.
@@ -69,7 +83,9 @@ async def pay_invoice(
         raise CommandError(GROUP, "AppRoutesError(the ticket of this app has no permission 'routes')")
     route_seconds = min(timeout, ROUTE_TICKS * session.tick_seconds)
     options = PayOptions(timeout=None, route_seconds=route_seconds, extra_fees=extra_fees)
-    invoice = load(GROUP, INVOICE, invoice_path, "IoError")
+    if asked is not None:
+        _tell_request(asked)
+    invoice = given(GROUP, INVOICE, invoice_path, None if asked is None else asked.invoice, "IoError")
     if direct:
         seller = invoice.dest_public_key
         if seller not in session.report.friends:
@@ -84,8 +100,23 @@ async def pay_invoice(
     assert payment is not None
     assert commit is not None
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
-    go_on = command_line(*files.pay_words, *(["--direct"] if direct else []))
-    return await _pay(session, files, invoice, options, timeout, go_on)
+    go_on = command_line(*files.pay_words(invoice), *(["--direct"] if direct else []))
+    status = await _pay(session, files, invoice, options, timeout, go_on)
+    if status is None and output.is_wanted:
+        progress = files.progress()
+        path = commit if progress is None else Path(progress.commit_path)
+        show(GROUP, output, load(GROUP, COMMIT, path, "IoError"))
+    return status
+
+
+def _tell_request(asked: PaymentRequest) -> None:
+    invoice = asked.invoice
+    currency = printable(invoice.currency)
+    click.echo(f"Asked for: {invoice.dest_payment} {currency} to {format_b64(invoice.dest_public_key)}")
+    for line in request_lines(asked):
+        click.echo(line)
+    if asked.end is not None and asked.end <= time.time():
+        click.echo("By the clock here, the seller's node has cancelled this invoice already.", err=True)
 
 
 async def _pay(

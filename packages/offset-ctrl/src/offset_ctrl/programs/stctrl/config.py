@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import ParamSpec
 
 from offset_ctrl.connection.client import NodeConnection
-from offset_ctrl.programs.stctrl.session import CommandError, find_friend, load, parse_currency, request
+from offset_ctrl.programs.stctrl.session import CommandError, find_friend, given, load, parse_currency, request
 from offset_ctrl.rules import changes
 from offset_proto.errors import InvalidInput
-from offset_proto.files import FRIEND_TICKET, TICKET
+from offset_proto.files import FRIEND_TICKET, TICKET, FriendTicket
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import ChannelInconsistentReport
 from offset_proto.types import Currency, PublicKey
@@ -77,19 +77,24 @@ async def remove_index(node: NodeConnection, name: str) -> None:
     await _change(node, changes.remove_index_server, key)
 
 
-async def add_friend(node: NodeConnection, friend: Path, name: str) -> None:
-    """Add a friend by the ticket that it exported."""
+async def add_friend(
+    node: NodeConnection, friend: Path | None, name: str, *, ticket: FriendTicket | None = None
+) -> None:
+    """Add a friend by the ticket that it exported, from a file or as it was given by its text."""
     if any(known.name == name for known in node.report.friends.values()):
         raise CommandError(GROUP, f"FriendNameAlreadyExists({name})")
-    await _change(node, changes.add_friend, load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound"), name)
+    ticket = given(GROUP, FRIEND_TICKET, friend, ticket, "FriendFileNotFound")
+    await _change(node, changes.add_friend, ticket, name)
 
 
-async def set_friend_relays(node: NodeConnection, friend: Path, name: str) -> None:
+async def set_friend_relays(
+    node: NodeConnection, friend: Path | None, name: str, *, ticket: FriendTicket | None = None
+) -> None:
     """Say where a friend is reached now."""
     key, _ = find_friend(GROUP, node.report, name)
-    ticket = load(GROUP, FRIEND_TICKET, friend, "FriendFileNotFound")
+    ticket = given(GROUP, FRIEND_TICKET, friend, ticket, "FriendFileNotFound")
     if ticket.public_key != key:
-        raise CommandError(GROUP, f"FriendPublicKeyMismatch({friend} is not a ticket of {name})")
+        raise CommandError(GROUP, f"FriendPublicKeyMismatch({friend or 'the text'} is not a ticket of {name})")
     await _change(node, changes.set_friend_relays, key, ticket.relays)
 
 

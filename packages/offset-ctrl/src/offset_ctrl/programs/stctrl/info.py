@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from offset_ctrl.connection.client import NodeConnection
-from offset_ctrl.programs.stctrl.session import CommandError, find_friend
+from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, find_friend, show
 from offset_ctrl.programs.table import format_table
+from offset_ctrl.programs.texts import TextOutput
 from offset_proto.errors import OffsetError
 from offset_proto.files import FRIEND_TICKET, FRIEND_TOKEN, FileKind, FriendTicket, OutputAlreadyExists
 from offset_proto.messages.friend import CurrencyBalance
@@ -145,13 +146,17 @@ def _terms_json(balances: tuple[CurrencyBalance, ...]) -> list[dict[str, str]]:
     return [{"currency": str(entry.currency), "balance": str(entry.balance)} for entry in balances]
 
 
-async def export_ticket(node: NodeConnection, ticket: Path, *, as_json: bool) -> None:
-    """Write what friends need to reach this node."""
+async def export_ticket(
+    node: NodeConnection, ticket: Path | None, *, as_json: bool, output: TextOutput = NOTHING
+) -> None:
+    """Write what friends need to reach this node; None: it is only shown as *output* says."""
     relays_of_node = tuple(relay.without_name() for relay in node.report.relays)
     value = FriendTicket(node.report.local_public_key, relays_of_node)
-    _save(FRIEND_TICKET, ticket, value)
+    if ticket is not None:
+        _save(FRIEND_TICKET, ticket, value)
+    show("InfoError", output, value)
     if as_json:
-        _print_json({"ticket": str(ticket), "public_key": format_b64(value.public_key)})
+        _print_json({"ticket": None if ticket is None else str(ticket), "public_key": format_b64(value.public_key)})
 
 
 async def friend_last_token(node: NodeConnection, name: str, token: Path, *, as_json: bool) -> None:

@@ -45,6 +45,7 @@ from offset_proto.messages.app import CreateTransaction
 from offset_proto.messages.extensions import PartReport, PartStateReport
 from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.types import PaymentId
+from offset_proto.uri import PaymentRequest, format_uri
 
 __all__ = ["PaymentFiles", "Progress"]
 
@@ -62,7 +63,7 @@ class Progress:
     Attributes:
         payment_id: As in the payment file.
         invoice: What is paid.
-        invoice_path, commit_path: As the command named them, from the root directory.
+        invoice_path, commit_path: As the command named them, from the root directory; empty, where it named none.
         parts: The transactions that were sent and have not failed.
         is_committed: The commit file was written, or is just being written.
         is_given_up: No commit will be written.
@@ -91,7 +92,7 @@ class PaymentFiles:
 
     Args:
         payment: Path of the payment file.
-        invoice: Where the invoice is, for a payment that begins.
+        invoice: Where the invoice is, for a payment that begins; None: it was given as a text.
         commit: Where a commit is to go; None: where the progress says.
         receipt: Where a receipt is to go; None: nobody has asked for it, and it is left to the node.
     """
@@ -120,12 +121,16 @@ class PaymentFiles:
         """Whether the command has said where a commit is to go."""
         return self._commit is not None
 
-    @property
-    def pay_words(self) -> tuple[str | Path, ...]:
-        """The command that pays, with the files as they were named."""
-        assert self._invoice is not None
+    def pay_words(self, invoice: Invoice) -> tuple[str | Path, ...]:
+        """The command that pays *invoice*, with the files as they were named."""
         assert self._commit is not None
-        return ("buyer", "pay-invoice", "-i", self._invoice, "-p", self.payment, "-c", self._commit)
+        source = _invoice_words(self._invoice, invoice)
+        return ("buyer", "pay-invoice", *source, "-p", self.payment, "-c", self._commit)
+
+    def go_on_words(self, progress: Progress) -> tuple[str | Path, ...]:
+        """The command that goes on to pay."""
+        source = _invoice_words(progress.invoice_path, progress.invoice)
+        return ("buyer", "pay-invoice", *source, "-p", self.payment, "-c", progress.commit_path)
 
     def part(self, request: CreateTransaction) -> PartReport:
         """A part, as far as the files know it: it may be frozen, since the progress was written."""
@@ -269,3 +274,8 @@ class PaymentFiles:
             yield progress
         finally:
             os.close(descriptor)
+
+
+def _invoice_words(path: Path | str | None, invoice: Invoice) -> tuple[str | Path, ...]:
+    """How a command names an invoice: by its file, or by its text where it was given as one."""
+    return ("-i", path) if path else ("--text", format_uri(PaymentRequest(invoice)))

@@ -25,7 +25,7 @@ import click
 from offset_ctrl.connection.client import ConnectionClosed
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
-from offset_ctrl.programs.stctrl.session import CommandError, load
+from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, load, show
 from offset_ctrl.programs.stctrl.waiting import (
     NOT_FINISHED,
     command_line,
@@ -35,11 +35,12 @@ from offset_ctrl.programs.stctrl.waiting import (
     showing,
     tell_not_finished,
 )
+from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.payment import PaymentState, advance, event_of_end
 from offset_ctrl.rules.proofs import InvalidProof, check_commit, check_receipt
 from offset_proto.errors import OffsetError
-from offset_proto.files import PAYMENT, RECEIPT
+from offset_proto.files import COMMIT, PAYMENT, RECEIPT
 from offset_proto.messages.app import (
     AckClosePayment,
     Complete,
@@ -83,6 +84,7 @@ async def payment_status(
     close: bool = False,
     timeout: float = 1.0,
     as_json: bool = False,
+    output: TextOutput = NOTHING,
 ) -> int | None:
     """
     Say where a payment stands; save the commit as soon as there is one, and the receipt when it is paid.
@@ -94,6 +96,7 @@ async def payment_status(
         close: Let no further parts be sent.
         timeout: Seconds to wait for the end.
         as_json: Print JSON.
+        output: How the receipt is shown, once it is saved; or the commit, as long as the payment is open.
 
     Returns:
         None where the payment has an end, and `NOT_FINISHED` where it has none.
@@ -119,8 +122,14 @@ async def payment_status(
     if status is None:
         if Extension.OPEN_PAYMENTS in session.extensions and not session.payments.snapshots:
             raise CommandError(GROUP, f"RequestClosePaymentError(the node has not answered within {timeout:g} seconds)")
-        return _tell_open(look, payment, receipt, as_json=as_json)
+        told = _tell_open(look, payment, receipt, as_json=as_json)
+        path = files.commit_path(files.progress())
+        if path is not None and path.exists():
+            show(GROUP, output, load(GROUP, COMMIT, path, "IoError"))
+        return told
     await _finish(session, files, receipt, payment_id, status, as_json=as_json)
+    if receipt is not None and isinstance(status, PaymentStatusSuccess):
+        show(GROUP, output, status.receipt)
     return None
 
 
@@ -259,9 +268,8 @@ def _tell_open(look: _Look, payment: Path, receipt: Path | None, *, as_json: boo
             click.echo("There is a commit; -c FILE writes it.")
     saves = receipt if receipt is not None else payment.with_suffix(".receipt")
     go_on = command_line("buyer", "payment-status", "-p", payment, "-r", saves)
-    if progress is not None and not is_written and not progress.is_given_up and progress.invoice_path:
-        words = ("-i", progress.invoice_path, "-p", payment, "-c", progress.commit_path)
-        go_on = command_line("buyer", "pay-invoice", *words)
+    if progress is not None and not is_written and not progress.is_given_up and progress.commit_path:
+        go_on = command_line(*look.files.go_on_words(progress))
     if as_json:
         return NOT_FINISHED
     return tell_not_finished(look.session.report, look.parts, go_on)

@@ -1,16 +1,20 @@
 """stctrl seller: invoices. Spec 09 §9."""
 
 import os
+import time
 from pathlib import Path
 
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotAnnounced
-from offset_ctrl.programs.stctrl.session import CommandError, load, parse_currency
+from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, parse_currency, show
+from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
-from offset_proto.errors import OffsetError
+from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import COMMIT, INVOICE, Invoice, OutputAlreadyExists
 from offset_proto.messages.app import AddInvoice, AppRequest, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import AddExpiringInvoice, Extension
+from offset_proto.messages.payment import Commit
 from offset_proto.types import U32, U128, InvoiceId
+from offset_proto.uri import PaymentRequest
 
 __all__ = ["cancel_invoice", "commit_invoice", "create_invoice"]
 
@@ -18,13 +22,30 @@ GROUP = "SellerError"
 
 
 async def create_invoice(
-    node: NodeConnection, currency: str, amount: U128, invoice: Path, *, expires: U32 | None = None
+    node: NodeConnection,
+    currency: str,
+    amount: U128,
+    invoice: Path,
+    *,
+    expires: U32 | None = None,
+    description: str | None = None,
+    deliver_to: str | None = None,
+    output: TextOutput = NOTHING,
 ) -> None:
     """
     Make an invoice. Its file, which goes to the buyer, is written first, so no invoice is without a file (D84).
 
-    *expires* seconds later the node cancels it by itself, if no commit was given by then; None: never.
+    Args:
+        node: The connection.
+        currency, amount: What the buyer is to pay.
+        invoice: Where the file goes.
+        expires: Seconds after which the node cancels it by itself, if no commit was given by then; None: never.
+        description, deliver_to: What the text says beside the invoice (spec 13 §3.1); the file has no place for it.
+        output: How the text is shown, once the node has the invoice.
     """
+    if not output.is_wanted and (description is not None or deliver_to is not None):
+        words = "the file has no place for --description and --deliver-to; ask for --text, --qr or -o"
+        raise CommandError(GROUP, "NoText", words)
     parsed = parse_currency(GROUP, currency, is_new=True)
     invoice_id = InvoiceId(os.urandom(InvoiceId.SIZE))
     request: AppRequest = AddInvoice(invoice_id, parsed, amount)
@@ -35,6 +56,11 @@ async def create_invoice(
     except NotAnnounced as error:
         raise CommandError(GROUP, f"NotAnnounced({error})") from None
     value = Invoice(invoice_id, parsed, node.report.local_public_key, amount)
+    end = None if expires is None else int(time.time()) + expires
+    try:
+        payment_request = PaymentRequest(value, description, deliver_to, end)
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"InvalidText({error})") from None
     try:
         INVOICE.save(invoice, value)
     except OutputAlreadyExists:
@@ -46,6 +72,7 @@ async def create_invoice(
     except ConnectionClosed as error:
         # Nobody knows whether the node has taken it, so the file stays: it is what cancels an invoice.
         raise CommandError(GROUP, f"AddInvoiceError({error}; try cancel-invoice with {invoice})") from None
+    show(GROUP, output, payment_request)
 
 
 async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
@@ -58,15 +85,17 @@ async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
         raise CommandError(GROUP, f"RemoveInvoiceError({invoice}: {error.strerror})") from None
 
 
-async def commit_invoice(node: NodeConnection, invoice: Path, commit: Path) -> None:
+async def commit_invoice(
+    node: NodeConnection, invoice: Path, commit: Path | None, *, commit_text: Commit | None = None
+) -> None:
     """
-    Collect a payment with the buyer's commit.
+    Collect a payment with the buyer's commit, from a file or as it was given by its text.
 
     A node acknowledges the commit of an invoice that it does not know, too. So it is asked first what is open, where it
     tells that.
     """
     expected = load(GROUP, INVOICE, invoice, "IoError")
-    offered = load(GROUP, COMMIT, commit, "IoError")
+    offered = given(GROUP, COMMIT, commit, commit_text, "IoError")
     try:
         check_commit(offered, expected)
     except InvalidProof as error:

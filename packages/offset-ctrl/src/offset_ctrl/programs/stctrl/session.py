@@ -13,6 +13,7 @@ from offset_crypto.identity import Identity
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.changes import Change
 from offset_proto import entered
 from offset_proto.errors import InvalidInput, OffsetError
@@ -20,16 +21,23 @@ from offset_proto.files import TICKET, FileKind, IoError, StringSerdeError
 from offset_proto.messages.report import FriendReport
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
+from offset_proto.uri import Texted
 
 __all__ = [
+    "NOTHING",
     "CommandError",
     "Login",
     "find_friend",
+    "given",
     "load",
     "parse_currency",
     "request",
     "run",
+    "show",
 ]
+
+NOTHING = TextOutput()
+"""What was made for others is not shown."""
 
 
 RETRY_SECONDS: Final = 0.2
@@ -127,6 +135,22 @@ def load(group: str, kind: FileKind[T], path: Path, missing: str) -> T:
         return kind.load(path)
     except (IoError, StringSerdeError) as error:
         raise CommandError(group, str(error)) from None
+
+
+def given(group: str, kind: FileKind[T], path: Path | None, value: T | None, missing: str) -> T:
+    """The *value* that was given as a text, or else what is in the file at *path*, as by `load`."""
+    if value is not None:
+        return value
+    assert path is not None
+    return load(group, kind, path, missing)
+
+
+def show(group: str, output: TextOutput, value: Texted) -> None:
+    """Show *value* to hand it over; a CommandError where it has no text, or the picture can not be written."""
+    try:
+        output.show(value)
+    except OffsetError as error:
+        raise CommandError(group, f"TextError({error})") from None
 
 
 def find_friend(group: str, report: ReportView, name: str) -> tuple[PublicKey, FriendReport]:

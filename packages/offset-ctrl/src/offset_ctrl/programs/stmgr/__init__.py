@@ -1,5 +1,5 @@
 """
-The program stmgr: keys, tickets, node databases.
+The program stmgr: keys, tickets, node databases, texts.
 
 ==============  ============================================================================================
 `cli`           the program, and the commands that make tickets
@@ -10,6 +10,7 @@ The program stmgr: keys, tickets, node databases.
 `ceremony`      a person writes words down, and gives three of them back
 `databases`     commands: make, import, export node databases
 `backups`       commands: back a node database up, once or again and again; restore it
+`texts`         command: files as one line of text, and back
 ==============  ============================================================================================
 
 May import: everything in offset-ctrl, crypto and proto; offset-node only where it is installed, and only when a

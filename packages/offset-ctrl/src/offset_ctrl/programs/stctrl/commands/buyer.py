@@ -6,6 +6,7 @@ import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add
 from offset_ctrl.programs.stctrl.commands.options import CURRENCY, JSON, PATH, option, timeout
+from offset_ctrl.programs.texts import QR_OUTPUT, TEXT_OUTPUT, text_option
 from offset_proto.cli import U32_OPTION, U128_OPTION, OffsetGroup
 
 __all__ = ["group"]
@@ -26,7 +27,8 @@ add(
     group,
     "pay-invoice",
     "Pay an invoice; hand the commit file to the seller.",
-    option("-i", "--invoice", "invoice_path", type=PATH, help="Invoice file."),
+    click.option("-i", "--invoice", "invoice_path", type=PATH, help="Invoice file."),
+    text_option("invoice", "asked", "-i; the commit is printed as a text, too"),
     click.option("-p", "--payment", type=PATH, callback=_needed_to_pay, help="Output: payment file."),
     click.option("-c", "--commit", type=PATH, callback=_needed_to_pay, help="Output: commit file."),
     click.option(
@@ -45,6 +47,8 @@ add(
         "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no index server is asked."
     ),
     timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
+    QR_OUTPUT,
+    one_of=("invoice_path", "asked"),
 )
 _PAYMENT = option("-p", "--payment", type=PATH, help="Payment file; deleted at the end.")
 add(
@@ -57,6 +61,7 @@ add(
     click.option("--close", is_flag=True, help="Let no further parts of the payment be sent."),
     timeout(1, "Seconds to wait for the end of the payment."),
     JSON,
+    TEXT_OUTPUT,
     home="payment_status",
 )
 add(

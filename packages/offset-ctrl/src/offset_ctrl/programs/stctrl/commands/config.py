@@ -4,6 +4,7 @@ import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add
 from offset_ctrl.programs.stctrl.commands.options import CURRENCY, NAME, PATH, option
+from offset_ctrl.programs.texts import text_option
 from offset_proto.cli import U32_OPTION, U128_OPTION, OffsetGroup
 
 __all__ = ["group"]
@@ -35,14 +36,25 @@ add(
     "Stop using an index server. The node asks there for no routes, and declares nothing there.",
     NAME,
 )
-_FRIEND = option("-f", "--friend", type=PATH, help="Friend ticket.")
-add(group, "add-friend", "Add a friend by the ticket that it exported.", _FRIEND, NAME)
+_FRIEND = click.option("-f", "--friend", type=PATH, help="Friend ticket.")
+_FRIEND_TEXT = text_option("friend", "ticket", "-f")
+add(
+    group,
+    "add-friend",
+    "Add a friend by the ticket that it exported.",
+    _FRIEND,
+    _FRIEND_TEXT,
+    NAME,
+    one_of=("friend", "ticket"),
+)
 add(
     group,
     "set-friend-relays",
     "Say where a friend is reached now. A new ticket of the friend names its relays.",
     _FRIEND,
+    _FRIEND_TEXT,
     NAME,
+    one_of=("friend", "ticket"),
 )
 add(group, "remove-friend", "Remove a friend. The balance and all that is open with it are forgotten.", NAME)
 add(group, "enable-friend", "Connect to a friend. The node keeps connected until the friend is disabled.", NAME)

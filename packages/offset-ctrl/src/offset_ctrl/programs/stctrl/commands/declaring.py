@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from offset_ctrl.programs.stctrl.commands.options import Decorator
+from offset_ctrl.programs.texts import take_output
 from offset_proto.cli import OffsetCommand
 
 __all__ = ["STARTING_SECONDS", "add", "build"]
@@ -22,9 +23,10 @@ def add(
     *options: Decorator,
     home: str | None = None,
     patience: float = 0,
+    one_of: tuple[str, ...] = (),
 ) -> None:
     """Add the command *name* to *group*; all else is as in `build`."""
-    group.add_command(build(str(group.name), name, help_text, *options, home=home, patience=patience))
+    group.add_command(build(str(group.name), name, help_text, *options, home=home, patience=patience, one_of=one_of))
 
 
 def build(
@@ -34,9 +36,10 @@ def build(
     *options: Decorator,
     home: str | None = None,
     patience: float = 0,
+    one_of: tuple[str, ...] = (),
 ) -> click.Command:
     """
-    The command *name* of the group of that name.
+    The command *name* of the group of that name. Exactly one of the parameters *one_of* has to be given.
 
     It calls the function of that name in the module of the group, or in the module *home*, which is imported only then.
     The function returns the exit status; None is 0. A node that is not reached is tried again for *patience* seconds.
@@ -47,6 +50,11 @@ def build(
         import importlib
 
         _check_login(ctx)
+        if one_of and sum(arguments[parameter] is not None for parameter in one_of) != 1:
+            names = {param.name: param.opts[-1] for param in ctx.command.params}
+            raise click.UsageError(f"Give one of {' and '.join(names[parameter] for parameter in one_of)}", ctx)
+        if "as_qr" in arguments:
+            arguments["output"] = take_output(arguments)
         from offset_ctrl.connection.client import open_node
         from offset_ctrl.connection.session import open_session
         from offset_ctrl.programs.stctrl.session import Login, run

@@ -1,9 +1,12 @@
 """The commands of stctrl info, as they are given. Spec 09 §5-§9."""
 
+from pathlib import Path
+
 import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add
 from offset_ctrl.programs.stctrl.commands.options import CURRENCY, JSON, NAME, PATH, option
+from offset_ctrl.programs.texts import TEXT_OUTPUT
 from offset_proto.cli import OffsetGroup
 
 __all__ = ["group"]
@@ -14,15 +17,22 @@ def group() -> None:
     """Show relays, index servers, friends; export tickets and tokens."""
 
 
+def _needed_without_text(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value is None and not any(ctx.params.get(name) for name in ("as_text", "as_qr", "picture")):
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return value
+
+
 add(group, "relays", "List the relays of the node.", JSON)
 add(group, "index", "List the index servers of the node; (*) marks the connected one.", JSON)
 add(group, "friends", "List the friends of the node and the balances with them.", JSON)
 add(
     group,
     "export-ticket",
-    "Write the ticket by which friends add this node.",
-    option("-t", "--ticket", type=PATH, help="Output file."),
+    "Write the ticket by which friends add this node; or print it as a text.",
+    click.option("-t", "--ticket", type=PATH, callback=_needed_without_text, help="Output file."),
     JSON,
+    TEXT_OUTPUT,
 )
 add(
     group,

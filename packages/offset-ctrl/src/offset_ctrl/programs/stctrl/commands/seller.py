@@ -4,6 +4,7 @@ import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add
 from offset_ctrl.programs.stctrl.commands.options import CURRENCY, JSON, PATH, SECONDS, option
+from offset_ctrl.programs.texts import TEXT_OUTPUT, text_option
 from offset_proto.cli import U128_OPTION, OffsetGroup
 
 __all__ = ["group"]
@@ -27,6 +28,9 @@ add(
         type=SECONDS,
         help="The node cancels the invoice after this time, if it is not collected by then: 30s, 10m, 1h, 2d.",
     ),
+    click.option("--description", help="What for: in the text only, at most 256 bytes."),
+    click.option("--deliver-to", metavar="URL", help="https:// address that takes the commit: in the text only."),
+    TEXT_OUTPUT,
 )
 add(group, "invoices", "List the invoices that are open, and what each waits for.", JSON, home="open_lists")
 add(group, "cancel-invoice", "Cancel an invoice: it can not be paid any more.", _INVOICE)
@@ -35,5 +39,7 @@ add(
     "commit-invoice",
     "Collect a payment with the buyer's commit file.",
     _INVOICE,
-    option("-c", "--commit", type=PATH, help="Commit file."),
+    click.option("-c", "--commit", type=PATH, help="Commit file."),
+    text_option("commit", "commit_text", "-c"),
+    one_of=("commit", "commit_text"),
 )
