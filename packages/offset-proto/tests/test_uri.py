@@ -313,6 +313,22 @@ def test_more_than_a_qr_code_holds():
     ):
         format_uri(ticket)
     assert len(format_uri(replace(ticket, relays=ticket.relays[1:]))) <= TEXT_CHARACTERS_MAX
+    with pytest.raises(InvalidInput, match=r"its 100000 relays has 4\d{7} characters"):
+        format_uri(FriendTicket(A, (relay,) * 100_000))
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 6])
+def test_the_longest_text(size: int) -> None:
+    """As long as a QR code of version 40 allows, and not one character more; the limit is that of its text."""
+    relays = [RelayAddress(B, NetAddress("x" * 255))] * 9 + [RelayAddress(B, NetAddress("x" * size))]
+    ticket = FriendTicket(A, tuple(relays))
+    characters = len("offset:friend1") + 1 + -(-(33 + 9 * 289 + 33 + size) * 8 // 5) + 6
+    if characters <= 4296:
+        assert len(format_uri(ticket)) == characters
+        assert parse_uri(format_uri(ticket)) == ticket
+    else:
+        with pytest.raises(InvalidInput, match=f"has {characters} characters"):
+            format_uri(ticket)
 
 
 @pytest.mark.parametrize(

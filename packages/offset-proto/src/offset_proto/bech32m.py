@@ -23,7 +23,7 @@ from typing import Final
 
 from offset_proto.errors import InvalidInput
 
-__all__ = ["bytes_of", "decode", "encode", "split", "symbols_of"]
+__all__ = ["bytes_of", "characters_of", "decode", "encode", "split", "symbols_of"]
 
 _ALPHABET: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
@@ -43,6 +43,11 @@ def encode(prefix: str, symbols: Sequence[int]) -> str:
     rest = _divide((*_expand(prefix), *symbols, *[0] * _CHECKSUM_SYMBOLS)) ^ _BECH32M
     checksum = [rest >> 5 * (_CHECKSUM_SYMBOLS - 1 - position) & 31 for position in range(_CHECKSUM_SYMBOLS)]
     return f"{prefix}1" + "".join(_ALPHABET[symbol] for symbol in (*symbols, *checksum))
+
+
+def characters_of(prefix: str, symbols: int) -> int:
+    """How many characters the text of so many symbols has."""
+    return len(prefix) + 1 + symbols + _CHECKSUM_SYMBOLS
 
 
 def split(text: str, first: int = 1) -> tuple[str, str]:
@@ -99,8 +104,8 @@ def decode(text: str, first: int = 1) -> tuple[str, list[int]]:
 def symbols_of(data: bytes) -> list[int]:
     """*data* in groups of 5 bits; the last group is filled up with zeros."""
     count = -(-len(data) * 8 // 5)
-    number = int.from_bytes(data, "big") << (count * 5 - len(data) * 8)
-    return [number >> 5 * (count - 1 - position) & 31 for position in range(count)]
+    bits = "".join(f"{byte:08b}" for byte in data).ljust(count * 5, "0")
+    return [int(bits[start : start + 5], 2) for start in range(0, len(bits), 5)]
 
 
 def bytes_of(symbols: Sequence[int]) -> bytes:
@@ -110,13 +115,11 @@ def bytes_of(symbols: Sequence[int]) -> bytes:
     Raises:
         InvalidInput: A symbol too many, or bits that are not zero behind the last byte.
     """
-    size, unused = divmod(len(symbols) * 5, 8)
-    number = 0
-    for symbol in symbols:
-        number = number << 5 | symbol
-    if unused > 4 or number & ((1 << unused) - 1):
+    bits = "".join(f"{symbol:05b}" for symbol in symbols)
+    unused = len(bits) % 8
+    if unused > 4 or "1" in bits[len(bits) - unused :]:
         raise InvalidInput("the last character before the checksum holds more than the end of the last byte")
-    return (number >> unused).to_bytes(size, "big")
+    return bytes(int(bits[start : start + 8], 2) for start in range(0, len(bits) - unused, 8))
 
 
 def _expand(prefix: str) -> list[int]:

@@ -124,14 +124,14 @@ def format_uri(value: Texted) -> str:
         payload = bytes_of(layout_of(Invoice), value.invoice) + record_bytes(_records(value))
     else:
         payload = bytes_of(layout_of(cls), value)
-    text = SCHEME + bech32m.encode(kind, [VERSION, *bech32m.symbols_of(payload)])
-    if len(text) > TEXT_CHARACTERS_MAX:
+    characters = len(SCHEME) + bech32m.characters_of(kind, 1 - len(payload) * 8 // -5)
+    if characters > TEXT_CHARACTERS_MAX:
         much = f"{len(value.relays)} relays" if isinstance(value, FriendTicket) else f"{len(payload)} bytes"
         raise InvalidInput(
-            f"as text this {kind} with its {much} has {len(text)} characters, and a QR code holds "
+            f"as text this {kind} with its {much} has {characters} characters, and a QR code holds "
             f"{TEXT_CHARACTERS_MAX}: hand it over as a file"
         )
-    return text
+    return SCHEME + bech32m.encode(kind, [VERSION, *bech32m.symbols_of(payload)])
 
 
 def kind_of(value: Texted) -> str:
