@@ -39,10 +39,14 @@ from offset_node.database.errors import LoadDbError
 from offset_node.database.original import format_database, parse_database
 from offset_node.database.sqlite import create_database, load_database
 from offset_node.state import NodeState
+from offset_proto import bech32m
 from offset_proto.errors import InvalidInput, PeerError
+from offset_proto.files import FriendTicket, Invoice
 from offset_proto.frames import FrameReader, encode_frame
+from offset_proto.messages.payment import RelayAddress
 from offset_proto.text import parse_b64, parse_integer, parse_socket_address, split_host_port
-from offset_proto.types import Integer, PrivateKey, PublicKey
+from offset_proto.types import Currency, Integer, InvoiceId, NetAddress, PrivateKey, PublicKey
+from offset_proto.uri import SCHEME, PaymentRequest, Texted, format_uri, kind_of, parse_uri
 from offset_proto.wire import Codec, codec
 
 __all__ = ["FuzzFailure", "Report", "Target", "make_targets", "run"]
@@ -252,6 +256,32 @@ def _text_targets() -> Iterator[Target]:
         yield Target(name, recorded, functools.partial(_feed_file, parse), (InvalidInput,), weight=3)
 
 
+def _feed_payload(kind: str, data: bytes, chance: Random) -> None:
+    """What stands behind a good checksum, which mutated texts have too seldom."""
+    value = parse_uri(bech32m.encode(kind, [0, *bech32m.symbols_of(data[:500])]))
+    if parse_uri(format_uri(value)) != value:
+        raise AssertionError("what was read does not survive being written")
+
+
+def _uri_targets() -> Iterator[Target]:
+    key, other = (PublicKey(bytes([number]) * 32) for number in (1, 2))
+    invoice = Invoice(InvoiceId(bytes(range(32))), Currency("FST"), key, 2**100)
+    relay = RelayAddress(other, NetAddress("relay.example.net:7001"))
+    values: tuple[Texted, ...] = (
+        PaymentRequest(invoice),
+        PaymentRequest(invoice, "Tea", "https://shop.example.net/commit", 4_000_000_000),
+        FriendTicket(key, (relay, relay)),
+        relay,
+    )
+    texts = [format_uri(value).encode() for value in values]
+    yield Target("text URI", texts, functools.partial(_feed_file, parse_uri), (InvalidInput,), weight=3)
+    for value, text in zip(values[1:], texts[1:], strict=True):
+        _, symbols = bech32m.decode(text.decode().removeprefix(SCHEME))
+        feed = functools.partial(_feed_payload, kind_of(value))
+        name, payload = f"payload of {kind_of(value)}", bech32m.bytes_of(symbols[1:])
+        yield Target(name, [payload], feed, (InvalidInput,), weight=3)
+
+
 def _compact_targets() -> Iterator[Target]:
     def take(text: str) -> None:
         message = parse_user_message(text)
@@ -316,6 +346,7 @@ def make_targets() -> Iterator[list[Target]]:
             *_message_targets(),
             *_file_targets(),
             *_text_targets(),
+            *_uri_targets(),
             *_compact_targets(),
             _database_target(Path(directory)),
         ]
