@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import zxingcpp
 from PIL import Image
@@ -275,12 +276,17 @@ def test_a_picture_of_another_kind_and_one_that_is_there(tmp_path: Path) -> None
         TextOutput(picture=tmp_path / "code.png").check()
 
 
-def test_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A code whose lines are broken can not be read."""
+def test_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A code whose lines are broken can not be read, so the text is there instead; what was done stays done."""
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with pytest.raises(OffsetError, match=r"needs 53 columns, and this terminal has 40: take -o FILE\.png"):
-        TextOutput(as_qr=True).show(ASKED)
+    TextOutput(as_qr=True).show(ASKED)
+    said = capsys.readouterr()
+    assert said.out == format_uri(ASKED) + "\n"
+    assert said.err == "The QR code needs a terminal of 53 columns; -o FILE.png draws it.\n"
+    monkeypatch.setenv("COLUMNS", "53")
+    TextOutput(as_qr=True).show(ASKED)
+    assert parse_uri(_read_image(_read_terminal(click.unstyle(capsys.readouterr().out), 255, 0))) == ASKED
 
 
 # The commands of stctrl.
@@ -475,6 +481,8 @@ LOGIN = ["-I", "a.ident", "-T", "a.ticket"]
         (["config", "set-friend-relays", "-n", "bob"], "Give one of --friend and --text"),
         (["config", "add-friend", "-n", "bob", "--text", "T"], "this is the text of an invoice, .* of a friend"),
         (["info", "export-ticket"], "Missing option '-t' / '--ticket'"),
+        (["info", "export-ticket", "-t", "t", "--json", "--text"], "--json prints JSON only"),
+        (["buyer", "payment-status", "-p", "p", "--qr", "--json"], "--json prints JSON only"),
     ],
 )
 def test_usage(run: Run, words: list[str], reason: str) -> None:

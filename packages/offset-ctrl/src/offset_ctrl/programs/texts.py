@@ -119,7 +119,7 @@ class TextOutput:
 
     def show(self, value: "Texted") -> None:
         """
-        Show *value* as it is wanted.
+        Show *value* as it is wanted. A terminal that is too narrow for its QR code gets the text.
 
         Raises:
             OffsetError: It is too long for a text, or the picture can not be written.
@@ -131,14 +131,13 @@ class TextOutput:
         from offset_proto.uri import format_uri
 
         text = format_uri(value)
-        if self.as_text:
+        columns = qr_codes.columns_of(text) if self.as_qr else 0
+        is_too_wide = sys.stdout.isatty() and columns > shutil.get_terminal_size().columns
+        if self.as_text or is_too_wide:
             click.echo(text)
-        if self.as_qr:
-            needed, columns = qr_codes.columns_of(text), shutil.get_terminal_size().columns
-            if sys.stdout.isatty() and columns < needed:
-                raise OffsetError(
-                    f"the QR code needs {needed} columns, and this terminal has {columns}: take -o FILE.png"
-                )
+        if is_too_wide:
+            click.echo(f"The QR code needs a terminal of {columns} columns; -o FILE.png draws it.", err=True)
+        elif self.as_qr:
             click.echo(qr_codes.for_terminal(text))
         if self.picture is not None:
             save_bytes(self.picture, qr_codes.picture(text, self.picture.suffix.lower()))
@@ -177,9 +176,12 @@ def take_output(arguments: dict[str, Any]) -> TextOutput:
 
     Raises:
         OffsetError: As `TextOutput.check`.
+        UsageError: JSON is asked for, too, which a text or QR code would spoil.
     """
     as_text = arguments.pop("as_text", False) or arguments.get("asked") is not None
     output = TextOutput(as_text, arguments.pop("as_qr"), arguments.pop("picture"))
+    if arguments.get("as_json") and (output.as_text or output.as_qr):
+        raise click.UsageError("--json prints JSON only, without --text and --qr", click.get_current_context())
     output.check()
     return output
 
