@@ -1,6 +1,7 @@
 """A move carried out at a node that says what the test wants: what is written down, and what is said of the rest."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from offset_ctrl.connection.session import open_session
 from offset_ctrl.programs.stctrl import friend as commands
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.move_steps import Asked, Unfinished, Wanted
+from offset_ctrl.rules.moving import Move
 from offset_ctrl.sdk.move_files import MoveFiles
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, RECEIPT, FriendTicket, Invoice, IoError
@@ -138,9 +140,9 @@ def _papers(folder: Path) -> list[str]:
 
 def test_the_new_friend_pays(tmp_path: Path) -> None:
     """
-    One invoice, however often the move is begun; with the commit it is collected once, and the balance proves it.
+    One invoice, however often the move is begun, also after it was cancelled by hand, which deletes its file.
 
-    This node keeps no history, like an original's.
+    With the commit it is collected once, and the balance proves it, as this node keeps no history.
     """
     fake = _Node(100, frozen=100)
 
@@ -149,8 +151,11 @@ def test_the_new_friend_pays(tmp_path: Path) -> None:
             unfinished = await node.move_friend("bob", TICKET, tmp_path)
             assert unfinished is not None
             assert [asked.wanted for asked in unfinished.asked] == [Wanted.PAYMENT]
+            invoice = INVOICE.load(tmp_path / "FST.invoice")
+            (tmp_path / "FST.invoice").unlink()
+        await node.move_friend("bob", TICKET, tmp_path)
+        assert INVOICE.load(tmp_path / "FST.invoice") == invoice
         assert len({asked.invoice_id for asked in fake.asked(AddInvoice)}) == 1
-        invoice = INVOICE.load(tmp_path / "FST.invoice")
         assert (invoice.dest_public_key, invoice.dest_payment) == (NODE.public_key, 100)
         COMMIT.save(tmp_path / "FST.commit", build_commit(invoice, NODE))
         assert await node.move_friend("bob", TICKET, tmp_path) == TO_BE_REMOVED
@@ -205,6 +210,58 @@ def test_we_pay(tmp_path: Path) -> None:
     (sent,) = fake.asked(CreateTransaction)
     assert sent.route.public_keys == (NODE.public_key, NEW.public_key)
     assert (sent.dest_payment, sent.fees) == (40, 0)
+
+
+class _Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("balance", [100, -40])
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_kill_at_each_write(tmp_path: Path, balance: int, is_written: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Just before or just after the move is written down, at each of these moments once: it goes on, and pays once."""
+    fake = _Node(balance, frozen=max(balance, 0))
+    fake.results = lambda asked: Complete(build_commit(THEIRS, NEW))
+    fake.status = lambda payment_id: PaymentStatusSuccess(build_receipt(THEIRS, NEW), ACK)
+    save, died = MoveFiles.save, set[object]()
+
+    def save_or_die(files: MoveFiles, move: Move) -> None:
+        done = (bool(it.invoices) + bool(it.commits) + it.is_moved for it in move.currencies)
+        moment = move.is_fixed, move.is_settled, *done
+        if is_written or moment in died:
+            save(files, move)
+        if moment not in died:
+            died.add(moment)
+            raise _Killed
+
+    monkeypatch.setattr(MoveFiles, "save", save_or_die)
+
+    async def run(node: Node) -> Unfinished | None:
+        """Again and again; the other person does at once what it is asked for."""
+        for _ in range(30):
+            with contextlib.suppress(_Killed):
+                unfinished = await node.move_friend("bob", TICKET, tmp_path)
+                if unfinished in (None, TO_BE_REMOVED):
+                    return unfinished
+                assert unfinished is not None
+                if unfinished.asked[0].wanted is Wanted.PAYMENT:
+                    invoice = INVOICE.load(tmp_path / "FST.invoice")
+                    COMMIT.save(tmp_path / "FST.commit", build_commit(invoice, NODE))
+                elif unfinished.asked[0].wanted is Wanted.INVOICE:
+                    INVOICE.save(tmp_path / "FST.invoice", THEIRS)
+        raise AssertionError("the move has no end")
+
+    async def body(node: Node) -> None:
+        assert await run(node) == TO_BE_REMOVED
+
+    fake.run(body)
+    assert len(died) == (6 if balance > 0 else 5)
+    move = MoveFiles(tmp_path).load()
+    assert move is not None
+    assert move.is_settled
+    assert len({asked.invoice_id for asked in fake.asked(AddInvoice)}) == (balance > 0)
+    assert len(fake.asked(CreateTransaction)) == (balance < 0)
+    assert len({asked.commit for asked in fake.asked(CommitInvoice)}) == (balance > 0)
 
 
 def test_a_payment_that_is_refused_is_tried_again(tmp_path: Path) -> None:
