@@ -413,10 +413,13 @@ def test_the_command_says_what_is_forgiven(tmp_path: Path, capsys: pytest.Captur
     fake = _Node(0)
     assert _command(fake, tmp_path) is None
     shown = capsys.readouterr().out
+    assert "    FST 0\n" in shown
     assert "removes the old one and forgives these" in shown
     assert fake.asked(RemoveFriend) == []
     assert _command(fake, tmp_path, remove_old=True) is None
-    assert capsys.readouterr().out == "The account of bob has moved, and the old friend is removed.\n"
+    removed = capsys.readouterr().out
+    assert "    FST 0\nThe old friend is removed now, and these are forgiven.\n" in removed
+    assert removed.endswith("\nThe account of bob has moved, and the old friend is removed.\n")
     assert len(fake.asked(RemoveFriend)) == 1
 
 
@@ -425,6 +428,7 @@ def test_names_of_errors(tmp_path: Path) -> None:
     fake = _Node(100)
     with pytest.raises(CommandError, match=r"^FriendError\(FriendNameNotFound\(carol\)\)"):
         _command(fake, tmp_path, old="carol", journal=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
     fake.obeys = False
     with pytest.raises(CommandError, match=r"^FriendError\(RequestRefused\("):
         _command(fake, tmp_path)

@@ -19,6 +19,7 @@ from typing import Final
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.changes import Change, enable_friend
 from offset_ctrl.rules.move_steps import (
+    Asked,
     Collect,
     Configure,
     Done,
@@ -31,6 +32,7 @@ from offset_ctrl.rules.move_steps import (
     TakeInvoice,
     TellNode,
     Unfinished,
+    Wanted,
     next_step,
 )
 from offset_ctrl.rules.moving import Move, MovedCurrency, MoveRefused, fix_balances, ledger_with
@@ -125,7 +127,10 @@ class MoveRun:
                         self._last = step
                     if not step.waits or not await self._until_changed(seen):
                         return step
-                case Configure(change) | Remove(change):
+                case Configure(change):
+                    await self._change(change)
+                case Remove(change):
+                    self._tell(self._move, Unfinished((Asked(Wanted.REMOVAL),), ()))  # what is about to be forgiven
                     await self._change(change)
                 case Fix():
                     await self._fix()

@@ -679,7 +679,9 @@ class Node:
         """
         for permission in ("config", "buyer", "seller"):
             self._check(permission)
-        files = MoveFiles(Path(directory))
+        if not directory.exists():
+            self.plan_move(old, ticket, name=name)  # what is refused makes no directory
+        files = MoveFiles(directory)
         with files.locked():
             move = files.load()
             if move is None:

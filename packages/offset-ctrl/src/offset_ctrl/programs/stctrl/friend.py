@@ -68,7 +68,7 @@ async def move(
     go_on = command_line(*words)
 
     def tell(moving: Move, unfinished: Unfinished) -> None:
-        click.echo("\n".join(_screen(moving, unfinished, directory, go_on)))
+        click.echo("\n".join(_screen(moving, unfinished, directory, go_on, removes=remove_old)))
 
     try:
         async with use_session(session, None, None) as node:
@@ -129,7 +129,7 @@ def _payer(moved: MovedCurrency) -> str:
     return "the friend" if moved.balance > 0 else "you"
 
 
-def _screen(moving: Move, unfinished: Unfinished, directory: Path, go_on: str) -> Iterator[str]:
+def _screen(moving: Move, unfinished: Unfinished, directory: Path, go_on: str, *, removes: bool) -> Iterator[str]:
     """What has to be done by whom, line by line."""
     files, name = MoveFiles(directory), printable(moving.new_name)
     if unfinished.waits:
@@ -141,7 +141,7 @@ def _screen(moving: Move, unfinished: Unfinished, directory: Path, go_on: str) -
             yield f"    {name}: {shlex.join(['stctrl', *map(str, words)])}"
     for asked in unfinished.asked:
         if asked.moved is None:
-            yield from _removal(moving, go_on)
+            yield from _removal(moving, go_on, removes=removes)
             continue
         invoice, commit = (str(files.path(asked.moved.currency, suffix)) for suffix in ("invoice", "commit"))
         yield from _wanted(asked.wanted, asked.moved, name, invoice, commit)
@@ -186,10 +186,13 @@ def _wanted(wanted: Wanted, moved: MovedCurrency, name: str, invoice: str, commi
             return
 
 
-def _removal(moving: Move, go_on: str) -> Iterator[str]:
+def _removal(moving: Move, go_on: str, *, removes: bool) -> Iterator[str]:
     yield f"The account of {printable(moving.old_name)} has moved to {printable(moving.new_name)}."
-    yield "The old friend is disabled. On this side it still has the balances that have moved:"
+    yield "On this side the old friend, who is disabled, still has the balances that have moved:"
     for moved in moving.currencies:
         yield f"    {printable(moved.currency)} {moved.balance}"
+    if removes:
+        yield "The old friend is removed now, and these are forgiven."
+        return
     yield "Look at the balances of the new friend (stctrl info friends). This removes the old one and forgives these:"
     yield f"    {go_on} --remove-old"
