@@ -31,6 +31,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from bench.backups import measure_backups, measure_locks
+from bench.clearing import LIVES, measure_clearing
 from bench.indexes import run_graph, run_index
 from bench.measured import Figures, Measured, stall_reason
 from bench.payments import PaymentRun, build_chain, run_payments
@@ -233,11 +234,7 @@ def _index_graph(network: Network, scale: Scale) -> Figures:
 
 
 def _routes_carried(name: str) -> Measure:
-    def measure(network: Network, scale: Scale) -> Figures:
-        del network  # the engine alone
-        return measure_carried(name, 7, scale.routes // 40)
-
-    return measure
+    return lambda network, scale: measure_carried(name, 7, scale.routes // 40)
 
 
 def _routes_fees(network: Network, scale: Scale) -> Figures:
@@ -252,6 +249,10 @@ def _routes_times(nodes_for_each: int) -> Measure:
         return {"nodes": nodes} | measure_times(nodes, 5 * nodes, 500)
 
     return measure
+
+
+def _clearing(name: str) -> Measure:
+    return lambda network, scale: measure_clearing(LIVES[name], 7, 52 * scale.payments // Scale().payments)
 
 
 def _start(network: Network, scale: Scale) -> Figures:
@@ -297,6 +298,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "routes, fees": (_routes_fees, False),
     "routes, 10,000 nodes": (_routes_times(10), False),
     "routes, 1,000,000 nodes": (_routes_times(1000), False),
+    **{f"clearing, {name}": (_clearing(name), False) for name in LIVES},
     "node start": (_start, False),
     "keys and backups, 10,000 friends": (_backups, False),
     "command line": (_command_line, True),

@@ -366,6 +366,30 @@ def test_all_that_can_be_cleared() -> None:
     assert all(isinstance(request, RequestRoutes) for request in fake.requests)
 
 
+def test_short_circles_first() -> None:
+    """A triangle for less comes before a longer circle for all; one of seven hops is left to `rebalance`."""
+    strangers = tuple(PublicKey(bytes([n]) * 32) for n in range(20, 24))
+    long, free = (US, BOB, *strangers[:3], CAROL), Rate(0, 0)
+    longer = (US, BOB, *strangers, CAROL)
+    fake = _Node({long: (500, free), (US, BOB, CAROL): (20, free)})
+
+    async def triangle_first(node: Node) -> None:
+        (circle,) = await node.plan_clear("FST")
+        assert [len(part.public_keys) for part in circle.parts] == [4]
+        assert circle.amount == 20
+
+    async def only_long(node: Node) -> None:
+        fake.ways = {long: (500, free)}
+        (circle,) = await node.plan_clear("FST")
+        assert circle.parts[0].public_keys == (*long, US)
+        fake.ways = {longer: (500, free)}
+        assert await node.plan_clear("FST") == ()
+        assert (await node.plan_rebalance("FST", 50, "bob", "carol")).parts[0].public_keys == (*longer, US)
+
+    fake.run(triangle_first)
+    fake.run(only_long)
+
+
 def test_clearing_goes_on_after_a_circle_that_fails() -> None:
     """Who is told, in which order; where nothing more is paid, it ends."""
     ways = AROUND | {(US, BOB, DAN): (80, Rate(0, 1)), (BOB, DAN, US): (80, Rate(0, 0))}

@@ -17,10 +17,17 @@ friend, and in the second case the first one, is a mediator too. `Missing` says 
 Which circles clear most: each friend has a balance and a *target*, 0 if nothing else is wanted. What it owes beyond its
 target is to go out through it, what it lacks is to come back through it. `transfers` pairs them, the largest with
 the largest, so that few circles do much.
+
+How long. A node knows its own debts only. Two hops of a circle take off debts, its own ones; any other hop may go
+against a debt as well, or make a new one of the same amount. So with four hops all debts together do not grow, whatever
+there is between the others, and each hop more may add to them. If everybody clears whatever can be cleared, in circles
+of any length, people push their debts on to each other. Hence those who clear take the circles that bring most for each
+hop first, by `CLEARED_HOPS`, and leave the longest ones alone.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from offset_ctrl.rules.capacity import FriendCredit
 from offset_ctrl.rules.routes import Part
@@ -31,7 +38,30 @@ from offset_proto.messages.payment import Rate
 from offset_proto.rate import sum_rates
 from offset_proto.types import U128, PublicKey
 
-__all__ = ["Circle", "Missing", "Transfer", "add_rates", "close_circles", "limit", "missing_rates", "transfers"]
+__all__ = [
+    "CLEARED_HOPS",
+    "HOPS_MAX",
+    "Circle",
+    "Missing",
+    "Transfer",
+    "add_rates",
+    "close_circles",
+    "limit",
+    "missing_rates",
+    "transfers",
+]
+
+HOPS_MAX: Final = ROUTE_KEYS_MAX - 1
+"""Hops of a circle, whose route names us at both ends."""
+
+CLEARED_HOPS: Final = (3, 4, 6)
+"""
+Hops that circles have at most which clear debts, one attempt after the other.
+
+With three, at most one hop makes a new debt where two take one off; with four, at most two do. With six, somebody
+without short circles still gets nearly all. Of longer ones the members of a simulated community lost more than they
+won: docs/performance.md.
+"""
 
 Missing = tuple[PublicKey, PublicKey, PublicKey]
 """Three keys next to each other in a circle: the rate of the second one for what comes from the first is missing."""
@@ -101,9 +131,13 @@ def transfers(friends: tuple[FriendCredit, ...], targets: Mapping[PublicKey, int
     return tuple(sorted(pairs, key=lambda pair: (-pair.amount, pair.out, pair.back)))
 
 
-def close_circles(answer: tuple[MultiRoute, ...], us: PublicKey, out: PublicKey) -> tuple[MultiRoute, ...]:
+def close_circles(
+    answer: tuple[MultiRoute, ...], us: PublicKey, out: PublicKey, hops_max: int = HOPS_MAX
+) -> tuple[MultiRoute, ...]:
     """
     The circles through *out* among the routes of an *answer*, of which each begins with us or with *out*.
+
+    Those of more than *hops_max* hops are left out.
 
     Their rates are those of the answer, and lack what `missing_rates` names.
     """
@@ -113,7 +147,7 @@ def close_circles(answer: tuple[MultiRoute, ...], us: PublicKey, out: PublicKey)
         for route in multi_route.routes:
             keys = route.route.public_keys
             middle = keys[1:] if keys[:1] == (us,) else keys
-            if len(middle) >= 2 and middle[0] == out and us not in middle and len(middle) + 2 <= ROUTE_KEYS_MAX:
+            if len(middle) >= 2 and middle[0] == out and us not in middle and len(middle) + 1 <= hops_max:
                 routes.append(replace(route, route=FriendsRoute((us, *middle, us))))
         if routes:
             closed.append(MultiRoute(tuple(routes)))

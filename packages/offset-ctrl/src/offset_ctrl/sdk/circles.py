@@ -19,32 +19,23 @@ One circle is paid at a time: each changes what the next one can use.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from offset_ctrl.connection.client import NotAnnounced
-from offset_ctrl.rules.capacity import FriendCredit, LargestSearch, direct_capacity, friend_credits, payable
-from offset_ctrl.rules.circles import (
-    Circle,
-    Missing,
-    Transfer,
-    add_rates,
-    close_circles,
-    limit,
-    missing_rates,
-    transfers,
-)
-from offset_ctrl.rules.routes import choose_routes
+from offset_ctrl.rules.capacity import FriendCredit, friend_credits
+from offset_ctrl.rules.circles import CLEARED_HOPS, Circle, Transfer, transfers
+from offset_ctrl.sdk.circle_search import CircleSearch
 from offset_ctrl.sdk.errors import InvoiceNotOpen
 from offset_ctrl.sdk.failures import AmountTooLarge, FeesTooHigh, NoRoute, PartsRefused, PaymentFailed
 from offset_ctrl.sdk.payment import PaymentState, PayOptions
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.index import Edge, MultiRoute, RouteCapacityRate
+from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Commit, Rate
-from offset_proto.rate import FREE
 from offset_proto.types import U32_MAX, U128, Currency, PublicKey
 
 if TYPE_CHECKING:
@@ -55,10 +46,7 @@ __all__ = ["PAIRS_MAX", "ROUNDS_MAX", "Circles", "ClearedCircle"]
 PAIRS_MAX: Final = 64
 """Pairs of friends for which one plan looks for a circle."""
 
-QUESTIONS_MAX: Final = 6
-"""Amounts for which a circle of one pair is asked for."""
-
-ROUNDS_MAX: Final = 4
+ROUNDS_MAX: Final = 8
 """Plans that are made one after another to clear what can be cleared."""
 
 LEARN_TICKS: Final = 2
@@ -106,7 +94,7 @@ class Circles:
         for friend in friend_credits(self._node.report.friends, currency):
             if friend.public_key == wanted.back and friend.receive < wanted.amount:
                 raise AmountTooLarge(friend.receive, currency)
-        search = _CircleSearch(self._node, currency)
+        search = CircleSearch(self._node, currency)
         circle = await search.circle(wanted)
         if circle is None:
             circle = await search.largest(wanted)
@@ -125,12 +113,14 @@ class Circles:
         Circles that bring the balances nearer to their *targets*, all together for *fees_max* credits at most.
 
         Each is one that could be paid if it were the only one: two of them may need the credit of the same strangers.
+        The shortest ones come first (`CLEARED_HOPS`), and a pair of friends gets one of them. What it does not carry
+        is left to the plan that is made when these are paid.
 
         Raises:
             RoutesUnavailable, NodeConnectionError, ConnectionClosed: As `Node.find_routes`.
         """
         friends = friend_credits(self._node.report.friends, currency)
-        search = _CircleSearch(self._node, currency)
+        search = CircleSearch(self._node, currency)
         out_left: dict[PublicKey, int] = {}
         back_left: dict[PublicKey, int] = {}
         wanted = transfers(friends, targets)
@@ -138,12 +128,12 @@ class Circles:
             out_left[pair.out] = max(out_left.get(pair.out, 0), _surplus(friends, pair.out, targets))
             back_left[pair.back] = max(back_left.get(pair.back, 0), _lack(friends, pair.back, targets))
         fees_left = fees_max
-        circles = []
-        for pair in wanted[:PAIRS_MAX]:
+        circles = list[Circle]()
+        for hops_max, pair in itertools.product(CLEARED_HOPS, wanted[:PAIRS_MAX]):
             most = min(out_left[pair.out], back_left[pair.back])
-            if most < 1:
+            if most < 1 or any((circle.out, circle.back) == (pair.out, pair.back) for circle in circles):
                 continue
-            circle = await search.largest(Transfer(pair.out, pair.back, most), out_left[pair.out])
+            circle = await search.largest(Transfer(pair.out, pair.back, most), out_left[pair.out], hops_max)
             if circle is None or (fees_left is not None and circle.fees > fees_left):
                 continue
             fees_left = None if fees_left is None else fees_left - circle.fees
@@ -266,102 +256,6 @@ class Circles:
             else:
                 payment.give_up("the circle was stopped")
                 await self._node.cancel_invoice(payment.invoice)
-
-
-class _CircleSearch:
-    """Asks for circles, as often as one plan needs; what has been learned of rates is kept."""
-
-    def __init__(self, node: "Node", currency: Currency) -> None:
-        self._node = node
-        self._currency = currency
-        self._rates: dict[Missing, Rate | None] = {}
-
-    async def circle(self, wanted: Transfer) -> Circle | None:
-        """A circle for all of *wanted*; None where there is none."""
-        return self._choose(wanted, await self._ask(wanted), None)
-
-    async def largest(self, wanted: Transfer, most: int | None = None) -> Circle | None:
-        """
-        The largest circle for *wanted*, or a part of it, that a few questions have found; None where there is none.
-
-        *most* credits may go out with fees; None: any.
-        """
-        search = LargestSearch(wanted.amount, QUESTIONS_MAX)
-        best: tuple[MultiRoute, ...] = ()
-        while (amount := search.question()) is not None:
-            found = await self._ask(Transfer(wanted.out, wanted.back, amount))
-            search.answered(amount, found)
-            best = max(best, found, key=_carried)
-        amount = min(wanted.amount, _carried(best))
-        circle = self._choose(Transfer(wanted.out, wanted.back, amount), best, None) if amount else None
-        if circle is not None and most is not None and circle.amount + circle.fees > most:
-            # Fees go out through the first friend, too, and must not make a new debt.
-            amount = most - circle.fees
-            circle = self._choose(Transfer(wanted.out, wanted.back, amount), best, most) if amount > 0 else None
-        return circle
-
-    def _choose(self, wanted: Transfer, circles: tuple[MultiRoute, ...], most: int | None) -> Circle | None:
-        choice = choose_routes(circles, wanted.amount)
-        if choice is None or (most is not None and wanted.amount + choice.total_fees > most):
-            return None
-        known = all(
-            self._rates.get(missing, FREE) is not None
-            for part in choice.parts
-            for missing in missing_rates(part.public_keys, with_first=True)
-        )
-        return Circle(wanted.out, wanted.back, choice.parts, known)
-
-    async def _ask(self, wanted: Transfer) -> tuple[MultiRoute, ...]:
-        """Circles for *wanted*; they may carry less, as mediators at the ends take fees that no server counts."""
-        circles = await self._ask_once(wanted, wanted.amount)
-        short = wanted.amount - _carried(circles)
-        if circles and short > 0:
-            more = await self._ask_once(wanted, wanted.amount + short)
-            circles = max(circles, more, key=_carried)
-        return circles
-
-    async def _ask_once(self, wanted: Transfer, amount: int) -> tuple[MultiRoute, ...]:
-        us, find, currency = self._node.public_key, self._node.find_routes, self._currency
-        around = await find(currency, amount, wanted.back, exclude=Edge(us, wanted.back))
-        circles = await self._with_rates(close_circles(around, us, wanted.out), with_first=False)
-        if circles:
-            return circles
-        room = direct_capacity(await find(currency, 1, wanted.out))
-        for avoided in (Edge(wanted.out, us), Edge(us, wanted.back)) if room >= amount else ():
-            rest = await find(currency, amount, wanted.back, source=wanted.out, exclude=avoided)
-            circles = await self._with_rates(limit(close_circles(rest, us, wanted.out), room), with_first=True)
-            if circles:
-                return circles
-        return ()
-
-    async def _with_rates(self, circles: tuple[MultiRoute, ...], *, with_first: bool) -> tuple[MultiRoute, ...]:
-        complete = []
-        for multi_route in circles:
-            routes = []
-            for route in multi_route.routes:
-                rates = [
-                    await self._rate(missing)
-                    for missing in missing_rates(route.route.public_keys, with_first=with_first)
-                ]
-                whole = add_rates(route, [rate or FREE for rate in rates])
-                if whole is not None:
-                    routes.append(whole)
-            if routes:
-                complete.append(MultiRoute(tuple(routes)))
-        return tuple(complete)
-
-    async def _rate(self, missing: Missing) -> Rate | None:
-        """What the one in the middle takes: the rate of the route over it alone, where a server names that route."""
-        if missing not in self._rates:
-            before, _, after = missing
-            answer = await self._node.find_routes(self._currency, 1, after, source=before, exclude=Edge(before, after))
-            found = [route.rate for multi in answer for route in multi.routes if route.route.public_keys == missing]
-            self._rates[missing] = found[0] if found else None
-        return self._rates[missing]
-
-
-def _carried(circles: tuple[MultiRoute, ...]) -> int:
-    return max(map(payable, circles), default=0)
 
 
 def _options(circle: Circle, timeout: float) -> PayOptions:

@@ -621,7 +621,7 @@ class Node:
 
         Returns:
             The circles in their order, also those that failed. No balance has gone beyond where it is wanted, but by
-            what was offered where the rate of a mediator is not known.
+            fees that were offered and not taken: rates are rounded, and not always known.
 
         Raises:
             NotAnnounced, UnknownName, RoutesUnavailable: As `rebalance`.
