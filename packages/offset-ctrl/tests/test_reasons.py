@@ -129,14 +129,23 @@ def test_no_friend_online() -> None:
 
 
 def test_not_enough_credit() -> None:
-    """How much there is with the friend that has most; a friend that is away does not count."""
+    """How much there is with all friends together; a friend that is away does not count."""
     fake = _node(BOB, EVE, offline=(DAN,))
     seller = SELLER.public_key
     fake.routes = _routes(((BOB,), 30), ((EVE,), 40), ((BOB, seller), 30), ((EVE, seller), 35))
     failure = _failure(fake)
     assert isinstance(failure, NotEnoughCredit)
-    assert failure.available == 40
-    assert "40 FST at most" in str(failure)
+    assert failure.available == 70
+    assert "70 FST at most" in str(failure)
+
+
+def test_credit_that_suffices_together() -> None:
+    """A payment can be split over two friends of which neither carries it, so it fails further on."""
+    fake = _node(BOB, EVE)
+    fake.routes = _routes(((BOB,), 60), ((EVE,), 40), ((BOB, SELLER.public_key), 50))
+    failure = _failure(fake)
+    assert isinstance(failure, AmountTooLarge)
+    assert failure.largest == 50
 
 
 def test_no_credit_at_all() -> None:

@@ -60,14 +60,14 @@ class NoFriendOnline(NoRoute):
 
 class NotEnoughCredit(NoRoute):
     """
-    No friend that is online carries so much from us.
+    The friends that are online carry less from us, all together.
 
     Attributes:
-        available: Credits that the friend with the most would carry.
+        available: Credits that they carry together; a payment may be split over them.
     """
 
     def __init__(self, available: int, currency: str) -> None:
-        super().__init__(f"not enough credit with any friend, {available} {currency} at most")
+        super().__init__(f"not enough credit with all friends together, {available} {currency} at most")
         self.available = available
 
 

@@ -4,7 +4,8 @@ Why a payment can not be made, as far as that can be found out with a handful of
 No route. The index server is asked for smaller amounts. A route for one credit comes with its capacity, and the next
 question is for one credit more than the best one carries, until there is no better one. So each question finds the next
 larger route, and `ROUTE_QUESTIONS_MAX` of them usually find the largest. What each friend carries at the first hop is
-asked for in the same way: whether the credit with our friends is too small, or something further on.
+asked for as the route that has nobody in between. A payment may be split over all friends. So their sum tells whether
+our own credit is too small, or something further on; and where it suffices, no more friends are asked for.
 
 Transactions that failed. The protocol says that one has failed and never where. Two cases can be told all the same.
 With nobody between buyer and seller, it was the seller. And where the seller has accepted another part of the payment
@@ -12,11 +13,12 @@ and there is one mediator on the route, it was the mediator, since the seller do
 it takes part in.
 """
 
-import os
 from typing import Final
 
 from offset_ctrl.connection.client import RoutesUnavailable
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.rules.capacity import direct_capacity
+from offset_ctrl.sdk.capacity import routes_request
 from offset_ctrl.sdk.failures import (
     AmountTooLarge,
     MediatorRefused,
@@ -28,18 +30,18 @@ from offset_ctrl.sdk.failures import (
     SellerUnknown,
 )
 from offset_proto.files import Invoice
-from offset_proto.messages.index import MultiRoute, RequestRoutes
+from offset_proto.messages.index import MultiRoute
 from offset_proto.messages.report import FriendLivenessReport
 from offset_proto.rate import max_payable
-from offset_proto.types import PublicKey, Uid
+from offset_proto.types import PublicKey
 
 __all__ = ["largest_payable", "why_no_route", "why_refused"]
 
 ROUTE_QUESTIONS_MAX: Final = 4
 """Questions for smaller amounts."""
 
-FRIENDS_ASKED_MAX: Final = 4
-"""Friends whose credit is asked for."""
+FRIENDS_ASKED_MAX: Final = 16
+"""Friends whose credit is asked for; with more of them it stays unknown."""
 
 
 def largest_payable(multi_routes: tuple[MultiRoute, ...]) -> int:
@@ -67,37 +69,40 @@ async def why_no_route(session: NodeSession, invoice: Invoice, known: tuple[Mult
     if not friends:
         return NoFriendOnline()
     try:
-        largest = await _largest_to(session, invoice, invoice.dest_public_key, ROUTE_QUESTIONS_MAX)
-        asked = sorted(friends)[:FRIENDS_ASKED_MAX]
-        credit = max([await _largest_to(session, invoice, friend, 1) for friend in asked])
+        largest = await _largest_to_seller(session, invoice)
+        credit = await _credit(session, invoice, sorted(friends)[:FRIENDS_ASKED_MAX])
     except RoutesUnavailable:
         return NoRoute()
-    if len(asked) == len(friends) and credit < max(invoice.dest_payment, 1):
+    if len(friends) <= FRIENDS_ASKED_MAX and credit < max(invoice.dest_payment, 1):
         return NotEnoughCredit(credit, invoice.currency)
     if largest == 0:
         return SellerUnknown(invoice.currency)
     return AmountTooLarge(largest, invoice.currency)
 
 
-async def _largest_to(session: NodeSession, invoice: Invoice, destination: PublicKey, questions: int) -> int:
+async def _credit(session: NodeSession, invoice: Invoice, friends: list[PublicKey]) -> int:
+    """What *friends* carry from us together; once that suffices for the invoice, the others are not asked for."""
+    credit = 0
+    for friend in friends:
+        if credit >= max(invoice.dest_payment, 1):
+            break
+        credit += direct_capacity(await _ask(session, invoice, friend, 1))
+    return credit
+
+
+async def _largest_to_seller(session: NodeSession, invoice: Invoice) -> int:
     largest = 0
-    for _ in range(questions):
-        found = largest_payable(
-            await session.request_routes(
-                RequestRoutes(
-                    request_id=Uid(os.urandom(Uid.SIZE)),
-                    currency=invoice.currency,
-                    capacity=largest + 1,
-                    source=session.report.local_public_key,
-                    destination=destination,
-                    opt_exclude=None,
-                )
-            )
-        )
+    for _ in range(ROUTE_QUESTIONS_MAX):
+        found = largest_payable(await _ask(session, invoice, invoice.dest_public_key, largest + 1))
         if found <= largest:
             break
         largest = found
     return largest
+
+
+async def _ask(session: NodeSession, invoice: Invoice, to: PublicKey, amount: int) -> tuple[MultiRoute, ...]:
+    local = session.report.local_public_key
+    return await session.request_routes(routes_request(invoice.currency, amount, local, to))
 
 
 def why_refused(failed_routes: list[tuple[PublicKey, ...]], *, has_answers: bool) -> PartsRefused:
