@@ -1,7 +1,12 @@
 """Circles of one person: which are wanted, how they are asked for, and what is paid."""
 
 import asyncio
+import contextlib
 import itertools
+import os
+import pty
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,6 +19,7 @@ from offset_crypto.identity import Identity
 from offset_ctrl import AmountTooLarge, FeesTooHigh, Node, NoRoute, NotAnnounced, PartsRefused, connect
 from offset_ctrl.connection.session import open_session
 from offset_ctrl.programs.stctrl import circles as commands
+from offset_ctrl.programs.stctrl import waiting
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.capacity import FriendCredit
 from offset_ctrl.rules.circles import Transfer, close_circles, limit, transfers
@@ -474,3 +480,29 @@ def test_clear_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.startswith("not paid: 50 from bob to carol: ")
     with pytest.raises(CommandError, match="InvalidAmount"):
         _command(fake, commands.clear, "FST", towards=0, keep=("bob=much",))
+
+
+def test_clear_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a bar of what is cleared of what was planned, in one line, which is gone at the end."""
+    shown = bytearray()
+    terminal, end = pty.openpty()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # which is how a terminal says that nobody writes to it any more
+            while part := os.read(terminal, 4096):
+                shown.extend(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    fake = _Node(AROUND)
+    monkeypatch.setattr(waiting, "SHOWN_SECONDS", 0.005)
+    with os.fdopen(end, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        _command(fake, commands.clear, "FST", towards=0, keep=())
+        monkeypatch.undo()
+    reader.join()
+    os.close(terminal)
+    lines = [line.partition(" (")[0] for line in shown.decode().split("\r\x1b[K")]
+    assert lines[1] == "[....................] 0 of 50 FST cleared"
+    assert "[####################] 50 of 50 FST cleared" in lines
+    assert lines[-1] == ""

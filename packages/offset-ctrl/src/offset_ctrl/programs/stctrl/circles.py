@@ -12,7 +12,7 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.buyer import failure_words
 from offset_ctrl.programs.stctrl.payment_plan import parts_table
 from offset_ctrl.programs.stctrl.session import CommandError, find_friend, parse_currency
-from offset_ctrl.programs.stctrl.waiting import friend_name, showing
+from offset_ctrl.programs.stctrl.waiting import bar, friend_name, showing
 from offset_ctrl.programs.table import format_table, printable
 from offset_ctrl.rules.capacity import friend_credits
 from offset_ctrl.rules.circles import Circle
@@ -97,7 +97,7 @@ async def clear(
             click.echo("Nothing was paid.")
             return None
         before, done = _balances(node.report, parsed), list[ClearedCircle]()
-        async with showing(lambda: f"{len(done)} of {max(len(plan), len(done))} circles have ended"):
+        async with showing(lambda: _cleared_words(done, plan, parsed)):
             await node.clear(parsed, towards=towards, keep=wanted, fees_max=fees_max, timeout=timeout, tell=done.append)
         return _tell_done(node.report, done, before, parsed)
 
@@ -146,13 +146,23 @@ def _tell_plan(report: ReportView, plan: tuple[Circle, ...], currency: Currency)
     click.echo(format_table(["out through", "back through", f"amount in {printable(currency)}", "fees"], rows))
 
 
+def _paid(done: list[ClearedCircle]) -> list[Circle]:
+    return [ended.circle for ended in done if ended.failure is None]
+
+
+def _cleared_words(done: list[ClearedCircle], plan: tuple[Circle, ...], currency: Currency) -> str:
+    """How far it has come; later plans may find more than the first one, which was printed."""
+    cleared, planned = (sum(circle.amount for circle in circles) for circles in (_paid(done), plan))
+    return f"{bar(cleared, planned)} {cleared} of {max(planned, cleared)} {printable(currency)} cleared"
+
+
 def _tell_done(report: ReportView, done: list[ClearedCircle], before: Balances, currency: Currency) -> int | None:
     failed = [ended for ended in done if ended.failure is not None]
     for ended in failed:
         ends = " to ".join(friend_name(report, key) for key in (ended.circle.out, ended.circle.back))
         click.echo(f"not paid: {ended.circle.amount} from {ends}: {printable(str(ended.failure))}", err=True)
     _tell_change(report, before, currency)
-    paid = [ended.circle for ended in done if ended.failure is None]
+    paid = _paid(done)
     click.echo(f"Circles: {len(paid)} paid, {len(failed)} not paid")
     click.echo(f"Cleared: {sum(circle.amount for circle in paid)}")
     return NOT_ALL if failed else None

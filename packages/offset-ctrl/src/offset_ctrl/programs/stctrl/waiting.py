@@ -24,6 +24,7 @@ from offset_proto.types import PublicKey
 
 __all__ = [
     "NOT_FINISHED",
+    "bar",
     "command_line",
     "describe_parts",
     "describe_stage",
@@ -39,6 +40,9 @@ NOT_FINISHED: Final = 3
 """Exit status: what the command was to wait for has not come, and goes on without it."""
 
 SHOWN_SECONDS: Final = 0.5
+
+BAR_WIDTH: Final = 20
+"""Characters of a bar, without its ends; so a line has room for two amounts."""
 
 
 def friend_name(report: ReportView, key: PublicKey) -> str:
@@ -123,6 +127,12 @@ def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: st
     click.echo(frozen_line(report, parts), err=True)
     click.echo(f"go on: {go_on}", err=True)
     return NOT_FINISHED
+
+
+def bar(done: int, total: int) -> str:
+    """How much of *total* is done, as a bar; full where that is as much, or more."""
+    filled = BAR_WIDTH * min(done, total) // max(total, 1)
+    return f"[{'#' * filled:.<{BAR_WIDTH}}]"
 
 
 @contextlib.asynccontextmanager
