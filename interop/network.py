@@ -160,6 +160,12 @@ class Network:
 
     def add_node(self, spec: NodeSpec) -> None:
         """Make and start a node with one app that may do everything; configure its relay and index server."""
+        self.start_node(spec)
+        self.stctrl(spec.name, "config", "add-relay", "-r", self.path(f"{spec.relay}.ticket"), "-n", spec.relay)
+        self.stctrl(spec.name, "config", "add-index", "-i", self.path(f"{spec.index}.ticket"), "-n", spec.index)
+
+    def start_node(self, spec: NodeSpec) -> None:
+        """The same, with nothing configured."""
         name, port = spec.name, self._free_port(spec.name)
         identity, app = self.identity(name), self.identity(f"{name}-app")
         trusted = self.path(f"{name}-trusted")
@@ -172,8 +178,6 @@ class Network:
         self.run("stmgr", "app-ticket", "-i", app, "-o", trusted / "app.ticket", *permissions)
         database = ["-d", self.path(f"{name}.db"), "-t", trusted]
         self._start(name, port, "stnode", "-i", identity, "-l", f"127.0.0.1:{port}", *database, *spec.options)
-        self.stctrl(name, "config", "add-relay", "-r", self.path(f"{spec.relay}.ticket"), "-n", spec.relay)
-        self.stctrl(name, "config", "add-index", "-i", self.path(f"{spec.index}.ticket"), "-n", spec.index)
 
     def add_app(self, node: str, app: str, *permissions: str) -> list[object]:
         """
