@@ -97,7 +97,8 @@ class ScriptedNode:
         mutations: What a request changes in the report.
         payments: The snapshot of an app that follows the payments; None: there is no answer.
         invoices: The same for invoices.
-        history: Its history, from the first entry on; pages have three entries at most. It does not filter.
+        history: Its history, from the first entry on; pages have three entries at most. Of filters, it knows those by
+            friend and currency.
         before: Called first with each request; False: it is not answered.
     """
 
@@ -189,11 +190,19 @@ class ScriptedNode:
                 pass
 
     def _page(self, asked: ReadHistory) -> HistoryPage:
-        found = [entry for entry in self.history if asked.after < entry.number < (asked.before or 2**64)]
+        friend, currency = asked.filter.opt_friend, asked.filter.opt_currency
+        found = [
+            entry
+            for entry in self.history
+            if asked.after < entry.number < (asked.before or 2**64)
+            and friend in (None, entry.friend)
+            and currency in (None, entry.currency)
+        ]
         page = (found[::-1] if asked.newest_first else found)[: min(3, asked.limit)]
-        nothing_left = asked.after + 1 if asked.newest_first else len(self.history)
+        end = self.history[-1].number if self.history else 0
+        nothing_left = asked.after + 1 if asked.newest_first else end
         through = page[-1].number if len(page) < len(found) else nothing_left
-        return HistoryPage(asked.request_id, tuple(page), through, len(self.history))
+        return HistoryPage(asked.request_id, tuple(page), through, end)
 
 
 class _Receiver:

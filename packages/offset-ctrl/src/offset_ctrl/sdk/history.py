@@ -8,6 +8,11 @@ and never changes. Where the history is followed, the node says how far it goes,
     place ---- page ----> entries, new place ---- nothing more? ----> wait until the node says a greater number
 
 An app that writes its place down together with what it made of the entry deals with each entry exactly once.
+
+A *period* is a range of numbers, not of times: the clock of a node may have been set back, and a period has to end
+where the next one begins. `last_before` finds such a bound by halving, in as many questions as the number of the last
+entry has bits. It halves at multiples of powers of two, whatever the last number is, so that it finds the same bound
+again when the history has gone on.
 """
 
 import os
@@ -17,10 +22,10 @@ from typing import Final
 
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_proto.errors import InvalidInput
-from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryFilter, ReadHistory
+from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter, ReadHistory
 from offset_proto.types import Currency, PublicKey, Uid
 
-__all__ = ["build_filter", "last_entries", "read_entries"]
+__all__ = ["build_filter", "last_before", "last_entries", "read_entries", "read_range"]
 
 PAGE_ENTRIES: Final = 500
 
@@ -65,8 +70,7 @@ async def read_entries(
     if follow:
         await session.follow_history(attempts=attempts)
     while True:
-        uid = Uid(os.urandom(Uid.SIZE))
-        page = await session.read_history(ReadHistory(uid, since, 0, False, PAGE_ENTRIES, wanted), attempts=attempts)
+        page = await session.read_history(_ask(wanted, after=since), attempts=attempts)
         if page.end < since:
             raise InvalidInput(f"the history of this node ends at {page.end}, before {since}: is it another database?")
         for entry in page.entries:
@@ -79,21 +83,68 @@ async def read_entries(
         await session.history_told(since)
 
 
-async def last_entries(session: NodeSession, wanted: HistoryFilter, limit: int) -> list[HistoryEntry]:
+async def read_range(
+    session: NodeSession, after: int, through: int, wanted: HistoryFilter
+) -> AsyncIterator[HistoryEntry]:
     """
-    The last *limit* entries, the oldest of them first.
+    The entries of the numbers from *after* + 1 to *through*, in order.
+
+    Raises:
+        NotAnnounced: The node keeps no history.
+        NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
+    """
+    while after < through:
+        page = await session.read_history(_ask(wanted, after=after, before=through + 1))
+        for entry in page.entries:
+            yield entry
+        after = page.through
+
+
+async def last_before(session: NodeSession, moment: datetime | None) -> int:
+    """
+    Number of the last entry before a moment; 0: there is none. None: of the last entry of all.
+
+    Raises:
+        NotAnnounced: The node keeps no history.
+        NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
+    """
+    end = (await session.read_history(_ask(EVERY_ENTRY, limit=1))).end
+    if moment is None:
+        return end
+    place = 0
+    for bit in reversed(range(end.bit_length())):
+        candidate = place + (1 << bit)
+        if candidate > end:
+            continue
+        # An app may not be shown each entry. Then the next one stands for it, so that times go on in order.
+        page = await session.read_history(_ask(EVERY_ENTRY, after=candidate - 1, before=end + 1, limit=1))
+        if page.entries and page.entries[0].time < moment.timestamp():
+            place = candidate
+    return place
+
+
+async def last_entries(
+    session: NodeSession, wanted: HistoryFilter, limit: int, *, before: int = 0
+) -> list[HistoryEntry]:
+    """
+    The last *limit* entries, the oldest of them first; with *before*, of those with lower numbers.
 
     Raises:
         NotAnnounced: The node keeps no history.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
     found: list[HistoryEntry] = []
-    before = 0
-    while len(found) < limit:
-        asked = ReadHistory(Uid(os.urandom(Uid.SIZE)), 0, before, True, min(limit - len(found), PAGE_ENTRIES), wanted)
+    while before != 1 and len(found) < limit:
+        asked = _ask(wanted, before=before, newest_first=True, limit=min(limit - len(found), PAGE_ENTRIES))
         page = await session.read_history(asked)
         found += page.entries
         before = page.through
         if before <= 1:
             break
     return found[::-1]
+
+
+def _ask(
+    wanted: HistoryFilter, *, after: int = 0, before: int = 0, newest_first: bool = False, limit: int = PAGE_ENTRIES
+) -> ReadHistory:
+    return ReadHistory(Uid(os.urandom(Uid.SIZE)), after, before, newest_first, limit, wanted)

@@ -17,6 +17,8 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `seller`          invoices
 `open_lists`      the payments and invoices that are open
 `history`         what changed the balances; fees
+`statement`       accounts in a period, as a bank has them
+`statement_pdf`   the same on paper
 `waiting`         what is said of a payment that waits
 `profile`         which node is meant when the command line does not say
 `session`         what all commands share: the connection, the permissions, the names of errors

@@ -25,9 +25,10 @@ from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import PublicKey
 
-__all__ = ["history", "income"]
+__all__ = ["GROUP", "describe_entry", "history", "income", "not_announced", "parse_date", "read_filter"]
 
-_GROUP: Final = "HistoryError"
+GROUP: Final = "HistoryError"
+"""Of errors, in `CommandError`."""
 
 _COLUMNS: Final = (
     "number",
@@ -69,8 +70,8 @@ async def history(
         CommandError: The node keeps no history, or there is no such friend, kind or date.
     """
     if as_json and as_csv:
-        raise CommandError(_GROUP, "JsonAndCsv", "the options --json and --csv exclude each other")
-    wanted = _wanted(session.report, since, until, friend, currency, kinds)
+        raise CommandError(GROUP, "JsonAndCsv", "the options --json and --csv exclude each other")
+    wanted = read_filter(session.report, since, until, friend, currency, kinds)
     report = session.report
     try:
         if follow:
@@ -90,7 +91,7 @@ async def history(
                 click.echo(json.dumps(_cells(report, entry), ensure_ascii=False) if as_json else _line(report, entry))
             sys.stdout.flush()
     except NotAnnounced as error:
-        raise _not_announced(error) from None
+        raise not_announced(error) from None
 
 
 async def _and_what_comes(
@@ -102,11 +103,12 @@ async def _and_what_comes(
         yield entry
 
 
-def _not_announced(error: NotAnnounced) -> CommandError:
-    return CommandError(_GROUP, "NotAnnounced", str(error))
+def not_announced(error: NotAnnounced) -> CommandError:
+    """The error that says in one line that the node keeps no history."""
+    return CommandError(GROUP, "NotAnnounced", str(error))
 
 
-def _wanted(
+def read_filter(
     report: ReportView,
     since: str | None,
     until: str | None,
@@ -114,20 +116,26 @@ def _wanted(
     currency: str | None,
     kinds: Iterable[str],
 ) -> HistoryFilter:
+    """
+    Which entries the options of a command want.
+
+    Raises:
+        CommandError: There is no such friend, kind or date.
+    """
     names = {kind.value: kind for kind in EntryKind}
     for kind in kinds:
         if kind not in names:
-            raise CommandError(_GROUP, f"UnknownKind({kind})", f"the kinds are {', '.join(names)}")
+            raise CommandError(GROUP, f"UnknownKind({kind})", f"the kinds are {', '.join(names)}")
     try:
         return build_filter(
             None if friend is None else _friend_key(report, friend),
-            None if currency is None else parse_currency(_GROUP, currency),
+            None if currency is None else parse_currency(GROUP, currency),
             [names[kind] for kind in kinds],
-            _date(since),
-            _date(until),
+            parse_date(since),
+            parse_date(until),
         )
     except InvalidInput as error:
-        raise CommandError(_GROUP, f"InvalidDate({error})") from None
+        raise CommandError(GROUP, f"InvalidDate({error})") from None
 
 
 def _friend_key(report: ReportView, name: str) -> PublicKey:
@@ -138,17 +146,23 @@ def _friend_key(report: ReportView, name: str) -> PublicKey:
     try:
         return parse_b64(PublicKey, name)
     except InvalidInput:
-        raise CommandError(_GROUP, f"FriendNameNotFound({name})") from None
+        raise CommandError(GROUP, f"FriendNameNotFound({name})") from None
 
 
-def _date(text: str | None) -> datetime | None:
+def parse_date(text: str | None) -> datetime | None:
+    """
+    A day, or a moment; in UTC, where it names no zone.
+
+    Raises:
+        CommandError: It is neither.
+    """
     if text is None:
         return None
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         words = "a day is written 2026-11-30, a time 2026-11-30T12:00:00"
-        raise CommandError(_GROUP, f"InvalidDate({text})", words) from None
+        raise CommandError(GROUP, f"InvalidDate({text})", words) from None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
@@ -175,8 +189,8 @@ def _cells(report: ReportView, entry: HistoryEntry) -> dict[str, Any]:
     return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _words(report: ReportView, entry: HistoryEntry) -> str:
-    """What happened, for a person."""
+def describe_entry(report: ReportView, entry: HistoryEntry) -> str:
+    """What happened, in words for a person."""
     amount, fee = entry.amount, entry.fee
     party = "nobody any more" if entry.opt_party is None else friend_name(report, entry.opt_party)
     match entry.kind:
@@ -214,7 +228,7 @@ def _row(report: ReportView, entry: HistoryEntry) -> list[str]:
         moment(entry.time),
         friend_name(report, entry.friend),
         printable(entry.currency),
-        _words(report, entry),
+        describe_entry(report, entry),
         f"{entry.change:+}" if entry.change else "",
         str(entry.balance),
     ]
@@ -254,7 +268,7 @@ async def income(
         CommandError: The node keeps no history, or there is no such date.
     """
     kinds = [EntryKind.FORWARDED.value, EntryKind.PAID.value]
-    wanted = _wanted(session.report, since, until, None, currency, kinds)
+    wanted = read_filter(session.report, since, until, None, currency, kinds)
     sums: dict[tuple[str, str], list[int]] = {}
     try:
         async for entry in read_entries(session, 0, wanted, follow=False):
@@ -265,7 +279,7 @@ async def income(
             key = moment(entry.time)[:7] if by == "month" else friend_name(session.report, who)
             sums.setdefault((key, printable(entry.currency)), [0, 0])[0 if is_earned else 1] += entry.fee
     except NotAnnounced as error:
-        raise _not_announced(error) from None
+        raise not_announced(error) from None
     rows = [[*key, str(earned), str(paid)] for key, (earned, paid) in sorted(sums.items())]
     titles = [by, "currency", "earned", "paid"]
     if as_json:

@@ -3,20 +3,23 @@
 import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import build
-from offset_ctrl.programs.stctrl.commands.options import JSON
+from offset_ctrl.programs.stctrl.commands.options import JSON, PATH
 
 __all__ = ["COMMANDS"]
 
 _SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
 _UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
 _ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
+_ONE_FRIEND = click.option(
+    "-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."
+)
 _HISTORY = build(
     "stctrl",
     "history",
     "Show what changed the balances with friends, and why.",
     _SINCE,
     _UNTIL,
-    click.option("-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."),
+    _ONE_FRIEND,
     _ONE_CURRENCY,
     click.option("-k", "--kind", "kinds", multiple=True, help="Of this kind only, such as forwarded; may be repeated."),
     click.option("-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many."),
@@ -36,5 +39,25 @@ _INCOME = build(
     JSON,
     home="history",
 )
+_STATEMENT = build(
+    "stctrl",
+    "statement",
+    "Show an account as a bank does: opening balance, entries, closing balance, fees, for each friend and currency.",
+    click.option("--month", metavar="MONTH", help="Of this month, such as 2026-11, in UTC."),
+    _SINCE,
+    _UNTIL,
+    _ONE_FRIEND,
+    _ONE_CURRENCY,
+    click.option("-o", "--output", type=PATH, help="Output file instead of text: FILE.pdf, FILE.csv or FILE.json."),
+    click.option("--holder", default="", help="Your name and address, for the head of a PDF."),
+    click.option(
+        "--font",
+        "fonts",
+        type=PATH,
+        multiple=True,
+        help="Font file for letters that a PDF has not, such as Chinese ones; may be repeated.",
+    ),
+    home="statement",
+)
 
-COMMANDS = (_HISTORY, _INCOME)
+COMMANDS = (_HISTORY, _INCOME, _STATEMENT)

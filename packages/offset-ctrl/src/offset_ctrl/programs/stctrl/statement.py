@@ -1,0 +1,291 @@
+"""
+stctrl statement: what happened to the balance with each friend in a period, as text, CSV, JSON or PDF. Spec 12 §6.
+
+It asks and changes nothing. The period is turned into numbers of entries first (`sdk.history`), so that the statements
+of two months that follow each other leave nothing out and have nothing in common.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from offset_ctrl.connection.client import NotAnnounced
+from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.stctrl.history import GROUP, describe_entry, not_announced, parse_date, read_filter
+from offset_ctrl.programs.stctrl.session import CommandError
+from offset_ctrl.programs.stctrl.waiting import friend_name, moment
+from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.rules.statement import Account, build_accounts
+from offset_ctrl.sdk.history import last_before, last_entries, read_range
+from offset_proto.errors import InvalidInput
+from offset_proto.files import save_bytes
+from offset_proto.messages.history import HistoryEntry, HistoryFilter
+from offset_proto.report_view import ReportView
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, PublicKey
+
+__all__ = ["ENTRIES_MAX", "month_bounds", "statement"]
+
+ENTRIES_MAX: Final = 500_000
+"""Of one statement, which is held in memory as a whole; about 1 kB each."""
+
+_COLUMNS: Final = ("friend", "currency", "row", "number", "time", "description", "received", "paid", "balance", "fee")
+"""Of CSV. *row* is opening, entry or closing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Period:
+    """From a moment on, and up to another one, or to the end of the history."""
+
+    since: datetime
+    until: datetime | None
+
+    def words(self) -> str:
+        """Days, where it begins and ends with days."""
+        if self.until is None:
+            return f"since {_day(self.since)}"
+        last = self.until - timedelta(days=1) if _is_midnight(self.until) else self.until
+        return f"{_day(self.since)} to {_day(last)}"
+
+
+def _is_midnight(when: datetime) -> bool:
+    return when.astimezone(UTC).timestamp() % 86400 == 0
+
+
+def _day(when: datetime) -> str:
+    utc = when.astimezone(UTC)
+    return f"{utc:%Y-%m-%d}" if _is_midnight(when) else f"{utc:%Y-%m-%dT%H:%M:%SZ}"
+
+
+async def statement(
+    session: NodeSession,
+    *,
+    month: str | None,
+    since: str | None,
+    until: str | None,
+    friend: str | None,
+    currency: str | None,
+    output: Path | None,
+    holder: str,
+    fonts: tuple[Path, ...],
+) -> None:
+    """
+    Print the statement of a period, or write it into a new file, in the form that the end of its name says.
+
+    Raises:
+        CommandError: The node keeps no history; there is no such period, friend or currency; or what makes a PDF is not
+            installed.
+        OutputAlreadyExists, IoError: The file can not be written.
+    """
+    period = _period(month, since, until)
+    form = "" if output is None else output.suffix
+    if form not in ("", ".csv", ".json", ".pdf"):
+        raise CommandError(GROUP, f"UnknownForm({form})", "the name of the file ends in .pdf, .csv or .json")
+    wanted = read_filter(session.report, None, None, friend, currency, ())
+    try:
+        accounts = await _read_accounts(session, period, wanted)
+    except NotAnnounced as error:
+        raise not_announced(error) from None
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"DamagedHistory({error})") from None
+    report = session.report
+    accounts.sort(key=lambda account: (friend_name(report, account.friend), account.friend, account.currency))
+    if output is None:
+        click.echo(_as_text(report, period, accounts))
+        return
+    if form == ".csv":
+        data = _as_csv(report, accounts).encode()
+    elif form == ".json":
+        data = _as_json(report, period, accounts).encode()
+    else:
+        data = _as_pdf(report, period, accounts, holder, fonts)
+    save_bytes(output, data, secret=True)
+
+
+def _period(month: str | None, since: str | None, until: str | None) -> _Period:
+    if (month is None) == (since is None) or (month is not None and until is not None):
+        words = "give either --month 2026-11, or --since DATE and perhaps --until DATE"
+        raise CommandError(GROUP, "WhichPeriod", words)
+    if month is not None:
+        try:
+            return _Period(*month_bounds(month))
+        except InvalidInput as error:
+            raise CommandError(GROUP, f"InvalidDate({error})") from None
+    first, last = parse_date(since), parse_date(until)
+    assert first is not None
+    if last is not None and last <= first:
+        raise CommandError(GROUP, "WhichPeriod", "--until is not after --since")
+    return _Period(first, last)
+
+
+def month_bounds(text: str) -> tuple[datetime, datetime]:
+    """
+    When a month begins, and when the next one does, in UTC.
+
+    Raises:
+        InvalidInput: *text* is no month, such as ``2026-11``.
+    """
+    try:
+        first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+        return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is no month; write 2026-11") from None
+
+
+async def _read_accounts(session: NodeSession, period: _Period, wanted: HistoryFilter) -> list[Account]:
+    """The accounts that have an entry in the period, or a balance."""
+    through = await last_before(session, period.until)
+    after = min(through, await last_before(session, period.since))
+    entries: list[HistoryEntry] = []
+    async for entry in read_range(session, after, through, wanted):
+        entries.append(entry)
+        if len(entries) > ENTRIES_MAX:
+            raise CommandError(GROUP, "TooMany", f"a statement has {ENTRIES_MAX} entries at most: choose a shorter one")
+    openings: dict[tuple[PublicKey, Currency], int] = {}
+    for friend, currency in _without_entries(session.report, wanted, entries):
+        this_one = HistoryFilter(friend, currency, (), 0, 0)
+        found = await last_entries(session, this_one, 1, before=after + 1)
+        if found and found[0].balance:
+            openings[friend, currency] = found[0].balance
+    return build_accounts(entries, openings)
+
+
+def _without_entries(
+    report: ReportView, wanted: HistoryFilter, entries: Sequence[HistoryEntry]
+) -> list[tuple[PublicKey, Currency]]:
+    """
+    Friends and currencies of which there is no entry in the period.
+
+    Friends that are not in the report have been removed. Of them there is nothing to tell, except where an entry does.
+    """
+    seen = {(entry.friend, entry.currency) for entry in entries}
+    return sorted(
+        (key, config.currency)
+        for key, friend in report.friends.items()
+        for config in friend.currency_configs
+        if wanted.opt_friend in (None, key)
+        and wanted.opt_currency in (None, config.currency)
+        and (key, config.currency) not in seen
+    )
+
+
+def _changes(entry: HistoryEntry) -> tuple[str, str]:
+    """Credits received and paid; one of them is empty, or both."""
+    change = entry.change
+    return str(change) if change > 0 else "", str(-change) if change < 0 else ""
+
+
+def _as_text(report: ReportView, period: _Period, accounts: Sequence[Account]) -> str:
+    if not accounts:
+        return "No account has entries or a balance."
+    parts = []
+    for account in accounts:
+        rows = [["", "opening balance", "", "", str(account.opening)]]
+        rows += [
+            [moment(entry.time), describe_entry(report, entry), *_changes(entry), str(entry.balance)]
+            for entry in account.entries
+        ]
+        rows.append(["", "closing balance", str(account.received), str(account.paid), str(account.closing)])
+        head = f"{friend_name(report, account.friend)}, {printable(account.currency)}, {period.words()} (UTC)"
+        fees = f"fees paid: {account.fees_paid}, fees earned: {account.fees_earned}"
+        parts.append(f"{head}\n{format_table(['time', 'what', 'received', 'paid', 'balance'], rows)}\n{fees}")
+    return "\n\n".join(parts)
+
+
+def _as_csv(report: ReportView, accounts: Sequence[Account]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for account in accounts:
+        names = [friend_name(report, account.friend), printable(account.currency)]
+        writer.writerow([*names, "opening", "", "", "", "", "", account.opening, ""])
+        for entry in account.entries:
+            words = [entry.number, moment(entry.time), describe_entry(report, entry)]
+            writer.writerow([*names, "entry", *words, *_changes(entry), entry.balance, entry.fee])
+        fees = account.fees_paid + account.fees_earned
+        writer.writerow([*names, "closing", "", "", "", account.received, account.paid, account.closing, fees])
+    return text.getvalue()
+
+
+def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -> str:
+    """Amounts as decimal strings, as in all files."""
+
+    def account_json(account: Account) -> dict[str, Any]:
+        return {
+            "friend": friend_name(report, account.friend),
+            "friend_key": format_b64(account.friend),
+            "currency": printable(account.currency),
+            "opening": str(account.opening),
+            "received": str(account.received),
+            "paid": str(account.paid),
+            "closing": str(account.closing),
+            "fees_paid": str(account.fees_paid),
+            "fees_earned": str(account.fees_earned),
+            "entries": [entry_json(entry) for entry in account.entries],
+        }
+
+    def entry_json(entry: HistoryEntry) -> dict[str, Any]:
+        return {
+            "number": entry.number,
+            "time": moment(entry.time),
+            "kind": entry.kind.value,
+            "description": describe_entry(report, entry),
+            "change": str(entry.change),
+            "balance": str(entry.balance),
+            "fee": str(entry.fee),
+        }
+
+    until = None if period.until is None else moment(int(period.until.timestamp()))
+    whole = {
+        "node_key": format_b64(report.local_public_key),
+        "since": moment(int(period.since.timestamp())),
+        "until": until,
+        "accounts": [account_json(account) for account in accounts],
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def _as_pdf(
+    report: ReportView, period: _Period, accounts: Sequence[Account], holder: str, fonts: tuple[Path, ...]
+) -> bytes:
+    try:
+        from offset_ctrl.programs.stctrl import statement_pdf as paper
+    except ModuleNotFoundError as error:
+        words = f"a PDF needs {error.name}: pip install 'offset-ctrl[pdf]'"
+        raise CommandError(GROUP, "PdfUnavailable", words) from None
+
+    def account_sheet(account: Account) -> paper.AccountSheet:
+        return paper.AccountSheet(
+            friend=friend_name(report, account.friend),
+            friend_key=format_b64(account.friend),
+            currency=printable(account.currency),
+            opening=account.opening,
+            closing=account.closing,
+            received=account.received,
+            paid=account.paid,
+            fees_paid=account.fees_paid,
+            fees_earned=account.fees_earned,
+            rows=tuple(
+                paper.SheetRow(moment(entry.time)[:10], describe_entry(report, entry), entry.change, entry.balance)
+                for entry in account.entries
+            ),
+        )
+
+    sheets = tuple(account_sheet(account) for account in accounts)
+    key = format_b64(report.local_public_key)
+    sheet = paper.StatementSheet(printable(holder), key, period.words(), datetime.now(UTC), sheets)
+    try:
+        data, missing = paper.build_pdf(sheet, fonts)
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"NoPdf({error})") from None
+    if missing:
+        shown = " ".join(missing[:20])
+        click.echo(f"no font has {shown}: they are shown by their numbers; give one with --font FILE", err=True)
+    return data
