@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sqlite3
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -116,6 +118,33 @@ def test_the_history_of_a_payment(chain: Network) -> None:
     assert "received 9" in chain.stctrl("A", *last).stdout
     assert "forwarded 9 from " in chain.stctrl("B", "history", "--kind", "forwarded").stdout
     assert "FST" in chain.stctrl("B", "income", "--by", "friend").stdout
+
+
+def test_notes_and_statements(chain: Network, tmp_path: Path) -> None:
+    """What one app notes another one reads; the statement has it, closes with the balance, and survives a kill."""
+    for name in NAMES:
+        chain.wait_until_back(name)
+    invoice, month = tmp_path / "a.invoice", f"{datetime.now(UTC):%Y-%m}"
+    described = ["create-invoice", "-c", "FST", "-a", "9", "-i", invoice, "--description", "a chair"]
+    chain.stctrl("A", "seller", *described)
+    outputs = ["-p", tmp_path / "a.payment", "-c", tmp_path / "a.commit"]
+    chain.stctrl("C", "buyer", "pay-invoice", "-i", invoice, *outputs, "--note", "oak")
+    chain.stctrl("A", "seller", "commit-invoice", "-i", invoice, "-c", tmp_path / "a.commit")
+    status = ["payment-status", "-p", tmp_path / "a.payment", "-r", tmp_path / "a.receipt", "--timeout", "20"]
+    chain.stctrl("C", "buyer", *status)
+    for name, words in (("A", "a chair"), ("C", "oak")):
+        chain.servers[name].kill()
+        chain.servers[name].start()
+        chain.wait_until_back(name)
+        (last,) = json.loads(chain.stctrl(name, "history", "--limit", "1", "--json").stdout)
+        assert last["note"] == words
+        chain.stctrl(name, "history", "note", last["number"], "as agreed")
+        assert "as agreed" in chain.stctrl(name, "history", "--limit", "1").stdout
+        output = tmp_path / f"{name}.json"
+        chain.stctrl(name, "statement", "--month", month, "-o", output)
+        (account,) = json.loads(output.read_text())["accounts"]
+        assert account["closing"] == last["balance"]
+        assert account["entries"][-1]["note"] == "as agreed"
 
 
 def test_what_the_original_has_no_place_for(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from offset_proto.messages.extensions import (
     PaymentTarget,
 )
 from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.history import NotePayment
 from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
@@ -145,9 +146,9 @@ def _run(fake: ScriptedNode, command: Callable[[NodeSession], Awaitable[int | No
     return asyncio.run(main())
 
 
-def _pay(fake: ScriptedNode, files: Files, timeout: float = 10.0, *, direct: bool = False) -> int | None:
-    paths = files.invoice, files.payment, files.commit
-    return _run(fake, lambda session: pay_invoice(session, *paths, extra_fees=0, timeout=timeout, direct=direct))
+def _pay(fake: ScriptedNode, files: Files, timeout: float = 10.0, **options: Any) -> int | None:
+    options = {"extra_fees": 0, "timeout": timeout, **options}
+    return _run(fake, lambda session: pay_invoice(session, files.invoice, files.payment, files.commit, **options))
 
 
 def _status(fake: ScriptedNode, files: Files, **options: Any) -> int | None:
@@ -201,6 +202,24 @@ def test_only_a_friend_can_be_paid_directly(files: Files) -> None:
         _pay(fake, files, direct=True)
     assert fake.requests == []
     assert files.left() == []
+
+
+def test_a_note_is_kept_before_anything_is_paid(files: Files) -> None:
+    """With the id that the payment is going to have; and where it can not be kept, nothing is paid."""
+    fake = _node(ALL | Extension.HISTORY)
+    fake.results = lambda asked: Complete(BUILT)
+    for extensions, note, words in [
+        (ALL, "bread", "NotAnnounced.*without --note"),
+        (ALL | Extension.HISTORY, "two\nlines", "InvalidNote"),
+    ]:
+        fake.extensions = extensions
+        with pytest.raises(CommandError, match=words):
+            _pay(fake, files, note=note)
+    assert fake.requests == []
+    assert _pay(fake, files, note="bread") is None
+    (created,), (noted,) = fake.asked(CreatePayment), fake.asked(NotePayment)
+    assert noted == NotePayment(created.payment_id, "bread")
+    assert fake.requests.index(noted) < fake.requests.index(created)
 
 
 def test_without_a_route_nothing_is_left(files: Files) -> None:

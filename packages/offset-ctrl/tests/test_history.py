@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +13,29 @@ import pytest
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import NotAnnounced, NotPermitted, UnknownName, connect
+from offset_ctrl.connection.client import open_node
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl import history as commands
+from offset_ctrl.programs.stctrl.seller import create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.sdk.history import last_entries
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.testing import ScriptedNode
 from offset_proto.errors import InvalidInput
-from offset_proto.messages.app import AppPermissions
+from offset_proto.files import INVOICE, Invoice
+from offset_proto.messages.app import AddInvoice, AppPermissions
 from offset_proto.messages.extensions import Extension
-from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEnd, HistoryEntry, HistoryFilter, ReadHistory
+from offset_proto.messages.history import (
+    EVERY_ENTRY,
+    EntryKind,
+    HistoryEnd,
+    HistoryEntry,
+    HistoryFilter,
+    NoteEntry,
+    NoteInvoice,
+    NotePayment,
+    ReadHistory,
+)
 from offset_proto.messages.report import (
     ChannelConsistentReport,
     FriendLivenessReport,
@@ -34,7 +48,7 @@ from offset_proto.messages.report import (
     PkFriendReportList,
 )
 from offset_proto.text import format_b64
-from offset_proto.types import Currency, PrivateKey, PublicKey
+from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey
 
 NODE = Identity(PrivateKey(b"\x01" * 32))
 APP = Identity(PrivateKey(b"\x02" * 32))
@@ -47,7 +61,7 @@ START = 1_793_491_200
 def _entry(number: int, **fields: Any) -> HistoryEntry:
     """Bob owes one more with each; the fields that matter to a test can be set."""
     plain = HistoryEntry(
-        number, START + number, BOB, FST, EntryKind.RECEIVED, number - 1, number, 1, 0, None, None, None, None
+        number, START + number, BOB, FST, EntryKind.RECEIVED, number - 1, number, 1, 0, None, None, None, None, ""
     )
     return replace(plain, **fields)
 
@@ -273,11 +287,96 @@ def test_the_history_for_scripts(show: Callable[..., str]) -> None:
         "invoice_id": None,
         "payment_id": None,
         "request_id": None,
+        "note": None,
     }
     lines = show(STORY, as_csv=True).splitlines()
     assert lines[0].split(",") == list(listed[0])
     assert lines[2].split(",") == ["" if cell is None else str(cell) for cell in listed[1].values()]
     assert len(lines) == 1 + len(listed) == 6
+
+
+def test_notes_are_shown(show: Callable[..., str]) -> None:
+    """After what happened, and by themselves for scripts."""
+    story = [replace(STORY[1], note="bread, two loaves")]
+    assert f"paid 6 to {format_b64(SHOP)}, 1 in fees: bread, two loaves |" in show(story)
+    assert json.loads(show(story, as_json=True))[0]["note"] == "bread, two loaves"
+    assert show(story, as_csv=True).splitlines()[1].endswith(',"bread, two loaves"')
+
+
+def test_the_command_that_notes(run_session: Callable[..., None]) -> None:
+    """Of an entry that is there; what can not be a note is refused before anything is sent."""
+    fake = _node(2)
+
+    async def body(session: NodeSession) -> None:
+        await commands.note(session, number=2, text="as agreed")
+        with pytest.raises(CommandError, match=r"NoSuchEntry\(3\)"):
+            await commands.note(session, number=3, text="as agreed")
+        with pytest.raises(CommandError, match=r"InvalidNote.*letter 4 is '\\n'"):
+            await commands.note(session, number=2, text="two\nlines")
+
+    run_session(fake, body)
+    assert fake.asked(NoteEntry) == [NoteEntry(2, "as agreed")]
+
+
+def test_an_invoice_with_a_description(tmp_path: Path) -> None:
+    """The node keeps it, and the file that goes to the buyer has nothing of it; where it can not, there is no file."""
+    fake = _node()
+
+    def make(name: str, description: str) -> None:
+        async def main() -> None:
+            ticker = Ticker(0.03)
+            async with (
+                asyncio.timeout(20),
+                fake.serve(ticker) as ticket,
+                open_node(ticket.address, ticket.public_key, APP, ticker) as node,
+            ):
+                await create_invoice(node, "FST", 5, tmp_path / name, description=description)
+
+        asyncio.run(main())
+
+    make("chair", "a chair of oak")
+    invoice_id = INVOICE.load(tmp_path / "chair").invoice_id
+    assert fake.requests == [AddInvoice(invoice_id, FST, 5), NoteInvoice(invoice_id, "a chair of oak")]
+    assert "oak" not in (tmp_path / "chair").read_text()
+    with pytest.raises(CommandError, match=r"SellerError\(InvalidNote"):
+        make("table", "two\nlines")
+    fake.extensions = Extension(0)
+    with pytest.raises(CommandError, match=r"SellerError\(NotAnnounced"):
+        make("table", "a table")
+    assert [path.name for path in tmp_path.iterdir()] == ["chair"]
+
+
+def test_notes_of_the_sdk() -> None:
+    """Each with the permission that its subject needs, and to a node that keeps them."""
+    fake = _node(1)
+    invoice, payment = InvoiceId(b"\x08" * 32), PaymentId(b"\x09" * 16)
+
+    async def body(node: Node) -> None:
+        await node.set_note(Invoice(invoice, FST, BOB, 5), "a chair")
+        await node.set_note(payment, "bread")
+        await node.set_note(1, "")
+        for subject, text in [(0, "x"), (-1, "x"), (1, "x" * 501)]:
+            with pytest.raises(InvalidInput):
+                await node.set_note(subject, text)
+
+    _run(fake, body)
+    assert fake.requests == [NoteInvoice(invoice, "a chair"), NotePayment(payment, "bread"), NoteEntry(1, "")]
+    fake.permissions = AppPermissions(routes=False, buyer=True, seller=False, config=False)
+
+    async def may_not(node: Node) -> None:
+        await node.set_note(payment, "bread")
+        for subject in (invoice, 1):
+            with pytest.raises(NotPermitted):
+                await node.set_note(subject, "x")
+
+    _run(fake, may_not)
+    fake.extensions = Extension(0)
+
+    async def can_not(node: Node) -> None:
+        with pytest.raises(NotAnnounced):
+            await node.set_note(payment, "bread")
+
+    _run(fake, can_not)
 
 
 @pytest.mark.parametrize("options", [{}, {"as_json": True}, {"as_csv": True}])

@@ -56,7 +56,20 @@ I128_MAX = 2**127 - 1
 
 def _entry(number: int, time: int, before: int, balance: int, **fields: Any) -> HistoryEntry:
     plain = HistoryEntry(
-        number, time, BOB, FST, EntryKind.RECEIVED, before, balance, abs(balance - before), 0, None, None, None, None
+        number,
+        time,
+        BOB,
+        FST,
+        EntryKind.RECEIVED,
+        before,
+        balance,
+        abs(balance - before),
+        0,
+        None,
+        None,
+        None,
+        None,
+        "",
     )
     return replace(plain, **fields)
 

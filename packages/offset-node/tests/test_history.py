@@ -24,18 +24,22 @@ from offset_node.database.tables import history
 from offset_node.plugins.scope import ReportScope
 from offset_node.plugins.ticket import ALL_PERMISSIONS, NO_PERMISSIONS, is_permitted
 from offset_node.plugins.values import Grant
-from offset_node.state import AddEntry, NodeState
-from offset_proto.messages.app import AppPermissions, AppToAppServer, SetFriendCurrencyMaxDebt
+from offset_node.state import AddEntry, NodeState, SetNote
+from offset_proto.messages.app import AppPermissions, AppToAppServer, ReportMutations, SetFriendCurrencyMaxDebt
 from offset_proto.messages.friend import MoveToken, MoveTokenRequest
 from offset_proto.messages.history import (
     EVERY_ENTRY,
     HISTORY_PAGE_ENTRIES_MAX,
+    NOTE_LETTERS_MAX,
     EntryKind,
     FollowHistory,
     HistoryEnd,
     HistoryEntry,
     HistoryFilter,
     HistoryPage,
+    NoteEntry,
+    NoteInvoice,
+    NotePayment,
     ReadHistory,
 )
 from offset_proto.types import Currency, HashResult, InvoiceId, PaymentId, PublicKey, RandValue, Signature, Uid
@@ -113,12 +117,12 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert (page.request_id, page.through, page.end) == (UID, len(entries), len(entries))
     assert [entry.number for entry in page.entries] == list(range(1, len(entries) + 1))
     assert page.entries[0] == HistoryEntry(
-        1, 2**40 + 1, FRIENDS[0], Currency("x" * 16), EntryKind.RESET, 0, high, 2**128 - 1, 2**128 - 1, *ids
+        1, 2**40 + 1, FRIENDS[0], Currency("x" * 16), EntryKind.RESET, 0, high, 2**128 - 1, 2**128 - 1, *ids, ""
     )
     assert page.entries[1].change == -2 * high
     assert page.entries[-1].amount == page.entries[-1].fee == high
     assert page.entries[2:-1] == tuple(
-        HistoryEntry(n, 2**40 + n, FRIENDS[1], FST, kind, 0, 0, 0, 0, None, None, None, None)
+        HistoryEntry(n, 2**40 + n, FRIENDS[1], FST, kind, 0, 0, 0, 0, None, None, None, None, "")
         for n, kind in enumerate(EntryKind, 3)
     )
 
@@ -248,6 +252,7 @@ def test_an_older_database_is_brought_up_with_its_balances(node_with_balances, t
         create_database(path, state)
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         connection.executescript(
+            "DROP TABLE notes; DROP TABLE entry_notes;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert check_database(old) == (state, 2)
@@ -405,6 +410,82 @@ def test_time_is_that_of_the_last_tick(new_pair):
     assert (last.time, last.entry.kind, last.entry.amount) == (1_800_000_000, EntryKind.LIMIT, 5)
 
 
+# Notes.
+
+INVOICE, PAYMENT = InvoiceId(b"\x21" * 32), PaymentId(b"\x22" * 16)
+
+
+def _notes(path: Path) -> list[str]:
+    (page,) = _read(path, _ask())
+    return [entry.note for entry in page.entries]
+
+
+def test_notes_are_shown_with_the_entries_that_they_are_about(tmp_path):
+    """Of an entry, before that of its payment or invoice; whichever was there first; and the last one counts."""
+    path = tmp_path / "node.db"
+    create_database(path, NODE)
+    received = Entry(FRIENDS[0], FST, EntryKind.RECEIVED, 0, 5, 5, invoice_id=INVOICE)
+    paid = Entry(FRIENDS[1], FST, EntryKind.PAID, 0, -5, 5, invoice_id=INVOICE, payment_id=PAYMENT)
+    bare = Entry(FRIENDS[0], FST, EntryKind.LIMIT, 5, 5, 9)
+    entries = [AddEntry(number, 1, entry) for number, entry in enumerate([received, paid, bare], 1)]
+    _run(path, lambda database: database.apply([SetNote(PAYMENT, "bread"), *entries, SetNote(INVOICE, "a chair")]))
+    assert _notes(path) == ["a chair", "bread", ""]
+    _run(path, lambda database: database.apply([SetNote(3, "as agreed"), SetNote(2, "two loaves"), SetNote(4, "none")]))
+    assert _notes(path) == ["a chair", "two loaves", "as agreed"]
+    _run(path, lambda database: database.apply([SetNote(INVOICE, "a table"), SetNote(2, ""), SetNote(PAYMENT, "")]))
+    assert _notes(path) == ["a table", "", "as agreed"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM entry_notes").fetchone() == (
+            1,
+        )  # of no entry that is not there
+
+
+@pytest.mark.parametrize(
+    ("request_", "mutation"),
+    [
+        (NoteInvoice(INVOICE, "a chair"), SetNote(INVOICE, "a chair")),
+        (NotePayment(PAYMENT, "bread"), SetNote(PAYMENT, "bread")),
+        (NoteEntry(7, "ж" * NOTE_LETTERS_MAX), SetNote(7, "ж" * NOTE_LETTERS_MAX)),
+        (NoteEntry(7, ""), SetNote(7, "")),
+    ],
+)
+def test_a_note_is_durable_before_it_is_acknowledged(new_node, request_, mutation):
+    """It is stored like all else, and the app is told then."""
+    engine = new_node(1).engine
+    app, _ = engine.apps.open_app(ALL_PERMISSIONS)
+    while engine.waiting:
+        engine.stored(engine.next_batch())
+    (wanted,) = engine.apps.receive(app, AppToAppServer(UID, request_), Grant())
+    assert engine.follow([wanted]) == []
+    batch = engine.next_batch()
+    assert batch.mutations == (mutation,)
+    assert SendToApp(app, ReportMutations(UID, ())) in engine.stored(batch)
+
+
+@pytest.mark.parametrize("note", ["x" * (NOTE_LETTERS_MAX + 1), "two\nlines", "\x1b[2J", "\x00", "\u202e"])
+def test_what_can_not_be_a_note_ends_the_connection(new_node, note):
+    """Nothing else says to an app that its request was refused; and nothing is stored."""
+    node = new_node(1)
+    (closed,) = _ask_server(node, NotePayment(PAYMENT, note))
+    assert isinstance(closed, CloseApp)
+    assert "note" in closed.reason
+
+
+def test_who_may_note_what():
+    """A buyer to payments, a seller to invoices, and who may configure the node to entries."""
+    requests = {
+        "buyer": NotePayment(PAYMENT, ""),
+        "seller": NoteInvoice(INVOICE, ""),
+        "config": NoteEntry(1, ""),
+        "routes": None,
+    }
+    for flag in requests:
+        permissions = replace(NO_PERMISSIONS, **{flag: True})
+        for needed, request in requests.items():
+            if request is not None:
+                assert is_permitted(permissions, request) == (needed == flag)
+
+
 # Who may read what.
 
 
@@ -439,7 +520,7 @@ def test_an_app_of_limited_scope_reads_what_it_sees(new_node):
     seen, hidden, seller = FRIENDS
     app, _ = node.engine.apps.open_app(ALL_PERMISSIONS, ReportScope(frozenset({seen}), frozenset({FST})))
     node.app = app
-    plain = HistoryEntry(1, 5, seen, FST, EntryKind.FORWARDED, 0, 3, 3, 0, hidden, None, None, None)
+    plain = HistoryEntry(1, 5, seen, FST, EntryKind.FORWARDED, 0, 3, 3, 0, hidden, None, None, None, "")
     paid = replace(plain, number=2, kind=EntryKind.PAID, opt_party=seller)
     entries = plain, paid, replace(plain, number=3, friend=hidden), replace(plain, number=4, currency=EUR)
     _ask_server(node, _ask())

@@ -227,6 +227,7 @@ def test_damage_is_found(tmp_path, damage):
 
 
 _DOWN_TO = {
+    4: "DROP TABLE notes; DROP TABLE entry_notes;",
     3: "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies;",
     2: 'ALTER TABLE open_invoices DROP COLUMN "end"; DROP TABLE pending_since;',
     1: "DROP TABLE plugin_values; DROP TABLE plugin_events;",
@@ -234,7 +235,7 @@ _DOWN_TO = {
 """What a database of a version lacks of what the next version has."""
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_database_of_an_older_version_is_brought_up(tmp_path, version):
     """Nothing of it is lost, and its tables are those of a new database."""
     network = SimulatedNetwork(["A", "B"], Random(0))
@@ -246,7 +247,7 @@ def test_a_database_of_an_older_version_is_brought_up(tmp_path, version):
     for made in (path, new):
         create_database(made, state)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for older in range(3, version - 1, -1):
+        for older in range(max(_DOWN_TO), version - 1, -1):
             connection.executescript(_DOWN_TO[older])
         connection.execute(f"PRAGMA user_version = {version}")
     assert load_database(path) == state

@@ -181,3 +181,25 @@ def test_the_level_of_the_log(
         run_program("program", "error", command)
     assert ended.value.code == 0
     assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_a_group_that_does_something_by_itself() -> None:
+    """With its own options, or none; a command of it is carried out instead, and with its own grammar."""
+    done: list[object] = []
+
+    @click.group("look", cls=OffsetGroup, invoke_without_command=True)
+    @click.option("-n", "--number", type=int, default=0)
+    @click.pass_context
+    def look(ctx: click.Context, number: int) -> None:
+        if ctx.invoked_subcommand is None:
+            done.append(number)
+
+    @look.command("closer")
+    @click.argument("at")
+    def closer(at: str) -> None:
+        done.append(at)
+
+    for arguments in ([], ["-n=3"], ["-n", "4"], ["closer", "there"]):
+        assert CliRunner().invoke(look, arguments).exit_code == 0
+    assert done == [0, 3, 4, "there"]
+    assert CliRunner().invoke(look, ["-n", "1", "-n", "2"]).exit_code == 2

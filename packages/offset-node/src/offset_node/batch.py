@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from offset_funder import effects as funder_effects
 from offset_funder.bookkeeping import Entry
-from offset_funder.effects import Occurrence
+from offset_funder.effects import Occurrence, SendToApps
 from offset_funder.events import Event
 from offset_node import state
-from offset_node.apps.server import ChangeIndexServers, Follow, Followed
-from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation
-from offset_proto.messages.app import AddIndexServer
+from offset_node.apps.server import ChangeIndexServers, Follow, Followed, KeepNote
+from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation, SetNote
+from offset_proto.messages.app import AddIndexServer, ReportMutations
+from offset_proto.messages.history import NoteEntry, NoteInvoice, NotePayment
 
 __all__ = [
     "Batch",
@@ -26,6 +27,7 @@ __all__ = [
     "TellSnapshot",
     "TimesChanged",
     "index_mutation",
+    "keep_note",
 ]
 
 
@@ -36,10 +38,10 @@ class TimesChanged:
     mutations: tuple[PendingTimeMutation, ...]
 
 
-NodeEvent = Event | ChangeIndexServers | Follow | TimesChanged
+NodeEvent = Event | ChangeIndexServers | Follow | KeepNote | TimesChanged
 """
-What waits in the inbox: an event of the funder, a request to change the list of index servers or to follow what is
-open, times to be stored.
+What waits in the inbox: an event of the funder; a request to change the list of index servers, to follow what is open,
+or to keep a note; times to be stored.
 """
 
 
@@ -106,3 +108,11 @@ def index_mutation(change: ChangeIndexServers) -> IndexServerMutation:
             return state.AddIndexServer(server)
         case removed:
             return state.RemoveIndexServer(removed.public_key)
+
+
+def keep_note(handled: Handled, wanted: KeepNote) -> None:
+    """Have a note stored, and the request acknowledged then."""
+    match wanted.request:
+        case NoteInvoice(subject, note) | NotePayment(subject, note) | NoteEntry(subject, note):
+            handled.mutations.append(SetNote(subject, note))
+    handled.effects.append(SendToApps(ReportMutations(wanted.app_request_id, ())))

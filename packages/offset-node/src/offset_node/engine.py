@@ -72,6 +72,7 @@ from offset_node.apps.server import (
     DeclareCapacities,
     Follow,
     Followed,
+    KeepNote,
     TellFunder,
 )
 from offset_node.batch import (
@@ -84,6 +85,7 @@ from offset_node.batch import (
     TellSnapshot,
     TimesChanged,
     index_mutation,
+    keep_note,
 )
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
@@ -119,7 +121,6 @@ __all__ = [
 
 BATCH_EVENTS_MAX = 256
 """Events that are stored together, with one disk sync."""
-
 
 Output = ChannelerOutput | AppServerOutput | index_client.Effect
 """What the engines inside say to each other and to the outside; the funder's effects are not among it."""
@@ -247,6 +248,8 @@ class NodeEngine:
                     handled.effects.append(ReportIndexServers(event))
                 case Follow(_, _, request):
                     handled.effects.append(TellSnapshot(event, self._snapshot(request)))
+                case KeepNote():
+                    keep_note(handled, event)
                 case TimesChanged(mutations):
                     handled.mutations += mutations
                 case _:
@@ -360,7 +363,7 @@ class NodeEngine:
                     self._pass_on(self.apps.tell_followers(message), outside)
                 case TellFunder(event):
                     self.put(replace(event, now=self._waiting.now))
-                case ChangeIndexServers() | Follow():
+                case ChangeIndexServers() | Follow() | KeepNote():
                     self.put(output)
                 case AskIndexClient(request):
                     self._pass_on(self.index.request_routes(request), outside)

@@ -14,6 +14,7 @@ mutation                                                 changes
 `AddPluginEvent`, `RemovePluginEvent`                    the events that a plugin has not taken yet
 `SetPendingSince`, `RemovePendingSince`                  since when requests that are old have been pending
 `AddEntry`                                               the history, which grows at its end and never changes
+`SetNote`                                                what the owner noted to a payment, an invoice or an entry
 =======================================================  ==============================================
 
 `apply` is the only writer: databases that hold the state as a value, simulations and tests use it, and what the
@@ -29,7 +30,7 @@ from offset_funder.bookkeeping import Entry
 from offset_funder.ledger import Side
 from offset_funder.state import FunderState
 from offset_proto.messages.payment import NamedIndexServerAddress
-from offset_proto.types import U64, Currency, PublicKey, Uid
+from offset_proto.types import U64, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
     "AddEntry",
@@ -46,6 +47,7 @@ __all__ = [
     "RemovePendingSince",
     "RemovePluginEvent",
     "RemovePluginValue",
+    "SetNote",
     "SetPendingSince",
     "SetPluginValue",
     "StateMutation",
@@ -153,6 +155,20 @@ class AddEntry:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class SetNote:
+    """
+    The owner noted something.
+
+    Attributes:
+        subject: The invoice, the payment, or the number of the entry that it is about.
+        note: Instead of what was noted before; empty: nothing any more.
+    """
+
+    subject: InvoiceId | PaymentId | U64
+    note: str
+
+
 IndexServerMutation = AddIndexServer | RemoveIndexServer
 
 PendingTimeMutation = SetPendingSince | RemovePendingSince
@@ -162,7 +178,7 @@ PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePlu
 StateMutation = funder_mutations.Mutation | IndexServerMutation | PendingTimeMutation
 """Whatever changes a `NodeState`: a mutation of the funder, of the list of index servers, or of the times."""
 
-Mutation = StateMutation | PluginMutation | AddEntry
+Mutation = StateMutation | PluginMutation | AddEntry | SetNote
 """Whatever a batch may store."""
 
 

@@ -192,13 +192,13 @@ class OffsetGroup(_StrictGrammar, click.Group):
         click.echo(command.get_help(ctx))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args and not ctx.resilient_parsing:
+        if not (args or self.invoke_without_command or ctx.resilient_parsing):
             click.echo(self.get_help(ctx), err=True)
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        if not ctx._protected_args and not ctx.args:
+        if not (ctx._protected_args or ctx.args or self.invoke_without_command):
             click.echo(self.get_help(ctx), err=True)
             ctx.exit(2)
         return super().invoke(ctx)

@@ -14,7 +14,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
@@ -49,7 +49,7 @@ from offset_proto.messages.extensions import (
     OpenPaymentReport,
     OpenPayments,
 )
-from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, NoteRequest, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.report import NodeReportMutation
 from offset_proto.report_view import ReportView
@@ -74,6 +74,7 @@ _NEEDS: Final[dict[type, Extension]] = {
     GiveUpPayment: Extension.GIVE_UP,
     ReadHistory: Extension.HISTORY,
     FollowHistory: Extension.HISTORY,
+    **dict.fromkeys(get_args(NoteRequest), Extension.HISTORY),
 }
 """The requests that only a node with an extension knows."""
 

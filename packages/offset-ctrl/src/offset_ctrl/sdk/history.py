@@ -22,10 +22,21 @@ from typing import Final
 
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_proto.errors import InvalidInput
-from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter, ReadHistory
-from offset_proto.types import Currency, PublicKey, Uid
+from offset_proto.messages.history import (
+    EVERY_ENTRY,
+    EntryKind,
+    HistoryEntry,
+    HistoryFilter,
+    NoteEntry,
+    NoteInvoice,
+    NotePayment,
+    NoteRequest,
+    ReadHistory,
+    check_note,
+)
+from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["build_filter", "last_before", "last_entries", "read_entries", "read_range"]
+__all__ = ["build_filter", "last_before", "last_entries", "note_request", "read_entries", "read_range"]
 
 PAGE_ENTRIES: Final = 500
 
@@ -124,10 +135,10 @@ async def last_before(session: NodeSession, moment: datetime | None) -> int:
 
 
 async def last_entries(
-    session: NodeSession, wanted: HistoryFilter, limit: int, *, before: int = 0
+    session: NodeSession, wanted: HistoryFilter, limit: int, *, after: int = 0, before: int = 0
 ) -> list[HistoryEntry]:
     """
-    The last *limit* entries, the oldest of them first; with *before*, of those with lower numbers.
+    The last *limit* entries, the oldest of them first; of those with numbers between *after* and *before*; 0: no bound.
 
     Raises:
         NotAnnounced: The node keeps no history.
@@ -135,13 +146,32 @@ async def last_entries(
     """
     found: list[HistoryEntry] = []
     while before != 1 and len(found) < limit:
-        asked = _ask(wanted, before=before, newest_first=True, limit=min(limit - len(found), PAGE_ENTRIES))
+        asked = _ask(wanted, after=after, before=before, newest_first=True, limit=min(limit - len(found), PAGE_ENTRIES))
         page = await session.read_history(asked)
         found += page.entries
         before = page.through
-        if before <= 1:
+        if before <= after + 1:
             break
     return found[::-1]
+
+
+def note_request(subject: InvoiceId | PaymentId | int, note: str) -> NoteRequest:
+    """
+    The request that keeps *note* with an invoice, a payment, or the entry of a number.
+
+    Raises:
+        InvalidInput: It can not be a note, or no entry can have such a number.
+    """
+    check_note(note)
+    match subject:
+        case InvoiceId():
+            return NoteInvoice(subject, note)
+        case PaymentId():
+            return NotePayment(subject, note)
+        case _ if 0 < subject < 2**63:
+            return NoteEntry(subject, note)
+        case _:
+            raise InvalidInput(f"no entry has the number {subject}")
 
 
 def _ask(

@@ -39,7 +39,7 @@ from offset_ctrl.sdk.errors import (
     UnknownName,
 )
 from offset_ctrl.sdk.failures import AlreadyPaid
-from offset_ctrl.sdk.history import build_filter, read_entries
+from offset_ctrl.sdk.history import build_filter, note_request, read_entries
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.move_files import MoveFiles
 from offset_ctrl.sdk.moving import MoveRun
@@ -60,7 +60,7 @@ from offset_proto.messages.report import (
     McBalanceReport,
 )
 from offset_proto.report_view import ReportView
-from offset_proto.types import I128, U32, U128, Currency, InvoiceId, PublicKey, Uid
+from offset_proto.types import I128, U32, U128, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
     "CommitNotDelivered",
@@ -238,6 +238,25 @@ class Node:
         wanted = build_filter(key, currency, kinds, not_before, before)
         async for entry in read_entries(self._session, since, wanted, follow=follow):
             yield entry
+
+    async def set_note(self, subject: Invoice | InvoiceId | PaymentId | int, note: str) -> None:
+        """
+        Keep a note in the node's database, where all apps that read the history find it; nobody else gets it.
+
+        Args:
+            subject: An invoice of ours, the id of a payment of ours, or the number of an entry of the history. A
+                payment or an invoice may be noted to before there is an entry of it. A number without an entry has no
+                effect.
+            note: One line, 500 letters at most, instead of what was noted before; empty: nothing any more.
+
+        Raises:
+            NotAnnounced: The node keeps no history.
+            InvalidInput: It is too long, or has letters that can not be shown.
+        """
+        about = subject.invoice_id if isinstance(subject, Invoice) else subject
+        permission = "seller" if isinstance(about, InvoiceId) else "buyer" if isinstance(about, PaymentId) else "config"
+        self._check(permission)
+        await self._session.request(note_request(about, note))
 
     # Configuration.
 

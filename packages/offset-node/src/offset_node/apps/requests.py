@@ -15,7 +15,7 @@ from offset_proto.messages.extensions import (
     FollowPayments,
     GiveUpPayment,
 )
-from offset_proto.messages.history import FollowHistory, ReadHistory
+from offset_proto.messages.history import FollowHistory, NoteEntry, NoteInvoice, NotePayment, ReadHistory
 
 __all__ = ["UNANSWERABLE", "extension_of"]
 
@@ -31,6 +31,9 @@ UNANSWERABLE = (
     GiveUpPayment,
     ReadHistory,
     FollowHistory,
+    NoteInvoice,
+    NotePayment,
+    NoteEntry,
 )
 """Requests whose answer says to an app that they were carried out: the protocol has no word for a refusal."""
 
@@ -44,7 +47,7 @@ def extension_of(request: AppRequest) -> Extension:
             return Extension.EXPIRING_INVOICES
         case GiveUpPayment():
             return Extension.GIVE_UP
-        case ReadHistory() | FollowHistory():
+        case ReadHistory() | FollowHistory() | NoteInvoice() | NotePayment() | NoteEntry():
             return Extension.HISTORY
         case _:
             return Extension(0)

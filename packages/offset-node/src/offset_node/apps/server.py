@@ -41,6 +41,7 @@ from offset_funder.events import AppRequested
 from offset_node.apps.requests import UNANSWERABLE, extension_of
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.values import NotGranted, Refusal, Verdict
+from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import (
     AddIndexServer,
     AppPermissions,
@@ -64,7 +65,7 @@ from offset_proto.messages.extensions import (
     OpenInvoices,
     OpenPayments,
 )
-from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, NoteRequest, ReadHistory, check_note
 from offset_proto.messages.index import IndexMutation, RequestRoutes
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -86,6 +87,7 @@ __all__ = [
     "DeclareCapacities",
     "Follow",
     "Followed",
+    "KeepNote",
     "ReadPage",
     "SendToApp",
     "TellFunder",
@@ -149,6 +151,14 @@ class Follow:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepNote:
+    """An app asks to keep a note, which has been checked."""
+
+    app_request_id: Uid
+    request: NoteRequest
+
+
+@dataclass(frozen=True, slots=True)
 class ReadPage:
     """Read a page of the history for an app; it comes back to `AppServer.page_read`."""
 
@@ -159,7 +169,9 @@ class ReadPage:
 AppEffect = SendToApp | CloseApp
 """What is to be done on connections of apps."""
 
-AppServerOutput = AppEffect | TellFunder | ChangeIndexServers | Follow | ReadPage | AskIndexClient | DeclareCapacities
+AppServerOutput = (
+    AppEffect | TellFunder | ChangeIndexServers | Follow | KeepNote | ReadPage | AskIndexClient | DeclareCapacities
+)
 """What the app server says: things to do on connections, and what concerns other parts of the node."""
 
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
@@ -253,6 +265,8 @@ class AppServer:
                 return [ChangeIndexServers(message.app_request_id, request)]
             case ReadHistory():
                 return self._read_page(app_id, request)
+            case _ if isinstance(request, NoteRequest):
+                return self._keep_note(app_id, message.app_request_id, request)
             case FollowPayments() | FollowInvoices() | FollowHistory():
                 return [Follow(app_id, message.app_request_id, request)]
             case CreateTransaction():
@@ -310,6 +324,14 @@ class AppServer:
             return [CloseApp(app_id, f"app {app_id} asks for more than {PAGES_MAX} pages of the history at once")]
         app.pages += 1
         return [ReadPage(app_id, request)]
+
+    def _keep_note(self, app_id: AppId, app_request_id: Uid, request: NoteRequest) -> list[AppServerOutput]:
+        try:
+            check_note(request.note)
+        except InvalidInput as error:
+            self.close_app(app_id)
+            return [CloseApp(app_id, f"app {app_id}: {error}")]
+        return [KeepNote(app_request_id, request)]
 
     def page_read(self, app_id: AppId, page: HistoryPage) -> list[AppServerOutput]:
         """A page that an app has asked for: it is told what of it it may see."""

@@ -21,6 +21,7 @@ from offset_node.state import (
     PendingTimeMutation,
     PluginMutation,
     PluginRecords,
+    SetNote,
     apply,
 )
 from offset_proto.errors import InvalidInput, OffsetError
@@ -87,7 +88,7 @@ class JsonDatabase:
         assert self._state is not None, "a database is loaded before it is written"
         state = self._state
         for mutation in mutations:
-            if isinstance(mutation, PluginMutation | AddEntry):
+            if isinstance(mutation, PluginMutation | AddEntry | SetNote):
                 raise TypeError("this form of a database has no place for plugins, and none for a history")
             if not isinstance(mutation, PendingTimeMutation):  # no place for these either; they begin anew at a start
                 state = apply(state, mutation)

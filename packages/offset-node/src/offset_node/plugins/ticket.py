@@ -14,6 +14,7 @@ from offset_proto.messages.app import (
     RequestClosePayment,
 )
 from offset_proto.messages.extensions import AddExpiringInvoice, FollowInvoices, FollowPayments, GiveUpPayment
+from offset_proto.messages.history import NoteInvoice, NotePayment
 from offset_proto.messages.index import RequestRoutes
 
 __all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
@@ -21,8 +22,16 @@ __all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions
 ALL_PERMISSIONS = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
 
-_BUYER = (CreatePayment, CreateTransaction, RequestClosePayment, AckClosePayment, FollowPayments, GiveUpPayment)
-_SELLER = (AddInvoice, CancelInvoice, CommitInvoice, FollowInvoices, AddExpiringInvoice)
+_BUYER = (
+    CreatePayment,
+    CreateTransaction,
+    RequestClosePayment,
+    AckClosePayment,
+    FollowPayments,
+    GiveUpPayment,
+    NotePayment,
+)
+_SELLER = (AddInvoice, CancelInvoice, CommitInvoice, FollowInvoices, AddExpiringInvoice, NoteInvoice)
 
 
 def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:

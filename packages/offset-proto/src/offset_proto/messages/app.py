@@ -12,7 +12,15 @@ from offset_proto.messages.extensions import (
     OpenPayments,
 )
 from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
+from offset_proto.messages.history import (
+    FollowHistory,
+    HistoryEnd,
+    HistoryPage,
+    NoteEntry,
+    NoteInvoice,
+    NotePayment,
+    ReadHistory,
+)
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import (
     Commit,
@@ -296,6 +304,9 @@ AppRequest = (
     | GiveUpPayment
     | ReadHistory
     | FollowHistory
+    | NoteInvoice
+    | NotePayment
+    | NoteEntry
 )
 declare_union(
     "app_server",
@@ -331,6 +342,9 @@ declare_union(
         "giveUpPayment": GiveUpPayment,
         "readHistory": ReadHistory,
         "followHistory": FollowHistory,
+        "noteInvoice": NoteInvoice,
+        "notePayment": NotePayment,
+        "noteEntry": NoteEntry,
     },
 )
 

@@ -42,7 +42,7 @@ class Extension(enum.IntFlag):
     GIVE_UP = 4
     """`GiveUpPayment`: a payment is closed, and what has not been sent of it is not sent any more."""
     HISTORY = 8
-    """`ReadHistory` and `FollowHistory`: each change of a balance, and why."""
+    """`ReadHistory` and `FollowHistory`: each change of a balance, and why; and what the owner notes to it."""
 
 
 ALL_EXTENSIONS: Final = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY

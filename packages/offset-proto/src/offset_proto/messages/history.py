@@ -8,23 +8,33 @@ from the balance that the one before it came to, and the last one comes to the b
 import enum
 from typing import Annotated, Final
 
+from offset_proto.errors import InvalidInput
 from offset_proto.layout import Optional, declare_enum, member, struct
 from offset_proto.types import I128, U32, U64, U128, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
     "EVERY_ENTRY",
     "HISTORY_PAGE_ENTRIES_MAX",
+    "NOTE_LETTERS_MAX",
     "EntryKind",
     "FollowHistory",
     "HistoryEnd",
     "HistoryEntry",
     "HistoryFilter",
     "HistoryPage",
+    "NoteEntry",
+    "NoteInvoice",
+    "NotePayment",
+    "NoteRequest",
     "ReadHistory",
+    "check_note",
 ]
 
 HISTORY_PAGE_ENTRIES_MAX: Final = 1000
 """Entries of one page; whoever asks for more gets so many."""
+
+NOTE_LETTERS_MAX: Final = 500
+"""Of one note."""
 
 
 class EntryKind(enum.Enum):
@@ -82,6 +92,7 @@ class HistoryEntry:
         amount, fee: In credits; 0 where the kind says nothing of them.
         opt_party: The seller, or the other friend of a request that was forwarded.
         opt_invoice_id, opt_payment_id, opt_request_id: Of the payment, as far as this node knows them.
+        note: What the owner wrote to it, or to its payment or invoice; empty where there is nothing.
     """
 
     number: U64
@@ -97,6 +108,7 @@ class HistoryEntry:
     opt_invoice_id: Annotated[InvoiceId | None, Optional("invoiceId")]
     opt_payment_id: Annotated[PaymentId | None, Optional("paymentId")]
     opt_request_id: Annotated[Uid | None, Optional("requestId")]
+    note: str
 
     @property
     def change(self) -> int:
@@ -176,3 +188,45 @@ class HistoryEnd:
     """The history has come to the entry of the number *end*; 0: there is none."""
 
     end: U64
+
+
+@struct("app_server")
+class NoteInvoice:
+    """Keep *note* with an invoice of ours, instead of what was noted before; empty: nothing any more."""
+
+    invoice_id: InvoiceId
+    note: str
+
+
+@struct("app_server")
+class NotePayment:
+    """Keep *note* with a payment of ours, instead of what was noted before; empty: nothing any more."""
+
+    payment_id: PaymentId
+    note: str
+
+
+@struct("app_server")
+class NoteEntry:
+    """Keep *note* with one entry, before that of its payment or invoice; no effect where there is no such entry."""
+
+    number: U64
+    note: str
+
+
+NoteRequest = NoteInvoice | NotePayment | NoteEntry
+"""Whatever keeps a note."""
+
+
+def check_note(text: str) -> None:
+    """
+    Check that *text* can be a note.
+
+    Raises:
+        InvalidInput: It is too long, or has letters that can not be shown, such as an end of line.
+    """
+    if len(text) > NOTE_LETTERS_MAX:
+        raise InvalidInput(f"a note of {len(text)} letters; {NOTE_LETTERS_MAX} are the most")
+    for position, letter in enumerate(text, 1):
+        if not letter.isprintable():
+            raise InvalidInput(f"a note has one line of letters that can be shown; letter {position} is {letter!r}")

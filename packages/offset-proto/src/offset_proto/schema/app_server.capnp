@@ -51,6 +51,9 @@ struct AppRequest {
     giveUpPayment @27 :Common.PaymentId;
     readHistory @28 :ReadHistory;
     followHistory @29 :Void;
+    noteInvoice @30 :NoteInvoice;
+    notePayment @31 :NotePayment;
+    noteEntry @32 :NoteEntry;
   }
 }
 
@@ -338,6 +341,7 @@ struct HistoryEntry {
     requestId @15 :Common.Uid;
     empty @16 :Void;
   }
+  note @17 :Text;
 }
 
 struct HistoryPage {
@@ -350,3 +354,7 @@ struct HistoryPage {
 struct HistoryEnd {
   end @0 :UInt64;
 }
+
+struct NoteInvoice { invoiceId @0 :Common.InvoiceId; note @1 :Text; }
+struct NotePayment { paymentId @0 :Common.PaymentId; note @1 :Text; }
+struct NoteEntry { number @0 :UInt64; note @1 :Text; }

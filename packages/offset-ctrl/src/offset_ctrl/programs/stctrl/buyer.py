@@ -27,10 +27,11 @@ from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
 from offset_ctrl.sdk.payment import Payment, PayOptions
-from offset_proto.errors import OffsetError
+from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, Invoice
 from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PaymentStageReport
+from offset_proto.messages.history import NotePayment, check_note
 from offset_proto.text import format_b64
 from offset_proto.types import U32
 from offset_proto.uri import PaymentRequest
@@ -58,6 +59,7 @@ async def pay_invoice(
     direct: bool = False,
     asked: PaymentRequest | None = None,
     output: TextOutput = NOTHING,
+    note: str | None = None,
 ) -> int | None:
     """
     Pay, and write the commit for the seller; where *payment* is there, go on with it. No credit has moved until then.
@@ -72,6 +74,7 @@ async def pay_invoice(
         direct: Take no route but that to the seller with nobody in between, and ask no index server.
         asked: A payment request that was given as a text.
         output: How the commit is shown, once it is written.
+        note: For ourselves; our node keeps it.
 
     Returns:
         None where the commit is there, and `NOT_FINISHED` where it is not after *timeout* seconds.
@@ -99,9 +102,11 @@ async def pay_invoice(
         return None
     assert payment is not None
     assert commit is not None
+    if note is not None:
+        _check_note(session, note)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
     go_on = command_line(*files.pay_words(invoice), *(["--direct"] if direct else []))
-    status = await _pay(session, files, invoice, options, timeout, go_on)
+    status = await _pay(session, files, invoice, options, timeout, go_on, note)
     if status is None and output.is_wanted:
         progress = files.progress()
         path = commit if progress is None else Path(progress.commit_path)
@@ -119,12 +124,30 @@ def _tell_request(asked: PaymentRequest) -> None:
         click.echo("By the clock here, the seller's node has cancelled this invoice already.", err=True)
 
 
+def _check_note(session: NodeSession, note: str) -> None:
+    """Before anything is paid that was to be noted."""
+    try:
+        check_note(note)
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"InvalidNote({error})") from None
+    if Extension.HISTORY not in session.extensions:
+        raise CommandError(GROUP, "NotAnnounced", "this node keeps no history, and no notes; pay without --note")
+
+
 async def _pay(
-    session: NodeSession, files: PaymentFiles, invoice: Invoice, options: PayOptions, timeout: float, go_on: str
+    session: NodeSession,
+    files: PaymentFiles,
+    invoice: Invoice,
+    options: PayOptions,
+    timeout: float,
+    go_on: str,
+    note: str | None,
 ) -> int | None:
     try:
         async with asyncio.timeout(timeout):
             paying = await _begin(session, files, invoice, options)
+            if paying is not None and note is not None:
+                await session.request(NotePayment(paying.payment_id, note))
     except TimeoutError:
         return tell_not_finished(session.report, (), go_on)
     if paying is None:

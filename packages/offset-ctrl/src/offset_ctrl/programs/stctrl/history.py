@@ -18,14 +18,14 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
 from offset_ctrl.programs.table import format_table, printable
-from offset_ctrl.sdk.history import build_filter, last_entries, read_entries
+from offset_ctrl.sdk.history import build_filter, last_entries, note_request, read_entries
 from offset_proto.errors import InvalidInput
-from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryFilter
+from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import PublicKey
 
-__all__ = ["GROUP", "describe_entry", "history", "income", "not_announced", "parse_date", "read_filter"]
+__all__ = ["GROUP", "describe_entry", "history", "income", "not_announced", "note", "parse_date", "read_filter"]
 
 GROUP: Final = "HistoryError"
 """Of errors, in `CommandError`."""
@@ -46,6 +46,7 @@ _COLUMNS: Final = (
     "invoice_id",
     "payment_id",
     "request_id",
+    "note",
 )
 """Of CSV, and the members of JSON."""
 
@@ -92,6 +93,24 @@ async def history(
             sys.stdout.flush()
     except NotAnnounced as error:
         raise not_announced(error) from None
+
+
+async def note(session: NodeSession, *, number: int, text: str) -> None:
+    """
+    Keep a note with one entry.
+
+    Raises:
+        CommandError: The node keeps no history, or has no such entry; or the text can not be a note.
+    """
+    try:
+        request = note_request(number, text)
+        if not await last_entries(session, EVERY_ENTRY, 1, after=number - 1, before=number + 1):
+            raise CommandError(GROUP, f"NoSuchEntry({number})")
+        await session.request(request)
+    except NotAnnounced as error:
+        raise not_announced(error) from None
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"InvalidNote({error})") from None
 
 
 async def _and_what_comes(
@@ -185,12 +204,18 @@ def _cells(report: ReportView, entry: HistoryEntry) -> dict[str, Any]:
         None if entry.opt_invoice_id is None else format_b64(entry.opt_invoice_id),
         None if entry.opt_payment_id is None else format_b64(entry.opt_payment_id),
         None if entry.opt_request_id is None else format_b64(entry.opt_request_id),
+        entry.note or None,
     )
     return dict(zip(_COLUMNS, values, strict=True))
 
 
 def describe_entry(report: ReportView, entry: HistoryEntry) -> str:
-    """What happened, in words for a person."""
+    """What happened, in words for a person, and what the owner noted to it."""
+    words = _words(report, entry)
+    return f"{words}: {printable(entry.note)}" if entry.note else words
+
+
+def _words(report: ReportView, entry: HistoryEntry) -> str:
     amount, fee = entry.amount, entry.fee
     party = "nobody any more" if entry.opt_party is None else friend_name(report, entry.opt_party)
     match entry.kind:

@@ -8,6 +8,7 @@ from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotA
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, parse_currency, show
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
+from offset_ctrl.sdk.history import note_request
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import COMMIT, INVOICE, Invoice, OutputAlreadyExists
 from offset_proto.messages.app import AddInvoice, AppRequest, CancelInvoice, CommitInvoice
@@ -40,19 +41,26 @@ async def create_invoice(
         currency, amount: What the buyer is to pay.
         invoice: Where the file goes.
         expires: Seconds after which the node cancels it by itself, if no commit was given by then; None: never.
-        description, deliver_to: What the text says beside the invoice (spec 13 §3.1); the file has no place for it.
+        description: What for. Our node keeps it as a note, where it keeps any, and the text says it; the file does not.
+        deliver_to: Where the text says that the commit is taken (spec 13 §3.1).
         output: How the text is shown, once the node has the invoice.
     """
-    if not output.is_wanted and (description is not None or deliver_to is not None):
-        words = "the file has no place for --description and --deliver-to; ask for --text, --qr or -o"
+    if not output.is_wanted and deliver_to is not None:
+        words = "the file has no place for --deliver-to; ask for --text, --qr or -o"
         raise CommandError(GROUP, "NoText", words)
     parsed = parse_currency(GROUP, currency, is_new=True)
     invoice_id = InvoiceId(os.urandom(InvoiceId.SIZE))
     request: AppRequest = AddInvoice(invoice_id, parsed, amount)
     if expires is not None:
         request = AddExpiringInvoice(invoice_id, parsed, amount, expires)
+    requests = [request]
     try:
-        node.check_announced(request)
+        if description is not None and (Extension.HISTORY in node.extensions or not output.is_wanted):
+            requests.append(note_request(invoice_id, description))
+        for one in requests:
+            node.check_announced(one)
+    except InvalidInput as error:
+        raise CommandError(GROUP, f"InvalidNote({error})") from None
     except NotAnnounced as error:
         raise CommandError(GROUP, f"NotAnnounced({error})") from None
     value = Invoice(invoice_id, parsed, node.report.local_public_key, amount)
@@ -68,7 +76,8 @@ async def create_invoice(
     except OffsetError as error:
         raise CommandError(GROUP, str(error)) from None
     try:
-        await node.request(request)
+        for one in requests:
+            await node.request(one)
     except ConnectionClosed as error:
         # Nobody knows whether the node has taken it, so the file stays: it is what cancels an invoice.
         raise CommandError(GROUP, f"AddInvoiceError({error}; try cancel-invoice with {invoice})") from None

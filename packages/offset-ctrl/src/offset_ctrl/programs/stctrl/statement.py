@@ -237,6 +237,7 @@ def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -
             "time": moment(entry.time),
             "kind": entry.kind.value,
             "description": describe_entry(report, entry),
+            "note": entry.note or None,
             "change": str(entry.change),
             "balance": str(entry.balance),
             "fee": str(entry.fee),

@@ -14,6 +14,7 @@ stands next to the way out: schema, columns, statements, reading.
 `times`       since when transactions have been pending
 `plugins`     what plugins keep
 `history`     what changed the balances, for ever
+`notes`       what the owner wrote to it
 ============  ================================================================================
 
 A mutation that no module writes does not pass the type checker (`assert_never`).
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from offset_funder.state import FunderState
-from offset_node.database.tables import channels, friends, history, payments, plugins, servers, times
+from offset_node.database.tables import channels, friends, history, notes, payments, plugins, servers, times
 from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import (
     AddEntry,
@@ -32,6 +33,7 @@ from offset_node.state import (
     PendingTimeMutation,
     PluginMutation,
     PluginRecords,
+    SetNote,
     SetPendingSince,
 )
 from offset_proto.errors import InvalidInput
@@ -57,7 +59,7 @@ APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLi
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
 BACKUP_APPLICATION_ID = 0x4F464642  # "OFFB", a copy from which a database can be restored
 RESTORED_APPLICATION_ID = 0x4F464652  # "OFFR", a database that was restored, and may be older than what friends know
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _NODE_SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
@@ -75,11 +77,12 @@ SCHEMA = "".join(
         plugins.SCHEMA,
         times.SCHEMA,
         history.SCHEMA,
+        notes.SCHEMA,
     )
 )
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
 
-MIGRATIONS = {1: plugins.SCHEMA, 2: payments.MIGRATION_TO_3 + times.SCHEMA, 3: history.MIGRATION_TO_4}
+MIGRATIONS = {1: plugins.SCHEMA, 2: payments.MIGRATION_TO_3 + times.SCHEMA, 3: history.MIGRATION_TO_4, 4: notes.SCHEMA}
 """What turns a database of a version into one of the next."""
 
 STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS)
@@ -97,6 +100,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
         return payments.write(mutation)
     if isinstance(mutation, AddEntry):
         return history.write(mutation)
+    if isinstance(mutation, SetNote):
+        return notes.write(mutation)
     if isinstance(mutation, PluginMutation):
         return plugins.write(mutation)
     if isinstance(mutation, PendingTimeMutation):

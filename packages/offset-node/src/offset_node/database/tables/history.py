@@ -16,6 +16,7 @@ from typing import Any, Final
 from offset_funder.bookkeeping import Entry, balances
 from offset_funder.state import FunderState
 from offset_node.database.tables.cells import Statement, parse_amount, parse_balance
+from offset_node.database.tables.notes import NOTE_OF_ENTRY
 from offset_node.state import AddEntry
 from offset_proto.errors import InvalidInput, invariant
 from offset_proto.messages.history import EntryKind, HistoryEntry, ReadHistory
@@ -102,7 +103,7 @@ END = "SELECT coalesce(max(number), 0) FROM history"
 _ENTRY = "number, time, friend, currency, kind, before, balance, amount, fee, party, invoice_id, payment_id, request_id"
 _COLUMNS = (
     "h.number, h.time, f.public_key, c.currency, h.kind, h.before, h.balance, h.amount, h.fee, h.party,"
-    " h.invoice_id, h.payment_id, h.request_id"
+    f" h.invoice_id, h.payment_id, h.request_id, {NOTE_OF_ENTRY}"
 )
 # CROSS JOIN keeps SQLite from beginning with the names: it has to go through the entries in their order.
 _NAMES = "CROSS JOIN history_friends AS f ON f.id = h.friend CROSS JOIN history_currencies AS c ON c.id = h.currency"
@@ -239,7 +240,8 @@ def read_entry(row: tuple[Any, ...]) -> HistoryEntry:
     Raises:
         InvalidInput: A value is damaged; says in which entry.
     """
-    number, time, friend, currency, kind, before, balance, amount, fee, party, invoice_id, payment_id, request_id = row
+    number, time, friend, currency, kind, before, balance, amount, fee, party, *ids, note = row
+    invoice_id, payment_id, request_id = ids
     try:
         if kind not in _KIND_OF:
             raise InvalidInput(f"{kind!r} is no kind of an entry")
@@ -263,6 +265,7 @@ def read_entry(row: tuple[Any, ...]) -> HistoryEntry:
             None if invoice_id is None else InvoiceId(invoice_id),
             None if payment_id is None else PaymentId(payment_id),
             None if request_id is None else Uid(request_id),
+            note,
         )
     except InvalidInput as error:
         raise InvalidInput(f"history: entry {number}: {error}") from None

@@ -2,7 +2,7 @@
 
 import click
 
-from offset_ctrl.programs.stctrl.commands.declaring import build
+from offset_ctrl.programs.stctrl.commands.declaring import add, build, build_group
 from offset_ctrl.programs.stctrl.commands.options import JSON, PATH
 
 __all__ = ["COMMANDS"]
@@ -13,7 +13,7 @@ _ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
 _ONE_FRIEND = click.option(
     "-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."
 )
-_HISTORY = build(
+_HISTORY = build_group(
     "stctrl",
     "history",
     "Show what changed the balances with friends, and why.",
@@ -26,6 +26,13 @@ _HISTORY = build(
     click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
     JSON,
     click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
+)
+add(
+    _HISTORY,
+    "note",
+    "Keep a note of one line with an entry, instead of what was noted before; an empty one: nothing any more.",
+    click.argument("number", type=click.IntRange(min=1, max=2**63 - 1)),
+    click.argument("text"),
     home="history",
 )
 _INCOME = build(

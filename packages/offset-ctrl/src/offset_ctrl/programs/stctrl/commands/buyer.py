@@ -47,6 +47,7 @@ add(
         "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no index server is asked."
     ),
     timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
+    click.option("--note", help="A note for yourself, which the history shows; the seller does not get it."),
     QR_OUTPUT,
     one_of=("invoice_path", "asked"),
 )

@@ -8,25 +8,23 @@ import click
 
 from offset_ctrl.programs.stctrl.commands.options import Decorator
 from offset_ctrl.programs.texts import take_output
-from offset_proto.cli import OffsetCommand
+from offset_proto.cli import OffsetCommand, OffsetGroup
 
-__all__ = ["STARTING_SECONDS", "add", "build"]
+__all__ = ["STARTING_SECONDS", "add", "build", "build_group"]
 
 STARTING_SECONDS: Final = 30
 """How long the first commands after the start of a node try to reach it."""
 
+_PERMISSIONS: Final = {"info": None, "stctrl": "config", "friend": "config", "history": "config"}
+"""What commands of a group need; of other groups, the permission with the group's name."""
 
-def add(
-    group: click.Group,
-    name: str,
-    help_text: str,
-    *options: Decorator,
-    home: str | None = None,
-    patience: float = 0,
-    one_of: tuple[str, ...] = (),
-) -> None:
+_OUTLIVING: Final = frozenset({"buyer", "stctrl", "friend", "history"})
+"""Groups whose commands go on over another connection: a payment outlives one, and so does who follows."""
+
+
+def add(group: click.Group, name: str, help_text: str, *options: Decorator, **settings: Any) -> None:
     """Add the command *name* to *group*; all else is as in `build`."""
-    group.add_command(build(str(group.name), name, help_text, *options, home=home, patience=patience, one_of=one_of))
+    group.add_command(build(str(group.name), name, help_text, *options, **settings))
 
 
 def build(
@@ -39,20 +37,41 @@ def build(
     one_of: tuple[str, ...] = (),
 ) -> click.Command:
     """
-    The command *name* of the group of that name. Exactly one of the parameters *one_of* has to be given.
+    The command *name* of the group of that name.
 
     It calls the function of that name in the module of the group, or in the module *home*, which is imported only then.
-    The function returns the exit status; None is 0. A node that is not reached is tried again for *patience* seconds.
-    """
+    The function returns the exit status; None is 0.
 
+    Args:
+        group: Says which permission is needed, and whether the command outlives a connection.
+        name: As it is given; the function has underscores for its hyphens.
+        help_text: What it does.
+        options: What may be given.
+        home: Module of the function.
+        patience: Seconds for which a node that is not reached is tried again.
+        one_of: Parameters of which exactly one has to be given.
+    """
+    made = _callback(group, name, *options, home=home, patience=patience, one_of=one_of)
+    return click.command(name, cls=OffsetCommand, help=help_text)(made)
+
+
+def build_group(group: str, name: str, help_text: str, *options: Decorator) -> click.Group:
+    """The command *name* as in `build`, which is a group, too: instead of it, commands of the group can be given."""
+    made = _callback(group, name, *options, home=name, patience=0, one_of=())
+    return click.group(name, cls=OffsetGroup, help=help_text, invoke_without_command=True)(made)
+
+
+def _callback(
+    group: str, name: str, *options: Decorator, home: str | None, patience: float, one_of: tuple[str, ...]
+) -> Callable[..., Any]:
     @click.pass_context
     def command(ctx: click.Context, /, **arguments: Any) -> Any:
         import importlib
 
+        if ctx.invoked_subcommand is not None:
+            return None
         _check_login(ctx)
-        if one_of and sum(arguments[parameter] is not None for parameter in one_of) != 1:
-            names = {param.name: param.opts[-1] for param in ctx.command.params}
-            raise click.UsageError(f"Give one of {' and '.join(names[parameter] for parameter in one_of)}", ctx)
+        _check_one_of(ctx, one_of, arguments)
         if "as_qr" in arguments:
             arguments["output"] = take_output(arguments)
         from offset_ctrl.connection.client import open_node
@@ -61,14 +80,11 @@ def build(
 
         module = importlib.import_module(f"offset_ctrl.programs.stctrl.{home or group}")
         function = getattr(module, name.replace("-", "_"))
-        permission = {"info": None, "stctrl": "config", "friend": "config"}.get(group, group)
-        # A payment outlives a connection, and so does who follows.
-        outlives = group in ("buyer", "stctrl", "friend")
-        open_: Any = open_session if outlives else open_node
+        open_: Any = open_session if group in _OUTLIVING else open_node
+        permission = _PERMISSIONS.get(group, group)
         return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments), patience)
 
-    made: Callable[..., Any] = functools.reduce(lambda made, option: option(made), reversed(options), command)
-    return click.command(name, cls=OffsetCommand, help=help_text)(made)
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def _check_login(ctx: click.Context) -> None:
@@ -77,3 +93,9 @@ def _check_login(ctx: click.Context) -> None:
     if missing:
         text = f"Missing option before the command: {', '.join(missing)} (or --directory)"
         raise click.UsageError(text, ctx.find_root())
+
+
+def _check_one_of(ctx: click.Context, one_of: tuple[str, ...], arguments: dict[str, Any]) -> None:
+    if one_of and sum(arguments[parameter] is not None for parameter in one_of) != 1:
+        names = {param.name: param.opts[-1] for param in ctx.command.params}
+        raise click.UsageError(f"Give one of {' and '.join(names[parameter] for parameter in one_of)}", ctx)

@@ -28,7 +28,10 @@ add(
         type=SECONDS,
         help="The node cancels the invoice after this time, if it is not collected by then: 30s, 10m, 1h, 2d.",
     ),
-    click.option("--description", help="What for: in the text only, at most 256 bytes."),
+    click.option(
+        "--description",
+        help="What for: a note for yourself, which the history shows, and in the text, at most 256 bytes of it.",
+    ),
     click.option("--deliver-to", metavar="URL", help="https:// address that takes the commit: in the text only."),
     TEXT_OUTPUT,
 )
