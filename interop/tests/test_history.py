@@ -13,6 +13,7 @@ from random import Random
 from interop.load import App, Paid, run_payments
 from interop.network import Network
 from interop.programs import OURS
+from offset_crypto.passphrase import open_identity
 from offset_ctrl import connect
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_node.database.sqlite import create_database
@@ -138,6 +139,7 @@ def test_notes_and_statements(chain: Network, tmp_path: Path) -> None:
         chain.wait_until_back(name)
         (last,) = json.loads(chain.stctrl(name, "history", "--limit", "1", "--json").stdout)
         assert last["note"] == words
+        assert last["app"] == format_b64(open_identity(chain.path(f"{name}-app.ident"), None).public_key)
         chain.stctrl(name, "history", "note", last["number"], "as agreed")
         assert "as agreed" in chain.stctrl(name, "history", "--limit", "1").stdout
         output = tmp_path / f"{name}.json"

@@ -61,7 +61,7 @@ START = 1_793_491_200
 def _entry(number: int, **fields: Any) -> HistoryEntry:
     """Bob owes one more with each; the fields that matter to a test can be set."""
     plain = HistoryEntry(
-        number, START + number, BOB, FST, EntryKind.RECEIVED, number - 1, number, 1, 0, None, None, None, None, ""
+        number, START + number, BOB, FST, EntryKind.RECEIVED, number - 1, number, 1, 0, None, None, None, None, "", None
     )
     return replace(plain, **fields)
 
@@ -288,6 +288,7 @@ def test_the_history_for_scripts(show: Callable[..., str]) -> None:
         "payment_id": None,
         "request_id": None,
         "note": None,
+        "app": None,
     }
     lines = show(STORY, as_csv=True).splitlines()
     assert lines[0].split(",") == list(listed[0])
@@ -300,7 +301,7 @@ def test_notes_are_shown(show: Callable[..., str]) -> None:
     story = [replace(STORY[1], note="bread, two loaves")]
     assert f"paid 6 to {format_b64(SHOP)}, 1 in fees: bread, two loaves |" in show(story)
     assert json.loads(show(story, as_json=True))[0]["note"] == "bread, two loaves"
-    assert show(story, as_csv=True).splitlines()[1].endswith(',"bread, two loaves"')
+    assert show(story, as_csv=True).splitlines()[1].endswith(',"bread, two loaves",')
 
 
 def test_the_command_that_notes(run_session: Callable[..., None]) -> None:

@@ -55,22 +55,9 @@ I128_MAX = 2**127 - 1
 
 
 def _entry(number: int, time: int, before: int, balance: int, **fields: Any) -> HistoryEntry:
-    plain = HistoryEntry(
-        number,
-        time,
-        BOB,
-        FST,
-        EntryKind.RECEIVED,
-        before,
-        balance,
-        abs(balance - before),
-        0,
-        None,
-        None,
-        None,
-        None,
-        "",
-    )
+    moved = abs(balance - before)
+    nothing = None, None, None, None, "", None
+    plain = HistoryEntry(number, time, BOB, FST, EntryKind.RECEIVED, before, balance, moved, 0, *nothing)
     return replace(plain, **fields)
 
 

@@ -13,7 +13,7 @@ from offset_node.engine import NodeEngine
 from offset_node.links.channeler import ReportOnline
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
-from offset_node.state import AddEntry, AddPluginEvent, NodeState, apply
+from offset_node.state import AddEntry, AddPluginEvent, NodeState, SetAsker, apply
 from offset_proto.messages.app import (
     AckClosePayment,
     AddFriend,
@@ -48,6 +48,7 @@ class EngineNode:
         self.identity = Identity(PrivateKey(draws.randbytes(32)))
         self.stored = NodeState(FunderState(self.identity.public_key))
         self.history = []
+        self.askers = []
         self.engine = NodeEngine(self.stored, self.identity, draws.randbytes, record)
         self.key = self.identity.public_key
         self.app, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
@@ -67,6 +68,8 @@ class EngineNode:
             for mutation in batch.mutations:
                 if isinstance(mutation, AddEntry):
                     self.history.append(mutation)
+                elif isinstance(mutation, SetAsker):
+                    self.askers.append(mutation)
                 elif not isinstance(mutation, AddPluginEvent):
                     self.stored = apply(self.stored, mutation)
             assert self.stored.funder == self.engine.funder_state

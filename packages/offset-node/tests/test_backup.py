@@ -212,7 +212,7 @@ def test_a_database_of_an_older_version(database, tmp_path, state):
     """It is brought up in the copy that is checked; the database and its backup stay as they are."""
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(
-            "DROP TABLE notes; DROP TABLE entry_notes;"
+            "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert back_up(database, tmp_path / "a.backup") == state

@@ -24,8 +24,14 @@ from offset_node.database.tables import history
 from offset_node.plugins.scope import ReportScope
 from offset_node.plugins.ticket import ALL_PERMISSIONS, NO_PERMISSIONS, is_permitted
 from offset_node.plugins.values import Grant
-from offset_node.state import AddEntry, NodeState, SetNote
-from offset_proto.messages.app import AppPermissions, AppToAppServer, ReportMutations, SetFriendCurrencyMaxDebt
+from offset_node.state import AddEntry, NodeState, SetAsker, SetNote
+from offset_proto.messages.app import (
+    AddInvoice,
+    AppPermissions,
+    AppToAppServer,
+    ReportMutations,
+    SetFriendCurrencyMaxDebt,
+)
 from offset_proto.messages.friend import MoveToken, MoveTokenRequest
 from offset_proto.messages.history import (
     EVERY_ENTRY,
@@ -117,12 +123,12 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert (page.request_id, page.through, page.end) == (UID, len(entries), len(entries))
     assert [entry.number for entry in page.entries] == list(range(1, len(entries) + 1))
     assert page.entries[0] == HistoryEntry(
-        1, 2**40 + 1, FRIENDS[0], Currency("x" * 16), EntryKind.RESET, 0, high, 2**128 - 1, 2**128 - 1, *ids, ""
+        1, 2**40 + 1, FRIENDS[0], Currency("x" * 16), EntryKind.RESET, 0, high, 2**128 - 1, 2**128 - 1, *ids, "", None
     )
     assert page.entries[1].change == -2 * high
     assert page.entries[-1].amount == page.entries[-1].fee == high
     assert page.entries[2:-1] == tuple(
-        HistoryEntry(n, 2**40 + n, FRIENDS[1], FST, kind, 0, 0, 0, 0, None, None, None, None, "")
+        HistoryEntry(n, 2**40 + n, FRIENDS[1], FST, kind, 0, 0, 0, 0, None, None, None, None, "", None)
         for n, kind in enumerate(EntryKind, 3)
     )
 
@@ -252,7 +258,7 @@ def test_an_older_database_is_brought_up_with_its_balances(node_with_balances, t
         create_database(path, state)
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         connection.executescript(
-            "DROP TABLE notes; DROP TABLE entry_notes;"
+            "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert check_database(old) == (state, 2)
@@ -362,6 +368,8 @@ def test_a_read_that_is_cancelled_leaves_nothing_behind(filled):
     # One that a test before has left may end meanwhile: how many there are says nothing.
     before = set(threading.enumerate())
     _run(path, work)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)  # closing is told from within the thread, just before it ends
     assert set(threading.enumerate()) <= before
 
 
@@ -486,6 +494,46 @@ def test_who_may_note_what():
                 assert is_permitted(permissions, request) == (needed == flag)
 
 
+# Which app asked.
+
+APPS = [PublicKey(bytes([number]) * 32) for number in (0x31, 0x32)]
+
+
+def test_who_asked_is_read_with_the_entries(tmp_path):
+    """Of payments and invoices the first one to ask; of settings the one of the entry; else nobody."""
+    path = tmp_path / "node.db"
+    create_database(path, NODE)
+    received = Entry(FRIENDS[0], FST, EntryKind.RECEIVED, 0, 5, 5, invoice_id=INVOICE)
+    circle = Entry(FRIENDS[1], FST, EntryKind.PAID, 0, -5, 5, invoice_id=INVOICE, payment_id=PAYMENT)
+    limit = Entry(FRIENDS[0], FST, EntryKind.LIMIT, 5, 5, 9)
+    passed = Entry(FRIENDS[0], FST, EntryKind.FORWARDED, 5, 6, 1, request_id=UID)
+    one, other = APPS
+    askers = [SetAsker(INVOICE, one), SetAsker(PAYMENT, other), SetAsker(INVOICE, other)]
+    made = [(received, None), (circle, None), (limit, one), (limit, other), (limit, None), (passed, None)]
+    entries = [AddEntry(number, 1, entry, app) for number, (entry, app) in enumerate(made, 1)]
+    _run(path, lambda database: database.apply([*askers, *entries]))
+    (page,) = _read(path, _ask())
+    assert [entry.opt_app for entry in page.entries] == [one, other, one, other, None, None]
+
+
+def test_an_app_is_known_by_what_it_asks_for(new_pair):
+    """Settings name it in the entry; payments and invoices are remembered with it, and what was refused is not."""
+    pair = new_pair()
+    buyer, seller = pair.nodes
+    for node, app in zip(pair.nodes, APPS, strict=True):
+        node.app, _ = node.engine.apps.open_app(ALL_PERMISSIONS, key=app)
+    pair.pay()
+    assert buyer.askers == [SetAsker(PaymentId(b"\x01" * 16), APPS[0])]
+    assert seller.askers == [SetAsker(InvoiceId(b"\x01" * 32), APPS[1])]
+    assert (buyer.history[-1].app, seller.history[-1].app) == (None, None)
+    seller.ask(AddInvoice(InvoiceId(b"\x02" * 32), FST, 5))
+    seller.ask(AddInvoice(InvoiceId(b"\x02" * 32), FST, 5))
+    seller.ask(SetFriendCurrencyMaxDebt(buyer.key, FST, 77))
+    pair.settle()
+    assert [asker.subject for asker in seller.askers] == [InvoiceId(bytes([number]) * 32) for number in (1, 2)]
+    assert (seller.history[-1].entry.kind, seller.history[-1].app) == (EntryKind.LIMIT, APPS[1])
+
+
 # Who may read what.
 
 
@@ -520,7 +568,7 @@ def test_an_app_of_limited_scope_reads_what_it_sees(new_node):
     seen, hidden, seller = FRIENDS
     app, _ = node.engine.apps.open_app(ALL_PERMISSIONS, ReportScope(frozenset({seen}), frozenset({FST})))
     node.app = app
-    plain = HistoryEntry(1, 5, seen, FST, EntryKind.FORWARDED, 0, 3, 3, 0, hidden, None, None, None, "")
+    plain = HistoryEntry(1, 5, seen, FST, EntryKind.FORWARDED, 0, 3, 3, 0, hidden, None, None, None, "", None)
     paid = replace(plain, number=2, kind=EntryKind.PAID, opt_party=seller)
     entries = plain, paid, replace(plain, number=3, friend=hidden), replace(plain, number=4, currency=EUR)
     _ask_server(node, _ask())

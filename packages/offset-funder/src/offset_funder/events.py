@@ -82,11 +82,13 @@ class AppRequested:
         app_request_id: The app chose it.
         request: What is asked for.
         now: When, in seconds since 1970; only an invoice with an end needs it.
+        app: Whose request it is, where that is known; for those who keep the book, and nothing depends on it here.
     """
 
     app_request_id: Uid
     request: FunderRequest
     now: U64 = 0
+    app: PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

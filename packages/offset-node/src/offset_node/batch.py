@@ -6,16 +6,20 @@ stored; `Handled` is the engine's own, and holds the effects until then.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from offset_funder import effects as funder_effects
 from offset_funder.bookkeeping import Entry
 from offset_funder.effects import Occurrence, SendToApps
-from offset_funder.events import Event
+from offset_funder.engine import Outcome
+from offset_funder.events import AppRequested, Event
 from offset_node import state
 from offset_node.apps.server import ChangeIndexServers, Follow, Followed, KeepNote
-from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation, SetNote
-from offset_proto.messages.app import AddIndexServer, ReportMutations
-from offset_proto.messages.history import NoteEntry, NoteInvoice, NotePayment
+from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation, SetAsker, SetNote
+from offset_proto.messages.app import AddIndexServer, AddInvoice, CreatePayment, ReportMutations
+from offset_proto.messages.extensions import AddExpiringInvoice
+from offset_proto.messages.history import EntryKind, NoteEntry, NoteInvoice, NotePayment
+from offset_proto.types import PublicKey
 
 __all__ = [
     "Batch",
@@ -29,6 +33,9 @@ __all__ = [
     "index_mutation",
     "keep_note",
 ]
+
+
+_PAYMENTS: Final = {EntryKind.PAID, EntryKind.RECEIVED, EntryKind.FORWARDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +102,27 @@ class Handled:
     effects: list[BatchEffect] = field(default_factory=list)
     occurrences: list[Occurrence] = field(default_factory=list)
     recorded: list[PluginMutation] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[tuple[Entry, PublicKey | None]] = field(default_factory=list)
+    askers: list[SetAsker] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     batch: Batch | None = None
+
+    def take(self, event: Event | None, outcome: Outcome) -> None:
+        """Add what an event comes to; None: what was held back until the end of the batch."""
+        app = event.app if isinstance(event, AppRequested) else None
+        self.mutations += outcome.mutations
+        self.effects += outcome.effects
+        self.occurrences += outcome.occurrences
+        self.notes += outcome.notes
+        # Who collects an invoice, or sees a payment through, is not who asked for it: those have askers of their own.
+        self.entries += [(entry, None if entry.kind in _PAYMENTS else app) for entry in outcome.entries]
+        if app is not None and outcome.error is None and isinstance(event, AppRequested):
+            match event.request:
+                case CreatePayment(payment_id=subject) | AddInvoice(invoice_id=subject):
+                    self.askers.append(SetAsker(subject, app))
+                case AddExpiringInvoice(invoice_id=subject):
+                    self.askers.append(SetAsker(subject, app))
 
 
 def index_mutation(change: ChangeIndexServers) -> IndexServerMutation:

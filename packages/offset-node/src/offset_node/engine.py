@@ -90,7 +90,7 @@ from offset_node.batch import (
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
-from offset_node.state import AddEntry, NodeState, PluginMutation
+from offset_node.state import AddEntry, BookMutation, NodeState, PluginMutation
 from offset_node.waiting.watch import WaitingWatch
 from offset_proto.errors import InvariantBroken, invariant
 from offset_proto.messages import app as app_messages
@@ -256,9 +256,7 @@ class NodeEngine:
                     self._handle(handled, event, hold=count > 1)
         sent = self._funder.send_held()
         self._waiting.observe(self._funder, None, sent)
-        handled.mutations += sent.mutations
-        handled.entries += sent.entries
-        handled.effects += sent.effects
+        handled.take(None, sent)
         handled.effects += map(TellFollowers, self._waiting.changes(self._funder))
         self.counts.events += count
         self.counts.mutations += len(handled.mutations)
@@ -273,23 +271,23 @@ class NodeEngine:
             return HistoryEnd(self._history_end)
         return self._waiting.follow(request, self._funder)
 
-    def _book(self, handled: Handled) -> list[AddEntry]:
+    def _book(self, handled: Handled) -> list[BookMutation]:
         """Number the entries of a batch; those who follow the history are told how far it goes."""
-        if not handled.entries or Extension.HISTORY not in self.apps.extensions:
+        if Extension.HISTORY not in self.apps.extensions:
             return []
+        if not handled.entries:
+            return [*handled.askers]
         first = self._history_end + 1
         self._history_end += len(handled.entries)
         handled.effects.append(TellFollowers(HistoryEnd(self._history_end)))
-        return [AddEntry(number, self._waiting.now, entry) for number, entry in enumerate(handled.entries, first)]
+        numbered = enumerate(handled.entries, first)
+        entries = [AddEntry(number, self._waiting.now, entry, app) for number, (entry, app) in numbered]
+        return [*handled.askers, *entries]
 
     def _handle(self, handled: Handled, event: Event, *, hold: bool) -> None:
         outcome = self._funder.handle(event, hold=hold)
         self._waiting.observe(self._funder, event, outcome)
-        handled.mutations += outcome.mutations
-        handled.effects += outcome.effects
-        handled.occurrences += outcome.occurrences
-        handled.entries += outcome.entries
-        handled.notes += outcome.notes
+        handled.take(event, outcome)
         if outcome.error is not None:
             self.counts.refused_events += 1
             said = "handle_control_error()" if isinstance(event, AppRequested) else "dropped an event of a friend"

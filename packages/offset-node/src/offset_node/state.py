@@ -15,6 +15,7 @@ mutation                                                 changes
 `SetPendingSince`, `RemovePendingSince`                  since when requests that are old have been pending
 `AddEntry`                                               the history, which grows at its end and never changes
 `SetNote`                                                what the owner noted to a payment, an invoice or an entry
+`SetAsker`                                               which app made a payment or an invoice
 =======================================================  ==============================================
 
 `apply` is the only writer: databases that hold the state as a value, simulations and tests use it, and what the
@@ -36,6 +37,7 @@ __all__ = [
     "AddEntry",
     "AddIndexServer",
     "AddPluginEvent",
+    "BookMutation",
     "IndexServerMutation",
     "Mutation",
     "NodeState",
@@ -47,6 +49,7 @@ __all__ = [
     "RemovePendingSince",
     "RemovePluginEvent",
     "RemovePluginValue",
+    "SetAsker",
     "SetNote",
     "SetPendingSince",
     "SetPluginValue",
@@ -148,11 +151,13 @@ class AddEntry:
         number: One more than that of the entry before it; the first one is 1.
         time: Seconds since 1970.
         entry: What happened.
+        app: That asked for the change of a setting, which is what the entry is about; else None.
     """
 
     number: U64
     time: U64
     entry: Entry
+    app: PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,14 @@ class SetNote:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class SetAsker:
+    """An app has made a payment or an invoice; where one is known already for the id, it stays."""
+
+    subject: InvoiceId | PaymentId
+    app: PublicKey
+
+
 IndexServerMutation = AddIndexServer | RemoveIndexServer
 
 PendingTimeMutation = SetPendingSince | RemovePendingSince
@@ -178,7 +191,10 @@ PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePlu
 StateMutation = funder_mutations.Mutation | IndexServerMutation | PendingTimeMutation
 """Whatever changes a `NodeState`: a mutation of the funder, of the list of index servers, or of the times."""
 
-Mutation = StateMutation | PluginMutation | AddEntry | SetNote
+BookMutation = AddEntry | SetNote | SetAsker
+"""Whatever changes the history and what belongs to it."""
+
+Mutation = StateMutation | PluginMutation | BookMutation
 """Whatever a batch may store."""
 
 

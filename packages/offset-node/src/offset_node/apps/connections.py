@@ -132,7 +132,7 @@ class AppLinks:
             scope: What it gets to see.
             extra: What plugins may allow it beyond its ticket.
         """
-        app_id, snapshot = self.server.open_app(permissions, scope)
+        app_id, snapshot = self.server.open_app(permissions, scope, connection.remote_public_key)
         link = self._links[app_id] = _AppLink(self, app_id, connection)
         greeting = wire.NODE_REPORT.encode(snapshot)
         connection.outbox_bytes_max = APP_OUTBOX_BYTES_MAX + len(greeting)

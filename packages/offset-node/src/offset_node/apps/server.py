@@ -189,6 +189,7 @@ Awaited = tuple[type[Result], Uid | PaymentId]
 class _App:
     permissions: AppPermissions
     scope: ReportScope
+    key: PublicKey | None
     awaited: set[Awaited] = field(default_factory=set)
     follows: set[type[Followed]] = field(default_factory=set)
     pages: int = 0
@@ -211,10 +212,12 @@ class AppServer:
         # Who waits for what, the last one to ask; purged when an app leaves (D55).
         self._awaited_by: dict[Awaited, AppId] = {}
 
-    def open_app(self, permissions: AppPermissions, scope: ReportScope = EVERYTHING) -> tuple[AppId, NodeReport]:
-        """An app connected that sees *scope*: its id, and the snapshot that it must be sent before anything else."""
+    def open_app(
+        self, permissions: AppPermissions, scope: ReportScope = EVERYTHING, key: PublicKey | None = None
+    ) -> tuple[AppId, NodeReport]:
+        """The app *key* connected, and sees *scope*: its id, and the snapshot that it must be sent before all else."""
         self._last_app_id += 1
-        self._apps[self._last_app_id] = _App(permissions, scope)
+        self._apps[self._last_app_id] = _App(permissions, scope, key)
         return self._last_app_id, scope.filter_report(self._report.snapshot())
 
     def permissions_of(self, app_id: AppId) -> AppPermissions | None:
@@ -273,9 +276,7 @@ class AppServer:
                 self._await(app_id, (TransactionResult, request.request_id))
             case RequestClosePayment(payment_id) | GiveUpPayment(payment_id):
                 self._await(app_id, (ResponseClosePayment, payment_id))
-            case _:
-                pass
-        return [TellFunder(AppRequested(message.app_request_id, request))]
+        return [TellFunder(AppRequested(message.app_request_id, request, app=self._apps[app_id].key))]
 
     def _refuse(self, app_id: AppId, message: AppToAppServer, refusal: Refusal) -> list[AppServerOutput]:
         """
@@ -294,8 +295,6 @@ class AppServer:
                 effects.append(SendToApp(app_id, TransactionResult(request.request_id, Failure())))
             case RequestRoutes():
                 effects.append(SendToApp(app_id, ClientResponseRoutes(request.request_id, RoutesFailure())))
-            case _:
-                pass
         return effects
 
     def report(self, message: ReportMutations) -> list[AppServerOutput]:

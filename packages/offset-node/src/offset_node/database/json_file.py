@@ -15,13 +15,12 @@ from offset_node.database.audit import audit
 from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
 from offset_node.state import (
-    AddEntry,
+    BookMutation,
     Mutation,
     NodeState,
     PendingTimeMutation,
     PluginMutation,
     PluginRecords,
-    SetNote,
     apply,
 )
 from offset_proto.errors import InvalidInput, OffsetError
@@ -88,7 +87,7 @@ class JsonDatabase:
         assert self._state is not None, "a database is loaded before it is written"
         state = self._state
         for mutation in mutations:
-            if isinstance(mutation, PluginMutation | AddEntry | SetNote):
+            if isinstance(mutation, PluginMutation | BookMutation):
                 raise TypeError("this form of a database has no place for plugins, and none for a history")
             if not isinstance(mutation, PendingTimeMutation):  # no place for these either; they begin anew at a start
                 state = apply(state, mutation)

@@ -23,7 +23,7 @@ from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.simulation.links import NodeLinks
 from offset_node.simulation.world import LinkEnd, World
-from offset_node.state import AddEntry, Mutation, NodeState, PluginMutation, SetNote, apply
+from offset_node.state import AddEntry, Mutation, NodeState, PluginMutation, SetAsker, SetNote, apply
 from offset_proto.errors import InvariantBroken
 from offset_proto.messages.app import AppServerToApp, AppToAppServer
 from offset_proto.messages.friend import FriendMessage
@@ -147,7 +147,7 @@ class SimulatedNode:
             return
         booked = self.book.end
         for mutation in batch.mutations:
-            if isinstance(mutation, PluginMutation | SetNote):
+            if isinstance(mutation, PluginMutation | SetAsker | SetNote):
                 raise InvariantBroken("nothing is stored for plugins where there are none, and nobody notes anything")
             if isinstance(mutation, AddEntry):
                 entry = mutation.entry

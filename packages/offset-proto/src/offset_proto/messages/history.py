@@ -93,6 +93,8 @@ class HistoryEntry:
         opt_party: The seller, or the other friend of a request that was forwarded.
         opt_invoice_id, opt_payment_id, opt_request_id: Of the payment, as far as this node knows them.
         note: What the owner wrote to it, or to its payment or invoice; empty where there is nothing.
+        opt_app: The app that asked for the payment, made the invoice, or changed the setting; None: it is not known, or
+            no app did.
     """
 
     number: U64
@@ -109,6 +111,7 @@ class HistoryEntry:
     opt_payment_id: Annotated[PaymentId | None, Optional("paymentId")]
     opt_request_id: Annotated[Uid | None, Optional("requestId")]
     note: str
+    opt_app: Annotated[PublicKey | None, Optional("app")]
 
     @property
     def change(self) -> int:

@@ -342,6 +342,10 @@ struct HistoryEntry {
     empty @16 :Void;
   }
   note @17 :Text;
+  optApp :union {
+    app @18 :Common.PublicKey;
+    empty @19 :Void;
+  }
 }
 
 struct HistoryPage {

@@ -47,6 +47,7 @@ _COLUMNS: Final = (
     "payment_id",
     "request_id",
     "note",
+    "app",
 )
 """Of CSV, and the members of JSON."""
 
@@ -205,6 +206,7 @@ def _cells(report: ReportView, entry: HistoryEntry) -> dict[str, Any]:
         None if entry.opt_payment_id is None else format_b64(entry.opt_payment_id),
         None if entry.opt_request_id is None else format_b64(entry.opt_request_id),
         entry.note or None,
+        None if entry.opt_app is None else format_b64(entry.opt_app),
     )
     return dict(zip(_COLUMNS, values, strict=True))
 

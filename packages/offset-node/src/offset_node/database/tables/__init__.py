@@ -15,6 +15,7 @@ stands next to the way out: schema, columns, statements, reading.
 `plugins`     what plugins keep
 `history`     what changed the balances, for ever
 `notes`       what the owner wrote to it
+`askers`      which app asked for what it tells
 ============  ================================================================================
 
 A mutation that no module writes does not pass the type checker (`assert_never`).
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from offset_funder.state import FunderState
-from offset_node.database.tables import channels, friends, history, notes, payments, plugins, servers, times
+from offset_node.database.tables import askers, channels, friends, history, notes, payments, plugins, servers, times
 from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import (
     AddEntry,
@@ -33,6 +34,7 @@ from offset_node.state import (
     PendingTimeMutation,
     PluginMutation,
     PluginRecords,
+    SetAsker,
     SetNote,
     SetPendingSince,
 )
@@ -78,11 +80,17 @@ SCHEMA = "".join(
         times.SCHEMA,
         history.SCHEMA,
         notes.SCHEMA,
+        askers.SCHEMA,
     )
 )
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
 
-MIGRATIONS = {1: plugins.SCHEMA, 2: payments.MIGRATION_TO_3 + times.SCHEMA, 3: history.MIGRATION_TO_4, 4: notes.SCHEMA}
+MIGRATIONS = {
+    1: plugins.SCHEMA,
+    2: payments.MIGRATION_TO_3 + times.SCHEMA,
+    3: history.MIGRATION_TO_4,
+    4: notes.SCHEMA + askers.SCHEMA,
+}
 """What turns a database of a version into one of the next."""
 
 STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS)
@@ -102,6 +110,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
         return history.write(mutation)
     if isinstance(mutation, SetNote):
         return notes.write(mutation)
+    if isinstance(mutation, SetAsker):
+        return askers.write(mutation)
     if isinstance(mutation, PluginMutation):
         return plugins.write(mutation)
     if isinstance(mutation, PendingTimeMutation):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from offset_funder.bookkeeping import Entry, balances
 from offset_funder.state import FunderState
+from offset_node.database.tables.askers import ASKER_OF_ENTRY, write_of_entry
 from offset_node.database.tables.cells import Statement, parse_amount, parse_balance
 from offset_node.database.tables.notes import NOTE_OF_ENTRY
 from offset_node.state import AddEntry
@@ -103,7 +104,7 @@ END = "SELECT coalesce(max(number), 0) FROM history"
 _ENTRY = "number, time, friend, currency, kind, before, balance, amount, fee, party, invoice_id, payment_id, request_id"
 _COLUMNS = (
     "h.number, h.time, f.public_key, c.currency, h.kind, h.before, h.balance, h.amount, h.fee, h.party,"
-    f" h.invoice_id, h.payment_id, h.request_id, {NOTE_OF_ENTRY}"
+    f" h.invoice_id, h.payment_id, h.request_id, {NOTE_OF_ENTRY}, {ASKER_OF_ENTRY}"
 )
 # CROSS JOIN keeps SQLite from beginning with the names: it has to go through the entries in their order.
 _NAMES = "CROSS JOIN history_friends AS f ON f.id = h.friend CROSS JOIN history_currencies AS c ON c.id = h.currency"
@@ -143,6 +144,8 @@ def write(mutation: AddEntry) -> Iterator[Statement]:
             entry.request_id,
         ),
     )
+    if mutation.app is not None:
+        yield from write_of_entry(mutation.number, mutation.app)
 
 
 def insert_openings(state: FunderState, now: U64) -> Iterator[Statement]:
@@ -240,7 +243,7 @@ def read_entry(row: tuple[Any, ...]) -> HistoryEntry:
     Raises:
         InvalidInput: A value is damaged; says in which entry.
     """
-    number, time, friend, currency, kind, before, balance, amount, fee, party, *ids, note = row
+    number, time, friend, currency, kind, before, balance, amount, fee, party, *ids, note, app = row
     invoice_id, payment_id, request_id = ids
     try:
         if kind not in _KIND_OF:
@@ -266,6 +269,7 @@ def read_entry(row: tuple[Any, ...]) -> HistoryEntry:
             None if payment_id is None else PaymentId(payment_id),
             None if request_id is None else Uid(request_id),
             note,
+            None if app is None else PublicKey(app),
         )
     except InvalidInput as error:
         raise InvalidInput(f"history: entry {number}: {error}") from None
