@@ -106,7 +106,7 @@ async def pay_invoice(
         _check_note(session, note)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
     go_on = command_line(*files.pay_words(invoice), *(["--direct"] if direct else []))
-    status = await _pay(session, files, invoice, options, timeout, go_on, note)
+    status = await _pay(session, files, invoice, options, timeout, go_on=go_on, note=note)
     if status is None and output.is_wanted:
         progress = files.progress()
         path = commit if progress is None else Path(progress.commit_path)
@@ -140,6 +140,7 @@ async def _pay(
     invoice: Invoice,
     options: PayOptions,
     timeout: float,
+    *,
     go_on: str,
     note: str | None,
 ) -> int | None:
