@@ -13,6 +13,7 @@ import pytest
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import NotAnnounced, NotPermitted, UnknownName, connect
+from offset_ctrl.blocking import connect as connect_blocking
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl import history as commands
@@ -36,6 +37,7 @@ from offset_proto.messages.history import (
     NotePayment,
     ReadHistory,
 )
+from offset_proto.messages.payment import RelayAddress
 from offset_proto.messages.report import (
     ChannelConsistentReport,
     FriendLivenessReport,
@@ -148,6 +150,29 @@ def test_what_is_followed_goes_on_for_ever() -> None:
         assert seen == [3, 4, 5, 6, 7, 8]
 
     _run(fake, body)
+
+
+def test_scripts_iterate_plainly() -> None:
+    """Each entry once, to the end or until the script has seen enough; and the node goes on answering."""
+    fake = _node(8)
+
+    async def main() -> None:
+        ticker = Ticker(0.03)
+        async with asyncio.timeout(20), fake.serve(ticker) as ticket:
+            await asyncio.to_thread(work, ticket)
+
+    def work(ticket: RelayAddress) -> None:
+        with connect_blocking(ticket, APP) as node:
+            assert list(node.history(2)) == [_entry(number) for number in range(3, 9)]
+            followed = node.history(6, follow=True)
+            assert [next(followed).number, next(followed).number] == [7, 8]
+            followed.close()  # type: ignore[attr-defined]
+            with pytest.raises(InvalidInput, match="ends at 8"):
+                next(node.history(9))
+            node.set_note(1, "as agreed")
+
+    asyncio.run(main())
+    assert fake.asked(NoteEntry) == [NoteEntry(1, "as agreed")]
 
 
 def test_filters_are_the_nodes_matter() -> None:

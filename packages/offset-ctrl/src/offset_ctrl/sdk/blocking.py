@@ -5,11 +5,12 @@ The verbs of `offset_ctrl.sdk.node` for scripts without an event loop.
         print(node.balance("bob", "FST"))
 
 An event loop runs in a thread of its own; each verb waits for it. A `BlockingNode` may be used from several threads.
+`history` is a plain iterator here; with ``follow=True`` it waits for the next entry for as long as it takes.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -38,6 +39,27 @@ def _blocking(
 ) -> "Callable[Concatenate[BlockingNode, P], T]":
     def call(self: "BlockingNode", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._wait(verb(self._node, *args, **kwargs))
+
+    call.__name__, call.__doc__ = verb.__name__, verb.__doc__
+    return call
+
+
+def _iterating(
+    verb: Callable[Concatenate[Node, P], AsyncIterator[T]],
+) -> "Callable[Concatenate[BlockingNode, P], Iterator[T]]":
+    def call(self: "BlockingNode", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        values = verb(self._node, *args, **kwargs)
+        assert isinstance(values, AsyncGenerator)
+        nothing_more = object()
+
+        async def step() -> Any:
+            return await anext(values, nothing_more)
+
+        try:
+            while (value := self._wait(step())) is not nothing_more:
+                yield value
+        finally:
+            self._wait(values.aclose())
 
     call.__name__, call.__doc__ = verb.__name__, verb.__doc__
     return call
@@ -122,6 +144,8 @@ class BlockingNode:
     set_max_debt = _blocking(Node.set_max_debt)
     set_rate = _blocking(Node.set_rate)
     reset_channel = _blocking(Node.reset_channel)
+    history = _iterating(Node.history)
+    set_note = _blocking(Node.set_note)
     find_routes = _blocking(Node.find_routes)
     capacity = _blocking(Node.capacity)
     create_invoice = _blocking(Node.create_invoice)
