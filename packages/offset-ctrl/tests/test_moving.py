@@ -180,7 +180,7 @@ def test_what_was_collected_is_not_asked_for_again(tmp_path: Path) -> None:
         slow = await node.move_friend("bob", TICKET, tmp_path, timeout=0.1)
         assert slow == Unfinished((), ("robert to take note that FST was collected",))
         entry = HistoryEntry(
-            1, 0, NEW.public_key, FST, EntryKind.RECEIVED, 0, 100, 100, 0, None, invoice.invoice_id, None, None
+            1, 0, NEW.public_key, FST, EntryKind.RECEIVED, 0, 100, 100, 0, None, invoice.invoice_id, None, None, "", None
         )
         fake.history = [replace(entry, amount=99)]
         assert await node.move_friend("bob", TICKET, tmp_path, timeout=0.1) == slow

@@ -13,6 +13,7 @@ from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import NodeConnection, open_node
 from offset_ctrl.programs.stctrl import cli, open_lists
+from offset_ctrl.programs.stctrl.commands.options import SECONDS
 from offset_ctrl.programs.stctrl.seller import commit_invoice, create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import command_line
@@ -143,7 +144,7 @@ def test_an_invoice_that_ends(tmp_path: Path) -> None:
 )
 def test_times(text: str, seconds: int) -> None:
     """A number and a unit."""
-    assert cli._Seconds().convert(text, None, None) == seconds
+    assert SECONDS.convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "30", "0s", "-1s", "1.5h", "1 h", "1w", "49711d", "99999999999s", "\u0663s"])

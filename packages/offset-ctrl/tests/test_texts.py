@@ -342,7 +342,9 @@ def test_an_invoice_without_a_text_says_nothing_beside_itself(
 ) -> None:
     """What would be lost is refused before the node hears of the invoice, and so is what no text may say."""
     fake, path = _node(), tmp_path / "x.invoice"
-    with pytest.raises(CommandError, match=r"SellerError\(NoText\): the file has no place for --description"):
+    with pytest.raises(CommandError, match=r"SellerError\(NoText\): the file has no place for --deliver-to"):
+        _do(fake, lambda node: _create(node, path, deliver_to="https://a.example"))
+    with pytest.raises(CommandError, match=r"SellerError\(NotAnnounced"):  # the node keeps no notes, either
         _do(fake, lambda node: _create(node, path, description="Tea"))
     with pytest.raises(CommandError, match=r"SellerError\(InvalidText\(the delivery address 'http://"):
         _do(fake, lambda node: _create(node, path, deliver_to="http://a.example", output=TextOutput(as_text=True)))
