@@ -180,7 +180,21 @@ def test_what_was_collected_is_not_asked_for_again(tmp_path: Path) -> None:
         slow = await node.move_friend("bob", TICKET, tmp_path, timeout=0.1)
         assert slow == Unfinished((), ("robert to take note that FST was collected",))
         entry = HistoryEntry(
-            1, 0, NEW.public_key, FST, EntryKind.RECEIVED, 0, 100, 100, 0, None, invoice.invoice_id, None, None, "", None
+            1,
+            0,
+            NEW.public_key,
+            FST,
+            EntryKind.RECEIVED,
+            before=0,
+            balance=100,
+            amount=100,
+            fee=0,
+            opt_party=None,
+            opt_invoice_id=invoice.invoice_id,
+            opt_payment_id=None,
+            opt_request_id=None,
+            note="",
+            opt_app=None,
         )
         fake.history = [replace(entry, amount=99)]
         assert await node.move_friend("bob", TICKET, tmp_path, timeout=0.1) == slow
