@@ -14,7 +14,8 @@ from pathlib import Path
 
 import networkx
 
-from interop.network import Network, NodeSpec
+from interop.live.ready import OURS_READY
+from interop.network import Cast, Network, NodeSpec
 from offset_ctrl import Node, PayOptions, connect
 from offset_ctrl.rules.capacity import direct_capacity, friend_credits
 from offset_proto.files import COMMIT, INVOICE, TICKET
@@ -177,7 +178,7 @@ def test_nearly_all_that_the_network_carries(tmp_path: Path) -> None:
             assert max(parts) > 2
             assert min(parts) > 1
 
-    with Network(tmp_path) as network:
+    with Network(tmp_path, Cast(OURS_READY)) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
         for name in NAMES:
