@@ -58,9 +58,9 @@ CLEARED_HOPS: Final = (3, 4, 6)
 """
 Hops that circles have at most which clear debts, one attempt after the other.
 
-With three, at most one hop makes a new debt where two take one off; with four, at most two do. With six, somebody
-without short circles still gets nearly all. Of longer ones the members of a simulated community lost more than they
-won: docs/performance.md.
+With three, at most one hop makes a new debt where two take one off; with four, at most two do. Six are for those who
+find no shorter one. With longer ones, each member of a simulated community clears more of its own debts, and all of
+them together clear less: docs/performance.md.
 """
 
 Missing = tuple[PublicKey, PublicKey, PublicKey]
