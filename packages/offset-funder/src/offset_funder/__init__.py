@@ -15,6 +15,7 @@ The credit-pushing engine of Offset: ledgers, token channels, payments. Pure; no
 `sender`                              what goes to each friend at the end of an event
 `statements`                          what was said on a link, so that it is not said again
 `channel_reset`                       a token channel that broke, and how it starts anew
+`unheard`                             friends of a node that has forgotten something
 `open_requests`, `relay_lists`        where requests came from; what friends know of our relays
 `reports`, `capacities`               what apps and index servers are told
 `invariants`                          rules that hold of every state

@@ -163,7 +163,8 @@ def _add_friend(session: Session, request: AddFriend) -> None:
     if request.friend_public_key in session.state.friends:
         session.note("addFriend: already a friend")
         return
-    session.mutate(mutations.AddFriend(request.friend_public_key, request.relays, request.name))
+    is_heard = not session.state.has_forgotten  # it may have been a friend in the time that is forgotten
+    session.mutate(mutations.AddFriend(request.friend_public_key, request.relays, request.name, is_heard))
 
 
 def _disconnect(session: Session, public_key: PublicKey) -> None:

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
-from offset_funder import routing, seller
+from offset_funder import routing, seller, unheard
 from offset_funder.bookkeeping import Entry
 from offset_funder.control import handle_request, set_relays
 from offset_funder.effects import Effect, Occurrence, SendToApps
@@ -22,12 +22,13 @@ from offset_funder.events import (
     AppRequested,
     Event,
     FriendMessageReceived,
+    FriendSilent,
     FriendWentOffline,
     FriendWentOnline,
     InvoiceExpired,
     Started,
 )
-from offset_funder.friend_messages import handle_friend_message
+from offset_funder.friend_messages import handle_friend_message, handle_silence
 from offset_funder.mutations import Mutation
 from offset_funder.open_requests import OpenRequests, rebuild
 from offset_funder.reports import derive_report_mutations
@@ -139,6 +140,7 @@ class Funder:
                 set_relays(session)
                 for public_key in session.state.friends:
                     session.update_channeler(public_key)
+                unheard.note_who_is_waited_for(session)
             case AppRequested(_, request, now):
                 handle_request(session, request, now)
             case InvoiceExpired(invoice_id, now):
@@ -149,6 +151,8 @@ class Funder:
                 session.online -= {public_key}
                 if public_key in session.state.friends:
                     routing.cancel_queued(session, public_key)
+            case FriendSilent(public_key):
+                handle_silence(session, public_key)
             case FriendMessageReceived(public_key, message, refused):
                 session.token = TokenAtHand(refused)
                 handle_friend_message(session, public_key, message)

@@ -33,6 +33,7 @@ __all__ = [
     "AppRequested",
     "Event",
     "FriendMessageReceived",
+    "FriendSilent",
     "FriendWentOffline",
     "FriendWentOnline",
     "FunderRequest",
@@ -118,6 +119,13 @@ class FriendWentOffline:
 
 
 @dataclass(frozen=True, slots=True)
+class FriendSilent:
+    """A friend that is not heard has had a link for long, and has said nothing. No effect where it is heard."""
+
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
 class FriendMessageReceived:
     """
     A message of a friend, decoded.
@@ -133,4 +141,12 @@ class FriendMessageReceived:
     refused: frozenset[tuple[Currency, Uid]] = frozenset()
 
 
-Event = Started | AppRequested | InvoiceExpired | FriendWentOnline | FriendWentOffline | FriendMessageReceived
+Event = (
+    Started
+    | AppRequested
+    | InvoiceExpired
+    | FriendWentOnline
+    | FriendWentOffline
+    | FriendSilent
+    | FriendMessageReceived
+)

@@ -21,7 +21,8 @@ Inconsistent  reset terms                          the same, with the    nothing
                                                    friend's new terms
 ============  ===================================  ====================  ======================================
 
-From Inconsistent to Outgoing a person leads: `control` accepts the friend's terms.
+From Inconsistent to Outgoing a person leads: `control` accepts the friend's terms. `unheard` says what a friend that is
+not heard changes in this: what it says counts as above, except that its terms count while we hold the token, too.
 
 Rules.
 1. A token counts as a whole. All its changes of ledgers are made before the first of its operations is acted on.
@@ -34,7 +35,7 @@ Calling contract. The engine calls `handle_friend_message` for each message, in 
 sent is the sender's work, at the end of the event.
 """
 
-from offset_funder import routing
+from offset_funder import routing, unheard
 from offset_funder.channel_reset import accept_reset, build_terms, is_reset_of
 from offset_funder.ledger import CancelReceived, CollectReceived, ResponseReceived
 from offset_funder.mutations import (
@@ -53,7 +54,7 @@ from offset_proto.messages.friend import FriendMessage, MoveToken, MoveTokenRequ
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.types import PublicKey, Signature
 
-__all__ = ["InconsistencyWhenTokenOwned", "handle_friend_message"]
+__all__ = ["InconsistencyWhenTokenOwned", "handle_friend_message", "handle_silence"]
 
 CURRENCIES_MAX = 1024
 RELAYS_MAX = 256
@@ -89,6 +90,14 @@ def handle_friend_message(session: Session, sender: PublicKey, message: FriendMe
             _handle_terms(session, sender, friend.channel, message)
 
 
+def handle_silence(session: Session, sender: PublicKey) -> None:
+    """Break the channel with a friend that is not heard, and does not speak though it could."""
+    friend = session.friend(sender)
+    if not friend.is_heard and isinstance(friend.channel, Consistent):
+        session.note(f"friend {friend.name!r} says nothing: the channel is broken, and our terms are sent")
+        _become_inconsistent(session, sender, friend.channel, None)
+
+
 def _check_size(token: MoveToken) -> None:
     if len(token.opt_active_currencies or ()) > CURRENCIES_MAX or len(token.opt_local_relays or ()) > RELAYS_MAX:
         raise AnnouncementTooLong("too many currencies or relays in a move token")
@@ -106,9 +115,11 @@ def _handle_token(
     try:
         result = receive(channel.token_channel, token, max_debts)
     except InvalidMoveToken as error:
-        session.note(f"inconsistent: {error}")
+        is_ahead = "" if session.friend(sender).is_heard else ", the friend is ahead of what this node remembers"
+        session.note(f"inconsistent: {error}{is_ahead}")
         _become_inconsistent(session, sender, channel, None)
         return
+    unheard.hear(session, sender, "it is where this node remembers it to be")
     match result:
         case Duplicate():
             if token_wanted:
@@ -187,6 +198,7 @@ def _try_reset(
         flags.resend_outgoing = True
         return
     session.mutate_friend(sender, SetConsistent(token_channel))
+    unheard.hear(session, sender, "it accepts our terms")
     for balance in terms.balance_for_reset:
         if balance.currency not in session.friend(sender).currency_configs:
             session.mutate_friend(sender, UpdateCurrencyConfig(balance.currency, CurrencyConfig()))
@@ -198,12 +210,16 @@ def _try_reset(
 
 def _handle_terms(session: Session, sender: PublicKey, channel: Consistent | Inconsistent, terms: ResetTerms) -> None:
     """Act on what the friend asks for to start the channel anew: it says that the channel is broken. Spec 05 §7.5."""
+    is_heard = session.friend(sender).is_heard
     match channel:
         case Inconsistent(last, local_terms, _):
             session.mutate_friend(sender, SetInconsistent(Inconsistent(last, local_terms, terms)))
-        case Consistent(token_channel) if isinstance(token_channel.direction, Incoming):
+        case Consistent(token_channel) if is_heard and isinstance(token_channel.direction, Incoming):
             raise InconsistencyWhenTokenOwned
         case Consistent(token_channel) if is_reset_of(token_channel, terms):  # D38
             session.try_send(sender).resend_outgoing = True
         case Consistent():
             _become_inconsistent(session, sender, channel, terms)
+    if not is_heard:
+        unheard.raise_terms(session, sender, terms.inconsistency_counter)
+        unheard.hear(session, sender, "these are its terms for a new beginning")

@@ -48,6 +48,7 @@ __all__ = [
     "RemovePendingUserRequest",
     "SetConsistent",
     "SetDirection",
+    "SetHeard",
     "SetInconsistent",
     "SetLocalActiveCurrencies",
     "SetName",
@@ -221,6 +222,13 @@ class SetSentLocalRelays:
     sent: SentLocalRelays
 
 
+@dataclass(frozen=True, slots=True)
+class SetHeard:
+    """The friend has said where the channel is; or that is not known any more, as in a restored database."""
+
+    is_heard: bool
+
+
 QueueMutation = (
     PushBackPendingRequest
     | PopFrontPendingRequest
@@ -245,6 +253,7 @@ FriendPart = (
     | SetRemoteRelays
     | SetName
     | SetSentLocalRelays
+    | SetHeard
 )
 
 
@@ -267,6 +276,8 @@ def apply_friend(friend: Friend, part: FriendPart) -> Friend:
             return replace(friend, name=name)
         case SetSentLocalRelays(sent):
             return replace(friend, sent_local_relays=sent)
+        case SetHeard(is_heard):
+            return replace(friend, is_heard=is_heard)
         case _:
             invariant(isinstance(friend.channel, Consistent), "the channel of a friend is consistent")
             assert isinstance(friend.channel, Consistent)

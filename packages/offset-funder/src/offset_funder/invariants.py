@@ -2,14 +2,15 @@
 Rules that hold of every state, checked when one was loaded and after each step of a test. Spec 04 §11.
 
 What can be checked on one side of a friendship is in `check_state`; what needs both sides, while no token is
-under way, in `check_pair`.
+under way, in `check_pair`. `SeenTokens` watches what friends see, over all lives of a node.
 """
 
 from offset_funder.state import Consistent, FunderState, Incoming, Ledger, Outgoing, TokenChannel
 from offset_proto.errors import invariant
-from offset_proto.types import I128_MAX
+from offset_proto.messages.friend import FriendMessage, MoveTokenRequest
+from offset_proto.types import I128_MAX, PublicKey, Signature
 
-__all__ = ["check_channel", "check_ledger", "check_pair", "check_state"]
+__all__ = ["SeenTokens", "check_channel", "check_ledger", "check_pair", "check_state"]
 
 
 def check_state(state: FunderState) -> None:
@@ -77,3 +78,35 @@ def check_pair(first: TokenChannel, second: TokenChannel) -> None:
         invariant(ledger.balance == -mirror.balance, "balances mirror each other")
         invariant(ledger.pending_local == mirror.pending_remote, "our requests are the friend's pending ones")
         invariant(ledger.pending_remote == mirror.pending_local, "the friend's requests are our pending ones")
+
+
+class SeenTokens:
+    """
+    All tokens that friends have seen, and what each was built on; whoever watches a network keeps one.
+
+    It grows with each token: what a node may have forgotten, whoever watches it must not forget.
+    """
+
+    def __init__(self) -> None:
+        self._successors: dict[tuple[PublicKey, PublicKey, Signature], Signature] = {}
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens seen."""
+        return len(self._successors)
+
+    def see(self, sender: PublicKey, receiver: PublicKey, message: FriendMessage) -> None:
+        """
+        A message of *sender* has reached *receiver*.
+
+        Raises:
+            InvariantBroken: It is a second successor of a token.
+        """
+        if isinstance(message, MoveTokenRequest):
+            token = message.move_token
+            known = self._successors.setdefault((sender, receiver, token.old_token), token.new_token)
+            invariant(known == token.new_token, "no friend sees two successors of a token")
+
+    def forget(self, one: PublicKey, other: PublicKey) -> None:
+        """One of two friends has removed the other, so that a channel of theirs begins where channels begin."""
+        self._successors = {key: token for key, token in self._successors.items() if {*key[:2]} != {one, other}}

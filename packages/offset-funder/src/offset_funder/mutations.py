@@ -26,6 +26,7 @@ from offset_funder.friend_mutations import (
     RemovePendingUserRequest,
     SetConsistent,
     SetDirection,
+    SetHeard,
     SetInconsistent,
     SetLocalActiveCurrencies,
     SetName,
@@ -58,6 +59,7 @@ __all__ = [
     "AddTransaction",
     "ChangeLedger",
     "ChannelMutation",
+    "ForgetSome",
     "FriendMutation",
     "FriendPart",
     "Mutation",
@@ -80,6 +82,7 @@ __all__ = [
     "RemoveTransaction",
     "SetConsistent",
     "SetDirection",
+    "SetHeard",
     "SetInconsistent",
     "SetInvoiceSrcHashedLock",
     "SetLocalActiveCurrencies",
@@ -122,11 +125,12 @@ class RemoveRelay:
 
 @dataclass(frozen=True, slots=True)
 class AddFriend:
-    """Insert a fresh friend; the key must be new."""
+    """Insert a fresh friend; the key must be new. It may have been a friend where the node has forgotten something."""
 
     public_key: PublicKey
     relays: tuple[RelayAddress, ...]
     name: str
+    is_heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,11 @@ class RemovePayment:
     payment_id: PaymentId
 
 
+@dataclass(frozen=True, slots=True)
+class ForgetSome:
+    """The node goes on from less than it once knew; this stays so."""
+
+
 Mutation = (
     FriendMutation
     | AddRelay
@@ -235,6 +244,7 @@ Mutation = (
     | RemoveTransaction
     | UpdatePayment
     | RemovePayment
+    | ForgetSome
 )
 
 
@@ -249,12 +259,14 @@ def apply(state: FunderState, mutation: Mutation) -> FunderState:
             return replace(state, relays=(*others, relay))
         case RemoveRelay(public_key):
             return replace(state, relays=tuple(r for r in state.relays if r.public_key != public_key))
-        case AddFriend(public_key, relays, name):
+        case AddFriend(public_key, relays, name, is_heard):
             invariant(public_key not in state.friends, "a friend is added once")
-            friend = fresh_friend(state.local_public_key, public_key, relays, name)
+            friend = fresh_friend(state.local_public_key, public_key, relays, name, is_heard=is_heard)
             return replace(state, friends=state.friends.set(public_key, friend))
         case RemoveFriend(public_key):
             return replace(state, friends=state.friends.delete(public_key))
+        case ForgetSome():
+            return replace(state, has_forgotten=True)
         case AddTransaction() | SetTransactionResponse() | RemoveTransaction() | UpdatePayment() | RemovePayment():
             return _apply_buyer(state, mutation)
         case _:

@@ -13,6 +13,8 @@ Incoming      a new token with what waits; the      something waits; or an empty
               channel is Outgoing then              the friend needs it or a link came up
 ============  ====================================  ========================================================
 
+A friend that is not heard is told nothing before it has spoken, except for reset terms (`unheard`).
+
 In all other cases nothing is sent; an Incoming channel keeps the token until there is something to say.
 
 Rules.
@@ -67,6 +69,8 @@ def _send(session: Session, public_key: PublicKey, flags: SendFlags) -> None:
     match friend.channel:
         case Inconsistent():
             session.send(public_key, friend.channel.local_reset_terms)
+        case Consistent() if not friend.is_heard:
+            pass
         case Consistent(token_channel):
             match token_channel.direction:
                 case Outgoing(token, _, _):

@@ -216,7 +216,11 @@ SentLocalRelays = NeverSent | LastSent | Transition
 
 @dataclass(frozen=True, slots=True)
 class Friend:
-    """A friend as this node knows it, with the settings of the owner and the channel. Spec 05 §2.1."""
+    """
+    A friend as this node knows it, with the settings of the owner and the channel. Spec 05 §2.1.
+
+    *is_heard* is False where the channel may have gone on in a time that the node has forgotten (`unheard`).
+    """
 
     local_public_key: PublicKey
     remote_public_key: PublicKey
@@ -226,6 +230,7 @@ class Friend:
     currency_configs: "Map[Currency, CurrencyConfig]"
     is_enabled: bool
     channel: Channel
+    is_heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +316,11 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class FunderState:
-    """All that survives a restart. Spec 05 §2.1."""
+    """
+    All that survives a restart. Spec 05 §2.1.
+
+    *has_forgotten* says that the node once knew more: whoever is added as a friend may have been one (`unheard`).
+    """
 
     local_public_key: PublicKey
     relays: tuple[NamedRelayAddress, ...] = ()
@@ -319,6 +328,7 @@ class FunderState:
     open_invoices: "Map[InvoiceId, OpenInvoice]" = Map()
     open_transactions: "Map[Uid, OpenTransaction]" = Map()
     payments: "Map[PaymentId, Payment]" = Map()
+    has_forgotten: bool = False
 
 
 def hash_token(token: MoveToken, info: TokenInfo) -> MoveTokenHashedReport:
@@ -342,7 +352,9 @@ def fresh_ledger(local: PublicKey, remote: PublicKey, currency: Currency, balanc
     return Ledger(local, remote, currency, balance, 0, 0, Map(), Map())
 
 
-def fresh_friend(local: PublicKey, remote: PublicKey, relays: tuple[RelayAddress, ...], name: str) -> Friend:
+def fresh_friend(
+    local: PublicKey, remote: PublicKey, relays: tuple[RelayAddress, ...], name: str, *, is_heard: bool = True
+) -> Friend:
     """A friend as it is added: disabled, nothing configured. Spec 05 §2.1."""
     channel = Consistent(fresh_channel(local, remote))
-    return Friend(local, remote, relays, NeverSent(), name, Map(), False, channel)
+    return Friend(local, remote, relays, NeverSent(), name, Map(), False, channel, is_heard)

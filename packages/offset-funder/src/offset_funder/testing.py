@@ -3,8 +3,9 @@ A network of funders without sockets, disks or clocks, for tests.
 
 All draws are handed in, for keys, nonces, and which message is delivered next, so a seeded source replays a run.
 After each event the stored mutations are replayed and compared with the state, the entries are added up and compared
-with the balances, and the invariants of every node are checked; `settle` checks both sides of every friendship. Test
-verbs: `befriend`, `connect`, `disconnect`, `pay`, `crash`, `balance`.
+with the balances, and the invariants of every node are checked; `settle` checks both sides of every friendship. Of all
+tokens that arrive, no two of one sender may follow the same one. Test verbs: `befriend`, `connect`, `disconnect`,
+`pay`, `crash`, `back_up`, `restore`, `balance`.
 """
 
 from collections import deque
@@ -25,10 +26,11 @@ from offset_funder.events import (
     FunderRequest,
     Started,
 )
-from offset_funder.invariants import check_pair, check_state
-from offset_funder.mutations import apply
+from offset_funder.invariants import SeenTokens, check_pair, check_state
+from offset_funder.mutations import RemoveFriend, apply
 from offset_funder.state import Consistent, FunderState, Ledger
 from offset_funder.statements import Statements
+from offset_funder.unheard import forgotten
 from offset_proto.errors import invariant
 from offset_proto.messages.app import (
     AddFriend,
@@ -50,7 +52,7 @@ from offset_proto.messages.friend import FriendMessage, FriendsRoute
 from offset_proto.messages.payment import NamedRelayAddress, Rate
 from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey, Uid
 
-__all__ = ["FST", "Draws", "SimulatedNetwork", "SimulatedNode"]
+__all__ = ["FST", "Backup", "Draws", "SimulatedNetwork", "SimulatedNode"]
 
 T = TypeVar("T")
 
@@ -65,6 +67,14 @@ class Draws(Protocol):
 
     def choice(self, seq: Sequence[T], /) -> T:
         """One of several, none of which is preferred."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a node had stored at some time, and the entries of its book."""
+
+    stored: FunderState
+    entries: tuple[Entry, ...]
 
 
 @dataclass
@@ -86,6 +96,11 @@ class SimulatedNode:
         """The public key by which the other nodes know this one."""
         return self.identity.public_key
 
+    def note(self, entry: Entry) -> None:
+        """Write an entry into the book."""
+        self.entries.append(entry)
+        self.book.add(self.book.end + 1, entry.friend, entry.currency, entry.before, entry.balance)
+
 
 class SimulatedNetwork:
     """
@@ -105,6 +120,7 @@ class SimulatedNetwork:
         self._links: dict[tuple[str, str], deque[FriendMessage]] = {}
         self._said: dict[tuple[str, str], Statements] = {}
         self.delivered = 0
+        self.seen = SeenTokens()
         for name in names:
             self._add_node(name)
 
@@ -136,11 +152,12 @@ class SimulatedNetwork:
         outcome = node.funder.handle(event)
         for mutation in outcome.mutations:
             node.stored = apply(node.stored, mutation)
+            if isinstance(mutation, RemoveFriend):
+                self.seen.forget(node.key, mutation.public_key)
         invariant(node.stored == node.funder.state, "the mutations of an event lead to its state")
         check_state(node.stored)
         for entry in outcome.entries:
-            node.entries.append(entry)
-            node.book.add(node.book.end + 1, entry.friend, entry.currency, entry.before, entry.balance)
+            node.note(entry)
         node.book.check(node.stored)
         if lose_effects:
             return outcome
@@ -171,6 +188,7 @@ class SimulatedNetwork:
         sender, receiver = self.draws.choice(busy)
         message = self._links[sender, receiver].popleft()
         self.delivered += 1
+        self.seen.see(self.nodes[sender].key, self.nodes[receiver].key, message)
         refused = frozenset(self.nodes[receiver].refused)
         self.handle(receiver, FriendMessageReceived(self.nodes[sender].key, message, refused))
         return True
@@ -209,10 +227,32 @@ class SimulatedNetwork:
 
     def crash(self, name: str) -> None:
         """The node ends and starts again from what it stored; its links are lost."""
+        self._lose_links(name)
+        self._start(name)
+
+    def back_up(self, name: str) -> Backup:
+        """What the node has stored now."""
+        node = self.nodes[name]
+        return Backup(node.stored, tuple(node.entries))
+
+    def restore(self, name: str, backup: Backup) -> None:
+        """The node ends, all that it stored is lost, and it starts again from a backup; its links are lost."""
+        self._lose_links(name)
+        node = self.nodes[name]
+        node.stored, node.entries, node.book = backup.stored, [], Book()
+        for mutation in forgotten(backup.stored, self.draws.randbytes):
+            node.stored = apply(node.stored, mutation)
+        for entry in backup.entries:
+            node.note(entry)
+        self._start(name)
+
+    def _lose_links(self, name: str) -> None:
         for other in [other for one, other in self._links if one == name]:
             del self._links[name, other]
             del self._links[other, name]
             self.handle(other, FriendWentOffline(self.nodes[name].key))
+
+    def _start(self, name: str) -> None:
         node = self.nodes[name]
         node.funder = self._funder(node.stored, node.identity)
         self.handle(name, Started())
