@@ -6,24 +6,30 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
+from immutables import Map
 
 from offset_crypto import locking
+from offset_funder.mutations import FriendMutation, SetInconsistent, apply
+from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database import backup_series, backup_stamp
 from offset_node.database.backup import back_up, restore
 from offset_node.database.backup_series import BackupSeries
 from offset_node.database.backup_stamp import backup_age, reminder, write_stamp
 from offset_node.database.errors import LoadDbError
+from offset_node.database.move_over import export_database
 from offset_node.database.sqlite import Database, create_database, load_database
 from offset_node.database.tables import SCHEMA_VERSION
 from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.files import OutputAlreadyExists
+from offset_proto.messages.friend import ResetTerms
 from offset_proto.messages.payment import NamedIndexServerAddress
-from offset_proto.types import NetAddress, PublicKey
+from offset_proto.types import NetAddress, PublicKey, Signature
 
 DAY = 24 * 3600
 SERVER = NamedIndexServerAddress(PublicKey(b"\x05" * 32), NetAddress("h:1"), "late")
@@ -55,12 +61,19 @@ def database(tmp_path, state) -> Path:
     return path
 
 
+def _remembers(restored: NodeState, state: NodeState) -> bool:
+    """Whether all is as it was, except that each friend has to speak first."""
+    friends = {key: replace(friend, is_heard=False) for key, friend in state.funder.friends.items()}
+    funder = replace(state.funder, friends=Map(friends), has_forgotten=True)
+    return restored == replace(state, funder=funder)
+
+
 @pytest.mark.parametrize("passphrase", [None, "pass"])
 def test_there_and_back(database, tmp_path, state, passphrase):
     """The same state, in files that only the owner reads."""
     backup, restored = tmp_path / "a.backup", tmp_path / "restored.db"
     assert back_up(database, backup, passphrase) == state
-    assert restore(backup, restored, lambda: passphrase or _no_passphrase()) == state
+    assert _remembers(restore(backup, restored, lambda: passphrase or _no_passphrase()), state)
     for path in (backup, restored, tmp_path / "node.db.backup-time"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_database(database) == state
@@ -100,22 +113,55 @@ def test_while_a_node_runs_on_it(database, tmp_path, state):
     assert load_database(database) == state
 
 
-def test_no_node_runs_on_what_may_be_old(database, tmp_path):
-    """Neither on a backup, nor on what was restored from it; the refusal names the danger and what to do."""
+def test_no_node_runs_on_a_backup(database, tmp_path):
+    """The refusal says what to do."""
     back_up(database, tmp_path / "a.backup")
-    restore(tmp_path / "a.backup", tmp_path / "restored.db", _no_passphrase)
     with pytest.raises(LoadDbError, match="stmgr restore makes a database from it"):
         load_database(tmp_path / "a.backup")
-    with pytest.raises(LoadDbError, match=r"a second successor of a token.*stmgr init-node-db"):
-        load_database(tmp_path / "restored.db")
-    with pytest.raises(LoadDbError, match="second successor"):
-        asyncio.run(Database.open(tmp_path / "restored.db", even_exported=True))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_was_restored_can_be_run_on(database, tmp_path, state, times):
+    """What is loaded is what was restored, also from the backup of a restored database."""
+    path = database
+    for number in range(times):
+        back_up(path, tmp_path / f"{number}.backup")
+        path = tmp_path / f"{number}.db"
+        restored = restore(tmp_path / f"{number}.backup", path, _no_passphrase)
+        assert load_database(path) == restored
+        assert _remembers(restored, state)
+
+
+def test_a_channel_that_was_broken(tmp_path):
+    """Our terms are new ones, and those of the friend are gone: they may have been accepted in the forgotten time."""
+    network = SimulatedNetwork(["A", "B"], Random(0))
+    network.befriend("A", "B")
+    key, token = network.nodes["B"].key, Signature(bytes(64))
+    old, theirs = ResetTerms(token, 7, ()), ResetTerms(token, 8, ())
+    broken = FriendMutation(key, SetInconsistent(Inconsistent(None, old, theirs)))
+    create_database(tmp_path / "node.db", NodeState(apply(network.nodes["A"].stored, broken)))
+    back_up(tmp_path / "node.db", tmp_path / "a.backup")
+    restore(tmp_path / "a.backup", tmp_path / "new.db", _no_passphrase)
+    channel = load_database(tmp_path / "new.db").funder.friends[key].channel
+    assert isinstance(channel, Inconsistent)
+    assert channel.opt_remote_reset_terms is None
+    assert channel.local_reset_terms.reset_token != token
+    assert channel.local_reset_terms.inconsistency_counter == 8
+
+
+def test_it_is_not_moved_over_before_all_friends_are_heard(database, tmp_path):
+    """The original would sign on, and has no place for the mark; nothing is changed."""
+    back_up(database, tmp_path / "a.backup")
+    restored = restore(tmp_path / "a.backup", tmp_path / "new.db", _no_passphrase)
+    with pytest.raises(LoadDbError, match="some friends have not spoken since"):
+        export_database(tmp_path / "new.db", tmp_path / "moved.json")
+    assert load_database(tmp_path / "new.db") == restored
+    assert not (tmp_path / "moved.json").exists()
 
 
 def test_nothing_is_made_of_what_is_no_node_of_ours(database, tmp_path):
-    """A moved node, a restored one, a backup of a backup, another file, none: each would be a wrong last backup."""
+    """A moved node, a backup of a backup, another file, none: each would be a wrong last backup."""
     back_up(database, tmp_path / "a.backup")
-    restore(tmp_path / "a.backup", tmp_path / "restored.db", _no_passphrase)
 
     async def export() -> None:
         moved = await Database.open(tmp_path / "moved.db")
@@ -125,7 +171,7 @@ def test_nothing_is_made_of_what_is_no_node_of_ours(database, tmp_path):
     create_database(tmp_path / "moved.db", load_database(database))
     asyncio.run(export())
     (tmp_path / "text").write_text("no database")
-    for name in ("restored.db", "a.backup", "moved.db", "text", "nowhere", "."):
+    for name in ("a.backup", "moved.db", "text", "nowhere", "."):
         with pytest.raises(LoadDbError):
             back_up(tmp_path / name, tmp_path / "new.backup")
         assert backup_age(tmp_path / name) is None
@@ -213,10 +259,11 @@ def test_a_database_of_an_older_version(database, tmp_path, state):
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(
             "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
+            "DROP TABLE unheard; DROP TABLE forgotten;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert back_up(database, tmp_path / "a.backup") == state
-    assert restore(tmp_path / "a.backup", tmp_path / "new.db", _no_passphrase) == state
+    assert _remembers(restore(tmp_path / "a.backup", tmp_path / "new.db", _no_passphrase), state)
     versions = []
     for path in (database, tmp_path / "a.backup", tmp_path / "new.db"):
         with closing(sqlite3.connect(path)) as connection:

@@ -259,6 +259,7 @@ def test_an_older_database_is_brought_up_with_its_balances(node_with_balances, t
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         connection.executescript(
             "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
+            "DROP TABLE unheard; DROP TABLE forgotten;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert check_database(old) == (state, 2)

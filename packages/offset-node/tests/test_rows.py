@@ -248,6 +248,7 @@ OF_FRIEND: dict[type, Callable[[PublicKey], st.SearchStrategy[m.FriendPart]]] = 
     m.SetRemoteRelays: lambda friend: st.builds(m.SetRemoteRelays, RELAYS),
     m.SetName: lambda friend: st.builds(m.SetName, TEXTS),
     m.SetSentLocalRelays: lambda friend: st.builds(m.SetSentLocalRelays, SENT),
+    m.SetHeard: lambda friend: st.builds(m.SetHeard, st.booleans()),
 }
 """What fits any friend."""
 
@@ -261,7 +262,7 @@ def _known(draw: st.DrawFn, known: Any) -> Any:
 
 def _add_friend(draw: st.DrawFn, state: NodeState) -> Mutations:
     key = draw(KEYS)
-    return [] if key in state.funder.friends else [m.AddFriend(key, draw(RELAYS), draw(TEXTS))]
+    return [] if key in state.funder.friends else [m.AddFriend(key, draw(RELAYS), draw(TEXTS), draw(st.booleans()))]
 
 
 def _remove_friend(draw: st.DrawFn, state: NodeState) -> Mutations:
@@ -319,6 +320,7 @@ def _remove_time(draw: st.DrawFn, state: NodeState) -> Mutations:
 
 
 OF_NODE: dict[type, Callable[[st.DrawFn, NodeState], Mutations]] = {
+    m.ForgetSome: lambda draw, state: [m.ForgetSome()],
     m.AddRelay: lambda draw, state: [m.AddRelay(draw(st.builds(NamedRelayAddress, KEYS, ADDRESSES, TEXTS)))],
     m.RemoveRelay: lambda draw, state: [m.RemoveRelay(draw(KEYS))],
     AddIndexServer: lambda draw, state: [

@@ -106,6 +106,23 @@ def test_sellers_fall_asleep_and_invoices_end(seed):
     assert summary.resets == 0  # so every balance was compared with what was paid
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_are_restored_from_old_backups(seed):
+    """
+    At any moment, from backups of any age, under all other faults: no friend ever sees two successors of a token.
+
+    Each channel that breaks is reset to the terms of one side. In the end both sides of all friendships agree, nothing
+    is frozen, and the credits of all add up to nothing.
+    """
+    faults = Faults(crash=0.005, crash_before_storing=0.002, crash_after_storing=0.002, loss=0.01, restore=0.02)
+    scenario = Scenario(Plan(nodes=12, payments=120, topology="ring", per_tick=2, faults=faults), Random(seed))
+    summary = scenario.run()
+    assert summary.restores > 5
+    assert summary.resets > 0
+    assert summary.outcomes["paid"] > 0
+    assert scenario.monitor.seen.tokens > 500
+
+
 def test_a_seed_repeats_a_run():
     """Two runs of one seed in one interpreter end in the same state of every node; another seed ends in another."""
     faults = Faults(loss=0.02, malicious=0.1, crash=0.01, index_change=0.01)

@@ -227,7 +227,8 @@ def test_damage_is_found(tmp_path, damage):
 
 
 _DOWN_TO = {
-    4: "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;",
+    4: "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
+    "DROP TABLE unheard; DROP TABLE forgotten;",
     3: "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies;",
     2: 'ALTER TABLE open_invoices DROP COLUMN "end"; DROP TABLE pending_since;',
     1: "DROP TABLE plugin_values; DROP TABLE plugin_events;",

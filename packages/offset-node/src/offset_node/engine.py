@@ -90,6 +90,7 @@ from offset_node.batch import (
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
+from offset_node.links.unheard_watch import UnheardWatch
 from offset_node.state import AddEntry, BookMutation, NodeState, PluginMutation
 from offset_node.waiting.watch import WaitingWatch
 from offset_proto.errors import InvariantBroken, invariant
@@ -112,12 +113,7 @@ from offset_proto.messages.report import (
 )
 from offset_proto.types import U64
 
-__all__ = [
-    "BATCH_EVENTS_MAX",
-    "NodeCounts",
-    "NodeEngine",
-    "Output",
-]
+__all__ = ["BATCH_EVENTS_MAX", "NodeCounts", "NodeEngine", "Output"]
 
 BATCH_EVENTS_MAX = 256
 """Events that are stored together, with one disk sync."""
@@ -137,6 +133,7 @@ class NodeCounts:
     apps: int = 0
     friends_online: int = 0
     friends_overdue: int = 0
+    friends_unheard: int = 0
     long_pending: int = 0
     inbox: int = 0
     occurrences: dict[str, int] = field(
@@ -186,6 +183,8 @@ class NodeEngine:
         self._funder = Funder(state.funder, identity, random_bytes, returns_tokens=True)
         self._record = record
         self._token_watch = TokenWatch()
+        self._unheard_watch = UnheardWatch(state.funder)
+        self.counts.friends_unheard = self._unheard_watch.unheard
         self._waiting = WaitingWatch(state, now)
         self._history_end = history_end
         self._ticks = 0
@@ -223,6 +222,8 @@ class NodeEngine:
         if self._ticks % LOOK_TICKS == 0:
             warnings += self._token_watch.look(self._funder.state, self._funder.online)
             self.counts.friends_overdue = self._token_watch.overdue
+            self._inbox.extend(self._unheard_watch.look(self._funder.state, self._funder.online))
+            self.counts.friends_unheard = self._unheard_watch.unheard
         return warnings
 
     # Batches.

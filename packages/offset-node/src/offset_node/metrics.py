@@ -50,6 +50,11 @@ class _Collector:
             ("offset_friends_online", "Friends with a link", counts.friends_online),
             ("offset_friends_overdue", "Friends that do not return the token when asked", counts.friends_overdue),
             (
+                "offset_friends_unheard",
+                "Friends to whom nothing is said before they speak, as after a restore",
+                counts.friends_unheard,
+            ),
+            (
                 "offset_long_pending",
                 "Requests whose credits have been frozen for more than an hour",
                 counts.long_pending,

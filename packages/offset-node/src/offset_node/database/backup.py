@@ -14,8 +14,9 @@ Why a copy can be believed
     database.
 
 Why nothing runs on a copy
-    A copy has an application id of its own, and a restored database another one. A node that goes on from an old state
-    would sign a second successor of a token that it has forgotten, which is the one thing that a node must never do.
+    A copy has an application id of its own. A node that goes on from an old state as if nothing had happened would sign
+    a second successor of a token that it has forgotten, which is the one thing that a node must never do. In a database
+    that was restored each friend is marked as one that has to speak first (`offset_funder.unheard`).
 
 A locked backup is one line of JSON, which says what the lock costs, and after it the sealed copy
 (`offset_crypto.locking`).
@@ -31,10 +32,11 @@ from typing import Final
 
 from offset_crypto.locking import new_lock, seal, unseal
 from offset_funder.invariants import check_state
+from offset_funder.unheard import forgotten
 from offset_node.database import tables
 from offset_node.database.backup_stamp import write_stamp
 from offset_node.database.errors import LoadDbError
-from offset_node.state import NodeState
+from offset_node.state import NodeState, apply
 from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.files import OutputAlreadyExists, PassphraseLock, read_bytes, save_bytes
 from offset_proto.message import frozen
@@ -103,7 +105,7 @@ def back_up(database: Path, target: Path, passphrase: str | None = None) -> Node
 
 def restore(backup: Path, target: Path, ask_passphrase: Callable[[], str]) -> NodeState:
     """
-    Make a database from a backup, mode 0600. It is marked as restored, and no node runs on it.
+    Make a database from a backup, mode 0600, on which a node says nothing to a friend before the friend has spoken.
 
     Args:
         backup: Made by `back_up`; is not changed.
@@ -122,7 +124,13 @@ def restore(backup: Path, target: Path, ask_passphrase: Callable[[], str]) -> No
         raise OutputAlreadyExists(target)
     with _open_backup(backup, ask_passphrase) as copy:
         state = _checked_state(copy, backup)
-        copy.execute(f"PRAGMA application_id = {tables.RESTORED_APPLICATION_ID}")
+        copy.execute(f"PRAGMA application_id = {tables.APPLICATION_ID}")
+        copy.execute("BEGIN")
+        for mutation in list(forgotten(state.funder, os.urandom)):
+            for statement, values in tables.write(state.funder.local_public_key, mutation):
+                copy.execute(statement, values)
+            state = apply(state, mutation)
+        copy.execute("COMMIT")
         save_bytes(target, copy.serialize(), secret=True)
     return state
 

@@ -81,6 +81,12 @@ async def _export(source: Path, target: Path, copy: bool) -> NodeState:
     database = await Database.open(source, even_exported=True)
     try:
         state = await database.load()
+        if any(not friend.is_heard for friend in state.funder.friends.values()):
+            raise LoadDbError(
+                source,
+                "restored, and some friends have not spoken since: the original has no place for that, and would sign "
+                "tokens twice. Run stnode on it until all of them are heard",
+            )
         was_exported = database.is_exported
         if not copy:
             await database.mark_exported(True)

@@ -64,10 +64,6 @@ _ONE_TRANSACTION = "-- a batch of statements"
 
 _REFUSED: Final = {
     tables.BACKUP_APPLICATION_ID: "a backup, on which no node runs; stmgr restore makes a database from it",
-    tables.RESTORED_APPLICATION_ID: "restored from a backup: what was signed since then is not in it, so a node that "
-    "goes on from it could sign a second successor of a token, and break the channel with that friend; no node of this "
-    "version runs on it. If the node's own database still exists, go on from that; otherwise make a new one with stmgr "
-    "init-node-db, become friends again, and let your friends' terms bring the balances back",
 }
 """Why nothing runs on these databases, by application id."""
 
@@ -184,7 +180,7 @@ class Database:
             even_exported: Also one whose node was moved to another program; to be read, not to run on.
 
         Raises:
-            LoadDbError: No such file, not one of ours, exported, a backup, or restored from one.
+            LoadDbError: No such file, not one of ours, exported, or a backup.
             DatabaseInUse: Another process holds it.
         """
         if not path.is_file():

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from offset_funder.events import FriendMessageReceived
 from offset_funder.statements import Statements
 from offset_index import client as index_client
-from offset_node.batch import NodeEvent
 from offset_node.effects import IndexLinkEffect
 from offset_node.engine import NodeEngine
 from offset_node.links.channeler import (
@@ -46,8 +44,8 @@ class LinkOwner(Host, Protocol):
     def after(self, ticks: float, action: Callable[[], object]) -> None:
         """Let something happen later, unless the node has crashed by then."""
 
-    def put(self, event: NodeEvent) -> None:
-        """Add an event to the inbox of the engine."""
+    def hear(self, friend: PublicKey, message: FriendMessage) -> None:
+        """Take a message of a friend."""
 
     def follow(self, outputs: list[Any]) -> None:
         """Let the engine pass on what a part of it said."""
@@ -99,7 +97,7 @@ class _FriendLink:
     said: Statements = field(default_factory=Statements)
 
     def message_received(self, message: Any) -> None:
-        self.links.node.put(FriendMessageReceived(self.friend, message))
+        self.links.node.hear(self.friend, message)
 
     def link_closed(self) -> None:
         self.links.friend_link_closed(self)

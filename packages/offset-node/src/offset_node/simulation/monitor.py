@@ -2,20 +2,23 @@
 The invariants of spec 04 §11, looked at after each batch that any node stored.
 
 Both sides of a friendship are compared as they are stored: with the token at rest they mirror each other, with a
-token under way it builds on the other side's last one. No node may ever sign two successors of one token. Of a
-malicious node nothing is expected, but everything of its friends.
+token under way it builds on the other side's last one. No node may ever sign two successors of one token. One that was
+restored does not know what it signed, so there the friends count: no friend ever sees two. Two sides of which one has
+not heard the other since it was restored need not agree. Of a malicious node nothing is expected, but everything of its
+friends.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from offset_funder.invariants import check_channel, check_ledger, check_pair
+from offset_funder.invariants import SeenTokens, check_channel, check_ledger, check_pair
 from offset_funder.mutations import AddFriend, FriendMutation, RemoveFriend
 from offset_funder.state import Consistent, Friend, Incoming, Outgoing, TokenChannel
 from offset_node.simulation.malice import MaliciousNode
 from offset_node.simulation.nodes import SimulatedNode
 from offset_node.state import Mutation
 from offset_proto.errors import InvariantBroken, invariant
+from offset_proto.messages.friend import FriendMessage
 from offset_proto.types import PublicKey, Signature
 
 __all__ = ["Monitor"]
@@ -36,6 +39,7 @@ class Monitor:
         self.nodes: dict[PublicKey, SimulatedNode] = {}
         self.checked = 0
         self.tokens = 0
+        self.seen = SeenTokens()
         self._successors: dict[tuple[PublicKey, PublicKey], OrderedDict[Signature, Signature]] = {}
 
     def batch_stored(self, node: SimulatedNode, mutations: Iterable[Mutation]) -> None:
@@ -48,7 +52,7 @@ class Monitor:
         touched: dict[PublicKey, None] = {}
         for mutation in mutations:
             match mutation:
-                case FriendMutation(public_key, _) | AddFriend(public_key, _, _) | RemoveFriend(public_key):
+                case FriendMutation(public_key, _) | AddFriend(public_key) | RemoveFriend(public_key):
                     touched[public_key] = None
                 case _:
                     pass
@@ -62,6 +66,16 @@ class Monitor:
                 self._check_friend(node, key, stored.friends.get(key))
             except InvariantBroken as error:
                 raise InvariantBroken(f"{node.public_key!r} with {key!r}: {error}") from None
+
+    def message_arrived(self, node: SimulatedNode, sender: PublicKey, message: FriendMessage) -> None:
+        """Remember the token that a friend has seen. Raises InvariantBroken where it is the second on one token."""
+        if not isinstance(self.nodes.get(sender), MaliciousNode):
+            self.seen.see(sender, node.public_key, message)
+
+    def restored(self, node: SimulatedNode) -> None:
+        """What the node signed and nobody saw counts no more."""
+        for pair in [pair for pair in self._successors if pair[0] == node.public_key]:
+            del self._successors[pair]
 
     def _check_friend(self, node: SimulatedNode, key: PublicKey, friend: Friend | None) -> None:
         if friend is None or not isinstance(friend.channel, Consistent):
@@ -77,7 +91,9 @@ class Monitor:
         if other is None or isinstance(node, MaliciousNode) or isinstance(other, MaliciousNode):
             return
         theirs = other.stored.funder.friends.get(node.public_key)
-        if theirs is not None and isinstance(theirs.channel, Consistent):
+        if theirs is None or not (friend.is_heard and theirs.is_heard):
+            return
+        if isinstance(theirs.channel, Consistent):
             _check_sides(channel, theirs.channel.token_channel)
 
     def _check_successor(self, local: PublicKey, remote: PublicKey, direction: Outgoing) -> None:

@@ -8,12 +8,16 @@ of its history are added up, and whenever some were added they come to the balan
 """
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Protocol
 
 from offset_crypto.identity import Identity
 from offset_funder.bookkeeping import Book
 from offset_funder.effects import SendFriendMessage
+from offset_funder.events import FriendMessageReceived
 from offset_funder.state import FunderState
+from offset_funder.unheard import forgotten
 from offset_index import client as index_client
 from offset_node.apps.server import CloseApp, ReadPage, SendToApp
 from offset_node.batch import NodeEvent
@@ -27,8 +31,17 @@ from offset_node.state import AddEntry, Mutation, NodeState, PluginMutation, Set
 from offset_proto.errors import InvariantBroken
 from offset_proto.messages.app import AppServerToApp, AppToAppServer
 from offset_proto.messages.friend import FriendMessage
+from offset_proto.types import PublicKey
 
-__all__ = ["Disk", "NodeMonitor", "SimulatedNode"]
+__all__ = ["Backup", "Disk", "NodeMonitor", "SimulatedNode"]
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a node had stored at some time, and what the entries of its history came to."""
+
+    stored: NodeState
+    book: Book
 
 
 class NodeMonitor(Protocol):
@@ -36,6 +49,12 @@ class NodeMonitor(Protocol):
 
     def batch_stored(self, node: "SimulatedNode", mutations: Iterable[Mutation]) -> None:
         """The node stored a batch, and has not performed its effects yet."""
+
+    def message_arrived(self, node: "SimulatedNode", sender: PublicKey, message: FriendMessage) -> None:
+        """The node has got a message of a friend."""
+
+    def restored(self, node: "SimulatedNode") -> None:
+        """The node goes on from a backup, and has forgotten what it signed after that."""
 
 
 class Disk(Protocol):
@@ -102,6 +121,19 @@ class SimulatedNode:
         self.life += 1
         self._links.drop()
         self._world.after(down_ticks, self.start)
+
+    def back_up(self) -> Backup:
+        """What is stored now."""
+        return Backup(self.stored, deepcopy(self.book))
+
+    def restore(self, backup: Backup, down_ticks: float) -> None:
+        """Lose the process and the database, and start again later from a backup."""
+        self.stored, self.book = backup.stored, deepcopy(backup.book)
+        for mutation in forgotten(backup.stored.funder, self._world.chance.randbytes):
+            self.stored = apply(self.stored, mutation)
+        self._monitor.restored(self)
+        if self.is_up:
+            self.crash(down_ticks)
 
     def sleep(self, ticks: float) -> None:
         """Do nothing for a while, as a process does that is stopped; what arrives meanwhile waits."""
@@ -186,6 +218,11 @@ class SimulatedNode:
                 pass  # there are no plugins
             case _:
                 self._links.perform(effect)
+
+    def hear(self, friend: PublicKey, message: FriendMessage) -> None:
+        """A message of a friend has arrived."""
+        self._monitor.message_arrived(self, friend, message)
+        self.put(FriendMessageReceived(friend, message))
 
     def say(self, end: LinkEnd, message: FriendMessage) -> None:
         """Send a message to a friend; a malicious node tampers with it here."""

@@ -28,6 +28,7 @@ class Faults:
         slow: Share of nodes that take 50 times as long.
         malicious: Share of nodes that repeat, reorder, withhold or alter what they say.
         asleep: A node stops for some seconds up to some minutes, and then goes on as if nothing had happened.
+        restore: A node loses its database, and goes on from a backup of any age.
     """
 
     crash: float = 0.0
@@ -40,6 +41,7 @@ class Faults:
     slow: float = 0.0
     malicious: float = 0.0
     asleep: float = 0.0
+    restore: float = 0.0
 
 
 SOME_FAULTS: Final = Faults(
@@ -93,6 +95,7 @@ class Summary:
         crashes: Of nodes and servers.
         resets: Channels that their owners had to reset.
         index_changes: Replacements of an index server.
+        restores: Of nodes from backups.
         fingerprint: Of what all nodes have stored at the end; two runs of one seed have the same.
     """
 
@@ -104,6 +107,7 @@ class Summary:
     crashes: int
     resets: int
     index_changes: int
+    restores: int
     fingerprint: str
 
     def __str__(self) -> str:
@@ -111,7 +115,8 @@ class Summary:
         return (
             f"payments: {ended}; {self.ticks:.0f} ticks, {self.steps} events, {self.tokens} tokens signed, "
             f"{self.checked} states checked, {self.crashes} crashes, {self.resets} channels reset, "
-            f"{self.index_changes} index servers replaced; fingerprint {self.fingerprint}"
+            f"{self.index_changes} index servers replaced, {self.restores} nodes restored; "
+            f"fingerprint {self.fingerprint}"
         )
 
 

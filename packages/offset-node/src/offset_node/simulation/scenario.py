@@ -9,7 +9,7 @@ from offset_crypto.identity import Identity
 from offset_funder.state import Consistent, Inconsistent
 from offset_node.simulation.malice import MaliciousNode
 from offset_node.simulation.monitor import Monitor
-from offset_node.simulation.nodes import SimulatedNode
+from offset_node.simulation.nodes import Backup, SimulatedNode
 from offset_node.simulation.plan import TOPOLOGIES, Edge, Faults, Plan, Summary
 from offset_node.simulation.servers import SimulatedIndexServer, SimulatedRelay
 from offset_node.simulation.wallets import Outcome, SimulatedPayment, Wallets
@@ -19,6 +19,7 @@ from offset_proto.messages.app import (
     AddFriend,
     AddIndexServer,
     AddRelay,
+    CancelInvoice,
     EnableFriend,
     OpenFriendCurrency,
     RemoveIndexServer,
@@ -36,6 +37,10 @@ LIMIT: Final = 1_000_000
 RELAYS: Final = 4
 INDEX_SERVERS: Final = 3
 SETTLE_TICKS_MAX: Final = 2000
+BACKUPS_KEPT: Final = 8
+BACKUP_CHANCE: Final = 0.1
+"""Of a node in a tick, where nodes are restored."""
+
 REACH: Final = 8
 """Hops between buyer and seller at most, in a line or a ring; a route has at most 32 keys."""
 
@@ -82,7 +87,7 @@ class Scenario:
         self.monitor = Monitor()
         self._on_progress = on_progress
         self._disk = _Disk(plan.faults, chance)
-        self._crashes = self._resets = self._index_changes = 0
+        self._crashes = self._resets = self._index_changes = self._restores = 0
         self._relays = [SimulatedRelay(self.world, self._identity(), self._address("relay", i)) for i in range(RELAYS)]
         self._indexes = [
             SimulatedIndexServer(self.world, self._identity(), self._address("index", i)) for i in range(INDEX_SERVERS)
@@ -92,6 +97,7 @@ class Scenario:
                 if other is not server:
                     server.trust(other)
         self._nodes = [self._add_node(number) for number in range(plan.nodes)]
+        self._backups: dict[PublicKey, list[Backup]] = {node.public_key: [] for node in self._nodes}
         self._numbers = {node.public_key: number for number, node in enumerate(self._nodes)}
         self._edges = list(TOPOLOGIES[plan.topology](plan.nodes, self.world.chance))
         self._rates = {edge: self.world.chance.randrange(4) for edge in self._edges}
@@ -117,6 +123,7 @@ class Scenario:
             self._crashes + self._disk.crashes,
             self._resets,
             self._index_changes,
+            self._restores,
             self.fingerprint(),
         )
 
@@ -202,6 +209,8 @@ class Scenario:
                 self.wallets.pay(*self._choose_pair(), FST, self.world.chance.randrange(1, 1000))
             self._do_harm()
             self._tick()
+            if self._restores:
+                self._reset_broken()
 
     def _choose_pair(self) -> tuple[SimulatedNode, SimulatedNode]:
         chance, count = self.world.chance, self.plan.nodes
@@ -225,6 +234,8 @@ class Scenario:
                 self._replace_index_server(node)
             if faults.asleep and chance.random() < faults.asleep:
                 node.sleep(chance.uniform(5, 300))
+            if faults.restore:
+                self._back_up_or_restore(node)
         servers: list[SimulatedRelay | SimulatedIndexServer] = [*self._relays, *self._indexes]
         for server in servers:
             if server.is_up and chance.random() < faults.server_crash:
@@ -235,6 +246,17 @@ class Scenario:
                 end.cut()
             elif chance.random() < faults.silence:
                 end.fall_silent()
+
+    def _back_up_or_restore(self, node: SimulatedNode) -> None:
+        """Each node has some backups, of all ages, and now and then loses what it has stored."""
+        chance, backups = self.world.chance, self._backups[node.public_key]
+        if not backups or chance.random() < BACKUP_CHANCE:
+            backups.append(node.back_up())
+        if len(backups) > BACKUPS_KEPT:
+            backups.pop(chance.randrange(1, len(backups)))  # the first one stays
+        if chance.random() < self.plan.faults.restore:
+            self._restores += 1
+            node.restore(chance.choice(backups), chance.uniform(0.5, 10))
 
     def _replace_index_server(self, node: SimulatedNode) -> None:
         """Add another one, then remove those that were there; either request may be lost in a crash."""
@@ -262,6 +284,8 @@ class Scenario:
         for _ in range(SETTLE_TICKS_MAX):
             self._tick()
             self._reset_broken()
+            if self._restores:
+                self._cancel_forgotten()
             if not self.wallets.open and not self._is_anything_broken():
                 return
         stuck = Counter(payment.step.value for payment in self.wallets.open.values())
@@ -278,9 +302,17 @@ class Scenario:
                     token = channel.opt_remote_reset_terms.reset_token
                     self.wallets.configure(node, ResetFriendChannel(key, token))
 
+    def _cancel_forgotten(self) -> None:
+        """Sellers cancel what their node, since it was restored, takes for open and nobody will pay."""
+        awaited = {payment.invoice_id for payment in self.wallets.open.values()}
+        for node in self._nodes:
+            for invoice_id in node.stored.funder.open_invoices:
+                if invoice_id not in awaited:
+                    self.wallets.configure(node, CancelInvoice(invoice_id))
+
     def _is_anything_broken(self) -> bool:
         return any(
-            isinstance(friend.channel, Inconsistent)
+            isinstance(friend.channel, Inconsistent) or not friend.is_heard
             for node in self._nodes
             for friend in node.stored.funder.friends.values()
         )

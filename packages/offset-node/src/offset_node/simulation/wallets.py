@@ -61,6 +61,7 @@ class Outcome(Enum):
 
     PAID = "paid"
     CANCELLED = "cancelled"
+    FORGOTTEN = "forgotten"
     NO_ROUTE = "no route"
 
 
@@ -90,6 +91,7 @@ class SimulatedPayment:
         route: The way of the payment; empty until one was chosen.
         fees: Credits for all mediators of *route* together.
         has_no_route: Whether it was given up because no route was found.
+        is_forgotten: Whether the buyer's node does not know it any more, as after a restore.
     """
 
     wallets: "Wallets"
@@ -107,12 +109,15 @@ class SimulatedPayment:
     commit: Commit | None = None
     ack_uid: Uid | None = None
     has_no_route: bool = False
+    is_forgotten: bool = False
     route_tries: int = 0
     asked: int = 0
 
     @property
     def outcome(self) -> Outcome | None:
         """How the payment ended; None before its end."""
+        if self.is_forgotten:
+            return Outcome.FORGOTTEN
         match self.state:
             case PaymentState.PAID:
                 return Outcome.PAID
@@ -237,7 +242,11 @@ class SimulatedPayment:
             case Canceled(ack_uid):
                 self.ack_uid, event = ack_uid, PaymentEvent.CANCELLED
             case PaymentNotFound():
-                raise AssertionError("a node forgot a payment that was not acknowledged")
+                if not self.buyer.stored.funder.has_forgotten:
+                    raise AssertionError("a node forgot a payment that was not acknowledged")
+                self.is_forgotten, self.step = True, Step.DONE
+                self.wallets.ended(self)
+                return
         self.state, _ = advance(self.state, event)
         self.proceed(Step.ACKNOWLEDGE)
 

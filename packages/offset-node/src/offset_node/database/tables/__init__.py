@@ -11,6 +11,7 @@ stands next to the way out: schema, columns, statements, reading.
 `friends`     friends, their credit in each currency, the token of their channel
 `channels`    ledgers, pending transactions, operations that wait to be sent
 `payments`    invoices, transactions, payments
+`unheard`     which friends have to speak first
 `times`       since when transactions have been pending
 `plugins`     what plugins keep
 `history`     what changed the balances, for ever
@@ -24,8 +25,20 @@ A mutation that no module writes does not pass the type checker (`assert_never`)
 from collections.abc import Iterator
 from typing import assert_never
 
+from offset_funder.mutations import ForgetSome
 from offset_funder.state import FunderState
-from offset_node.database.tables import askers, channels, friends, history, notes, payments, plugins, servers, times
+from offset_node.database.tables import (
+    askers,
+    channels,
+    friends,
+    history,
+    notes,
+    payments,
+    plugins,
+    servers,
+    times,
+    unheard,
+)
 from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import (
     AddEntry,
@@ -47,7 +60,6 @@ __all__ = [
     "EXPORTED_APPLICATION_ID",
     "MIGRATIONS",
     "PLUGIN_READS",
-    "RESTORED_APPLICATION_ID",
     "SCHEMA",
     "SCHEMA_VERSION",
     "STATE_READS",
@@ -60,7 +72,6 @@ __all__ = [
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
 BACKUP_APPLICATION_ID = 0x4F464642  # "OFFB", a copy from which a database can be restored
-RESTORED_APPLICATION_ID = 0x4F464652  # "OFFR", a database that was restored, and may be older than what friends know
 SCHEMA_VERSION = 5
 
 _NODE_SCHEMA = """
@@ -81,6 +92,7 @@ SCHEMA = "".join(
         history.SCHEMA,
         notes.SCHEMA,
         askers.SCHEMA,
+        unheard.SCHEMA,
     )
 )
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
@@ -89,11 +101,11 @@ MIGRATIONS = {
     1: plugins.SCHEMA,
     2: payments.MIGRATION_TO_3 + times.SCHEMA,
     3: history.MIGRATION_TO_4,
-    4: notes.SCHEMA + askers.SCHEMA,
+    4: notes.SCHEMA + askers.SCHEMA + unheard.SCHEMA,
 }
 """What turns a database of a version into one of the next."""
 
-STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS)
+STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS, *unheard.READS)
 """The SELECTs that `read_state` needs the rows of."""
 
 PLUGIN_READS = plugins.READS
@@ -118,6 +130,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
         return times.write(mutation)
     if isinstance(mutation, servers.ServerMutation):
         return servers.write(mutation)
+    if isinstance(mutation, ForgetSome):
+        return unheard.forget_some()
     assert_never(mutation)
 
 
@@ -134,6 +148,8 @@ def insert_state(state: NodeState, now: U64) -> Iterator[Statement]:
     yield from payments.insert_payments(funder)
     for key, since in state.pending_since.items():
         yield from times.write(SetPendingSince(key, since))
+    if funder.has_forgotten:
+        yield from unheard.forget_some()
     yield from history.insert_openings(funder, now)
 
 
@@ -157,6 +173,7 @@ def read_state(rows: Rows) -> NodeState:
         open_invoices=payments.read_invoices(rows),
         open_transactions=payments.read_transactions(rows),
         payments=payments.read_payments(rows),
+        has_forgotten=unheard.read_has_forgotten(rows),
     )
     return NodeState(funder, servers.read_index_servers(rows), times.read(rows))
 

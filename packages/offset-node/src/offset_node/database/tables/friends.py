@@ -20,7 +20,7 @@ from immutables import Map
 from offset_funder import mutations as m
 from offset_funder.state import Channel, Consistent, CurrencyConfig, Friend, Inconsistent, TokenChannel, fresh_friend
 from offset_node.database import forms
-from offset_node.database.tables import channels
+from offset_node.database.tables import channels, unheard
 from offset_node.database.tables.cells import (
     Rows,
     Statement,
@@ -75,8 +75,8 @@ def write(local: PublicKey, mutation: FriendsMutation) -> Iterator[Statement]:
     match mutation:
         case m.FriendMutation(friend, part):
             yield from _write_part(friend, part)
-        case m.AddFriend(friend, relays, name):
-            yield from insert_friend(fresh_friend(local, friend, relays, name))
+        case m.AddFriend(friend, relays, name, is_heard):
+            yield from insert_friend(fresh_friend(local, friend, relays, name, is_heard=is_heard))
         case m.RemoveFriend(friend):
             yield "DELETE FROM friends WHERE public_key = ?", (friend,)
         case _:
@@ -105,7 +105,8 @@ def _write_own(
     | m.SetStatus
     | m.SetRemoteRelays
     | m.SetName
-    | m.SetSentLocalRelays,
+    | m.SetSentLocalRelays
+    | m.SetHeard,
 ) -> Iterator[Statement]:
     match part:
         case m.SetDirection(direction):
@@ -140,6 +141,8 @@ def _write_own(
             yield _set("name", name, friend)
         case m.SetSentLocalRelays(sent):
             yield _set("sent_local_relays", format_form(forms.SENT_RELAYS, sent), friend)
+        case m.SetHeard(is_heard):
+            yield unheard.write(friend, is_heard=is_heard)
         case _:
             assert_never(part)
 
@@ -164,6 +167,8 @@ def insert_friend(friend: Friend) -> Iterator[Statement]:
     for currency, config in friend.currency_configs.items():
         yield from _write_own(key, m.UpdateCurrencyConfig(currency, config))
     yield from _write_channel(key, friend.channel)
+    if not friend.is_heard:
+        yield unheard.write(key, is_heard=False)
 
 
 def _write_channel(friend: PublicKey, channel: Channel) -> Iterator[Statement]:
@@ -190,6 +195,7 @@ def read(local: PublicKey, rows: Rows) -> Map[PublicKey, Friend]:
     """All friends with their channels and what waits for them. Raises InvalidInput where a row makes no sense."""
     configs = group(rows[_CONFIGS])
     of_channels = channels.ChannelRows(rows)
+    not_heard = unheard.read(rows)
     friends = {}
     for key, name, is_enabled, remote_relays, sent_local_relays, *channel in rows[_FRIENDS]:
         remote = PublicKey(key)
@@ -202,6 +208,7 @@ def read(local: PublicKey, rows: Rows) -> Map[PublicKey, Friend]:
             currency_configs=Map(map(_read_config, configs.get(key, []))),
             is_enabled=bool(is_enabled),
             channel=_read_channel(local, remote, channel, of_channels),
+            is_heard=remote not in not_heard,
         )
     return Map(friends)
 
