@@ -49,11 +49,10 @@ def test_backups_while_payments_pass(chain: Network, tmp_path: Path) -> None:
     for backup in backups:
         assert "friends: 2" in _restore(chain, backup, backup.with_suffix(".db"))
     node = ["-i", chain.path("B.ident"), "-l", "127.0.0.1:0", "-t", chain.path("B-trusted")]
-    for old in (backups[-1], backups[-1].with_suffix(".db")):
-        refused = chain.run("stnode", *node, "-d", old, check=False)
-        assert refused.returncode == 1
-        assert len(refused.stderr.splitlines()) == 1
-    assert "second successor of a token" in refused.stderr
+    refused = chain.run("stnode", *node, "-d", backups[-1], check=False)
+    assert refused.returncode == 1
+    assert "stmgr restore makes a database from it" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")

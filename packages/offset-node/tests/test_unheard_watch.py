@@ -24,7 +24,8 @@ def _look(watch: UnheardWatch, network: SimulatedNetwork, online: str, ticks: in
     keys = frozenset(network.nodes[name].key for name in online)
     silent: list[FriendSilent] = []
     for _ in range(0, ticks, LOOK_TICKS):
-        silent += watch.look(network.nodes["A"].funder.state, keys)
+        watch.look(network.nodes["A"].funder.state, keys)
+        silent += watch.silent
     return silent
 
 
@@ -36,9 +37,8 @@ def test_only_the_time_of_one_link_counts(network):
     for _ in range(3):
         assert not _look(watch, network, "B", SILENCE_TICKS)
         assert not _look(watch, network, "", LOOK_TICKS)
-    assert _look(watch, network, "BC", SILENCE_TICKS + LOOK_TICKS) == [
-        FriendSilent(network.nodes[name].key) for name in "BC"
-    ]
+    silent = _look(watch, network, "BC", SILENCE_TICKS + LOOK_TICKS)
+    assert {event.public_key for event in silent} == {network.nodes[name].key for name in "BC"}
 
 
 def test_who_has_spoken_or_is_broken_is_not_waited_for(network):
@@ -49,6 +49,21 @@ def test_who_has_spoken_or_is_broken_is_not_waited_for(network):
     network.handle("A", FriendSilent(network.nodes["C"].key))
     assert not _look(watch, network, "BC", 2 * SILENCE_TICKS)
     assert watch.unheard == 1
+
+
+def test_what_the_owner_reads(network):
+    """At the start who is waited for; then once for each friend what came of it; nothing where there is no news."""
+    watch, funder = UnheardWatch(network.nodes["A"].funder.state), network.nodes["A"].funder
+    (text,) = watch.look(funder.state, frozenset())
+    assert text.endswith("before they have said where they are: 'B', 'C'")
+    assert watch.look(funder.state, frozenset()) == []
+    network.connect("A", "B")
+    network.settle()
+    assert watch.look(funder.state, funder.online) == ["friend 'B' is heard, and all goes on with it"]
+    network.handle("A", FriendSilent(network.nodes["C"].key))
+    (text,) = watch.look(funder.state, funder.online)
+    assert text.startswith("friend 'C' is not where this node remembers it to be")
+    assert watch.look(funder.state, funder.online) == []
 
 
 def test_a_node_that_has_forgotten_nothing(network):

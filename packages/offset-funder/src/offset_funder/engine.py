@@ -14,7 +14,7 @@ from typing import assert_never
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
-from offset_funder import routing, seller, unheard
+from offset_funder import routing, seller
 from offset_funder.bookkeeping import Entry
 from offset_funder.control import handle_request, set_relays
 from offset_funder.effects import Effect, Occurrence, SendToApps
@@ -140,7 +140,6 @@ class Funder:
                 set_relays(session)
                 for public_key in session.state.friends:
                     session.update_channeler(public_key)
-                unheard.note_who_is_waited_for(session)
             case AppRequested(_, request, now):
                 handle_request(session, request, now)
             case InvoiceExpired(invoice_id, now):

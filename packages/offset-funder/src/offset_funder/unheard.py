@@ -79,7 +79,7 @@ from offset_funder.state import (
 from offset_proto.messages.friend import ResetTerms
 from offset_proto.types import U64_MAX, PublicKey, Signature, Uid
 
-__all__ = ["forgotten", "hear", "note_who_is_waited_for", "raise_terms"]
+__all__ = ["forgotten", "hear", "raise_terms"]
 
 
 def forgotten(state: FunderState, random_bytes: RandomBytes) -> Iterator[Mutation]:
@@ -137,15 +137,3 @@ def raise_terms(session: Session, sender: PublicKey, counter: int) -> None:
     if isinstance(channel, Inconsistent) and channel.local_reset_terms.inconsistency_counter < counter:
         terms = _anew(channel.local_reset_terms, counter, session.surroundings.random_bytes)
         session.mutate_friend(sender, SetInconsistent(replace(channel, local_reset_terms=terms)))
-
-
-def note_who_is_waited_for(session: Session) -> None:
-    """Write into the log which friends have to speak first; of very many, how many."""
-    names = [repr(friend.name) for friend in session.state.friends.values() if not friend.is_heard]
-    if names:
-        more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
-        said = ", ".join(names[:_NAMED_MAX]) + more
-        session.note(f"this node has forgotten something; it says nothing to these friends until they speak: {said}")
-
-
-_NAMED_MAX = 100

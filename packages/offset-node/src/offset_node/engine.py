@@ -219,10 +219,11 @@ class NodeEngine:
             self.put(TimesChanged(looked.mutations))
         self.counts.long_pending = self._waiting.long_pending
         warnings = [*looked.warnings]
-        if self._ticks % LOOK_TICKS == 0:
+        if self._ticks % LOOK_TICKS == 1:
             warnings += self._token_watch.look(self._funder.state, self._funder.online)
             self.counts.friends_overdue = self._token_watch.overdue
-            self._inbox.extend(self._unheard_watch.look(self._funder.state, self._funder.online))
+            warnings += self._unheard_watch.look(self._funder.state, self._funder.online)
+            self._inbox.extend(self._unheard_watch.silent)
             self.counts.friends_unheard = self._unheard_watch.unheard
         return warnings
 

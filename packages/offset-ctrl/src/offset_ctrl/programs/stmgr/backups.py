@@ -77,9 +77,9 @@ def _backup(
 @PASSPHRASE_FILE
 def _restore(backup: Path, output: Path, passphrase_file: Path | None) -> None:
     """
-    Make a node database from a backup. It is marked as restored.
+    Make a node database from a backup.
 
-    It does not know what the node signed after the backup, so no node of this version runs on it.
+    It does not know what the node signed after the backup, so a node that runs on it lets each friend speak first.
     """
     from offset_crypto.passphrase import find_passphrase
 
@@ -91,7 +91,8 @@ def _restore(backup: Path, output: Path, passphrase_file: Path | None) -> None:
         return restore(backup, output, lambda: find_passphrase(str(backup), passphrase_file))
 
     click.echo(f"Restored. {summary(in_group('RestoreError', make))}")
-    click.echo(f"{output} is as old as the backup, and stnode refuses to run on it.")
+    click.echo(f"{output} is as old as the backup: stnode lets each friend speak first, and some may ask for a reset.")
+    click.echo("The machine that the database is from must stay off: two nodes of one key break all channels.")
 
 
 COMMANDS = (_backup, _restore)

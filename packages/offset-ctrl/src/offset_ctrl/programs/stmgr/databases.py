@@ -20,12 +20,17 @@ __all__ = ["COMMANDS", "create_database", "summary"]
 @IDFILE
 @OUTPUT
 @PASSPHRASE_FILE
-def _init_node_db(idfile: Path, output: Path, passphrase_file: Path | None) -> None:
+@click.option(
+    "--recover",
+    is_flag=True,
+    help="The identity had a node before, whose database is lost: whoever is added as a friend has to speak first.",
+)
+def _init_node_db(idfile: Path, output: Path, passphrase_file: Path | None, *, recover: bool) -> None:
     """Make the database of a new node."""
 
     def make() -> None:
         check_new(output)
-        create_database(output, public_key(idfile, passphrase_file))
+        create_database(output, public_key(idfile, passphrase_file), has_forgotten=recover)
 
     in_group("InitNodeDbError", make)
 
@@ -35,9 +40,13 @@ def create_database(
     local_public_key: "PublicKey",
     relays: "tuple[NamedRelayAddress, ...]" = (),
     index_servers: "tuple[NamedIndexServerAddress, ...]" = (),
+    *,
+    has_forgotten: bool = False,
 ) -> None:
     """
     Make the database of a new node, which uses these servers and has no friends.
+
+    With *has_forgotten* the key has had a life before, and every friend has to speak first.
 
     Raises:
         OffsetError: The package offset-node is not installed, or the file can not be written.
@@ -48,7 +57,7 @@ def create_database(
         from offset_node.state import NodeState
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
-    sqlite.create_database(output, NodeState(FunderState(local_public_key, relays), index_servers))
+    sqlite.create_database(output, NodeState(FunderState(local_public_key, relays, has_forgotten=has_forgotten), index_servers))
 
 
 def summary(state: Any) -> str:
