@@ -1,5 +1,6 @@
 """Nodes that go on from a backup, or from their key alone, as real processes driven by the commands. Spec 05 §7.7."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,12 @@ def test_a_friend_that_is_ahead(chain: Network) -> None:
 
 
 def test_nothing_but_the_key_is_left(tmp_path: Path) -> None:
-    """A new database, an old friend: its terms come, and whoever accepts them has the old balance."""
+    """
+    A new database, and an older contact list: the friend's terms come.
+
+    They are not those of the list, so they are not accepted with those that agree, but by name. Limits, rates and
+    openings are as they were then: a payment passes.
+    """
     with Network(tmp_path) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
@@ -97,14 +103,22 @@ def test_nothing_but_the_key_is_left(tmp_path: Path) -> None:
         network.befriend("A", "B", "FST")
         network.set_limit("A", "B", "FST", 1000)
         assert network.pay("B", "A", "FST", 7, "forgotten") == "Receipt is valid!"
+        contacts, again = network.path("B.contacts"), network.path("B.contacts-again")
+        network.run("stmgr", "contacts", "-d", network.path("B.db"), "-o", contacts)
+        network.stctrl("B", "info", "contacts", "-o", again)
+        assert contacts.read_text() == again.read_text()
+        assert network.pay("B", "A", "FST", 5, "after-the-list") == "Receipt is valid!"
         network.servers["B"].kill()
         database = network.path("B-new.db")
         network.run("stmgr", "init-node-db", "-i", network.path("B.ident"), "-o", database, "--recover")
         _run_on(network, "B", database)
-        network.stctrl("B", "config", "add-relay", "-r", network.path("relay.ticket"), "-n", "relay")
-        network.stctrl("B", "config", "add-friend", "-f", network.path("A.friend"), "-n", "A")
-        network.stctrl("B", "config", "enable-friend", "-n", "A")
-        _accept_terms(network, "B", "A")
-        assert _balance(network, "B", "A") == -7
-        network.stctrl("A", "config", "open-currency", "-n", "B", "-c", "FST")
-        network.stctrl("B", "config", "open-currency", "-n", "A", "-c", "FST")
+        dry = network.stctrl("B", "recover", contacts, "--dry-run", check=False)
+        assert dry.returncode == 3
+        assert network.friends("B") == {}
+        said = network.stctrl("B", "recover", contacts, "--accept", "agreeing", check=False)
+        assert said.returncode == 3, said.stderr
+        assert re.search(r"A +\| terms +\| FST +\| -12 +\| -7 +\| +\| differs", said.stdout), said.stdout
+        assert "works" in network.stctrl("B", "recover", contacts, "--accept", "A").stdout
+        wait_until("A to go on", lambda: "balances" in network.friends("A")["B"], 60)
+        assert _balance(network, "B", "A") == -12
+        assert network.pay("B", "A", "FST", 3, "after") == "Receipt is valid!"

@@ -36,11 +36,13 @@ from offset_ctrl.programs.stctrl import (
     open_lists,
     payment_files,
     payment_status,
+    recover,
     seller,
 )
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles
 from offset_ctrl.programs.stctrl.session import Login, run
 from offset_ctrl.testing import ScriptedNode, build_commit
+from offset_proto.contacts import CONTACTS, Contact, ContactCurrency, ContactList
 from offset_proto.errors import OffsetError
 from offset_proto.files import (
     COMMIT,
@@ -140,6 +142,14 @@ async def _app(fake: ScriptedNode, journal: Path | None = None) -> AsyncIterator
 
 
 # What stctrl waits for.
+
+
+async def _friend_silent_in_recovery(folder: Path) -> int | None:
+    entry = ContactCurrency(Currency("FST"), Rate(0, 0), 0, is_open=False, is_active=True, balance=7)
+    bob = Contact(BOB, "bob", False, (), (entry,))
+    CONTACTS.save(folder / "contacts", ContactList(NODE.public_key, (), (), (bob,)))
+    async with _session(_node()) as session:
+        return await recover.recover(session, folder / "contacts", (), (), 1, dry_run=False)
 
 
 async def _no_handshake(folder: Path) -> None:
@@ -483,6 +493,14 @@ WAITS = [
         _no_list_of_payments,
         r"^BuyerError\(ConnectionClosed\(no",
         (),
+    ),
+    Wait(
+        "stctrl recover: the friends",
+        "--timeout",
+        _friend_silent_in_recovery,
+        r"bob +\| waiting +\| FST",
+        ("programs.stctrl.recover.recover",),
+        3,
     ),
     Wait("stctrl pay-invoice: the seller", "--timeout", _seller_asleep, r"^frozen: 21 behind bob since", (), 3),
     Wait("stctrl pay-invoice: the index server", "--timeout", _index_silent, _TOLD + "pay-invoice", (), 3),

@@ -18,7 +18,7 @@ from offset_funder.mutations import FriendMutation, SetInconsistent, apply
 from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database import backup_series, backup_stamp
-from offset_node.database.backup import back_up, restore
+from offset_node.database.backup import back_up, read_state, restore
 from offset_node.database.backup_series import BackupSeries
 from offset_node.database.backup_stamp import backup_age, reminder, write_stamp
 from offset_node.database.errors import LoadDbError
@@ -77,6 +77,26 @@ def test_there_and_back(database, tmp_path, state, passphrase):
     for path in (backup, restored, tmp_path / "node.db.backup-time"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_database(database) == state
+
+
+def test_what_is_in_a_database_or_a_backup(database, tmp_path, state):
+    """Whether the database is run on or not, and the backup locked or not; nothing else is taken for one."""
+
+    async def run() -> None:
+        node = await Database.open(database)
+        try:
+            assert await asyncio.to_thread(read_state, database, _no_passphrase) == state
+        finally:
+            await node.close()
+
+    asyncio.run(run())
+    back_up(database, tmp_path / "open.backup")
+    back_up(database, tmp_path / "locked.backup", "pass")
+    assert read_state(tmp_path / "open.backup", _no_passphrase) == state
+    assert read_state(tmp_path / "locked.backup", lambda: "pass") == state
+    (tmp_path / "text").write_text("no database")
+    with pytest.raises(LoadDbError):
+        read_state(tmp_path / "text", _no_passphrase)
 
 
 def test_a_locked_backup_shows_nothing(database, tmp_path, state):

@@ -12,6 +12,7 @@ What an app decides, without a connection. Pure.
 `move_steps`    what is to be done next with it
 `suspicion`     which hops of routes that have failed are suspected
 `statement`     accounts in a period
+`recovery`      friends again, from a contact list
 `payment`       the life of a payment, as the table of `offset_crypto.payment`
 `proofs`        commits and receipts, checked before anybody relies on them
 ==============  ==========================================================================================

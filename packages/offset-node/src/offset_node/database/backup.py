@@ -43,7 +43,7 @@ from offset_proto.message import frozen
 from offset_proto.message_json import CAMEL_CASE, JsonForm, format_json_line, parse_json
 from offset_proto.types import U32, Salt
 
-__all__ = ["back_up", "restore"]
+__all__ = ["back_up", "read_state", "restore"]
 
 BACKUP_BYTES_MAX: Final = 1024 * 1024 * 1024
 """Of a database that is backed up: SQLite keeps no larger one in memory."""
@@ -133,6 +133,27 @@ def restore(backup: Path, target: Path, ask_passphrase: Callable[[], str]) -> No
         copy.execute("COMMIT")
         save_bytes(target, copy.serialize(), secret=True)
     return state
+
+
+def read_state(path: Path, ask_passphrase: Callable[[], str]) -> NodeState:
+    """
+    What is in a database, whether a node runs on it or not, or in a backup.
+
+    Args:
+        path: Of the one or the other; is not changed.
+        ask_passphrase: Gives the passphrase of a locked backup.
+
+    Raises:
+        LoadDbError: It is neither, is damaged, or has another passphrase.
+        IoError: It can not be read.
+    """
+    data = read_bytes(path, BACKUP_BYTES_MAX + 2 * _LOCK_LINE_BYTES_MAX)
+    if data[_APPLICATION_ID] != tables.APPLICATION_ID.to_bytes(4, "big"):
+        with _open_backup(path, ask_passphrase) as copy:
+            return _checked_state(copy, path)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+        copy.deserialize(_image_of(path))
+        return _checked_state(copy, path)
 
 
 def _image_of(database: Path) -> bytes:

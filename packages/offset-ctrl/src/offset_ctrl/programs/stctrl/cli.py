@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from offset_ctrl.programs.stctrl.commands import accounts, buyer, config, friend, info, seller
+from offset_ctrl.programs.stctrl.commands import accounts, buyer, config, friend, info, recovery, seller
 from offset_ctrl.programs.stctrl.commands.options import PATH
 from offset_proto.cli import PASSPHRASE_FILE, OffsetGroup, run_program
 
@@ -39,7 +39,15 @@ def _stctrl(
     ctx.obj = (idfile, ticket, passphrase_file)
 
 
-for _command in (info.group, config.group, buyer.group, seller.group, friend.group, *accounts.COMMANDS):
+for _command in (
+    info.group,
+    config.group,
+    buyer.group,
+    seller.group,
+    friend.group,
+    *accounts.COMMANDS,
+    *recovery.COMMANDS,
+):
     _stctrl.add_command(_command)
 
 

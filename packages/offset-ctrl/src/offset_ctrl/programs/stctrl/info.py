@@ -10,6 +10,8 @@ from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, find_friend, show
 from offset_ctrl.programs.table import format_table
 from offset_ctrl.programs.texts import TextOutput
+from offset_ctrl.rules.recovery import contacts_of
+from offset_proto.contacts import CONTACTS
 from offset_proto.errors import OffsetError
 from offset_proto.files import FRIEND_TICKET, FRIEND_TOKEN, FileKind, FriendTicket, OutputAlreadyExists
 from offset_proto.messages.friend import CurrencyBalance
@@ -22,7 +24,7 @@ from offset_proto.messages.report import (
 )
 from offset_proto.text import format_b64
 
-__all__ = ["export_ticket", "friend_last_token", "friends", "index", "relays"]
+__all__ = ["contacts", "export_ticket", "friend_last_token", "friends", "index", "relays"]
 
 
 def _print_json(value: Any) -> None:
@@ -157,6 +159,11 @@ async def export_ticket(
     show("InfoError", output, value)
     if as_json:
         _print_json({"ticket": None if ticket is None else str(ticket), "public_key": format_b64(value.public_key)})
+
+
+async def contacts(node: NodeConnection, output: Path) -> None:
+    """Write who the friends are and how they are configured, for the day on which the database is lost."""
+    _save(CONTACTS, output, contacts_of(node.report))
 
 
 async def friend_last_token(node: NodeConnection, name: str, token: Path, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from offset_ctrl.programs.stmgr.databases import summary
-from offset_ctrl.programs.stmgr.files import OUTPUT, PATH, in_group, not_installed
+from offset_ctrl.programs.stmgr.files import OUTPUT, PATH, check_new, in_group, not_installed
 from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
 
 __all__ = ["COMMANDS"]
@@ -95,4 +95,32 @@ def _restore(backup: Path, output: Path, passphrase_file: Path | None) -> None:
     click.echo("The machine that the database is from must stay off: two nodes of one key break all channels.")
 
 
-COMMANDS = (_backup, _restore)
+@click.command("contacts", cls=OffsetCommand)
+@click.option("-d", "--database", type=PATH, required=True, help="Database of a node, which may run, or a backup.")
+@OUTPUT
+@PASSPHRASE_FILE
+def _contacts(database: Path, output: Path, passphrase_file: Path | None) -> None:
+    """
+    Write the contact list of a node: friends and their settings, relays, index servers; no secrets.
+
+    stctrl recover makes friends again from it when the database is lost.
+    """
+    from offset_crypto.passphrase import find_passphrase
+    from offset_ctrl.rules.recovery import contacts_of
+    from offset_proto.contacts import CONTACTS
+    from offset_proto.report_view import ReportView
+
+    def make() -> None:
+        try:
+            from offset_funder.reports import initial_report
+            from offset_node.database.backup import read_state
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        check_new(output)
+        state = read_state(database, lambda: find_passphrase(str(database), passphrase_file))
+        CONTACTS.save(output, contacts_of(ReportView(initial_report(state.funder, state.index_servers))))
+
+    in_group("ContactsError", make)
+
+
+COMMANDS = (_backup, _contacts, _restore)

@@ -57,7 +57,9 @@ def create_database(
         from offset_node.state import NodeState
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
-    sqlite.create_database(output, NodeState(FunderState(local_public_key, relays, has_forgotten=has_forgotten), index_servers))
+    sqlite.create_database(
+        output, NodeState(FunderState(local_public_key, relays, has_forgotten=has_forgotten), index_servers)
+    )
 
 
 def summary(state: Any) -> str:

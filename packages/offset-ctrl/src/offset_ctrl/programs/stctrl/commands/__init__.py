@@ -9,6 +9,7 @@ What can be given to stctrl: the options of its commands, and nothing else. Spec
 `buyer`      payments
 `seller`     invoices
 `friend`     a friend as a whole
+`recovery`   friends again, from a contact list
 `accounts`   what changed the balances
 ===========  ==========================================================
 

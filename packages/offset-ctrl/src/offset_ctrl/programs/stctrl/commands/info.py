@@ -51,3 +51,9 @@ add(
     JSON,
     home="capacity",
 )
+add(
+    group,
+    "contacts",
+    "Write the contact list: friends and their settings, relays, index servers; no secrets.",
+    option("-o", "--output", type=PATH, help="Output file."),
+)
