@@ -15,10 +15,11 @@ from immutables import Map
 
 from offset_crypto import locking
 from offset_funder.mutations import FriendMutation, SetInconsistent, apply
+from offset_funder.reports import initial_report
 from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database import backup_series, backup_stamp
-from offset_node.database.backup import back_up, read_state, restore
+from offset_node.database.backup import back_up, read_report, restore
 from offset_node.database.backup_series import BackupSeries
 from offset_node.database.backup_stamp import backup_age, reminder, write_stamp
 from offset_node.database.errors import LoadDbError
@@ -82,21 +83,23 @@ def test_there_and_back(database, tmp_path, state, passphrase):
 def test_what_is_in_a_database_or_a_backup(database, tmp_path, state):
     """Whether the database is run on or not, and the backup locked or not; nothing else is taken for one."""
 
+    expected = initial_report(state.funder, state.index_servers)
+
     async def run() -> None:
         node = await Database.open(database)
         try:
-            assert await asyncio.to_thread(read_state, database, _no_passphrase) == state
+            assert await asyncio.to_thread(read_report, database, _no_passphrase) == expected
         finally:
             await node.close()
 
     asyncio.run(run())
     back_up(database, tmp_path / "open.backup")
     back_up(database, tmp_path / "locked.backup", "pass")
-    assert read_state(tmp_path / "open.backup", _no_passphrase) == state
-    assert read_state(tmp_path / "locked.backup", lambda: "pass") == state
+    assert read_report(tmp_path / "open.backup", _no_passphrase) == expected
+    assert read_report(tmp_path / "locked.backup", lambda: "pass") == expected
     (tmp_path / "text").write_text("no database")
     with pytest.raises(LoadDbError):
-        read_state(tmp_path / "text", _no_passphrase)
+        read_report(tmp_path / "text", _no_passphrase)
 
 
 def test_a_locked_backup_shows_nothing(database, tmp_path, state):

@@ -32,6 +32,7 @@ from typing import Final
 
 from offset_crypto.locking import new_lock, seal, unseal
 from offset_funder.invariants import check_state
+from offset_funder.reports import initial_report
 from offset_funder.unheard import forgotten
 from offset_node.database import tables
 from offset_node.database.backup_stamp import write_stamp
@@ -41,9 +42,10 @@ from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.files import OutputAlreadyExists, PassphraseLock, read_bytes, save_bytes
 from offset_proto.message import frozen
 from offset_proto.message_json import CAMEL_CASE, JsonForm, format_json_line, parse_json
+from offset_proto.messages.report import NodeReport
 from offset_proto.types import U32, Salt
 
-__all__ = ["back_up", "read_state", "restore"]
+__all__ = ["back_up", "read_report", "restore"]
 
 BACKUP_BYTES_MAX: Final = 1024 * 1024 * 1024
 """Of a database that is backed up: SQLite keeps no larger one in memory."""
@@ -135,9 +137,9 @@ def restore(backup: Path, target: Path, ask_passphrase: Callable[[], str]) -> No
     return state
 
 
-def read_state(path: Path, ask_passphrase: Callable[[], str]) -> NodeState:
+def read_report(path: Path, ask_passphrase: Callable[[], str]) -> NodeReport:
     """
-    What is in a database, whether a node runs on it or not, or in a backup.
+    What a node tells its apps that goes on from a database, on which one may run, or from a backup.
 
     Args:
         path: Of the one or the other; is not changed.
@@ -150,10 +152,12 @@ def read_state(path: Path, ask_passphrase: Callable[[], str]) -> NodeState:
     data = read_bytes(path, BACKUP_BYTES_MAX + 2 * _LOCK_LINE_BYTES_MAX)
     if data[_APPLICATION_ID] != tables.APPLICATION_ID.to_bytes(4, "big"):
         with _open_backup(path, ask_passphrase) as copy:
-            return _checked_state(copy, path)
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
-        copy.deserialize(_image_of(path))
-        return _checked_state(copy, path)
+            state = _checked_state(copy, path)
+    else:
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+            copy.deserialize(_image_of(path))
+            state = _checked_state(copy, path)
+    return initial_report(state.funder, state.index_servers)
 
 
 def _image_of(database: Path) -> bytes:

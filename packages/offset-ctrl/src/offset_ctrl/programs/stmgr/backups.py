@@ -112,13 +112,12 @@ def _contacts(database: Path, output: Path, passphrase_file: Path | None) -> Non
 
     def make() -> None:
         try:
-            from offset_funder.reports import initial_report
-            from offset_node.database.backup import read_state
+            from offset_node.database.backup import read_report
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
         check_new(output)
-        state = read_state(database, lambda: find_passphrase(str(database), passphrase_file))
-        CONTACTS.save(output, contacts_of(ReportView(initial_report(state.funder, state.index_servers))))
+        report = read_report(database, lambda: find_passphrase(str(database), passphrase_file))
+        CONTACTS.save(output, contacts_of(ReportView(report)))
 
     in_group("ContactsError", make)
 
