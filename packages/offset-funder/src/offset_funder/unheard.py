@@ -13,8 +13,9 @@ our channel       what the unheard friend says        what follows
 Incoming at n     n once more                         It has seen no successor of n: heard, and all goes on
 Outgoing at n     a valid token built on n            What we forgot ends there, or it would say more: heard
 Outgoing at n     the token that n was built on       It has not seen n, which we send again unchanged: heard
+Outgoing at n     the terms that n accepts            It has not seen n, which we send again unchanged: heard
 either            any other token                     It is ahead: the channel breaks, our terms are sent
-either            its terms                           The channel breaks, with its terms at hand: heard
+either            other terms                         The channel breaks, with its terms at hand: heard
 either            nothing for long                    The channel breaks, our terms are sent (`FriendSilent`)
 Inconsistent      a token that accepts our terms      The channel starts anew: heard
 Inconsistent      its terms                           They are kept for the owner to accept: heard
@@ -53,7 +54,9 @@ A *payment* of ours that was open may have been paid since, and its lock be know
 further transactions (`forgotten`); those that it has end with the channel that they went through.
 
 A node that has forgotten may also have forgotten friends, so whoever is added begins as unheard, for as long as its
-database lives. A friend of long ago is thereby as safe as one in the backup.
+database lives. A friend of long ago is thereby as safe as one in the backup. What no node can prevent: a friend that
+removed us and added us anew has forgotten all itself, begins at the first token, and sees a second successor of that
+one.
 """
 
 from collections.abc import Iterator
