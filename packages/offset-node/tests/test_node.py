@@ -102,7 +102,7 @@ def test_the_app_is_told_once_it_is_stored():
             assert app.told == []
             disk.may_end.set()
             await app.hear(2)
-            assert [len(batch) for batch in disk.batches] == [1, 1]
+            assert [len(batch) for batch in disk.batches] == [1, 2]  # the invoice, and which app made it
             assert [int.from_bytes(report.opt_app_request_id, "big") for report in app.told] == [1, 2]
 
     asyncio.run(asyncio.wait_for(body(), 60))
