@@ -23,8 +23,11 @@ Inconsistent      its terms                           They are kept for the owne
 
 Why this is right. A token is signed on a channel that is heard only, so on one that the friend has confirmed on a link
 of this life, after all that our earlier life had sent it; links keep their order, and the friend handles what came by
-the old link before it speaks on the new one. A successor that was signed and never arrived was seen by nobody. All of
-this needs the earlier life to be over: a machine that goes on with the same key signs, too, and nothing helps then.
+the old link before it speaks on the new one. A successor that was signed and never arrived was seen by nobody; nor was
+one that arrived and was lost with the friend's process before it was stored. All of this needs the earlier life to be
+over: a machine that goes on with the same key signs, too, and nothing helps then. And it needs friends that tell the
+truth. One that says that it has not seen a token, and has, gets another successor; so it can go back to the balance of
+the backup, and no further. Nobody who has forgotten can tell that from a token that was lost on the way.
 
 1. *Outgoing* is silent as well, although to repeat a token signs nothing. The friend may have been restored, too, and
    would take our old token for our last one. Two that are both unheard keep silent, until `FriendSilent` breaks the

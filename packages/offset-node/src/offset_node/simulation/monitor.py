@@ -67,7 +67,7 @@ class Monitor:
             except InvariantBroken as error:
                 raise InvariantBroken(f"{node.public_key!r} with {key!r}: {error}") from None
 
-    def message_arrived(self, node: SimulatedNode, sender: PublicKey, message: FriendMessage) -> None:
+    def message_stored(self, node: SimulatedNode, sender: PublicKey, message: FriendMessage) -> None:
         """Remember the token that a friend has seen. Raises InvariantBroken where it is the second on one token."""
         if not isinstance(self.nodes.get(sender), MaliciousNode):
             self.seen.see(sender, node.public_key, message)

@@ -7,6 +7,7 @@ between storing and performing, or while nothing happens; the node then starts a
 of its history are added up, and whenever some were added they come to the balances.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class NodeMonitor(Protocol):
     def batch_stored(self, node: "SimulatedNode", mutations: Iterable[Mutation]) -> None:
         """The node stored a batch, and has not performed its effects yet."""
 
-    def message_arrived(self, node: "SimulatedNode", sender: PublicKey, message: FriendMessage) -> None:
-        """The node has got a message of a friend."""
+    def message_stored(self, node: "SimulatedNode", sender: PublicKey, message: FriendMessage) -> None:
+        """The node has got a message of a friend, and stored what came of it."""
 
     def restored(self, node: "SimulatedNode") -> None:
         """The node goes on from a backup, and has forgotten what it signed after that."""
@@ -111,6 +112,8 @@ class SimulatedNode:
         self._links = NodeLinks(self._world, self)
         self._effects = EffectQueue(self._perform)
         self._is_working = False
+        self._handled = 0
+        self._heard: deque[tuple[int, PublicKey, FriendMessage]] = deque()
         self._work_soon()
         self.follow(self.engine.index.start())
         self.after(self._world.chance.random(), self._tick)
@@ -173,7 +176,9 @@ class SimulatedNode:
 
     def _work(self) -> None:
         self._is_working = False
+        waiting = self.engine.waiting
         batch = self.engine.next_batch()
+        handled = waiting - self.engine.waiting
         if self._disk.crashes_before_storing():
             self.crash(self._world.chance.uniform(0.5, 5))
             return
@@ -189,6 +194,10 @@ class SimulatedNode:
         if self.book.end != booked:
             self.book.check(self.stored.funder)
         self._monitor.batch_stored(self, batch.mutations)
+        self._handled += handled
+        while self._heard and self._heard[0][0] <= self._handled:
+            _, friend, message = self._heard.popleft()
+            self._monitor.message_stored(self, friend, message)
         if self._disk.crashes_after_storing():
             self.crash(self._world.chance.uniform(0.5, 5))
             return
@@ -220,9 +229,10 @@ class SimulatedNode:
                 self._links.perform(effect)
 
     def hear(self, friend: PublicKey, message: FriendMessage) -> None:
-        """A message of a friend has arrived."""
-        self._monitor.message_arrived(self, friend, message)
+        """A message of a friend has arrived. It counts once what came of it is stored: a crash before loses it."""
         self.put(FriendMessageReceived(friend, message))
+        if self.is_up:
+            self._heard.append((self._handled + self.engine.waiting, friend, message))
 
     def say(self, end: LinkEnd, message: FriendMessage) -> None:
         """Send a message to a friend; a malicious node tampers with it here."""
