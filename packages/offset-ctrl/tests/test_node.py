@@ -570,6 +570,20 @@ def test_a_node_that_can_not_be_reached_at_first():
 # Selling, configuration, report.
 
 
+def test_an_invoice_with_an_id_of_the_app():
+    """The node hears of this id, however often it is asked."""
+    fake = _node()
+
+    async def body(node: Node) -> None:
+        invoice_id = InvoiceId(b"\x11" * 32)
+        first = await node.create_invoice("FST", 20, invoice_id=invoice_id)
+        assert await node.create_invoice("FST", 20, invoice_id=invoice_id) == first
+        assert first.invoice_id == invoice_id
+        assert fake.asked(AddInvoice) == [AddInvoice(invoice_id, FST, 20)] * 2
+
+    _run(fake, body)
+
+
 def test_an_invoice_and_its_commit():
     """A commit that does not fit collects nothing; the right one ends the wait, whoever hands it in, early or late."""
     fake = _node()

@@ -172,6 +172,11 @@ class Journal:
             except OSError as error:
                 raise IoError(path, error.strerror or str(error)) from None
 
+    def commit_of(self, payment_id: PaymentId) -> Commit | None:
+        """The commit of a payment that has not ended, if it is there."""
+        path = self._path(payment_id, "commit")
+        return COMMIT.load(path) if path.exists() else None
+
     def receipt_of(self, payment_id: PaymentId) -> Receipt | None:
         """The receipt of a payment, if it is there."""
         path = self._path(payment_id, "receipt")

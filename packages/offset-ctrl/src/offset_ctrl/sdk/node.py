@@ -389,7 +389,14 @@ class Node:
 
     # Selling.
 
-    async def create_invoice(self, currency: str, amount: U128, *, expires: timedelta | float | None = None) -> Invoice:
+    async def create_invoice(
+        self,
+        currency: str,
+        amount: U128,
+        *,
+        expires: timedelta | float | None = None,
+        invoice_id: InvoiceId | None = None,
+    ) -> Invoice:
         """
         Expect a payment; hand the invoice to the buyer.
 
@@ -399,13 +406,16 @@ class Node:
             expires: After this time (seconds, rounded up) the node cancels the invoice by itself, if no commit was
                 accepted by then; what is frozen for it goes back to the buyer. None: it stays open until
                 `cancel_invoice`.
+            invoice_id: By which the node is to know it. An app that has written it down before can ask again after a
+                crash, as long as nobody was given the invoice, and there is one invoice all the same. None: a new id.
 
         Raises:
             NotAnnounced: The node can not end an invoice by itself. There is no invoice.
             InvalidInput: *expires* is not between a second and 136 years, or nobody could see or type the currency.
         """
         self._check("seller")
-        invoice = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), parse_currency(currency), self.public_key, amount)
+        invoice_id = invoice_id or InvoiceId(os.urandom(InvoiceId.SIZE))
+        invoice = Invoice(invoice_id, parse_currency(currency), self.public_key, amount)
         if expires is None:
             await self._session.request(AddInvoice(invoice.invoice_id, invoice.currency, amount))
         else:
