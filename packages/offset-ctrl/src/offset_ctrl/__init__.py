@@ -8,7 +8,8 @@ Apps of Offset: an SDK and the command-line programs.
 `clearing`      what a community can clear of its debts in circles
 `connection`    one connection to a node; a connection that is made again
 `testing`       a node that says what a test of an app wants
-`programs`      stctrl, stmgr, stverify, stclear, stcompact
+`web`           a web server for nodes, with the extra ``offset-ctrl[web]``
+`programs`      stctrl, stmgr, stverify, stclear, stcompact, stweb
 ==============  ===============================================================================
 """
 

@@ -7,6 +7,7 @@ The command-line programs.
 `stverify`    receipts and friend tokens, checked offline
 `stclear`     which circles a community pays to clear most of its debts
 `stcompact`   the engine behind a graphical wallet: lines of JSON on standard input and output
+`stweb`       a web server, with an API for programs in any language
 `table`       the tables that `stctrl info` prints
 `texts`       what people hand over as one line: given, printed, read from files and written to them
 `qr_codes`    such a line as a QR code

@@ -1,0 +1,29 @@
+"""
+A web server for nodes, as an app of theirs: an API for programs in any language.
+
+==================  ====================================================================================
+`service`           the server as a whole: state directory, nodes, what it says when it starts
+`listening`         where it listens, by which names it is known, and uvicorn's missing limits
+`guard`             what holds for every request: names, origins, sizes, times
+`application`       routes, and the pages for a browser
+`dispatch`          who may do what; from a request to an operation and back
+`operations`        how operations are declared
+`openapi`           the document that describes them
+`api`               the operations
+`forms`             what the API says and hears; `form_parts` is what it is made of
+`views`             what the SDK knows, in these forms
+`problems`          errors as answers
+`desk`              what the server has in its hands
+`paying`            payments while the server runs
+`payment_book`      payments, and what was paid on which day
+`invoice_book`      invoices
+`keys`              idempotency keys
+`tokens`            who may come in
+`grants`            what a token may do
+`database`          the file in which all of that is
+`bell`              rings when something has changed
+==================  ====================================================================================
+
+Needs the extra ``offset-ctrl[web]``. May import: the SDK and what that may import. Used by: the program stweb, which
+imports it when it runs, and nothing else.
+"""

@@ -1,0 +1,14 @@
+"""
+The operations of the API, by what they are about.
+
+================  ==============================================================
+`nodes`           the report of a node, capacities and routes
+`configuration`   friends, currencies, relays and index servers
+`selling`         invoices, and the commits that collect them
+`buying`          payments and receipts
+`history`         what changed the balances
+`events`          what has changed, as it changes
+`names`           how paths name friends and servers
+`waiting`         how long a request waits for what it asks about
+================  ==============================================================
+"""

@@ -1,0 +1,139 @@
+"""Invoices: made, paid, cancelled."""
+
+import os
+
+from msgspec import Struct
+
+from offset_ctrl.rules.proofs import check_commit
+from offset_ctrl.sdk.errors import InvoiceNotOpen
+from offset_ctrl.web import forms, views
+from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
+from offset_ctrl.web.grants import Scope
+from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
+from offset_ctrl.web.operations import Call, Section
+from offset_ctrl.web.problems import rejection
+from offset_proto.entered import parse_currency
+from offset_proto.files import Invoice
+from offset_proto.messages.extensions import Extension, OpenInvoiceReport
+from offset_proto.text import format_b64
+from offset_proto.types import InvoiceId
+
+__all__ = ["report", "section"]
+
+section = Section("selling", "Invoices, and the commits with which they are collected.")
+
+
+class InvoiceQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long to wait for the end of an invoice that is open."""
+
+    wait: WaitSeconds = 0
+
+
+class ChangesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """After which change to begin, and how many."""
+
+    after: forms.Number = 0
+    limit: forms.Limit = 100
+
+
+@section.post("/nodes/{node}/invoices", may=(Scope.ASK,), status=201, takes_key=True)
+async def create_invoice(call: Call, body: forms.NewInvoice) -> tuple[forms.InvoiceReport, bool]:
+    """Expect a payment; hand the invoice to the buyer. The same key makes the same invoice, also after a crash."""
+    node, book = call.node, call.desk.invoice_book
+    amount, currency = views.read_amount(body.amount), parse_currency(body.currency)
+    wanted = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), currency, node.node.public_key, amount)
+    row, is_new = book.begin(call.visitor, node.key, call.key, wanted, body.expires_in)
+    if row.state is InvoiceState.ADDING:
+        invoice_id = row.invoice.invoice_id
+        await node.node.create_invoice(currency, amount, expires=body.expires_in, invoice_id=invoice_id)
+        book.change(format_b64(invoice_id), InvoiceState.OPEN)
+        call.desk.bell.ring()
+    return await report(call, _find(call, format_b64(row.invoice.invoice_id))), is_new
+
+
+@section.get("/nodes/{node}/invoices", may=(Scope.READ, Scope.ASK))
+async def list_invoices(call: Call, query: ChangesQuery) -> forms.InvoiceList:
+    """The invoices that were made here, in the order of their last changes."""
+    rows = call.desk.invoice_book.after(call.node.key, query.after, query.limit, call.owner)
+    reports = await _open_reports(call)
+    return forms.InvoiceList(
+        invoices=[_view(call, row, reports) for row in rows], next=rows[-1].sequence if rows else query.after
+    )
+
+
+@section.get("/nodes/{node}/invoices/{invoice_id}", may=(Scope.READ, Scope.ASK))
+async def read_invoice(call: Call, query: InvoiceQuery) -> forms.InvoiceReport:
+    """One invoice; with *wait*, as soon as it is not open any more."""
+    invoice_id = call.path["invoice_id"]
+    _find(call, invoice_id)
+    await wait_until(call.desk, query.wait, lambda: _find(call, invoice_id).state is not InvoiceState.OPEN)
+    return await report(call, _find(call, invoice_id))
+
+
+@section.post("/nodes/{node}/invoices/{invoice_id}/commit", may=(Scope.ASK,))
+async def accept_commit(call: Call, body: forms.CommitForm) -> forms.InvoiceReport:
+    """Collect a payment with the buyer's commit. The same commit may be sent again."""
+    row, commit = _own(call), views.read_commit(body)
+    invoice_id, book = call.path["invoice_id"], call.desk.invoice_book
+    check_commit(commit, row.invoice)
+    if not book.was_collected_with(invoice_id, commit):
+        if row.state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
+            raise InvoiceNotOpen(f"the invoice was {row.state.value} before")
+        await call.node.node.accept_commit(row.invoice, commit)
+        book.change(invoice_id, InvoiceState.COLLECTED, commit)
+        call.desk.bell.ring()
+    return await report(call, _find(call, invoice_id))
+
+
+@section.delete("/nodes/{node}/invoices/{invoice_id}", may=(Scope.ASK,))
+async def cancel_invoice(call: Call) -> None:
+    """Expect a payment no more; what is frozen for it goes back to the buyer."""
+    row = _own(call)
+    if row.state is InvoiceState.COLLECTED:
+        raise InvoiceNotOpen("the invoice was collected before")
+    await call.node.node.cancel_invoice(row.invoice)
+    call.desk.invoice_book.change(call.path["invoice_id"], InvoiceState.CANCELLED)
+    call.desk.bell.ring()
+
+
+@section.get("/nodes/{node}/open-invoices", may=(Scope.READ,))
+async def list_open_invoices(call: Call) -> list[forms.OpenInvoice]:
+    """The invoices that the node knows, of all apps; the one that has waited longest comes first."""
+    return [views.open_invoice_form(each) for each in await call.node.node.open_invoices()]
+
+
+def _find(call: Call, invoice_id: str) -> InvoiceRow:
+    row = call.desk.invoice_book.find(invoice_id)
+    if row is None or row.node != call.node.key or call.owner not in (None, row.owner):
+        raise rejection(404, "UnknownInvoice", "no such invoice was made here with this token")
+    return row
+
+
+def _own(call: Call) -> InvoiceRow:
+    """The invoice of the path, which the token must have made."""
+    row = _find(call, call.path["invoice_id"])
+    if row.owner != call.visitor.owner:
+        raise rejection(404, "UnknownInvoice", "no such invoice was made here with this token")
+    return row
+
+
+async def _open_reports(call: Call) -> dict[InvoiceId, OpenInvoiceReport] | None:
+    """What the node knows to be open; None: it does not tell."""
+    node = call.node.node
+    if Extension.OPEN_PAYMENTS not in node.extensions or not node.permissions.seller:
+        return None
+    return {each.invoice_id: each for each in await node.open_invoices()}
+
+
+async def report(call: Call, row: InvoiceRow) -> forms.InvoiceReport:
+    """An invoice, as the node knows it now."""
+    return _view(call, row, await _open_reports(call))
+
+
+def _view(call: Call, row: InvoiceRow, reports: dict[InvoiceId, OpenInvoiceReport] | None) -> forms.InvoiceReport:
+    """An invoice, as the node knows it: one that is open in the book, and unknown to the node, is over."""
+    known = None if reports is None else reports.get(row.invoice.invoice_id)
+    if row.state is InvoiceState.OPEN and reports is not None and known is None:
+        call.desk.invoice_book.change(format_b64(row.invoice.invoice_id), InvoiceState.OVER)
+        row = _find(call, format_b64(row.invoice.invoice_id))
+    return views.invoice_report(row, call.node.name, None if known is None else known.arrived)

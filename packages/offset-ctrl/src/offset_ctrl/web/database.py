@@ -1,0 +1,169 @@
+"""
+The database of a web server: tokens and sessions, payments and invoices, and what was paid on which day.
+
+One SQLite file in the state directory, readable for its owner only. `stweb token` writes to it while the server runs,
+so nothing is kept in memory: whoever is let in is looked up at each request, and a token that was revoked is refused
+from the next one on. A transaction that has returned is on disk (WAL, ``synchronous=FULL``).
+
+Amounts are texts, since an integer of SQLite has 64 bits. Secrets are not in it, only their SHA-256: they have 256
+random bits, so there is nothing to guess that a slower hash would protect.
+"""
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from offset_proto.errors import OffsetError
+from offset_proto.files import IoError
+
+__all__ = ["Database", "DatabaseDamaged", "Row", "hash_secret", "open_database"]
+
+Row = sqlite3.Row
+
+FILE_NAME: Final = "stweb.db"
+VERSION: Final = 1
+BUSY_SECONDS: Final = 10.0
+"""For another process that writes; each transaction takes milliseconds."""
+
+_TABLES: Final = """
+CREATE TABLE tokens (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, secret BLOB NOT NULL UNIQUE, may TEXT NOT NULL, until INTEGER NOT NULL,
+    created INTEGER NOT NULL, used INTEGER, revoked INTEGER
+);
+CREATE UNIQUE INDEX live_names ON tokens (name) WHERE revoked IS NULL;
+CREATE TABLE links (secret BLOB PRIMARY KEY, until INTEGER NOT NULL);
+CREATE TABLE sessions (secret BLOB PRIMARY KEY, until INTEGER NOT NULL);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE keys (
+    owner TEXT NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, made TEXT NOT NULL, created INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)
+);
+CREATE TABLE spent (
+    owner TEXT NOT NULL, currency TEXT NOT NULL, day INTEGER NOT NULL, amount TEXT NOT NULL,
+    PRIMARY KEY (owner, currency, day)
+);
+CREATE TABLE payments (
+    sequence INTEGER NOT NULL UNIQUE, payment_id TEXT PRIMARY KEY, node TEXT NOT NULL, owner TEXT NOT NULL,
+    invoice TEXT NOT NULL, fees_max TEXT NOT NULL, fees TEXT, day INTEGER NOT NULL, counted TEXT NOT NULL,
+    state TEXT NOT NULL, is_settled INTEGER NOT NULL, failure TEXT, created INTEGER NOT NULL, changed INTEGER NOT NULL
+);
+CREATE INDEX unsettled ON payments (node, owner) WHERE NOT is_settled;
+CREATE TABLE invoices (
+    sequence INTEGER NOT NULL UNIQUE, invoice_id TEXT PRIMARY KEY, node TEXT NOT NULL, owner TEXT NOT NULL,
+    invoice TEXT NOT NULL, expires INTEGER, state TEXT NOT NULL, collected_with BLOB, created INTEGER NOT NULL,
+    changed INTEGER NOT NULL
+);
+CREATE INDEX open_invoices ON invoices (owner) WHERE state IN ('adding', 'open');
+"""
+
+
+class DatabaseDamaged(OffsetError):
+    """The file is no database of this program, or of a later version of it."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"DatabaseDamaged({path}: {reason})")
+
+
+class Database:
+    """
+    An open database; made by `open_database`.
+
+    Attributes:
+        path: Of the file.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, clock: Callable[[], float]) -> None:
+        self.path = path
+        self._connection = connection
+        self._clock = clock
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return int(self._clock())
+
+    def ask(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """All rows of a query that changes nothing."""
+        return self._connection.execute(query, values).fetchall()
+
+    def ask_one(self, query: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query that changes nothing; None: there is none."""
+        rows = self.ask(query, *values)
+        return rows[0] if rows else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, durable at the end of the ``with`` block; nobody else writes meanwhile."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def next_sequence(self, table: str) -> int:
+        """The number that comes after those of all rows of *table*; only inside of a transaction."""
+        name = f"sequence of {table}"
+        row = self.ask_one("SELECT value FROM facts WHERE name = ?", name)
+        number = 1 + (0 if row is None else int(row[0]))
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, str(number)))
+        return number
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+@contextmanager
+def open_database(directory: Path, clock: Callable[[], float] = time.time) -> Iterator[Database]:
+    """
+    The database of a state directory, for the length of a ``with`` block; both are made where they are missing.
+
+    Args:
+        directory: Where it is; is made readable for its owner only.
+        clock: Seconds since 1970.
+
+    Raises:
+        IoError: It can not be opened.
+        DatabaseDamaged: It is no database of this program.
+    """
+    path = directory / FILE_NAME
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise IoError(path, getattr(error, "strerror", None) or str(error)) from None
+    try:
+        database = Database(path, connection, clock)
+        try:
+            _set_up(database, connection)
+        except sqlite3.Error as error:
+            raise DatabaseDamaged(path, error) from None
+        yield database
+    finally:
+        connection.close()
+
+
+def _set_up(database: Database, connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    with database.transaction():
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise DatabaseDamaged(database.path, f"version {version}, and this program knows {VERSION}")
+
+
+def hash_secret(secret: str) -> bytes:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,57 @@
+"""What a web server has in its hands: its nodes, its books, and the bell that rings when something in them changes."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.sdk.node import Node
+from offset_ctrl.web.bell import Bell
+from offset_ctrl.web.database import Database
+from offset_ctrl.web.invoice_book import InvoiceBook
+from offset_ctrl.web.paying import Payments
+from offset_ctrl.web.payment_book import PaymentBook
+from offset_ctrl.web.tokens import Tokens
+
+__all__ = ["Desk", "WebNode"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebNode:
+    """
+    A node of the server.
+
+    Attributes:
+        name: By which the paths of the API call it.
+        key: Its public key, as text; a name that never changes.
+        node, session: The SDK's verbs, and the session that they use.
+        payments: Those that were made through the API.
+    """
+
+    name: str
+    key: str
+    node: Node
+    session: NodeSession
+    payments: Payments
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """
+    What a server has.
+
+    Attributes:
+        database, tokens, payment_book, invoice_book: What is stored.
+        nodes: In the order of the command line.
+        bell: Rings when a payment or an invoice of the books changes.
+        closing: Set when the server ends; whoever sends events stops then.
+        streams: The owners of the event streams that are open.
+    """
+
+    database: Database
+    tokens: Tokens
+    payment_book: PaymentBook
+    invoice_book: InvoiceBook
+    nodes: tuple[WebNode, ...]
+    bell: Bell
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    streams: list[str] = field(default_factory=list)

@@ -1,0 +1,211 @@
+"""
+From a request to an operation and back: the one place where it is decided who may do what.
+
+For each request, in this order:
+
+1. Whose it is: the token in ``Authorization: Bearer``, or the cookie of a session. Both are looked up in the database
+   each time, so what was revoked is refused at once. A cookie counts for reading only (`Scope.READ`); a page that
+   makes a browser send it can change nothing.
+2. Whether the owner has one of the scopes of the operation.
+3. Whether query and body have the form that the operation declares.
+4. Then the operation runs, and its errors become problem details.
+
+Of wrong secrets, only so many are looked at in a minute. Right ones are let in all the same, so nobody can be locked
+out by somebody else's attempts.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, get_origin
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from offset_ctrl.web.desk import Desk
+from offset_ctrl.web.form_parts import encode_form
+from offset_ctrl.web.keys import hash_request
+from offset_ctrl.web.operations import Call, Operation, Streamed
+from offset_ctrl.web.problems import Rejected, problem_of, rejection
+from offset_ctrl.web.tokens import Visitor
+
+__all__ = ["SESSION_COOKIE", "Entrance", "dispatch", "problem_response"]
+
+log = logging.getLogger("offset.web")
+
+SESSION_COOKIE: Final = "stweb_session"
+FAILURES_MAX: Final = 20
+FAILURE_SECONDS: Final = 60.0
+KEY_CHARACTERS_MAX: Final = 128
+
+_JSON: Final = "application/json"
+_PROBLEM: Final = "application/problem+json"
+
+
+class Entrance:
+    """
+    Lets visitors in.
+
+    Args:
+        desk: Of the server.
+        clock: Seconds, for the limit of wrong secrets.
+    """
+
+    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._failures: deque[float] = deque(maxlen=FAILURES_MAX)
+
+    def find(self, request: Request) -> Visitor | None:
+        """Whose request it is; None: nobody's that is known now."""
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._desk.tokens.visitor(secret.strip())
+        cookie = request.cookies.get(SESSION_COOKIE)
+        return None if cookie is None else self._desk.tokens.browser(cookie)
+
+    def failed(self) -> Rejected:
+        """Count a wrong secret; what to answer."""
+        now = self._clock()
+        while self._failures and self._failures[0] <= now - FAILURE_SECONDS:
+            self._failures.popleft()
+        if len(self._failures) == FAILURES_MAX:
+            wait = str(1 + int(self._failures[0] + FAILURE_SECONDS - now))
+            detail = f"too many wrong secrets; try again in {wait} seconds"
+            return rejection(429, "TooManyFailures", detail, {"retry-after": wait})
+        self._failures.append(now)
+        detail = "send the secret of a token that is valid: Authorization: Bearer stweb_..."
+        return rejection(401, "NotLetIn", detail, {"www-authenticate": "Bearer"})
+
+    def admit(self, request: Request, operation: Operation) -> Visitor:
+        """
+        Whose request it is.
+
+        Raises:
+            Rejected: Nobody's, or somebody's who may not do this.
+        """
+        visitor = self.find(request)
+        if visitor is None:
+            raise self.failed()
+        if not self.may(visitor, operation):
+            wanted = " or ".join(scope.value for scope in operation.may)
+            raise rejection(403, "NotGranted", f"this needs a token that may {wanted}")
+        return visitor
+
+    @staticmethod
+    def may(visitor: Visitor, operation: Operation) -> bool:
+        """Whether the visitor has a scope that the operation asks for."""
+        return any(visitor.grants.has(scope) for scope in operation.may)
+
+
+async def dispatch(operation: Operation, desk: Desk, entrance: Entrance, request: Request) -> Response:
+    """Carry out what a request asks for; errors are answers, too."""
+    try:
+        visitor = entrance.admit(request, operation)
+        return await _carry_out(operation, desk, entrance, request, visitor)
+    except Rejected as error:
+        return problem_response(error)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            log.exception("a fault of ours in %s", operation.name)
+            return problem_response(rejection(500, "Fault", "a fault of this program; its log says more"))
+        return problem_response(Rejected(problem))
+
+
+async def _carry_out(
+    operation: Operation, desk: Desk, entrance: Entrance, request: Request, visitor: Visitor
+) -> Response:
+    body = await request.body()
+    arguments: dict[str, Any] = {}
+    if operation.query is not None:
+        arguments["query"] = _read_query(operation.query, request)
+    elif request.query_params:
+        raise rejection(400, "InvalidInput", f"there is no parameter {next(iter(request.query_params))[:80]!r} here")
+    if operation.body is not None:
+        arguments["body"] = _read_body(operation.body, request, body)
+    path = {name: str(value) for name, value in request.path_params.items()}
+    key = _read_key(operation, request, path, body) if operation.takes_key else ("", b"")
+
+    def is_welcome() -> bool:
+        found = entrance.find(request)
+        return found is not None and entrance.may(found, operation)
+
+    call = Call(desk, visitor, path, key, request.headers.get("last-event-id", ""), is_welcome)
+    answer = await operation.handle(call, **arguments)
+    if isinstance(answer, Streamed):
+        return _EventResponse(answer)
+    if operation.takes_key:
+        answer, is_new = answer
+        status = operation.status if is_new else 200
+    else:
+        status = operation.status
+    if answer is None:
+        return Response(status_code=status)
+    return Response(encode_form(answer), status, media_type=_JSON)
+
+
+class _EventResponse(StreamingResponse):
+    """A stream, whose place is free again when it ends."""
+
+    def __init__(self, streamed: Streamed) -> None:
+        super().__init__(streamed.events, media_type="text/event-stream")
+        self._release = streamed.release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until either side ends."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._release()
+
+
+def _read_query(form: Any, request: Request) -> Any:
+    lists = {each.encode_name for each in msgspec.structs.fields(form) if _is_list(each.type)}
+    values: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name in lists:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise rejection(400, "InvalidInput", f"the parameter {name[:80]!r} is there twice")
+        else:
+            values[name] = value
+    try:
+        return msgspec.convert(values, form, strict=False)
+    except msgspec.ValidationError as error:
+        raise rejection(400, "InvalidInput", f"the query is wrong: {error}") from None
+
+
+def _is_list(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    return origin is list or (hasattr(annotation, "__metadata__") and get_origin(annotation.__origin__) is list)
+
+
+def _read_body(form: Any, request: Request, body: bytes) -> Any:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+        raise rejection(415, "NotJson", f"the body must be {_JSON}, and its content-type must say so")
+    try:
+        return msgspec.json.decode(body, type=form)
+    except msgspec.DecodeError as error:
+        raise rejection(400, "InvalidInput", f"the body is wrong: {error}") from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise rejection(400, "InvalidInput", f"the body is no JSON: {error}") from None
+
+
+def _read_key(operation: Operation, request: Request, path: dict[str, str], body: bytes) -> tuple[str, bytes]:
+    key = request.headers.get("idempotency-key", "")
+    if not 1 <= len(key) <= KEY_CHARACTERS_MAX or not key.isascii() or not key.isprintable():
+        detail = (
+            f"this needs a header Idempotency-Key with 1 to {KEY_CHARACTERS_MAX} characters of ASCII, "
+            "the same when the request is repeated and no other time"
+        )
+        raise rejection(400, "NoIdempotencyKey", detail)
+    return key, hash_request(operation.name.encode(), path["node"].encode(), body)
+
+
+def problem_response(error: Rejected) -> Response:
+    """The answer that says why a request is not carried out."""
+    return Response(encode_form(error.problem), error.problem.status, error.headers, _PROBLEM)

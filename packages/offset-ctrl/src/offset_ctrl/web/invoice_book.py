@@ -1,0 +1,181 @@
+"""
+The invoices that were made through the API.
+
+States, and what leads from one to another:
+
+    adding --- the node has it ---> open --- a commit was accepted --> collected
+                                     |------ somebody cancelled it --> cancelled
+                                     '------ its time was over ------> over
+
+An invoice is written down, with the idempotency key of its request, before the node hears of it. A request that is
+repeated while the invoice is *adding* asks the node for the same invoice again: nobody has been given it, so it can
+neither be paid nor be made twice.
+"""
+
+import enum
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from offset_ctrl.web.database import Database, Row
+from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
+from offset_ctrl.web.tokens import Visitor
+from offset_proto.files import COMMIT, INVOICE, Invoice
+from offset_proto.messages.payment import Commit
+from offset_proto.text import format_b64
+
+__all__ = ["InvoiceBook", "InvoiceRow", "InvoiceState"]
+
+OPEN_INVOICES_MAX: Final = 100_000
+"""Of one token."""
+
+
+class InvoiceState(enum.Enum):
+    """Where an invoice stands."""
+
+    ADDING = "adding"
+    OPEN = "open"
+    COLLECTED = "collected"
+    CANCELLED = "cancelled"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRow:
+    """
+    What the book says of an invoice; times are seconds since 1970.
+
+    Attributes:
+        sequence: Of its last change.
+        node, owner: The node's key as text, and whose token made it.
+        invoice: What is expected.
+        expires: When the node ends it; None: never.
+        state: Where it stood last.
+        created, changed: When.
+    """
+
+    sequence: int
+    node: str
+    owner: str
+    invoice: Invoice
+    expires: int | None
+    state: InvoiceState
+    created: int
+    changed: int
+
+
+class InvoiceBook:
+    """The invoices of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(
+        self, visitor: Visitor, node: str, key: tuple[str, bytes], invoice: Invoice, seconds: int | None
+    ) -> tuple[InvoiceRow, bool]:
+        """
+        Write down an invoice that the node is about to hear of.
+
+        Args:
+            visitor: Who asks for the payment.
+            node: The key of the node, as text.
+            key: The idempotency key, and the hash of the request.
+            invoice: With an id that no other has.
+            seconds: From now until its end; None: it has none.
+
+        Returns:
+            The invoice, and whether it is new; otherwise the same request has made it before, and it is another one.
+
+        Raises:
+            KeyReused: The key was used for another request.
+            TooManyOpen: Too many are open.
+        """
+        with self._database.transaction() as connection:
+            made = find_key(self._database, visitor.owner, *key)
+            if made is not None:
+                row = self.find(made)
+                assert row is not None
+                return row, False
+            now = self._database.now()
+            (number,) = self._database.ask(
+                "SELECT count(*) FROM invoices "
+                "WHERE owner = ? AND state IN ('adding', 'open') AND ifnull(expires, ?) >= ?",
+                visitor.owner,
+                now,
+                now,
+            )[0]
+            if number >= OPEN_INVOICES_MAX:
+                raise TooManyOpen(f"{number} invoices of this token are open; cancel some, or let them expire")
+            invoice_id = format_b64(invoice.invoice_id)
+            values = (
+                self._database.next_sequence("invoices"),
+                invoice_id,
+                node,
+                visitor.owner,
+                INVOICE.format(invoice),
+                None if seconds is None else now + seconds,
+                InvoiceState.ADDING.value,
+                None,
+                now,
+                now,
+            )
+            connection.execute(f"INSERT INTO invoices VALUES ({', '.join('?' * len(values))})", values)
+            store_key(self._database, visitor.owner, *key, invoice_id)
+            row = self.find(invoice_id)
+            assert row is not None
+        return row, True
+
+    def change(self, invoice_id: str, state: InvoiceState, commit: Commit | None = None) -> None:
+        """An invoice has come to another state; *commit* is what it was collected with."""
+        collected_with = None if commit is None else _hash(commit)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE invoices SET state = ?, collected_with = ?, sequence = ?, changed = ? WHERE invoice_id = ?",
+                (
+                    state.value,
+                    collected_with,
+                    self._database.next_sequence("invoices"),
+                    self._database.now(),
+                    invoice_id,
+                ),
+            )
+
+    def was_collected_with(self, invoice_id: str, commit: Commit) -> bool:
+        """Whether it was this very commit that has collected an invoice."""
+        query = "SELECT 1 FROM invoices WHERE invoice_id = ? AND collected_with = ?"
+        return self._database.ask_one(query, invoice_id, _hash(commit)) is not None
+
+    def find(self, invoice_id: str) -> InvoiceRow | None:
+        """An invoice by its id as text; None: there is none."""
+        row = self._database.ask_one("SELECT * FROM invoices WHERE invoice_id = ?", invoice_id)
+        return None if row is None else _row(row)
+
+    def after(self, node: str, sequence: int, limit: int, owner: str | None) -> list[InvoiceRow]:
+        """Invoices of a node that have changed after *sequence*, in that order; *owner* None: those of all."""
+        query = (
+            "SELECT * FROM invoices WHERE node = ? AND sequence > ? AND owner = ifnull(?, owner) "
+            "ORDER BY sequence LIMIT ?"
+        )
+        return [_row(row) for row in self._database.ask(query, node, sequence, owner, limit)]
+
+    def last_sequence(self) -> int:
+        """Of the last change of any invoice; 0: there was none."""
+        (number,) = self._database.ask("SELECT ifnull(max(sequence), 0) FROM invoices")[0]
+        return int(number)
+
+
+def _hash(commit: Commit) -> bytes:
+    return hashlib.sha256(COMMIT.format(commit).encode()).digest()
+
+
+def _row(row: Row) -> InvoiceRow:
+    return InvoiceRow(
+        row["sequence"],
+        row["node"],
+        row["owner"],
+        INVOICE.parse(row["invoice"]),
+        row["expires"],
+        InvoiceState(row["state"]),
+        row["created"],
+        row["changed"],
+    )

@@ -1,0 +1,192 @@
+"""
+The payments of one node that were made through the API, while the server runs.
+
+What is in the book (`payment_book`) follows what is in the journal of the SDK, and the order of writing makes both hold
+after the process is killed at any point:
+
+1. `PaymentBook.begin` stores the payment before its task has run for the first time, so before the node hears of it.
+2. The journal stores the id, the commit and the receipt before they take effect, as it always does. `BookedJournal`
+   puts the book in between: the fees before the commit is handed out, and the end of a payment after its receipt is
+   stored and before the journal forgets it.
+
+So when the server starts, each payment that is not settled is either in the journal, and goes on from there; or the
+process ended before it was begun, and nothing was sent. A payment that has its commit and is in no journal can not
+come about like that. Where somebody has removed the files, it is settled as UNKNOWN, which is what it is.
+
+Payments without a commit are given up when the server ends, since fees and limits of the request end with it.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from offset_ctrl.rules.payment import PaymentState
+from offset_ctrl.sdk.failures import PaymentFailed
+from offset_ctrl.sdk.journal import Journal
+from offset_ctrl.sdk.node import Node
+from offset_ctrl.sdk.payment import Payment, PayOptions
+from offset_ctrl.web.bell import Bell
+from offset_ctrl.web.payment_book import PaymentBook, PaymentRow
+from offset_ctrl.web.problems import describe_failure
+from offset_ctrl.web.tokens import Visitor
+from offset_proto.errors import OffsetError
+from offset_proto.files import Invoice
+from offset_proto.messages.payment import Commit, Receipt
+from offset_proto.text import format_b64, parse_b64
+from offset_proto.types import PaymentId
+
+__all__ = ["BookedJournal", "Payments"]
+
+log = logging.getLogger("offset.web")
+
+FOR_EVER: Final = 10.0**9
+"""In seconds; whoever waits so long is cancelled when the server ends."""
+
+ROUTE_SECONDS: Final = 10.0
+
+
+class BookedJournal(Journal):
+    """The journal of a node, which tells the book as well."""
+
+    def __init__(self, directory: Path, book: PaymentBook, bell: Bell) -> None:
+        super().__init__(directory)
+        self._book = book
+        self._bell = bell
+        self.payments: dict[PaymentId, Payment] = {}
+        """Those that run."""
+
+    def committed(self, payment_id: PaymentId, commit: Commit) -> None:
+        """The seller is about to get the commit."""
+        payment = self.payments.get(payment_id)
+        if payment is not None:
+            self._book.committed(format_b64(payment_id), payment.fees)
+        super().committed(payment_id, commit)
+        self._bell.ring()
+
+    def paid(self, payment_id: PaymentId, receipt: Receipt) -> None:
+        """The receipt is there."""
+        super().paid(payment_id, receipt)
+        self._book.settle(format_b64(payment_id), PaymentState.PAID)
+        self._bell.ring()
+
+    def ended(self, payment_id: PaymentId) -> None:
+        """Nothing is left to be done for a payment."""
+        payment = self.payments.pop(payment_id, None)
+        if payment is not None and payment.state in (PaymentState.FAILED, PaymentState.UNKNOWN):
+            self._book.settle(format_b64(payment_id), payment.state)
+        super().ended(payment_id)
+        self._bell.ring()
+
+
+class Payments:
+    """
+    The payments of one node.
+
+    Args:
+        node: The node.
+        journal: That *node* was opened with.
+        book: Where payments are written down.
+        bell: Rings at each change.
+    """
+
+    def __init__(self, node: Node, journal: BookedJournal, book: PaymentBook, bell: Bell) -> None:
+        self._node = node
+        self._journal = journal
+        self._book = book
+        self._bell = bell
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def go_on(self) -> None:
+        """Look after the payments of earlier runs; to be called once, before anything is awaited."""
+        for payment in self._node.payments:
+            self._look_after(payment)
+        for row in self._book.unsettled(format_b64(self._node.public_key)):
+            payment_id = parse_b64(PaymentId, row.payment_id)
+            if payment_id in self._journal.payments:
+                continue
+            if self._journal.receipt_of(payment_id) is not None:
+                self._book.settle(row.payment_id, PaymentState.PAID)
+            elif row.state is PaymentState.COMMITTED:
+                log.error("payment %s has a commit and is not in the journal any more", row.payment_id)
+                self._book.settle(row.payment_id, PaymentState.UNKNOWN)
+            else:
+                self._fail(row.payment_id, PaymentFailed("the server ended before the payment was sent"))
+                self._book.settle(row.payment_id, PaymentState.FAILED)
+
+    def start(
+        self, visitor: Visitor, key: tuple[str, bytes], invoice: Invoice, fees_max: int, timeout: float
+    ) -> tuple[PaymentRow, bool]:
+        """
+        Pay an invoice; the payment, and whether it is new. Nothing is awaited, so no two calls mix.
+
+        Args:
+            visitor: Who pays.
+            key: The idempotency key, and the hash of the request.
+            invoice: What is paid.
+            fees_max: Credits for mediators, at most.
+            timeout: Seconds until there is a commit.
+
+        Raises:
+            KeyReused, DailyLimitReached, TooManyOpen: See `PaymentBook.begin`.
+            AlreadyPaid, NotPermitted: See `Node.start_payment`.
+        """
+        options = PayOptions(timeout=timeout, route_seconds=min(timeout, ROUTE_SECONDS), fees_max=fees_max)
+        started: list[Payment] = []
+
+        def start() -> PaymentId:
+            started.append(self._node.start_payment(invoice, options))
+            return started[0].payment_id
+
+        try:
+            row, is_new = self._book.begin(visitor, format_b64(self._node.public_key), key, invoice, fees_max, start)
+        except BaseException:
+            for payment in started:
+                payment.give_up("the payment could not be written down")
+            raise
+        for payment in started:
+            self._look_after(payment)
+        if is_new:
+            self._bell.ring()
+        return row, is_new
+
+    def find(self, payment_id: str) -> Payment | None:
+        """A payment that runs; None: it is over, or there is none."""
+        return self._journal.payments.get(parse_b64(PaymentId, payment_id))
+
+    def commit(self, payment_id: str) -> Commit | None:
+        """The commit of a payment that has not ended, where there is one."""
+        return self._journal.commit_of(parse_b64(PaymentId, payment_id))
+
+    def receipt(self, payment_id: str) -> Receipt | None:
+        """The receipt of a payment, where there is one."""
+        return self._journal.receipt_of(parse_b64(PaymentId, payment_id))
+
+    def receipts(self) -> list[tuple[Invoice, Receipt]]:
+        """All that was paid. Raises IoError, StringSerdeError where a file is damaged."""
+        return self._journal.receipts()
+
+    async def close(self) -> None:
+        """Look after nothing any more; payments go on as the SDK says."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _look_after(self, payment: Payment) -> None:
+        self._journal.payments[payment.payment_id] = payment
+        task = asyncio.create_task(self._watch(payment))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, payment: Payment) -> None:
+        """Write down why a payment fails."""
+        try:
+            await payment.receipt(FOR_EVER)
+        except OffsetError as error:
+            self._fail(format_b64(payment.payment_id), error)
+        self._bell.ring()
+
+    def _fail(self, payment_id: str, error: OffsetError) -> None:
+        self._book.failing(payment_id, msgspec.to_builtins(describe_failure(error)))

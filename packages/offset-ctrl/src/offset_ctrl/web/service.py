@@ -1,0 +1,168 @@
+"""The server as a whole: its state directory, its nodes, and what it says when it starts."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl.connection.session import open_session
+from offset_ctrl.sdk.node import use_session
+from offset_ctrl.web.application import build_application
+from offset_ctrl.web.bell import Bell
+from offset_ctrl.web.database import Database, open_database
+from offset_ctrl.web.desk import Desk, WebNode
+from offset_ctrl.web.invoice_book import InvoiceBook
+from offset_ctrl.web.keys import forget_old
+from offset_ctrl.web.listening import Certificate, Front, bind, make_front, serve_http
+from offset_ctrl.web.paying import BookedJournal, Payments
+from offset_ctrl.web.payment_book import PaymentBook
+from offset_ctrl.web.tokens import Tokens
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.files import TICKET, IoError
+from offset_proto.messages.payment import RelayAddress
+from offset_proto.text import format_b64
+
+__all__ = ["Settings", "StateInUse", "format_link", "log_in_link", "open_desk", "run"]
+
+_URL: Final = "url"
+
+
+class StateInUse(OffsetError):
+    """Another server uses the state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    How to serve.
+
+    Attributes:
+        identity: Of this app; the nodes must trust it.
+        tickets: Of the nodes.
+        address: Where to listen: IP address and port.
+        state: The state directory.
+        certificate: For HTTPS.
+        proxy: The origin of a proxy in front of the server.
+    """
+
+    identity: Identity
+    tickets: tuple[Path, ...]
+    address: tuple[str, int]
+    state: Path
+    certificate: Certificate | None = None
+    proxy: str | None = None
+
+
+async def run(settings: Settings, say: Callable[[str], None]) -> None:
+    """
+    Serve until cancelled.
+
+    Args:
+        settings: How.
+        say: Tells the person who has started the server.
+
+    Raises:
+        OffsetError: A file, an address or a node can not be used; it says which one, and why.
+    """
+    front = make_front(settings.address, settings.certificate, settings.proxy)
+    tickets = _load_tickets(settings.tickets)
+    with bind(settings.address) as listener, open_database(settings.state) as database, _lock(settings.state):
+        async with AsyncExitStack() as stack:
+            desk = await open_desk(stack, settings.identity, tickets, settings.state, database)
+            _introduce(front, database, desk.tokens, say)
+            app = build_application(desk, front.origins, is_secure=front.is_secure)
+            await serve_http(app, listener, settings.certificate, desk.closing)
+
+
+def _load_tickets(paths: tuple[Path, ...]) -> dict[str, RelayAddress]:
+    """The tickets, by the names of their files without the ending."""
+    tickets: dict[str, RelayAddress] = {}
+    for path in paths:
+        if path.stem in tickets:
+            raise InvalidInput(f"two tickets are called {path.stem!r}, which is the name of the node; rename one")
+        tickets[path.stem] = TICKET.load(path)
+    return tickets
+
+
+@contextmanager
+def _lock(state: Path) -> Iterator[None]:
+    path = state / "lock"
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise IoError(path, error.strerror or str(error)) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StateInUse(f"another stweb uses {state}") from None
+        yield
+
+
+async def open_desk(
+    stack: AsyncExitStack,
+    identity: Identity,
+    tickets: dict[str, RelayAddress],
+    state: Path,
+    database: Database,
+    ticker: Ticker | None = None,
+) -> Desk:
+    """
+    Connect to all nodes, and go on with the payments of earlier runs.
+
+    Args:
+        stack: Ends what was begun.
+        identity: Of this app.
+        tickets: Of the nodes, by their names here.
+        state: The state directory; the journal of each node is in it, under the node's key.
+        database: In the same directory.
+        ticker: Ticks of the process, where it has some already.
+
+    Raises:
+        NodeConnectionError: A node was not reached, or does not trust this app.
+    """
+    forget_old(database)
+    bell, book, ticker = Bell(), PaymentBook(database), ticker or Ticker()
+    nodes = []
+    for name, ticket in tickets.items():
+        journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell)
+        session = await stack.enter_async_context(
+            open_session(ticket.address, ticket.public_key, identity, ticker),
+        )
+        node = await stack.enter_async_context(use_session(session, journal, None))
+        payments = Payments(node, journal, book, bell)
+        payments.go_on()
+        stack.push_async_callback(payments.close)
+        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments))
+    return Desk(database, Tokens(database), book, InvoiceBook(database), tuple(nodes), bell)
+
+
+def _introduce(front: Front, database: Database, tokens: Tokens, say: Callable[[str], None]) -> None:
+    """Say where the server is; and how to log in, as long as no browser has."""
+    with database.transaction() as connection:
+        connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_URL, front.url))
+    say(f"stweb serves {front.url}")
+    if not tokens.had_browser():
+        say(f"To log a browser in, within an hour: {format_link(front.url, tokens.create_link())}")
+
+
+def format_link(url: str, secret: str) -> str:
+    """The link that logs a browser in."""
+    return f"{url}/log-in?link={secret}"
+
+
+def log_in_link(database: Database) -> str:
+    """
+    A new link for a server that has run before.
+
+    Raises:
+        InvalidInput: None has.
+    """
+    row = database.ask_one("SELECT value FROM facts WHERE name = ?", _URL)
+    if row is None:
+        raise InvalidInput(f"no server has run with {database.path.parent} yet; start one, and it prints a link")
+    return format_link(row["value"], Tokens(database).create_link())

@@ -1,0 +1,162 @@
+"""A web server on loopback in front of a scripted node, for all tests of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.web.application import build_application
+from offset_ctrl.web.database import Database, open_database
+from offset_ctrl.web.desk import Desk
+from offset_ctrl.web.grants import parse_grants
+from offset_ctrl.web.listening import bind, make_front, serve_http
+from offset_ctrl.web.service import open_desk
+from offset_ctrl.web.tokens import UnknownToken
+from offset_proto.files import INVOICE, Invoice
+from offset_proto.message_json import parse_json
+from offset_proto.messages.app import AppRequest, Complete, CreatePayment, PaymentStatus, PaymentStatusSuccess
+from offset_proto.messages.extensions import ALL_EXTENSIONS
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import MultiRoute, RouteCapacityRate
+from offset_proto.messages.payment import Rate
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    CurrencyConfigReport,
+    CurrencyReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderReport,
+    IndexClientReport,
+    McBalanceReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+)
+from offset_proto.rate import FREE
+from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
+
+NODE, APP, SELLER, BOB = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3, 4))
+FST = Currency("FST")
+PAYMENTS = "/api/v1/nodes/node/payments"
+
+
+def _friend(name: str) -> FriendReport:
+    ledgers = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(-30, 1, 2)),))
+    configs = (CurrencyConfigReport(FST, Rate(0, 1), 2**128 - 1, True),)
+    online, enabled = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
+    return FriendReport(name, (), configs, None, online, ledgers, enabled)
+
+
+@pytest.fixture
+def fake() -> ScriptedNode:
+    """A node with a friend, by whose way every payment succeeds at once."""
+    friends = PkFriendReportList((PkFriendReport(BOB.public_key, _friend("bob")),))
+    node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    node.extensions = ALL_EXTENSIONS
+    route = RouteCapacityRate(FriendsRoute((NODE.public_key, SELLER.public_key)), 2**100, FREE)
+    node.routes = lambda asked: (MultiRoute((route,)),)
+    return node
+
+
+@dataclass
+class Server:
+    """A server that runs, and a client that it lets in as the token *app*, which may do everything."""
+
+    fake: ScriptedNode
+    desk: Desk
+    database: Database
+    client: httpx.AsyncClient
+    url: str
+    paid: dict[PaymentId, Invoice] = field(default_factory=dict)
+    """What the node was asked to pay."""
+
+    def token(self, name: str, *may: str) -> dict[str, str]:
+        """The header of a new token; one of the same name ends."""
+        with contextlib.suppress(UnknownToken):
+            self.desk.tokens.revoke(name)
+        secret = self.desk.tokens.create(name, parse_grants(may), self.database.now() + 1000)
+        return {"authorization": f"Bearer {secret}"}
+
+    @staticmethod
+    def invoice(number: int, amount: int = 20, currency: str = "FST") -> Invoice:
+        """An invoice of a seller; *number* makes it different from others."""
+        return Invoice(InvoiceId(number.to_bytes(32, "big")), Currency(currency), SELLER.public_key, amount)
+
+    @staticmethod
+    def form(invoice: Invoice, **more: object) -> dict[str, object]:
+        """The body of a request to pay."""
+        return {"invoice": parse_json(INVOICE.format(invoice)), **more}
+
+    async def pay(self, key: str, body: dict[str, object], query: str = "?wait=20&wait_for=end") -> httpx.Response:
+        """Ask for a payment."""
+        return await self.client.post(f"{PAYMENTS}{query}", json=body, headers={"idempotency-key": key})
+
+    def let_pay(self, *invoices: Invoice, collects: bool = True) -> None:
+        """The seller accepts payments of these invoices, and collects at once, or never."""
+        by_id = {invoice.invoice_id: invoice for invoice in invoices}
+
+        def before(connection: object, asked: AppRequest) -> bool:
+            if isinstance(asked, CreatePayment):
+                self.paid[asked.payment_id] = by_id[asked.invoice_id]
+            return True
+
+        def status(payment_id: PaymentId) -> PaymentStatus | None:
+            if not collects:
+                return None
+            return PaymentStatusSuccess(build_receipt(self.paid[payment_id], SELLER), Uid(bytes(16)))
+
+        self.fake.before = before
+        self.fake.results = lambda asked: Complete(build_commit(self.paid[asked.payment_id], SELLER))
+        self.fake.status = status
+
+
+@asynccontextmanager
+async def open_server(fake: ScriptedNode, state: Path) -> AsyncIterator[Server]:
+    """Serve on a free port; the node is called *node*."""
+    ticker = Ticker(0.03)
+    async with AsyncExitStack() as stack:
+        database = stack.enter_context(open_database(state))
+        ticket = await stack.enter_async_context(fake.serve(ticker))
+        desk = await open_desk(stack, APP, {"node": ticket}, state, database, ticker)
+        listener = stack.enter_context(bind(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        front = make_front(address, None, None)
+        app = build_application(desk, front.origins, is_secure=front.is_secure)
+        serving = asyncio.create_task(serve_http(app, listener, None, desk.closing))
+
+        async def stop() -> None:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+        stack.push_async_callback(stop)
+        limits = httpx.Limits(max_connections=100)
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=front.url, limits=limits, trust_env=False))
+        server = Server(fake, desk, database, client, front.url)
+        client.headers.update(server.token("app", "read", "ask", "configure", "pay:1000:FST/day"))
+        yield server
+
+
+RunServer = Callable[[Callable[[Server], Awaitable[object]]], None]
+
+
+@pytest.fixture
+def run_server(fake: ScriptedNode, tmp_path: Path) -> RunServer:
+    """Does something with a server, within half a minute; the state stays for the next server of the test."""
+
+    def run(body: Callable[[Server], Awaitable[object]]) -> None:
+        async def main() -> None:
+            async with asyncio.timeout(30), open_server(fake, tmp_path / "state") as server:
+                await body(server)
+
+        asyncio.run(main())
+
+    return run

@@ -1,0 +1,242 @@
+"""Payments and invoices as they are stored: keys, limits of the day, and what changes them."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offset_crypto.identity import Identity
+from offset_ctrl.rules.payment import PaymentState
+from offset_ctrl.testing import build_commit
+from offset_ctrl.web import invoice_book, payment_book
+from offset_ctrl.web.database import open_database
+from offset_ctrl.web.grants import parse_grants
+from offset_ctrl.web.invoice_book import InvoiceBook, InvoiceState
+from offset_ctrl.web.keys import KEPT_SECONDS, KeyReused, TooManyOpen, forget_old, hash_request
+from offset_ctrl.web.payment_book import DailyLimitReached, PaymentBook
+from offset_ctrl.web.tokens import Visitor
+from offset_proto.files import Invoice
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey
+
+SELLER = Identity(PrivateKey(b"\x03" * 32))
+NOON = 86400 * 20000 + 43200
+ENDS = (PaymentState.PAID, PaymentState.FAILED, PaymentState.UNKNOWN)
+SHOP = Visitor("shop", parse_grants(["pay:100:FST/day"]))
+
+
+class _Clock:
+    now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """Seconds, as the test sets them."""
+    return _Clock()
+
+
+@pytest.fixture
+def database(tmp_path, clock):
+    """A new database."""
+    with open_database(tmp_path, clock) as database:
+        yield database
+
+
+def _invoice(amount: int, currency: str = "FST") -> Invoice:
+    return Invoice(InvoiceId(bytes(32)), Currency(currency), SELLER.public_key, amount)
+
+
+def _begin(book: PaymentBook, number: int, amount: int, fees_max: int = 0, visitor: Visitor = SHOP) -> str:
+    payment_id = PaymentId(number.to_bytes(16, "big"))
+    key = (f"key {number}", hash_request(b"%d" % number))
+    row, is_new = book.begin(visitor, "node", key, _invoice(amount), fees_max, lambda: payment_id)
+    assert is_new
+    return row.payment_id
+
+
+def test_a_key_makes_one_payment(database):
+    """Another request under it is refused, and one of another token is another one."""
+    book, calls = PaymentBook(database), []
+
+    def begin(request: bytes, visitor: Visitor = SHOP) -> tuple[str, bool]:
+        def start() -> PaymentId:
+            calls.append(request)
+            return PaymentId(len(calls).to_bytes(16, "big"))
+
+        row, is_new = book.begin(visitor, "node", ("key", hash_request(request)), _invoice(10), 0, start)
+        return row.payment_id, is_new
+
+    first = begin(b"one")
+    assert first[1]
+    assert begin(b"one") == (first[0], False)
+    with pytest.raises(KeyReused):
+        begin(b"two")
+    assert calls == [b"one"]
+    other = begin(b"two", Visitor("other", SHOP.grants))
+    assert other[1]
+    assert other[0] != first[0]
+    assert book.spent("shop", "FST", 20000) == 10
+
+
+def test_the_limit_of_a_day(database, clock):
+    """Amount and fees count, of each currency by itself, and what is refused leaves nothing behind."""
+    book = PaymentBook(database)
+    _begin(book, 1, 60, 10)
+    with pytest.raises(DailyLimitReached, match=r"30 FST more today .* 31") as refused:
+        _begin(book, 2, 30, 1)
+    assert refused.value.available == 30
+    _begin(book, 2, 29, 1)
+    with pytest.raises(DailyLimitReached):
+        _begin(book, 3, 1)
+    with pytest.raises(DailyLimitReached):
+        book.begin(SHOP, "node", ("usd", b""), _invoice(1, "USD"), 0, lambda: PaymentId(bytes(16)))
+    clock.now = 86400 * 20001
+    _begin(book, 3, 100)
+    assert [book.spent("shop", "FST", day) for day in (20000, 20001)] == [100, 100]
+
+
+def test_nothing_may_be_paid_without_a_grant(database):
+    """Not even nothing."""
+    visitor = Visitor("reader", parse_grants(["read"]))
+    with pytest.raises(DailyLimitReached):
+        _begin(PaymentBook(database), 1, 0, 0, visitor)
+
+
+@pytest.mark.parametrize(
+    ("state", "fees", "counts"),
+    [
+        (PaymentState.PAID, 4, 64),
+        (PaymentState.PAID, None, 70),
+        (PaymentState.FAILED, 4, 0),
+        (PaymentState.UNKNOWN, 4, 70),
+    ],
+)
+def test_what_a_payment_counts_in_the_end(database, clock, state, fees, counts):
+    """On the day on which it began; once, whatever is said of it later."""
+    book = PaymentBook(database)
+    payment = _begin(book, 1, 60, 10)
+    if fees is not None:
+        book.committed(payment, fees)
+    clock.now += 86400
+    book.settle(payment, state)
+    assert book.spent("shop", "FST", 20000) == counts
+    book.settle(payment, PaymentState.FAILED)
+    book.settle(payment, PaymentState.PAID)
+    assert book.spent("shop", "FST", 20000) == counts
+    assert book.spent("shop", "FST", 20001) == 0
+    assert book.get(payment).state is state
+    assert book.get(payment).is_settled
+    assert book.unsettled("node") == []
+
+
+def test_a_failure_is_kept(database):
+    """Before the payment is over, and after."""
+    book = PaymentBook(database)
+    payment = _begin(book, 1, 60)
+    book.failing(payment, {"name": "NoRoute", "detail": "none"})
+    assert book.get(payment).state is PaymentState.CLOSING
+    book.settle(payment, PaymentState.FAILED)
+    book.failing(payment, {"name": "Late", "detail": "later"})
+    assert (book.get(payment).state, book.get(payment).failure["name"]) == (PaymentState.FAILED, "Late")
+    book.failing("unknown", {})
+    book.settle("unknown", PaymentState.PAID)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 20), st.sampled_from([None, *ENDS])),
+        max_size=12,
+    )
+)
+def test_the_sum_is_that_of_the_payments(tmp_path_factory, payments):
+    """Whatever is begun and settled in whatever order, and never more than the limit."""
+    with open_database(tmp_path_factory.mktemp("book"), lambda: NOON) as database:
+        book, expected = PaymentBook(database), 0
+        for number, (amount, fees_max, end) in enumerate(payments):
+            try:
+                payment = _begin(book, number, amount, fees_max)
+            except DailyLimitReached:
+                assert expected + amount + fees_max > 100
+                continue
+            fees = fees_max // 2
+            if end is not None:
+                book.committed(payment, fees)
+                book.settle(payment, end)
+            expected += {PaymentState.FAILED: 0, PaymentState.PAID: amount + fees}.get(end, amount + fees_max)
+            assert book.spent("shop", "FST", 20000) == expected <= 100
+
+
+def test_the_number_of_open_payments_has_a_limit(database, monkeypatch):
+    """One that is settled makes room."""
+    monkeypatch.setattr(payment_book, "OPEN_PAYMENTS_MAX", 2)
+    book = PaymentBook(database)
+    first = _begin(book, 1, 1)
+    _begin(book, 2, 1)
+    with pytest.raises(TooManyOpen):
+        _begin(book, 3, 1)
+    book.settle(first, PaymentState.FAILED)
+    _begin(book, 3, 1)
+
+
+def test_changes_are_in_order(database):
+    """A payment that changes again comes again, behind the others; and only what is newer than the number."""
+    book = PaymentBook(database)
+    one, two = _begin(book, 1, 1), _begin(book, 2, 1)
+    assert [row.payment_id for row in book.after("node", 0, 10, None)] == [one, two]
+    seen = book.last_sequence()
+    book.committed(one, 0)
+    assert [row.payment_id for row in book.after("node", seen, 10, None)] == [one]
+    assert [row.payment_id for row in book.after("node", 0, 10, None)] == [two, one]
+    assert [row.payment_id for row in book.after("node", 0, 1, "shop")] == [two]
+    assert book.after("node", 0, 10, "other") == []
+    assert book.after("another node", 0, 10, None) == []
+
+
+def test_an_invoice(database, clock):
+    """From before the node hears of it to its end; its key makes it once."""
+    book, invoice = InvoiceBook(database), _invoice(5)
+    row, is_new = book.begin(SHOP, "node", ("key", b"r"), invoice, 60)
+    assert (row.state, row.expires, is_new) == (InvoiceState.ADDING, NOON + 60, True)
+    other = Invoice(InvoiceId(b"\x01" * 32), invoice.currency, invoice.dest_public_key, 5)
+    again, is_new = book.begin(SHOP, "node", ("key", b"r"), other, 60)
+    assert (again, is_new) == (row, False)
+    with pytest.raises(KeyReused):
+        book.begin(SHOP, "node", ("key", b"s"), other, 60)
+    name = format_b64(invoice.invoice_id)
+    commit = build_commit(invoice, SELLER)
+    book.change(name, InvoiceState.COLLECTED, commit)
+    assert book.find(name).state is InvoiceState.COLLECTED
+    assert book.was_collected_with(name, commit)
+    assert not book.was_collected_with(name, build_commit(_invoice(6), SELLER))
+    assert book.last_sequence() == 2
+
+
+def test_the_number_of_open_invoices_has_a_limit(database, clock, monkeypatch):
+    """One whose time is over makes room."""
+    monkeypatch.setattr(invoice_book, "OPEN_INVOICES_MAX", 1)
+    book = InvoiceBook(database)
+    book.begin(SHOP, "node", ("1", b""), _invoice(5), 60)
+    book.change(format_b64(bytes(32)), InvoiceState.OPEN)
+    other = Invoice(InvoiceId(b"\x01" * 32), Currency("FST"), SELLER.public_key, 5)
+    with pytest.raises(TooManyOpen):
+        book.begin(SHOP, "node", ("2", b""), other, 60)
+    clock.now += 61
+    book.begin(SHOP, "node", ("2", b""), other, 60)
+
+
+def test_what_is_old_is_forgotten(database, clock):
+    """What has ended long ago, and its key; not what is open."""
+    book = PaymentBook(database)
+    one, two = _begin(book, 1, 1), _begin(book, 2, 2)
+    book.settle(one, PaymentState.PAID)
+    clock.now += KEPT_SECONDS - 86400
+    forget_old(database)
+    assert book.find(one)
+    clock.now += 2 * 86400
+    forget_old(database)
+    assert book.find(one) is None
+    assert book.find(two)
+    _begin(book, 1, 1)

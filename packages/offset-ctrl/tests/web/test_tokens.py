@@ -1,0 +1,147 @@
+"""Tokens, links and sessions."""
+
+import sqlite3
+
+import pytest
+
+from offset_ctrl.web.database import DatabaseDamaged, open_database
+from offset_ctrl.web.grants import READ_ONLY, Scope, parse_grants
+from offset_ctrl.web.tokens import TokenExists, Tokens, UnknownToken
+from offset_proto.errors import InvalidInput
+from offset_proto.files import IoError
+
+NOW = 1_700_000_000
+ALL = parse_grants(["read", "ask", "pay:5:FST/day"])
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """Seconds, as the test sets them."""
+    return _Clock()
+
+
+@pytest.fixture
+def database(tmp_path, clock):
+    """A new database."""
+    with open_database(tmp_path / "state", clock) as database:
+        yield database
+
+
+@pytest.fixture
+def tokens(database):
+    """Its tokens."""
+    return Tokens(database)
+
+
+def test_a_token(tokens, clock):
+    """It is good until its end, or until it is revoked; each use is seen, to a minute."""
+    secret = tokens.create("shop", ALL, NOW + 100)
+    assert secret.startswith("stweb_")
+    visitor = tokens.visitor(secret)
+    assert (visitor.owner, visitor.grants, visitor.is_browser) == ("shop", ALL, False)
+    clock.now += 59
+    assert tokens.visitor(secret)
+    assert tokens.list()[0].used == NOW
+    clock.now += 1
+    assert tokens.visitor(secret)
+    assert tokens.list()[0].used == NOW + 60
+    clock.now = NOW + 99
+    assert tokens.visitor(secret)
+    clock.now = NOW + 100
+    assert tokens.visitor(secret) is None
+    assert tokens.visitor("stweb_") is None
+    assert tokens.visitor("\udc80") is None
+
+
+def test_a_token_that_was_revoked(tokens):
+    """It ends at once; its name is free again, and the new one has another secret."""
+    secret = tokens.create("shop", ALL, NOW + 100)
+    with pytest.raises(TokenExists, match="revoke it first"):
+        tokens.create("shop", ALL, NOW + 100)
+    tokens.revoke("shop")
+    assert tokens.visitor(secret) is None
+    with pytest.raises(UnknownToken):
+        tokens.revoke("shop")
+    other = tokens.create("shop", ALL, NOW + 100)
+    assert other != secret
+    assert tokens.visitor(other).owner == "shop"
+    assert [(token.name, token.revoked) for token in tokens.list()] == [("shop", NOW), ("shop", None)]
+
+
+def test_the_name_of_a_token_that_is_over_is_free(tokens, clock):
+    """Nobody has to revoke what has ended by itself."""
+    tokens.create("shop", ALL, NOW + 100)
+    clock.now += 100
+    tokens.create("shop", ALL, NOW + 200)
+    assert [token.revoked for token in tokens.list()] == [NOW + 100, None]
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 65])
+def test_names_that_nobody_can_type(tokens, name):
+    """The same rule as for friends, and a limit."""
+    with pytest.raises(InvalidInput):
+        tokens.create(name, ALL, NOW + 100)
+
+
+def test_a_token_that_would_end_before_it_begins(tokens):
+    """A date of last year is a mistake."""
+    with pytest.raises(InvalidInput, match="before it begins"):
+        tokens.create("shop", ALL, NOW)
+
+
+def test_a_link_is_good_once_and_for_an_hour(tokens, clock):
+    """And only the last one that was made."""
+    first, second = tokens.create_link(), tokens.create_link()
+    assert tokens.use_link(first) is None
+    assert not tokens.had_browser()
+    session = tokens.use_link(second)
+    assert tokens.browser(session).grants == READ_ONLY
+    assert tokens.browser(session).is_browser
+    assert not tokens.browser(session).grants.has(Scope.PAY)
+    assert tokens.use_link(second) is None
+    assert tokens.browser(second) is None
+    third = tokens.create_link()
+    clock.now += 3600
+    assert tokens.use_link(third) is None
+    clock.now = NOW + 30 * 86400
+    assert tokens.browser(session) is None
+
+
+def test_no_secret_is_stored(tokens, database):
+    """Who reads the file can not come in; who is not the owner can not read it."""
+    secrets = [tokens.create("shop", ALL, NOW + 100), tokens.create_link()]
+    secrets.append(tokens.use_link(secrets[1]))
+    database.ask("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = database.path.read_bytes()
+    assert b"shop" in data
+    for secret in secrets:
+        assert secret.encode() not in data
+    assert database.path.stat().st_mode & 0o777 == 0o600
+    assert database.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    """An error names it."""
+    (tmp_path / "stweb.db").write_bytes(b"something else, of some length" * 100)
+    with pytest.raises(DatabaseDamaged, match=r"stweb\.db"), open_database(tmp_path):
+        pass
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(IoError, match="file"), open_database(tmp_path / "file"):
+        pass
+
+
+def test_a_database_of_a_later_version(tmp_path):
+    """It stays as it is."""
+    with open_database(tmp_path) as database:
+        database.ask("PRAGMA user_version = 9")
+    with pytest.raises(DatabaseDamaged, match="version 9"), open_database(tmp_path):
+        pass
+    assert sqlite3.connect(tmp_path / "stweb.db").execute("PRAGMA user_version").fetchone() == (9,)
