@@ -1,0 +1,172 @@
+"""stweb on a real network: payments through its API, and kill -9 in the middle of them."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from interop.network import Network
+from interop.ports import find_free_port
+from interop.programs import Server, wait_until
+from offset_ctrl import Node, connect
+from offset_proto.files import COMMIT, INVOICE, Invoice
+from offset_proto.message_json import format_json, parse_json
+
+NEXT_YEAR = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 365 * 86400))
+LIMIT = 50_000
+PAYMENTS = 24
+PAYMENTS_PATH = "/api/v1/nodes/C/payments"
+
+
+class Web:
+    """A stweb of node C, and a token that may do everything."""
+
+    def __init__(self, network: Network, directory: Path) -> None:
+        self.state = directory / "state"
+        self.url = f"http://127.0.0.1:{(port := find_free_port())}"
+        listen = ["-l", f"127.0.0.1:{port}", "--state", str(self.state)]
+        command = [network.cast.of("stweb").program("stweb"), *network.login("C"), *listen]
+        self.log = directory / "stweb.log"
+        self.server = Server("stweb", command, port, self.log)
+        self.server.start()
+        may = [word for text in ("read", "ask", "configure", f"pay:{LIMIT}:FST/day") for word in ("--may", text)]
+        state = ["--state", self.state]
+        made = network.run("stweb", "token", "create", "--name", "test", *may, "--until", NEXT_YEAR, *state)
+        self.headers = {"authorization": f"Bearer {made.stdout.strip()}"}
+
+    def client(self) -> httpx.AsyncClient:
+        """A client that is let in."""
+        return httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=30.0, trust_env=False)
+
+
+@pytest.fixture
+def web(chain: Network, tmp_path: Path) -> Iterator[Web]:
+    """Runs for one test."""
+    web = Web(chain, tmp_path)
+    yield web
+    web.server.stop()
+
+
+async def _ask(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Any:
+    """Ask until there is an answer: the server may be down for a moment, and every request here may be repeated."""
+    for _ in range(300):
+        try:
+            answer = await client.request(method, path, **more)
+        except httpx.TransportError:
+            await asyncio.sleep(0.1)
+            continue
+        if answer.status_code < 500:
+            return answer.json()
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"no answer to {method} {path}")
+
+
+async def _pay(client: httpx.AsyncClient, seller: Node, invoice: Invoice, key: str) -> Any:
+    """A payment from its invoice to its end."""
+    body = {"invoice": parse_json(INVOICE.format(invoice)), "fees_max": "5"}
+    asked = {"json": body, "headers": {"idempotency-key": key}, "params": {"wait": 10}}
+    payment = await _ask(client, "POST", PAYMENTS_PATH, **asked)
+    path = f"{PAYMENTS_PATH}/{payment['payment_id']}"
+    is_delivered = is_cancelled = False
+    async with asyncio.timeout(120):
+        while payment["state"] not in ("paid", "failed", "unknown"):
+            if payment["commit"] is not None and not is_delivered:
+                await seller.accept_commit(invoice, COMMIT.parse(format_json(payment["commit"])))
+                is_delivered = True
+            elif payment["state"] == "closing" and not is_cancelled:
+                await seller.cancel_invoice(invoice)  # what is frozen for a payment that was given up waits for that
+                is_cancelled = True
+            payment = await _ask(client, "GET", path, params={"wait": 5, "wait_for": "end"})
+            again = await _ask(client, "POST", PAYMENTS_PATH, **{**asked, "params": {}})
+            assert again["payment_id"] == payment["payment_id"]
+    assert (payment["state"] == "paid") == is_delivered
+    return payment
+
+
+def test_stweb_killed_in_the_middle_of_payments(chain: Network, web: Web) -> None:
+    """Each payment has its true end, none is made twice, and the limit of the day counts what was paid."""
+    before = chain.balance("A", "B", "FST")["balance"]
+    owed = chain.balance("C", "B", "FST")["balance"]
+
+    async def scenario() -> list[Any]:
+        async with (
+            connect(chain.path("A.ticket"), chain.path("A-app.ident")) as seller,
+            web.client() as client,
+        ):
+            invoices = [await seller.create_invoice("FST", 100 + number) for number in range(PAYMENTS)]
+            await asyncio.sleep(1)
+
+            async def pay(number: int) -> Any:
+                await asyncio.sleep(number * 0.1)
+                return await _pay(client, seller, invoices[number], f"key-{number}")
+
+            paying = [asyncio.create_task(pay(number)) for number in range(PAYMENTS)]
+            for _ in range(3):
+                await asyncio.sleep(0.7)
+                await asyncio.to_thread(web.server.kill)
+                await asyncio.to_thread(web.server.start)
+            payments = await asyncio.gather(*paying)
+            refused = await client.post(
+                PAYMENTS_PATH,
+                json={"invoice": parse_json(INVOICE.format(invoices[0])), "fees_max": str(2 * LIMIT)},
+                headers={"idempotency-key": "too much"},
+            )
+            assert refused.json()["title"] == "DailyLimitReached"
+            paid = sum(_cost(payment) for payment in payments if payment["state"] == "paid")
+            assert int(refused.json()["available"]) == LIMIT - paid
+            listed = await _ask(client, "GET", PAYMENTS_PATH, params={"limit": 500})
+            assert {each["payment_id"] for each in listed["payments"]} == {each["payment_id"] for each in payments}
+            return payments
+
+    payments = asyncio.run(scenario())
+    states = [payment["state"] for payment in payments]
+    assert "unknown" not in states
+    assert "paid" in states
+    received = sum(int(each["invoice"]["dest_payment"]) for each in payments if each["state"] == "paid")
+    spent = sum(_cost(each) for each in payments if each["state"] == "paid")
+    wait_until("what was paid to arrive", lambda: chain.balance("A", "B", "FST")["balance"] == before + received, 30)
+    wait_until("what was paid to leave", lambda: chain.balance("C", "B", "FST")["balance"] == owed - spent, 30)
+
+
+def _cost(payment: Any) -> int:
+    return int(payment["invoice"]["dest_payment"]) + int(payment["fees"])
+
+
+def test_stweb_ends_when_it_is_told_to(web: Web) -> None:
+    """Within seconds, although clients follow its events."""
+    topics = {"topic": ["report", "payments", "invoices", "history"]}
+
+    async def scenario() -> tuple[int, float, list[str]]:
+        async with web.client() as client, client.stream("GET", "/api/v1/nodes/C/events", params=topics) as stream:
+            lines = stream.aiter_lines()
+            first = [await anext(lines) for _ in range(4)]
+            started = time.monotonic()
+            assert web.server.process is not None
+            web.server.process.send_signal(signal.SIGTERM)
+            rest = [line async for line in lines]
+            status = await asyncio.to_thread(web.server.process.wait, 30)
+            return status, time.monotonic() - started, first + rest
+
+    status, seconds, lines = asyncio.run(scenario())
+    assert status == 0
+    assert seconds < 20
+    assert "event: report" in lines
+
+
+def test_the_first_link(chain: Network, web: Web) -> None:
+    """It is printed when no browser has logged in, and logs one in."""
+    links = [line for line in Path(web.log).read_text().splitlines() if "log-in?link=" in line]
+    assert links[0].startswith("To log a browser in")
+    url = chain.run("stweb", "link", "--state", web.state).stdout.strip()
+    with httpx.Client(base_url=web.url, trust_env=False) as browser:
+        secret = url.partition("link=")[2]
+        assert browser.post("/log-in", data={"link": secret}).status_code == 303
+        report = browser.get("/api/v1/nodes/C/report").json()
+        assert [friend["name"] for friend in report["friends"]] == ["B"]
+    assert json.loads(chain.run("stweb", "token", "list", "--state", web.state, "--json").stdout)[0]["name"] == "test"
