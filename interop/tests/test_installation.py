@@ -34,7 +34,7 @@ def test_what_is_there(environment: Path) -> None:
     versions = dict(line.split("==") for line in listed.splitlines())
     assert {name for name in versions if name.startswith("offset")} == {"offset-ctrl", "offset-crypto", "offset-proto"}
     assert not versions.keys() & {"uvloop", "aiosqlite", "immutables"}
-    for program in ("stctrl", "stmgr", "stverify", "stclear", "stcompact"):
+    for program in ("stctrl", "stmgr", "stverify", "stclear", "stcompact", "stweb"):
         assert _run(environment / program, "--version").stdout == f"{program} {versions['offset-ctrl']}\n"
     for program in ("stnode", "strelay", "stindex"):
         assert not (environment / program).exists()

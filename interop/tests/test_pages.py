@@ -125,6 +125,17 @@ def test_an_account_moves_to_a_new_key(tmp_path: Path) -> None:
     assert "forgiven" in said
 
 
+def test_the_api(tmp_path: Path) -> None:
+    """With curl, as the page does: Bob pays through the API, and Alice makes an invoice with it."""
+    on_loopback = _Loopback()
+    first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
+    install, *blocks = _blocks((HOW_TO / "api.md").read_text())
+    assert install == "pip install offset-ctrl[web]\n"
+    said = _run(tmp_path, *first_payment, *(on_loopback.rewrite(block) for block in blocks))
+    for part in ('"committed"', '"open"', "event: history", "groceries"):
+        assert part in said, said
+
+
 def _federation(on_loopback: _Loopback) -> Iterator[str]:
     """The page of index servers, followed by two operators in turn; they exchange the tickets that it tells them to."""
     for block in _after_installation(HOW_TO / "index-server.md"):
