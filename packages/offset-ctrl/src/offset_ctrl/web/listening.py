@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from cryptography import x509
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -111,6 +110,8 @@ def _behind_proxy(origin: str) -> Front:
 
 
 def _certified_names(certificate: Certificate) -> list[str]:
+    from cryptography import x509  # takes memory, and only who has a certificate needs it
+
     try:
         found = x509.load_pem_x509_certificate(read_bytes(certificate.path))
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
