@@ -34,7 +34,9 @@ async def _take(lines, number):
 
 
 def _entry(number, friend):
-    return HistoryEntry(number, 0, friend, Currency("FST"), EntryKind.PAID, 0, -5, 5, 0, None, None, None, None)
+    return HistoryEntry(
+        number, 0, friend, Currency("FST"), EntryKind.PAID, 0, -5, 5, 0, None, None, None, None, "", None
+    )
 
 
 def test_changes_of_the_report(run_server):

@@ -387,6 +387,8 @@ class Entry(Said, frozen=True):
     invoice_id: Key | None
     payment_id: Id | None
     request_id: Id | None
+    note: str
+    app: Key | None
 
 
 class HistoryEntries(Said, frozen=True):

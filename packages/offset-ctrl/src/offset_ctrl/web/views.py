@@ -346,4 +346,6 @@ def entry_form(entry: HistoryEntry) -> forms.Entry:
         invoice_id=b64(entry.opt_invoice_id),
         payment_id=b64(entry.opt_payment_id),
         request_id=b64(entry.opt_request_id),
+        note=entry.note,
+        app=b64(entry.opt_app),
     )
