@@ -11,6 +11,10 @@ import pytest
 
 from interop.ports import find_free_port
 from interop.programs import OURS
+from offset_crypto.identity import Identity
+from offset_node.database.sqlite import load_database
+from offset_proto.files import IDENTITY, TICKET
+from offset_proto.types import PublicKey
 
 BIN = Path(sys.executable).parent
 COMMANDS_EACH = 6
@@ -68,3 +72,64 @@ def test_from_nothing_to_a_friend(tmp_path: Path, servers: list["subprocess.Pope
         "stctrl", "-C", tmp_path / "alice", "friend", "add", tmp_path / "bob.friend", "-n", "robert", check=False
     )
     assert "FriendError(FriendNameMismatch(robert): this friend is there already, as bob)" in again.stderr
+
+
+def _stmgr(*words: object) -> str:
+    return OURS.run("stmgr", *words).stdout
+
+
+def _key(identity: Path) -> PublicKey:
+    return Identity(IDENTITY.load(identity).private_key).public_key
+
+
+def test_a_node_of_an_identity(tmp_path: Path) -> None:
+    """The key is the one that was given, byte for byte, and the file that was given stays."""
+    known = tmp_path / "known.ident"
+    _stmgr("gen-ident", "-o", known)
+    said = _stmgr("setup-node", tmp_path / "node", "--idfile", known)
+    copy = tmp_path / "node" / "node.ident"
+    assert copy.read_bytes() == known.read_bytes()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert TICKET.load(tmp_path / "node" / "node.ticket").public_key == _key(known)
+    assert not load_database(tmp_path / "node" / "node.db").funder.has_forgotten
+    assert "must stay off" not in said
+
+
+def test_a_node_of_a_locked_identity(tmp_path: Path) -> None:
+    """It stays locked."""
+    known, locked, passphrase = (tmp_path / name for name in ("known", "locked", "passphrase"))
+    passphrase.write_text("a passphrase")
+    _stmgr("gen-ident", "-o", known)
+    opening = "--passphrase-file", passphrase
+    _stmgr("ident-lock", "-i", known, "-o", locked, *opening)
+    _stmgr("setup-node", tmp_path / "node", "--idfile", locked, *opening)
+    assert (tmp_path / "node" / "node.ident").read_bytes() == locked.read_bytes()
+    assert TICKET.load(tmp_path / "node" / "node.ticket").public_key == _key(known)
+
+
+def test_a_node_whose_database_is_lost(tmp_path: Path) -> None:
+    """Friends have to speak first, whether there is a backup or not; the servers of the backup are there."""
+    _stmgr("setup-relay", tmp_path / "relay", "-a", "127.0.0.1:4000")
+    _stmgr("setup-node", tmp_path / "old", "--relay", tmp_path / "relay" / "relay.ticket")
+    identity, backup = tmp_path / "old" / "node.ident", tmp_path / "a.backup"
+    _stmgr("backup", "-d", tmp_path / "old" / "node.db", "-o", backup)
+    said = _stmgr("setup-node", tmp_path / "recovered", "--idfile", identity, "--recover")
+    assert "recover CONTACTS" in said
+    _stmgr("setup-node", tmp_path / "restored", "--idfile", identity, "--backup", backup)
+    recovered, restored = (load_database(tmp_path / name / "node.db").funder for name in ("recovered", "restored"))
+    assert recovered.has_forgotten
+    assert recovered.relays == ()
+    assert restored.has_forgotten
+    assert [relay.name for relay in restored.relays] == ["relay"]
+
+
+def test_a_backup_of_another_key(tmp_path: Path) -> None:
+    """It is refused, and nothing is made."""
+    _stmgr("setup-node", tmp_path / "one")
+    _stmgr("setup-node", tmp_path / "two")
+    backup = tmp_path / "one.backup"
+    _stmgr("backup", "-d", tmp_path / "one" / "node.db", "-o", backup)
+    identity = tmp_path / "two" / "node.ident"
+    refused = OURS.run("stmgr", "setup-node", tmp_path / "new", "--idfile", identity, "--backup", backup, check=False)
+    assert "another key" in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.backup", "two"]

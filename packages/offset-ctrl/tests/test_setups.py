@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -78,6 +79,24 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: 
         _run(*words)
     assert reason in str(caught.value)
     assert [path.name for path in tmp_path.rglob("*")] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--recover",), "had no node before"),
+        (("--backup", "b"), "had no node before"),
+        (("--idfile", "i", "--recover", "--backup", "b"), "one of --recover and --backup"),
+        (("--idfile", "i", "--backup", "b", "--relay", "r"), "leave --relay and --index out"),
+    ],
+)
+def test_usage_of_setup_node(tmp_path: Path, words: tuple[str, ...], reason: str) -> None:
+    """What does not fit together is said before anything is made."""
+    with pytest.raises(click.UsageError, match=reason):
+        CliRunner().invoke(
+            _stmgr, ["setup-node", str(tmp_path / "new"), *words], standalone_mode=False, catch_exceptions=False
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_the_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from offset_ctrl.programs.stmgr.databases import summary
 from offset_ctrl.programs.stmgr.files import OUTPUT, PATH, check_new, in_group, not_installed
 from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "restore_database"]
 
 _NICE = 10  # the node that runs beside it goes first
 _KEPT = click.IntRange(1, 10_000)
@@ -81,18 +81,26 @@ def _restore(backup: Path, output: Path, passphrase_file: Path | None) -> None:
 
     It does not know what the node signed after the backup, so a node that runs on it lets each friend speak first.
     """
-    from offset_crypto.passphrase import find_passphrase
-
-    def make() -> Any:
-        try:
-            from offset_node.database.backup import restore
-        except ModuleNotFoundError as error:
-            raise not_installed(error) from None
-        return restore(backup, output, lambda: find_passphrase(str(backup), passphrase_file))
-
-    click.echo(f"Restored. {summary(in_group('RestoreError', make))}")
+    state = in_group("RestoreError", lambda: restore_database(backup, output, passphrase_file))
+    click.echo(f"Restored. {summary(state)}")
     click.echo(f"{output} is as old as the backup: stnode lets each friend speak first, and some may ask for a reset.")
     click.echo("The machine that the database is from must stay off: two nodes of one key break all channels.")
+
+
+def restore_database(backup: Path, output: Path, passphrase_file: Path | None) -> Any:
+    """
+    Make a node database from a backup; what is in it, a `NodeState`.
+
+    Raises:
+        OffsetError: As of `offset_node.database.backup.restore`, or the package offset-node is not installed.
+    """
+    from offset_crypto.passphrase import find_passphrase
+
+    try:
+        from offset_node.database.backup import restore
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    return restore(backup, output, lambda: find_passphrase(str(backup), passphrase_file))
 
 
 @click.command("contacts", cls=OffsetCommand)

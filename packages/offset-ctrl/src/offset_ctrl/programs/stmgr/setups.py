@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from offset_ctrl.programs.stmgr.backups import restore_database
 from offset_ctrl.programs.stmgr.databases import create_database
-from offset_ctrl.programs.stmgr.files import ADDRESS, PATH, check_new, in_group, parse_address
-from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand
+from offset_ctrl.programs.stmgr.files import (
+    ADDRESS,
+    PATH,
+    check_new,
+    in_group,
+    parse_address,
+    public_key,
+)
+from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetCommand
 from offset_proto.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -101,6 +109,22 @@ def _new_identity(path: Path) -> "PublicKey":
     return Identity(private_key).public_key
 
 
+def _copy_identity(idfile: Path, target: Path, passphrase_file: Path | None) -> "PublicKey":
+    """Copy an identity, which stays locked where it is locked, so that only its owner can read it."""
+    from offset_proto.files import read_text, save_text
+
+    key = public_key(idfile, passphrase_file)
+    save_text(target, read_text(idfile), secret=True)
+    return key
+
+
+def _restore(backup: Path, database: Path, key: "PublicKey", passphrase_file: Path | None) -> None:
+    """Make the database of a node from a backup. Raises InvalidInput where that is of a node with another key."""
+    state = restore_database(backup, database, passphrase_file)
+    if state.funder.local_public_key != key:
+        raise InvalidInput(f"{backup} is of a node with another key than that of --idfile")
+
+
 def _text(place: Place) -> str:
     host, port = place
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -155,14 +179,31 @@ def _named(tickets: tuple[Path, ...]) -> "dict[str, RelayAddress]":
 @click.option("--relay", "relays", type=PATH, multiple=True, help="Ticket of a relay to use; may be repeated.")
 @click.option("--index", "indexes", type=PATH, multiple=True, help="Ticket of an index server; may be repeated.")
 @_LADDR
-def _setup_node(directory: Path, relays: tuple[Path, ...], indexes: tuple[Path, ...], laddr: Place | None) -> None:
+@click.option("--idfile", type=PATH, help="Identity of the node, locked or not; it is copied.  [default: a new one]")
+@click.option("--recover", is_flag=True, help="That identity had a node before, whose database and backups are lost.")
+@click.option("--backup", type=PATH, help="That identity had a node before, whose database is lost: its newest backup.")
+@PASSPHRASE_FILE
+def _setup_node(
+    directory: Path,
+    relays: tuple[Path, ...],
+    indexes: tuple[Path, ...],
+    laddr: Place | None,
+    *,
+    idfile: Path | None,
+    recover: bool,
+    backup: Path | None,
+    passphrase_file: Path | None,
+) -> None:
     """
     Make all that a node needs, and its first app, in a new directory.
 
-    A server is known to the node by the name of its ticket's file. Without --laddr the node listens for apps at a
-    free port of this machine.
-    """
+    A server is known to the node by the name of its ticket's file; a backup has servers already. Without --laddr the
+    node listens for apps at a free port of this machine.
 
+    The first node of an identity needs nothing else. For one that had a node before, give --recover or --backup: then
+    every friend has to speak first, so that nothing is signed twice.
+    """
+    _check_usage(relays + indexes, idfile, backup, recover=recover)
     from offset_proto.files import APP_TICKET, TICKET, AppTicket
     from offset_proto.messages.app import AppPermissions
     from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, RelayAddress
@@ -170,15 +211,20 @@ def _setup_node(directory: Path, relays: tuple[Path, ...], indexes: tuple[Path, 
 
     def fill(made: Path) -> None:
         used, asked = _named(relays), _named(indexes)
-        key = _new_identity(made / "node.ident")
+        identity = made / "node.ident"
+        key = _new_identity(identity) if idfile is None else _copy_identity(idfile, identity, passphrase_file)
         app = _new_identity(made / "app.ident")
         listening = _text(laddr or ("127.0.0.1", _free_port(key)))
-        create_database(
-            made / "node.db",
-            key,
-            tuple(NamedRelayAddress(relay.public_key, relay.address, name) for name, relay in used.items()),
-            tuple(NamedIndexServerAddress(index.public_key, index.address, name) for name, index in asked.items()),
-        )
+        if backup is not None:
+            _restore(backup, made / "node.db", key, passphrase_file)
+        else:
+            create_database(
+                made / "node.db",
+                key,
+                tuple(NamedRelayAddress(relay.public_key, relay.address, name) for name, relay in used.items()),
+                tuple(NamedIndexServerAddress(index.public_key, index.address, name) for name, index in asked.items()),
+                has_forgotten=recover,
+            )
         (made / "apps").mkdir()
         APP_TICKET.save(made / "apps" / "stctrl.ticket", AppTicket(app, AppPermissions(True, True, True, True)))
         TICKET.save(made / "node.ticket", RelayAddress(key, NetAddress(listening)))
@@ -187,6 +233,22 @@ def _setup_node(directory: Path, relays: tuple[Path, ...], indexes: tuple[Path, 
     in_group("SetupNodeError", lambda: _set_up(directory, fill))
     click.echo(f"stnode --config {directory / 'node.toml'}    runs the node")
     click.echo(f"stctrl -C {directory} info friends    shows what it has; every command of stctrl works like that")
+    if recover:
+        click.echo(f"stctrl -C {directory} recover CONTACTS    becomes friends again with all of a contact list")
+    if recover or backup is not None:
+        click.echo("The machine that this node was on must stay off: two nodes of one key break all channels.")
+
+
+def _check_usage(tickets: tuple[Path, ...], idfile: Path | None, backup: Path | None, *, recover: bool) -> None:
+    wrong = None
+    if recover and backup is not None:
+        wrong = "Give one of --recover and --backup"
+    elif (recover or backup is not None) and idfile is None:
+        wrong = "Give --idfile as well: a new identity had no node before"
+    elif backup is not None and tickets:
+        wrong = "A backup has the servers of its node: leave --relay and --index out"
+    if wrong is not None:
+        raise click.UsageError(wrong, click.get_current_context())
 
 
 @click.command("setup-relay", cls=OffsetCommand)
