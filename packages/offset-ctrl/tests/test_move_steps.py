@@ -144,6 +144,23 @@ def test_what_can_not_be_moved() -> None:
         plan_move(report, OLD, TICKET)
 
 
+@pytest.mark.parametrize(("out", "back", "balance"), [(3, 0, 100), (0, 4, 104), (3, 4, 104), (0, 0, 100)])
+def test_what_is_frozen_may_be_counted(out: int, back: int, balance: int) -> None:
+    """As in the terms of a reset: the old friend pays what it froze, and gets nothing for what we froze."""
+    report = _report(FST=100)
+    _frozen(report, OLD, FST, out, back)
+    move = plan_move(report, OLD, TICKET, counts_frozen=True)
+    assert move.of(FST).balance == balance
+    report.friends[OLD] = replace(report.friends[OLD], status=FriendStatusReport.DISABLED)
+    fixed = fix_balances(move, report)
+    assert fixed.of(FST).balance == balance
+    nothing = Papers({}, {}, frozenset(), {})
+    assert isinstance(next_step(fixed, report, nothing, removes=False), Configure)
+    _frozen(report, OLD, FST, out, back + 1)
+    with pytest.raises(MoveRefused, match="enabled meanwhile"):
+        next_step(fixed, report, nothing, removes=False)
+
+
 # A world.
 
 

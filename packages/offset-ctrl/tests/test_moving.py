@@ -325,6 +325,23 @@ def test_what_was_frozen_in_the_last_moment(tmp_path: Path) -> None:
     assert fake.asked(AddInvoice) == []
 
 
+def test_what_was_frozen_is_counted(tmp_path: Path) -> None:
+    """By the owner's wish, which the directory remembers: credits on the way out are as if they were not frozen."""
+    fake = _Node(100)
+    fake.frozen_late = 5
+
+    async def body(node: Node) -> None:
+        await node.move_friend("bob", TICKET, tmp_path, counts_frozen=True, timeout=0.1)
+        assert node.friend("bob").status is FriendStatusReport.DISABLED
+        await node.move_friend("bob", TICKET, tmp_path, timeout=0.1)
+
+    fake.run(body)
+    move = MoveFiles(tmp_path).load()
+    assert move is not None
+    assert (move.of(FST).balance, move.is_fixed) == (100, True)
+    assert {asked.total_dest_payment for asked in fake.asked(AddInvoice)} == {100}
+
+
 def test_what_stops_a_move(tmp_path: Path) -> None:
     """Another command at work, a directory of another move, a node that does not obey, a ticket that may not."""
     fake = _Node(100)
@@ -389,7 +406,15 @@ def _command(fake: ScriptedNode, folder: Path, **options: Any) -> int | None:
     ticket = folder / "robert.friend"
     if not ticket.exists():
         FRIEND_TICKET.save(ticket, TICKET)
-    given = {"name": None, "dry_run": False, "remove_old": False, "journal": folder / "move", "timeout": 0.1, **options}
+    given = {
+        "name": None,
+        "count_frozen": False,
+        "dry_run": False,
+        "remove_old": False,
+        "journal": folder / "move",
+        "timeout": 0.1,
+        **options,
+    }
 
     async def main() -> int | None:
         ticker = Ticker(0.03)

@@ -283,7 +283,8 @@ async def _new_friend_away(folder: Path) -> int | None:
     fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
     ticket = folder / "robert.friend"
     FRIEND_TICKET.save(ticket, FriendTicket(SELLER.public_key, ()))
-    options = {"name": None, "dry_run": False, "remove_old": False, "journal": folder / "move", "timeout": SOON}
+    options = {"name": None, "count_frozen": False, "dry_run": False, "remove_old": False}
+    options |= {"journal": folder / "move", "timeout": SOON}
     async with _session(fake) as session:
         return await friend.move(session, "bob", ticket, **options)  # type: ignore[arg-type]
 

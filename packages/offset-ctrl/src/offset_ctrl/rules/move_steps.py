@@ -44,7 +44,7 @@ from typing import TypeAlias
 
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
-from offset_ctrl.rules.moving import Move, MovedCurrency, MoveRefused, ledger_with
+from offset_ctrl.rules.moving import Move, MovedCurrency, MoveRefused, balance_to_move, ledger_with
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
 from offset_proto.files import Invoice
 from offset_proto.messages.payment import Commit
@@ -231,8 +231,7 @@ def _keep_old(move: Move, report: ReportView) -> MoveStep | None:
     if not move.is_fixed:
         return Fix()
     for moved in move.currencies:
-        ledger = ledger_with(report, move.old, moved.currency)
-        balance = 0 if ledger is None else ledger.balance
+        balance = balance_to_move(ledger_with(report, move.old, moved.currency))
         if balance != moved.balance:
             raise MoveRefused(
                 f"the balance with the old friend is {balance} {moved.currency}, and was {moved.balance} when it was "

@@ -2,6 +2,11 @@
 An account that moves to another key: what is written down of it, and its plan. Pure.
 
 What is done with it, and why that is right, is in `offset_ctrl.rules.move_steps`.
+
+A key is seldom lost while nothing is under way. What is *frozen* with the old friend then stays so for ever, because
+the one who could end it has no key any more. So the owner may have it counted, as the terms of a reset count it (spec
+04 §7.2): what the old friend froze with us as paid, since we may have to pay for it further on, and what we froze with
+it as not paid. Whoever lost the key bears the loss, if there is one.
 """
 
 from dataclasses import replace
@@ -15,7 +20,7 @@ from offset_proto.rate import FREE
 from offset_proto.report_view import ReportView
 from offset_proto.types import I128, U128, Currency, PublicKey
 
-__all__ = ["Move", "MoveRefused", "MovedCurrency", "fix_balances", "ledger_with", "plan_move"]
+__all__ = ["Move", "MoveRefused", "MovedCurrency", "balance_to_move", "fix_balances", "ledger_with", "plan_move"]
 
 
 class MoveRefused(RefusedError):
@@ -64,6 +69,7 @@ class Move:
         final_name: Its local name in the end.
         is_fixed: The balances are what they were when the old friend was disabled; before, they are only planned.
         is_settled: All currencies are moved, and the proofs are kept.
+        counts_frozen: What is frozen with the old friend is counted, and does not stop the move.
         currencies: Of the old friend.
     """
 
@@ -74,6 +80,7 @@ class Move:
     final_name: str
     is_fixed: bool
     is_settled: bool
+    counts_frozen: bool
     currencies: tuple[MovedCurrency, ...]
 
     @property
@@ -95,7 +102,9 @@ class Move:
         )
 
 
-def plan_move(report: ReportView, old: PublicKey, ticket: FriendTicket, name: str | None = None) -> Move:
+def plan_move(
+    report: ReportView, old: PublicKey, ticket: FriendTicket, name: str | None = None, *, counts_frozen: bool = False
+) -> Move:
     """
     What a move would carry over.
 
@@ -104,10 +113,11 @@ def plan_move(report: ReportView, old: PublicKey, ticket: FriendTicket, name: st
         old: The friend whose key was lost.
         ticket: Of the new key.
         name: The local name of the new friend in the end; None: that of the old one.
+        counts_frozen: Count what is frozen with the old friend.
 
     Raises:
-        MoveRefused: The old friend is none, or its channel is broken, or something is frozen with it; the new key is
-            its key or ours, or has a balance already; another friend has the name.
+        MoveRefused: The old friend is none, or its channel is broken, or something is frozen with it that is not to
+            be counted; the new key is its key or ours, or has a balance already; another friend has the name.
     """
     friend = report.friends.get(old)
     if friend is None:
@@ -125,12 +135,22 @@ def plan_move(report: ReportView, old: PublicKey, ticket: FriendTicket, name: st
         new_name = next(free for free in _names_like(final_name) if free not in names)
     if final_name in names - {friend.name}:
         raise MoveRefused(f"another friend has the name {final_name}")
-    currencies = _currencies(report, old, friend)
+    currencies = _currencies(friend, counts_frozen=counts_frozen)
     for moved in currencies:
         ledger = ledger_with(report, ticket.public_key, moved.currency)
         if moved.amount and ledger is not None and ledger != McBalanceReport(0, 0, 0):
             raise MoveRefused(f"the new friend has a balance of {moved.currency} already; settle that first")
-    return Move(old, friend.name, ticket, new_name, final_name, is_fixed=False, is_settled=False, currencies=currencies)
+    return Move(
+        old,
+        friend.name,
+        ticket,
+        new_name,
+        final_name,
+        is_fixed=False,
+        is_settled=False,
+        counts_frozen=counts_frozen,
+        currencies=currencies,
+    )
 
 
 def fix_balances(move: Move, report: ReportView) -> Move:
@@ -138,16 +158,18 @@ def fix_balances(move: Move, report: ReportView) -> Move:
     *move* with the balances as they are now; the old friend is disabled, so they stay.
 
     Raises:
-        MoveRefused: Something is frozen, or the channel is broken. The old friend should be enabled again.
+        MoveRefused: Something is frozen that is not to be counted, or the channel is broken. The old friend should be
+            enabled again.
     """
-    return replace(move, is_fixed=True, currencies=_currencies(report, move.old, report.friends[move.old]))
+    currencies = _currencies(report.friends[move.old], counts_frozen=move.counts_frozen)
+    return replace(move, is_fixed=True, currencies=currencies)
 
 
 def _names_like(name: str) -> list[str]:
     return [name, f"{name}-new", *(f"{name}-new-{number}" for number in range(2, 100_000))]
 
 
-def _currencies(report: ReportView, old: PublicKey, friend: FriendReport) -> tuple[MovedCurrency, ...]:
+def _currencies(friend: FriendReport, *, counts_frozen: bool) -> tuple[MovedCurrency, ...]:
     if not isinstance(friend.channel_status, ChannelConsistentReport):
         raise MoveRefused("the channel with the old friend is broken, so no balance with it is agreed: reset it first")
     configs = {config.currency: config for config in friend.currency_configs}
@@ -157,15 +179,16 @@ def _currencies(report: ReportView, old: PublicKey, friend: FriendReport) -> tup
         for currency, ledger in ledgers.items()
         if ledger.local_pending_debt or ledger.remote_pending_debt
     ]
-    if frozen:
+    if frozen and not counts_frozen:
         raise MoveRefused(
             f"frozen with the old friend: {', '.join(frozen)}; the payments that wait for it have to end first: "
-            "their sellers collect or cancel"
+            "their sellers collect or cancel. Where they can not end any more, have it counted (--count-frozen): what "
+            "is on the way in as paid, what is on the way out as not paid"
         )
     found = []
     for currency in sorted({*configs, *ledgers}):
         config = configs.get(currency)
-        balance = ledgers[currency].balance if currency in ledgers else 0
+        balance = balance_to_move(ledgers.get(currency))
         found.append(
             MovedCurrency(
                 currency,
@@ -179,6 +202,11 @@ def _currencies(report: ReportView, old: PublicKey, friend: FriendReport) -> tup
             )
         )
     return tuple(found)
+
+
+def balance_to_move(ledger: McBalanceReport | None) -> I128:
+    """What a ledger with the old friend comes to: what it froze counts as paid. It does not change while disabled."""
+    return 0 if ledger is None else ledger.balance + ledger.remote_pending_debt
 
 
 def ledger_with(report: ReportView, friend: PublicKey, currency: Currency) -> McBalanceReport | None:

@@ -161,9 +161,11 @@ class BlockingNode:
     clear = _blocking(Node.clear)
     move_friend = _blocking(Node.move_friend)
 
-    def plan_move(self, old: str | PublicKey, ticket: FriendTicket, *, name: str | None = None) -> Move:
+    def plan_move(
+        self, old: str | PublicKey, ticket: FriendTicket, *, name: str | None = None, counts_frozen: bool = False
+    ) -> Move:
         """What `move_friend` would carry over."""
-        return self._look(lambda node: node.plan_move(old, ticket, name=name))
+        return self._look(lambda node: node.plan_move(old, ticket, name=name, counts_frozen=counts_frozen))
 
     def start_payment(self, invoice: Invoice, options: PayOptions = PayOptions()) -> "BlockingPayment":
         """Begin to pay; wait for `commit`, hand that to the seller, wait for `receipt`."""

@@ -661,7 +661,9 @@ class Node:
 
     # Moving an account.
 
-    def plan_move(self, old: FriendName, ticket: FriendTicket, *, name: str | None = None) -> Move:
+    def plan_move(
+        self, old: FriendName, ticket: FriendTicket, *, name: str | None = None, counts_frozen: bool = False
+    ) -> Move:
         """
         What `move_friend` would carry over, with the balances as they are now; nothing is asked for.
 
@@ -669,7 +671,7 @@ class Node:
             UnknownName: There is no such friend.
             MoveRefused: It can not be moved as things are, and why.
         """
-        return plan_move(self.report, self._friend_key(old), ticket, name)
+        return plan_move(self.report, self._friend_key(old), ticket, name, counts_frozen=counts_frozen)
 
     async def move_friend(
         self,
@@ -678,6 +680,7 @@ class Node:
         directory: Path,
         *,
         name: str | None = None,
+        counts_frozen: bool = False,
         removes_old: bool = False,
         timeout: float = 60.0,
         tell: Callable[[Move, Unfinished], None] = lambda move, unfinished: None,
@@ -694,6 +697,7 @@ class Node:
             ticket: Of its new key.
             directory: Of this move alone; `offset_ctrl.sdk.move_files` says what is in it.
             name: The local name of the new friend in the end; None: that of the old one.
+            counts_frozen: Count what is frozen with the old friend, as the terms of a reset do, instead of refusing.
             removes_old: At the end remove the old friend, which forgives its balance.
             timeout: Seconds to wait for the new friend's node, in all.
             tell: Is told of the move and of what it waits for, each time that this is something else.
@@ -709,12 +713,12 @@ class Node:
         for permission in ("config", "buyer", "seller"):
             self._check(permission)
         if not directory.exists():
-            self.plan_move(old, ticket, name=name)  # what is refused makes no directory
+            self.plan_move(old, ticket, name=name, counts_frozen=counts_frozen)  # what is refused makes no directory
         files = MoveFiles(directory)
         with files.locked():
             move = files.load()
             if move is None:
-                move = self.plan_move(old, ticket, name=name)
+                move = self.plan_move(old, ticket, name=name, counts_frozen=counts_frozen)
                 files.save(move)
             if old not in (move.old, move.old_name) or move.new != ticket.public_key:
                 raise MoveRefused(f"{directory} belongs to the move of {move.old_name} to another key")

@@ -21,7 +21,7 @@ from offset_ctrl.rules.move_steps import Asked, Unfinished, Wanted
 from offset_ctrl.rules.moving import Move, MovedCurrency, MoveRefused
 from offset_ctrl.sdk.errors import NotPermitted, RequestRefused, UnknownName
 from offset_ctrl.sdk.move_files import MoveFiles
-from offset_ctrl.sdk.node import Node, use_session
+from offset_ctrl.sdk.node import use_session
 from offset_proto.files import FRIEND_TICKET, FriendTicket
 from offset_proto.text import format_b64
 
@@ -36,6 +36,7 @@ async def move(
     ticket: Path,
     *,
     name: str | None,
+    count_frozen: bool,
     dry_run: bool,
     remove_old: bool,
     journal: Path | None,
@@ -49,6 +50,7 @@ async def move(
         old: Local name of the friend.
         ticket: Friend ticket of the new key.
         name: Local name of the new friend in the end; None: that of the old one.
+        count_frozen: Count what is frozen with the old friend, as the terms of a reset do.
         dry_run: Only print what would be moved, or how far the move is.
         remove_old: Remove the old friend at the end.
         journal: Directory of the move; None: ``move-`` and the old name.
@@ -62,10 +64,7 @@ async def move(
     """
     parsed = load(GROUP, FRIEND_TICKET, ticket, "FriendFileNotFound")
     directory = journal or _default_directory(old, parsed)
-    words: list[str | Path] = ["friend", "move", old, ticket]
-    words += [] if name is None else ["--name", name]
-    words += [] if journal is None else ["--journal", journal]
-    go_on = command_line(*words)
+    go_on = command_line("friend", "move", old, ticket, *_options(name, journal, count_frozen=count_frozen))
 
     def tell(moving: Move, unfinished: Unfinished) -> None:
         click.echo("\n".join(_screen(moving, unfinished, directory, go_on, removes=remove_old)))
@@ -73,10 +72,18 @@ async def move(
     try:
         async with use_session(session, None, None) as node:
             if dry_run:
-                _tell_plan(_known(node, directory, old, parsed, name))
+                begun = MoveFiles(directory).load() if directory.exists() else None
+                _tell_plan(begun or node.plan_move(old, parsed, name=name, counts_frozen=count_frozen))
                 return None
             unfinished = await node.move_friend(
-                old, parsed, directory, name=name, removes_old=remove_old, timeout=timeout, tell=tell
+                old,
+                parsed,
+                directory,
+                name=name,
+                counts_frozen=count_frozen,
+                removes_old=remove_old,
+                timeout=timeout,
+                tell=tell,
             )
     except UnknownName:
         raise CommandError(GROUP, f"FriendNameNotFound({old})") from None
@@ -95,15 +102,18 @@ async def move(
     return NOT_FINISHED
 
 
+def _options(name: str | None, journal: Path | None, *, count_frozen: bool) -> Iterator[str | Path]:
+    if name is not None:
+        yield from ("--name", name)
+    if count_frozen:
+        yield "--count-frozen"
+    if journal is not None:
+        yield from ("--journal", journal)
+
+
 def _default_directory(old: str, ticket: FriendTicket) -> Path:
     plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", old) is not None
     return Path(f"move-{old if plain else format_b64(ticket.public_key)}")
-
-
-def _known(node: Node, directory: Path, old: str, ticket: FriendTicket, name: str | None) -> Move:
-    """The move as it is written down, or as it would begin."""
-    begun = MoveFiles(directory).load() if directory.exists() else None
-    return node.plan_move(old, ticket, name=name) if begun is None else begun
 
 
 def _tell_plan(moving: Move) -> None:

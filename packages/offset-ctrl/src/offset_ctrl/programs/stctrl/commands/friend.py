@@ -43,6 +43,11 @@ add(
     click.argument("old"),
     click.argument("ticket", type=PATH),
     click.option("--name", help="Local name of the new friend in the end.  [default: OLD]"),
+    click.option(
+        "--count-frozen",
+        is_flag=True,
+        help="What was under way when the key was lost is counted: as paid what OLD froze, as not paid what you froze.",
+    ),
     click.option("--dry-run", is_flag=True, help="Only say what would be moved."),
     click.option("--remove-old", is_flag=True, help="At the end remove the old friend, which forgives its balance."),
     click.option(
