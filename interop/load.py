@@ -14,7 +14,7 @@ from offset_ctrl import Node, PaymentFailed, PayOptions, connect
 from offset_ctrl.rules.proofs import check_receipt
 from offset_proto.messages.payment import Commit, Receipt
 
-__all__ = ["App", "Paid", "pay_and_kill", "run_payments"]
+__all__ = ["App", "Paid", "pay_and_kill", "pay_once", "run_payments"]
 
 PATIENT = PayOptions(timeout=170.0, route_seconds=120.0)
 
@@ -40,13 +40,14 @@ class Paid:
     receipt: Receipt | None
 
 
-async def _pay(buyer: Node, seller: Node, currency: str, amount: int) -> Paid:
+async def pay_once(buyer: Node, seller: Node, currency: str, amount: int, options: PayOptions = PATIENT) -> Paid:
+    """A payment from invoice to receipt; one that fails is cancelled at the seller."""
     invoice = await seller.create_invoice(currency, amount)
 
     async def deliver(commit: Commit) -> None:
         await seller.accept_commit(invoice, commit)
 
-    payment = buyer.start_payment(invoice, PATIENT)
+    payment = buyer.start_payment(invoice, options)
     try:
         await deliver(await payment.commit())
         receipt = await payment.receipt()
@@ -88,7 +89,7 @@ async def run_payments(
 
     async def pay(paying: Node, paid: Node) -> None:
         async with free:
-            ended.append(await _pay(paying, paid, currency, amount))
+            ended.append(await pay_once(paying, paid, currency, amount))
             on_paid(len(ended))
 
     async with (
