@@ -12,7 +12,7 @@ import pytest
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl import NotAnnounced, NotPermitted, UnknownName, connect
+from offset_ctrl import EntriesArchived, NotAnnounced, NotPermitted, UnknownName, connect
 from offset_ctrl.blocking import connect as connect_blocking
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.connection.session import NodeSession
@@ -148,6 +148,58 @@ def test_what_is_followed_goes_on_for_ever() -> None:
             if entry.number == 8:
                 break
         assert seen == [3, 4, 5, 6, 7, 8]
+
+    _run(fake, body)
+
+
+@pytest.fixture
+def archived() -> ScriptedNode:
+    """A node with entries 1 to 8, of which 1 to 5 are in an archive, and an opening entry for Bob in place of 5."""
+    fake = _node(8)
+    fake.history = [_entry(5, kind=EntryKind.OPENING, before=0, amount=0), *fake.history[5:]]
+    fake.archived = 5
+    return fake
+
+
+@pytest.mark.parametrize(("since", "numbers"), [(0, [5, 6, 7, 8]), (5, [6, 7, 8]), (7, [8])])
+def test_an_archive_is_no_matter_to_who_has_seen_it_all(archived: ScriptedNode, since: int, numbers: list[int]) -> None:
+    """Or nothing, and begins with the opening entries."""
+
+    async def body(node: Node) -> None:
+        assert [entry.number async for entry in node.history(since)] == numbers
+
+    _run(archived, body)
+
+
+def test_who_has_seen_a_part_of_what_was_archived_gets_an_error(archived: ScriptedNode) -> None:
+    """Also where it follows, and the archive was made meanwhile: it would miss what is in there."""
+
+    async def follow(node: Node, seen: list[int]) -> None:
+        async for entry in node.history(follow=True):
+            seen.append(entry.number)
+            archived.archived = 7
+
+    async def body(node: Node) -> None:
+        for since in (1, 4):
+            with pytest.raises(EntriesArchived, match="up to number 5"):
+                _ = [entry async for entry in node.history(since)]
+        archived.archived = 0
+        archived.history = [_entry(number) for number in range(1, 9)]
+        seen: list[int] = []
+        with pytest.raises(EntriesArchived) as raised:
+            await follow(node, seen)
+        assert (seen, raised.value.through) == ([1, 2, 3], 7)
+
+    _run(archived, body)
+
+
+def test_where_the_opening_entries_take_several_pages_nobody_is_held_up() -> None:
+    """Whoever began with the first of them goes on to the last."""
+    fake = _node(8)
+    fake.archived = 6
+
+    async def body(node: Node) -> None:
+        assert [entry.number async for entry in node.history()] == list(range(1, 9))
 
     _run(fake, body)
 
@@ -291,6 +343,26 @@ def test_the_history_as_a_table(show: Callable[..., str]) -> None:
 def test_there_are_words_for_each_kind(kind: EntryKind, show: Callable[..., str]) -> None:
     """And what is not known is left out."""
     assert "None" not in show([_entry(1, kind=kind)])
+
+
+@pytest.mark.parametrize(("limit", "is_said"), [(2, False), (3, False), (4, True), (9, True)])
+def test_what_is_not_shown_since_it_is_archived_is_said(
+    archived: ScriptedNode,
+    limit: int,
+    is_said: bool,
+    run_session: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Beside the table, so that a script reads on; of fees, always."""
+    given = dict.fromkeys(("since", "until", "friend", "currency"))
+    options = {**given, "kinds": (), "limit": limit, "follow": False, "as_json": True, "as_csv": False}
+    run_session(archived, lambda session: commands.history(session, **options))
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)) == min(limit, 4)
+    assert ("The entries up to number 5 are in an archive" in shown.err) == is_said
+    fees = {"by": "month", "since": None, "until": None, "currency": None, "as_json": True}
+    run_session(archived, lambda session: commands.income(session, **fees))
+    assert "The entries up to number 5 are in an archive" in capsys.readouterr().err
 
 
 def test_the_history_for_scripts(show: Callable[..., str]) -> None:

@@ -286,6 +286,29 @@ def test_months_follow_each_other(show: Callable[..., str]) -> None:
     assert december[-1] == ["", "closing balance", "0", "2", "6"]
 
 
+@pytest.mark.parametrize("options", [{"month": "2026-09"}, {"month": "2026-10"}, {"since": "2026-09-20"}])
+def test_what_is_archived_is_no_statement(run_session: Callable[..., None], options: dict[str, str]) -> None:
+    """Nor is a part of it, or nothing."""
+    fake = _node(STORY[1:])
+    fake.archived = 2
+    given = {**dict.fromkeys(("month", "since", "until", "friend", "currency", "output")), **options}
+    with pytest.raises(CommandError, match=r"EntriesArchived\(2\).*stmgr archived-statement"):
+        run_session(fake, lambda session: command.statement(session, holder="", fonts=(), **given))
+
+
+def test_a_statement_goes_on_from_an_archive(
+    run_session: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The opening entries say what there was, and are none of the month themselves."""
+    opening = {"kind": EntryKind.OPENING, "amount": 0}
+    fake = _node([_entry(1, OCTOBER, 0, 10, **opening), _entry(2, OCTOBER, 0, 4, currency=EUR, **opening), *STORY[2:]])
+    fake.archived = 2
+    given = {**dict.fromkeys(("since", "until", "friend", "currency", "output")), "month": "2026-11"}
+    run_session(fake, lambda session: command.statement(session, holder="", fonts=(), **given))
+    _, euro, bob = capsys.readouterr().out.split("\n\n")
+    assert (_cells(euro)[1][-1], _cells(bob)[1][-1], len(_cells(bob))) == ("4", "10", 6)
+
+
 def test_csv_and_json(show: Callable[..., str], tmp_path: Path) -> None:
     """For programs; only the owner reads the file, and no file is overwritten."""
     path = tmp_path / "november.json"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offset_funder.bookkeeping import Entry, balances
+from offset_funder.bookkeeping import Book, Entry, balances
 from offset_funder.events import FriendMessageReceived
 from offset_funder.state import Consistent, Inconsistent
 from offset_funder.testing import FST, SimulatedNetwork
@@ -301,3 +301,20 @@ def test_the_book_holds_whatever_happens(seed, steps):
             assert told == [(uid, -change) for uid, change in _changes(second.entries, first.key)]
             ours, theirs = balances(first.stored), balances(second.stored)
             assert ours.get((second.key, FST), 0) == -theirs.get((first.key, FST), 0)
+
+
+def test_a_book_goes_on_from_the_opening_entries_of_another_one(row):
+    """They come to its balances, and the entries after them fit; numbers go on as well."""
+    row.pay("ABC", 10)
+    entries = row.nodes["B"].entries
+    for split in range(1, len(entries)):
+        first = Book()
+        for number, entry in enumerate(entries[:split], 1):
+            first.add(number, entry.friend, entry.currency, entry.before, entry.balance)
+        openings = first.openings()
+        assert {entry.kind for entry in openings} == {EntryKind.OPENING}
+        second = Book(first.end - len(openings))
+        for number, entry in enumerate([*openings, *entries[split:]], second.end + 1):
+            second.add(number, entry.friend, entry.currency, entry.before, entry.balance)
+        second.check(row.nodes["B"].stored)
+        assert (second.end, second.count) == (len(entries), len(openings) + len(entries) - split)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         SellerRefused,
         SellerUnknown,
     )
+    from offset_ctrl.sdk.history import EntriesArchived
     from offset_ctrl.sdk.node import Node, connect
     from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 
@@ -50,6 +51,7 @@ __all__ = [
     "AmountTooLarge",
     "CommitNotDelivered",
     "ConnectionClosed",
+    "EntriesArchived",
     "FeesTooHigh",
     "InvalidProof",
     "InvoiceNotOpen",
@@ -105,6 +107,7 @@ _HOMES = {
         "SellerRefused",
         "SellerUnknown",
     ),
+    "sdk.history": ("EntriesArchived",),
     "sdk.payment": ("PayOptions", "Payment", "PaymentState"),
     "rules.moving": ("MoveRefused",),
     "rules.proofs": ("InvalidProof",),

@@ -97,6 +97,7 @@ class ScriptedNode:
         mutations: What a request changes in the report.
         payments: The snapshot of an app that follows the payments; None: there is no answer.
         invoices: The same for invoices.
+        archived: Up to this number, what was in its history is in an archive.
         history: Its history, from the first entry on; pages have three entries at most. Of filters, it knows those by
             friend and currency.
         before: Called first with each request; False: it is not answered.
@@ -114,6 +115,7 @@ class ScriptedNode:
         self.payments: Callable[[], tuple[OpenPaymentReport, ...] | None] = lambda: ()
         self.invoices: Callable[[], tuple[OpenInvoiceReport, ...] | None] = lambda: ()
         self.history: list[HistoryEntry] = []
+        self.archived = 0
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
         self._identity = identity
         self._report = report
@@ -202,7 +204,7 @@ class ScriptedNode:
         end = self.history[-1].number if self.history else 0
         nothing_left = asked.after + 1 if asked.newest_first else end
         through = page[-1].number if len(page) < len(found) else nothing_left
-        return HistoryPage(asked.request_id, tuple(page), through, end)
+        return HistoryPage(asked.request_id, tuple(page), through, end, self.archived)
 
 
 class _Receiver:

@@ -107,13 +107,23 @@ class Book:
     """
     What entries come to that are read one after the other.
 
+    Args:
+        end: Number of the entry before the first one of the book.
+
     Attributes:
-        end: Number of the last one; 0: there was none.
+        end: Number of the last one that was read.
+        count: Of those that were read.
     """
 
-    def __init__(self) -> None:
-        self.end = 0
+    def __init__(self, end: int = 0) -> None:
+        self.end = end
+        self.count = 0
         self._balances: dict[tuple[PublicKey, Currency], I128] = {}
+
+    def openings(self) -> list[Entry]:
+        """One opening entry for each friend and currency: a book that begins with them goes on from this one."""
+        opened = sorted(self._balances.items())
+        return [Entry(friend, currency, EntryKind.OPENING, 0, balance) for (friend, currency), balance in opened]
 
     def add(self, number: int, friend: PublicKey, currency: Currency, before: I128, balance: I128) -> None:
         """
@@ -131,6 +141,7 @@ class Book:
                 f" which was {known}"
             )
         self.end = number
+        self.count += 1
         self._balances[friend, currency] = balance
 
     def check(self, state: FunderState) -> None:

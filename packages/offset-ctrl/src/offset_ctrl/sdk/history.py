@@ -7,6 +7,10 @@ and never changes. Where the history is followed, the node says how far it goes,
 
     place ---- page ----> entries, new place ---- nothing more? ----> wait until the node says a greater number
 
+The owner of a node may move old entries to an archive. Opening entries stand for them then, with the last of their
+numbers. An app that begins with the first entry begins with those, and the sums are right. An app that has come no
+further than into what was moved would miss the rest of that, so it gets an error.
+
 An app that writes its place down together with what it made of the entry deals with each entry exactly once.
 
 A *period* is a range of numbers, not of times: the clock of a node may have been set back, and a period has to end
@@ -18,7 +22,7 @@ again when the history has gone on.
 import os
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_proto.errors import InvalidInput
@@ -27,6 +31,7 @@ from offset_proto.messages.history import (
     EntryKind,
     HistoryEntry,
     HistoryFilter,
+    HistoryPage,
     NoteEntry,
     NoteInvoice,
     NotePayment,
@@ -36,9 +41,39 @@ from offset_proto.messages.history import (
 )
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = ["build_filter", "last_before", "last_entries", "note_request", "read_entries", "read_range"]
+__all__ = [
+    "EntriesArchived",
+    "HistorySource",
+    "archived_through",
+    "build_filter",
+    "last_before",
+    "last_entries",
+    "note_request",
+    "read_entries",
+    "read_range",
+]
 
 PAGE_ENTRIES: Final = 500
+
+
+class EntriesArchived(InvalidInput):
+    """
+    What is asked for was moved to an archive by the owner of the node, who has the file.
+
+    Attributes:
+        through: Number of the last entry that was moved.
+    """
+
+    def __init__(self, through: int) -> None:
+        super().__init__(f"the entries up to number {through} of this history were moved to an archive")
+        self.through = through
+
+
+class HistorySource(Protocol):
+    """Where pages of a history come from: the session of a node, or whatever else has them."""
+
+    async def read_history(self, request: ReadHistory) -> HistoryPage:
+        """The page that *request* asks for."""
 
 
 def build_filter(
@@ -74,14 +109,20 @@ async def read_entries(
 
     Raises:
         NotAnnounced: The node keeps no history.
+        EntriesArchived: Entries after *since* were moved to an archive, and *since* is not 0.
         InvalidInput: The history does not reach to *since*: it is that of another database.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`, where it does not follow.
     """
     attempts = None if follow else ATTEMPTS
     if follow:
         await session.follow_history(attempts=attempts)
+    known: int | None = 0 if since else None
     while True:
         page = await session.read_history(_ask(wanted, after=since), attempts=attempts)
+        if known is None:
+            known = page.archived  # it begins with the opening entries, and may ask from one of those on
+        if since < page.archived != known:
+            raise EntriesArchived(page.archived)
         if page.end < since:
             raise InvalidInput(f"the history of this node ends at {page.end}, before {since}: is it another database?")
         for entry in page.entries:
@@ -94,24 +135,32 @@ async def read_entries(
         await session.history_told(since)
 
 
+async def archived_through(source: HistorySource) -> int:
+    """Number of the last entry that was moved to an archive; 0: none was. Errors are as with `last_before`."""
+    return (await source.read_history(_ask(EVERY_ENTRY, limit=1))).archived
+
+
 async def read_range(
-    session: NodeSession, after: int, through: int, wanted: HistoryFilter
+    source: HistorySource, after: int, through: int, wanted: HistoryFilter
 ) -> AsyncIterator[HistoryEntry]:
     """
     The entries of the numbers from *after* + 1 to *through*, in order.
 
     Raises:
+        EntriesArchived: Some of them were moved to an archive.
         NotAnnounced: The node keeps no history.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
     while after < through:
-        page = await session.read_history(_ask(wanted, after=after, before=through + 1))
+        page = await source.read_history(_ask(wanted, after=after, before=through + 1))
+        if after < page.archived:
+            raise EntriesArchived(page.archived)
         for entry in page.entries:
             yield entry
         after = page.through
 
 
-async def last_before(session: NodeSession, moment: datetime | None) -> int:
+async def last_before(source: HistorySource, moment: datetime | None) -> int:
     """
     Number of the last entry before a moment; 0: there is none. None: of the last entry of all.
 
@@ -119,7 +168,7 @@ async def last_before(session: NodeSession, moment: datetime | None) -> int:
         NotAnnounced: The node keeps no history.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
-    end = (await session.read_history(_ask(EVERY_ENTRY, limit=1))).end
+    end = (await source.read_history(_ask(EVERY_ENTRY, limit=1))).end
     if moment is None:
         return end
     place = 0
@@ -128,14 +177,14 @@ async def last_before(session: NodeSession, moment: datetime | None) -> int:
         if candidate > end:
             continue
         # An app may not be shown each entry. Then the next one stands for it, so that times go on in order.
-        page = await session.read_history(_ask(EVERY_ENTRY, after=candidate - 1, before=end + 1, limit=1))
+        page = await source.read_history(_ask(EVERY_ENTRY, after=candidate - 1, before=end + 1, limit=1))
         if page.entries and page.entries[0].time < moment.timestamp():
             place = candidate
     return place
 
 
 async def last_entries(
-    session: NodeSession, wanted: HistoryFilter, limit: int, *, after: int = 0, before: int = 0
+    source: HistorySource, wanted: HistoryFilter, limit: int, *, after: int = 0, before: int = 0
 ) -> list[HistoryEntry]:
     """
     The last *limit* entries, the oldest of them first; of those with numbers between *after* and *before*; 0: no bound.
@@ -147,7 +196,7 @@ async def last_entries(
     found: list[HistoryEntry] = []
     while before != 1 and len(found) < limit:
         asked = _ask(wanted, after=after, before=before, newest_first=True, limit=min(limit - len(found), PAGE_ENTRIES))
-        page = await session.read_history(asked)
+        page = await source.read_history(asked)
         found += page.entries
         before = page.through
         if before <= after + 1:

@@ -231,6 +231,7 @@ class Node:
 
         Raises:
             NotAnnounced: The node keeps no history.
+            EntriesArchived: Entries after *since*, which is not 0, were moved to an archive by the owner of the node.
             InvalidInput: The history does not reach to *since*: it is that of another database.
         """
         self._check("config")

@@ -10,6 +10,7 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `sqlite`           shell: the SQLite database by aiosqlite, one transaction for each batch of mutations
 `reading`          shell: pages of the history, read beside the batches that are stored
 `checking`         shell: a whole database, state and history
+`archive`          shell: the first entries of the history, moved to a file of their own
 `json_file`        shell: the original's file, written as a whole for each batch (nodes of stcompact)
 `move_over`        shell: a database of the original to one of ours and back
 `backup`           shell: a copy of the database of a node that runs; a database from a copy

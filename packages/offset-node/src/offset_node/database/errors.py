@@ -4,7 +4,14 @@ from pathlib import Path
 
 from offset_proto.errors import OffsetError
 
-__all__ = ["DatabaseInUse", "DatabaseWriteError", "LoadDbError"]
+__all__ = ["ArchiveError", "DatabaseInUse", "DatabaseWriteError", "LoadDbError"]
+
+
+class ArchiveError(OffsetError):
+    """There is nothing to archive; nothing has changed."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(f"ArchiveError({reason})")
 
 
 class LoadDbError(OffsetError):

@@ -1,13 +1,13 @@
 """
-Pages of the history of a node that runs.
+Pages of the history of a node that runs, or of an archive.
 
 The history is as long as the node is old, so no part of it is kept in memory, and what apps read must not hold up what
 the node stores. Reading therefore has a connection of its own, and with it a thread of its own: in a database with a
 write-ahead log a reader sees what was committed when it began, and neither waits for a writer nor lets one wait. The
 connection may not write. It is opened by the first read, since many nodes are never asked.
 
-Entries are only ever added, so that a page needs no transaction: what is read after the number of the last entry is
-known lies before it, and does not change.
+Entries are only ever added while a node runs, so that a page needs no transaction: what is read after the number of the
+last entry is known lies before it, and does not change.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import aiosqlite
 
 from offset_funder.bookkeeping import Book
 from offset_node.database.errors import LoadDbError
-from offset_node.database.tables import history
+from offset_node.database.tables import archives, history
 from offset_node.database.tables.cells import Statement
 from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput
@@ -34,7 +34,7 @@ class HistoryReader:
     Reads the history in a database; one page at a time.
 
     Args:
-        path: The database, which has been brought to the present version of the schema.
+        path: The database, which has been brought to the present version of the schema; or an archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,7 @@ class HistoryReader:
             raise LoadDbError(self._path, error) from None
 
     async def _read(self, request: ReadHistory) -> HistoryPage:
-        ((end,),) = await self._fetch((history.END, ()))
+        ((end, archived),) = await self._fetch((f"SELECT ({history.END}), ({archives.THROUGH})", ()))
         limit = max(1, min(request.limit, HISTORY_PAGE_ENTRIES_MAX))
         select_bound = history.select_bound(request, end)
         found = [] if select_bound is None else await self._fetch(select_bound)
@@ -70,27 +70,42 @@ class HistoryReader:
             through = request.after + 1
         else:
             through = int(end)
-        return HistoryPage(request.request_id, entries, through, int(end))
+        return HistoryPage(request.request_id, entries, through, int(end), int(archived))
 
     async def check(self, state: NodeState) -> int:
         """
         Check that the entries go on from each other, and come to the balances of *state*, which is what is stored.
 
         Returns:
-            The number of entries.
+            The number of entries; those in archives do not count.
 
         Raises:
             LoadDbError: They do not, or are damaged; names the first entry that does not fit.
         """
-        book = Book()
+        book = await self.read_book()
         try:
-            async with self._turn, (await self._connected()).execute(history.BALANCES) as rows:
-                async for row in rows:
-                    book.add(*history.read_balance(tuple(row)))
             book.check(state.funder)
+        except InvalidInput as error:
+            raise LoadDbError(self._path, f"history: {error}") from None
+        return book.count
+
+    async def read_book(self) -> Book:
+        """
+        What all entries come to, one after the other.
+
+        Raises:
+            LoadDbError: They do not go on from each other, or are damaged; names the first entry that does not fit.
+        """
+        try:
+            async with self._turn:
+                ((start,),) = await self._fetch((history.START, ()))
+                book = Book(int(start))
+                async with (await self._connected()).execute(history.BALANCES) as rows:
+                    async for row in rows:
+                        book.add(*history.read_balance(tuple(row)))
         except (sqlite3.Error, InvalidInput, UnicodeError) as error:
             raise LoadDbError(self._path, f"history: {error}") from None
-        return book.end
+        return book
 
     async def _connected(self) -> aiosqlite.Connection:
         if self._opening is None:

@@ -64,6 +64,7 @@ _ONE_TRANSACTION = "-- a batch of statements"
 
 _REFUSED: Final = {
     tables.BACKUP_APPLICATION_ID: "a backup, on which no node runs; stmgr restore makes a database from it",
+    tables.ARCHIVE_APPLICATION_ID: "an archive of a history, on which no node runs",
 }
 """Why nothing runs on these databases, by application id."""
 

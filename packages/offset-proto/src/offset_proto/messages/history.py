@@ -3,6 +3,7 @@ The history of a node: each change of a balance with a friend, and why. An exten
 
 Entries are numbered from 1, without gaps, and none is ever changed. For each friend and currency each entry goes on
 from the balance that the one before it came to, and the last one comes to the balance as it is: the sum of all changes.
+The owner may move the first entries to an archive. Opening entries with the last of their numbers stand for them then.
 """
 
 import enum
@@ -45,7 +46,7 @@ class EntryKind(enum.Enum):
     both sides have signed; what counts then is what our own terms for a reset ask for.
 
     Attributes:
-        OPENING: The balance that was there when the history began.
+        OPENING: The balance that was there when the history began, or that the entries in an archive had come to.
         PAID: A part of a payment of ours was collected: *amount* for the seller, who is *party*, *fee* for mediators.
         RECEIVED: A part of an invoice of ours was collected: *amount* of the invoice, *fee* what mediators left of
             the fees, which is ours, too.
@@ -178,12 +179,15 @@ class HistoryPage:
             entries for a page and no more.
         through: The page leaves out nothing up to this number, or down to it where the newest come first.
         end: Number of the last entry of the whole history; 0: there is none.
+        archived: Up to this number entries were moved to an archive; 0: none were. What has such a number here is an
+            opening entry, which stands for them.
     """
 
     request_id: Uid
     entries: tuple[HistoryEntry, ...]
     through: U64
     end: U64
+    archived: U64
 
 
 @struct("app_server")

@@ -353,6 +353,7 @@ struct HistoryPage {
   entries @1 :List(HistoryEntry);
   through @2 :UInt64;
   end @3 :UInt64;
+  archived @4 :UInt64;
 }
 
 struct HistoryEnd {

@@ -18,17 +18,37 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
 from offset_ctrl.programs.table import format_table, printable
-from offset_ctrl.sdk.history import build_filter, last_entries, note_request, read_entries
+from offset_ctrl.sdk.history import (
+    HistorySource,
+    archived_through,
+    build_filter,
+    last_entries,
+    note_request,
+    read_entries,
+)
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import PublicKey
 
-__all__ = ["GROUP", "describe_entry", "history", "income", "not_announced", "note", "parse_date", "read_filter"]
+__all__ = [
+    "GROUP",
+    "READ_ARCHIVE",
+    "describe_entry",
+    "history",
+    "income",
+    "not_announced",
+    "note",
+    "parse_date",
+    "read_filter",
+    "tell_archived",
+]
 
 GROUP: Final = "HistoryError"
 """Of errors, in `CommandError`."""
+
+READ_ARCHIVE: Final = "stmgr archived-history and stmgr archived-statement read it"
 
 _COLUMNS: Final = (
     "number",
@@ -82,6 +102,8 @@ async def history(
         found = await last_entries(session, wanted, limit)
         if not follow:
             _print_all(report, found, as_json=as_json, as_csv=as_csv)
+            if len(found) < limit or found[0].kind is EntryKind.OPENING:
+                await tell_archived(session)
             return
         writer = csv.writer(sys.stdout)
         if as_csv:
@@ -121,6 +143,13 @@ async def _and_what_comes(
         yield entry
     async for entry in read_entries(session, end, wanted, follow=True):
         yield entry
+
+
+async def tell_archived(source: HistorySource) -> None:
+    """Say so where the first entries were moved to an archive, so that nobody takes what is shown for all there was."""
+    through = await archived_through(source)
+    if through:
+        click.echo(f"The entries up to number {through} are in an archive: {READ_ARCHIVE}", err=True)
 
 
 def not_announced(error: NotAnnounced) -> CommandError:
@@ -305,6 +334,7 @@ async def income(
                 continue
             key = moment(entry.time)[:7] if by == "month" else friend_name(session.report, who)
             sums.setdefault((key, printable(entry.currency)), [0, 0])[0 if is_earned else 1] += entry.fee
+        await tell_archived(session)
     except NotAnnounced as error:
         raise not_announced(error) from None
     rows = [[*key, str(earned), str(paid)] for key, (earned, paid) in sorted(sums.items())]

@@ -18,12 +18,19 @@ import click
 
 from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.connection.session import NodeSession
-from offset_ctrl.programs.stctrl.history import GROUP, describe_entry, not_announced, parse_date, read_filter
+from offset_ctrl.programs.stctrl.history import (
+    GROUP,
+    READ_ARCHIVE,
+    describe_entry,
+    not_announced,
+    parse_date,
+    read_filter,
+)
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
 from offset_ctrl.programs.table import format_table, printable
 from offset_ctrl.rules.statement import Account, build_accounts
-from offset_ctrl.sdk.history import last_before, last_entries, read_range
+from offset_ctrl.sdk.history import EntriesArchived, archived_through, last_before, last_entries, read_range
 from offset_proto.errors import InvalidInput
 from offset_proto.files import save_bytes
 from offset_proto.messages.history import HistoryEntry, HistoryFilter
@@ -93,6 +100,9 @@ async def statement(
         accounts = await _read_accounts(session, period, wanted)
     except NotAnnounced as error:
         raise not_announced(error) from None
+    except EntriesArchived as error:
+        words = f"entries of that period are in an archive: {READ_ARCHIVE}"
+        raise CommandError(GROUP, f"EntriesArchived({error.through})", words) from None
     except InvalidInput as error:
         raise CommandError(GROUP, f"DamagedHistory({error})") from None
     report = session.report
@@ -143,6 +153,9 @@ async def _read_accounts(session: NodeSession, period: _Period, wanted: HistoryF
     """The accounts that have an entry in the period, or a balance."""
     through = await last_before(session, period.until)
     after = min(through, await last_before(session, period.since))
+    archived = await archived_through(session)
+    if after < archived:  # also where the whole period is, of which nothing would be found
+        raise EntriesArchived(archived)
     entries: list[HistoryEntry] = []
     async for entry in read_range(session, after, through, wanted):
         entries.append(entry)

@@ -10,6 +10,7 @@ The program stmgr: keys, tickets, node databases, texts.
 `ceremony`      a person writes words down, and gives three of them back
 `databases`     commands: make, import, export node databases
 `backups`       commands: back a node database up, once or again and again; restore it
+`archives`      commands: move old entries of a history to an archive
 `texts`         command: files as one line of text, and back
 ==============  ============================================================================================
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from offset_ctrl.programs.stmgr import backups, databases, identities, setups, texts
+from offset_ctrl.programs.stmgr import archives, backups, databases, identities, setups, texts
 from offset_ctrl.programs.stmgr.files import (
     ADDRESS,
     IDFILE,
@@ -25,7 +25,14 @@ def _stmgr() -> None:
     """Make keys, tickets and node databases of the Offset credit network."""
 
 
-for _command in (*setups.COMMANDS, *identities.COMMANDS, *databases.COMMANDS, *backups.COMMANDS, *texts.COMMANDS):
+for _command in (
+    *setups.COMMANDS,
+    *identities.COMMANDS,
+    *databases.COMMANDS,
+    *backups.COMMANDS,
+    *archives.COMMANDS,
+    *texts.COMMANDS,
+):
     _stmgr.add_command(_command)
 
 

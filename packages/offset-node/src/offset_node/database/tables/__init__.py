@@ -17,6 +17,7 @@ stands next to the way out: schema, columns, statements, reading.
 `history`     what changed the balances, for ever
 `notes`       what the owner wrote to it
 `askers`      which app asked for what it tells
+`archives`    which part of it was moved out; how an archive is filled and compared
 ============  ================================================================================
 
 A mutation that no module writes does not pass the type checker (`assert_never`).
@@ -28,6 +29,7 @@ from typing import assert_never
 from offset_funder.mutations import ForgetSome
 from offset_funder.state import FunderState
 from offset_node.database.tables import (
+    archives,
     askers,
     channels,
     friends,
@@ -56,6 +58,8 @@ from offset_proto.types import U64, PublicKey
 
 __all__ = [
     "APPLICATION_ID",
+    "ARCHIVE_APPLICATION_ID",
+    "ARCHIVE_SCHEMA",
     "BACKUP_APPLICATION_ID",
     "EXPORTED_APPLICATION_ID",
     "MIGRATIONS",
@@ -72,7 +76,8 @@ __all__ = [
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
 BACKUP_APPLICATION_ID = 0x4F464642  # "OFFB", a copy from which a database can be restored
-SCHEMA_VERSION = 5
+ARCHIVE_APPLICATION_ID = 0x4F464641  # "OFFA", entries of the history that were moved out of a database
+SCHEMA_VERSION = 6
 
 _NODE_SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
@@ -93,15 +98,20 @@ SCHEMA = "".join(
         notes.SCHEMA,
         askers.SCHEMA,
         unheard.SCHEMA,
+        archives.SCHEMA,
     )
 )
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
+
+ARCHIVE_SCHEMA = "".join((archives.ARCHIVE_SCHEMA, history.SCHEMA, notes.SCHEMA, askers.SCHEMA, archives.SCHEMA))
+"""SQL that makes all tables of an archive of `SCHEMA_VERSION`."""
 
 MIGRATIONS = {
     1: plugins.SCHEMA,
     2: payments.MIGRATION_TO_3 + times.SCHEMA,
     3: history.MIGRATION_TO_4,
     4: notes.SCHEMA + askers.SCHEMA + unheard.SCHEMA,
+    5: archives.SCHEMA,
 }
 """What turns a database of a version into one of the next."""
 

@@ -7,7 +7,8 @@ its entries do. Amounts are decimal text; where a kind says nothing of an amount
 are not known. What a payment moves is amount and fee together, so that its amount is not stored. An entry costs at most
 300 bytes on disk, with its part of the index by friend.
 
-A database that had no history begins with an opening entry for each balance (`insert_openings`, `MIGRATION_TO_4`).
+A database that had no history begins with an opening entry for each balance (`insert_openings`, `MIGRATION_TO_4`). So
+does one whose first entries were moved to an archive (`offset_node.database.tables.archives`).
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from offset_funder.bookkeeping import Entry, balances
 from offset_funder.state import FunderState
+from offset_node.database.tables.archives import THROUGH
 from offset_node.database.tables.askers import ASKER_OF_ENTRY, write_of_entry
 from offset_node.database.tables.cells import Statement, parse_amount, parse_balance
 from offset_node.database.tables.notes import NOTE_OF_ENTRY
@@ -29,6 +31,8 @@ __all__ = [
     "LOOKED_AT_MAX",
     "MIGRATION_TO_4",
     "SCHEMA",
+    "START",
+    "TIME_OF",
     "insert_openings",
     "read_balance",
     "read_entry",
@@ -98,8 +102,17 @@ LOOKED_AT_MAX: Final = 20_000
 
 _INTEGER_MAX: Final = 2**63 - 1
 
-END = "SELECT coalesce(max(number), 0) FROM history"
-"""The number of the last entry; 0: there is none."""
+END = f"SELECT max(coalesce((SELECT max(number) FROM history), 0), ({THROUGH}))"
+"""The number of the last entry, which may be in an archive; 0: there is none."""
+
+START = f"SELECT min(coalesce((SELECT min(number) - 1 FROM history), ({THROUGH})), ({THROUGH}))"
+"""
+The number before that of the first entry, as it has to be: the first entry of all is 1, and where there is an archive,
+nothing is missing between its last number and what comes first here.
+"""
+
+TIME_OF = "SELECT time FROM history WHERE number = ?"
+"""When the entry of a number was stored, in seconds since 1970."""
 
 _ENTRY = "number, time, friend, currency, kind, before, balance, amount, fee, party, invoice_id, payment_id, request_id"
 _COLUMNS = (
