@@ -1,5 +1,7 @@
 """Archives of a history, as their owner makes and reads them: programs, and the database of a node."""
 
+import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,8 +11,8 @@ import pytest
 
 from interop.programs import OURS
 from offset_funder.testing import SimulatedNetwork
-from offset_node.database.sqlite import create_database
-from offset_node.state import NodeState
+from offset_node.database.sqlite import Database, create_database
+from offset_node.state import AddEntry, NodeState
 
 OCTOBER, NOVEMBER = 1_727_740_800, 1_730_419_200
 """The seconds at which these months of 2024 began, in UTC."""
@@ -18,28 +20,97 @@ OCTOBER, NOVEMBER = 1_727_740_800, 1_730_419_200
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """The database of A, to whom B owes 5 and C owes 3: with an opening entry for each, one of October, one later."""
+    """The database of A: in October B became a friend and paid 5; in November B paid 2 more, and C became a friend."""
     network = SimulatedNetwork("ABC", Random(1))
-    for friend, amount in (("B", 5), ("C", 3)):
-        network.befriend("A", friend)
-        network.pay([friend, "A"], amount)
+    network.befriend("A", "B")
+    network.pay(["B", "A"], 5)
+    node = network.nodes["A"]
+    october = len(node.entries)
+    network.pay(["B", "A"], 2)
+    network.befriend("A", "C")
     path = tmp_path / "node.db"
-    create_database(path, NodeState(network.nodes["A"].stored))
+    create_database(path, NodeState(node.stored))
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE history SET time = CASE number WHEN 1 THEN ? ELSE ? END", (OCTOBER, NOVEMBER))
+        connection.execute("DELETE FROM history")
+    asyncio.run(
+        _fill(
+            path,
+            [
+                AddEntry(number, OCTOBER if number <= october else NOVEMBER, entry)
+                for number, entry in enumerate(node.entries, 1)
+            ],
+        )
+    )
     return path
+
+
+async def _fill(path: Path, entries: list[AddEntry]) -> None:
+    database = await Database.open(path)
+    try:
+        await database.load()
+        await database.apply(entries)
+    finally:
+        await database.close()
+
+
+def _archive(database: Path, until: str) -> Path:
+    target = database.with_name(f"{until}.archive")
+    OURS.run("stmgr", "archive-history", "-d", database, "--until", until, "-o", target)
+    return target
+
+
+def _refusal(*command: object) -> str:
+    refused = OURS.run("stmgr", *command, check=False)
+    assert refused.returncode == 1
+    return refused.stderr
 
 
 def test_old_entries_are_moved(database: Path) -> None:
     """The command says how far; given once more it says the same; and the database is checked as before."""
     target = database.with_name("october.archive")
-    command = ["archive-history", "-d", database, "--until", "2024-11-01", "-o", target]
+    command = ["archive-history", "-d", database, "--until", "2024-11-01", "-o"]
     for _ in range(2):
-        assert OURS.run("stmgr", *command).stdout == f"Archived. The entries up to number 1 are in {target}.\n"
-    assert "entries of the history: 2" in OURS.run("stmgr", "check-db", "-d", database).stdout
-    other = [*command[:-1], database.with_name("other.archive")]
-    refused = OURS.run("stmgr", *other, check=False)
-    assert refused.returncode == 1
-    assert "ArchiveHistoryError(ArchiveError(there is no entry before that time" in refused.stderr
-    wrong = ["archive-history", "-d", database, "--until", "soon", "-o", database.with_name("other.archive")]
-    assert "InvalidDate(soon)" in OURS.run("stmgr", *wrong, check=False).stderr
+        assert OURS.run("stmgr", *command, target).stdout == f"Archived. The entries up to number 3 are in {target}.\n"
+    assert "entries of the history: 4" in OURS.run("stmgr", "check-db", "-d", database).stdout
+    other = database.with_name("other.archive")
+    assert "ArchiveHistoryError(ArchiveError(there is no entry before that time" in _refusal(*command, other)
+    assert "InvalidDate(soon)" in _refusal("archive-history", "-d", database, "--until", "soon", "-o", other)
+
+
+def test_what_is_in_an_archive_is_shown(database: Path) -> None:
+    """With the options of stctrl history, and names; of a later archive, where the earlier entries are."""
+    october, november = _archive(database, "2024-11-01"), _archive(database, "2024-12-01")
+    shown = json.loads(OURS.run("stmgr", "archived-history", "-a", october, "--json").stdout)
+    assert [(entry["number"], entry["friend"], entry["kind"], entry["balance"]) for entry in shown] == [
+        (1, "B", "limit", "0"),
+        (2, "B", "opened", "0"),
+        (3, "B", "received", "5"),
+    ]
+    assert "received 5" in OURS.run("stmgr", "archived-history", "-a", october, "-f", "B", "-k", "received").stdout
+    later = OURS.run("stmgr", "archived-history", "-a", november, "--json")
+    assert [entry["number"] for entry in json.loads(later.stdout)] == [3, 4, 5, 6]
+    assert "The entries up to number 3 are in an archive" in later.stderr
+    assert "FriendNameNotFound(D)" in _refusal("archived-history", "-a", october, "-f", "D")
+    assert "not an archive" in _refusal("archived-history", "-a", database)
+
+
+def test_a_statement_is_made_of_an_archive(database: Path) -> None:
+    """Of a month that is in it as a whole; one closes with what the next one opens with."""
+    october, november = _archive(database, "2024-11-01"), _archive(database, "2024-12-01")
+    shown = []
+    for archive, month in ((october, "2024-10"), (november, "2024-11")):
+        output = database.with_name(f"{month}.json")
+        OURS.run("stmgr", "archived-statement", "-a", archive, "--month", month, "-f", "B", "-o", output)
+        (account,) = json.loads(output.read_text())["accounts"]
+        shown.append((account["friend"], account["opening"], account["closing"], len(account["entries"])))
+    assert shown == [("B", "0", "5", 3), ("B", "5", "7", 1)]
+    since = OURS.run("stmgr", "archived-statement", "-a", october, "--since", "2024-10-01").stdout
+    assert since.startswith("B, FST, 2024-10-01 to 2024-10-31 (UTC)")
+    statement = ["archived-statement", "-a"]
+    for period in (
+        ["--month", "2024-11"],
+        ["--since", "2024-10-01", "--until", "2024-11-02"],
+        ["--since", "2025-01-01"],
+    ):
+        assert "ArchiveEnds(2024-11-01)" in _refusal(*statement, october, *period)
+    assert "EntriesArchived(3)" in _refusal(*statement, november, "--month", "2024-10")

@@ -1,7 +1,8 @@
 """
 stctrl history, stctrl income: what changed the balances with friends, and the fees. Spec 12 §6.
 
-They ask and change nothing. A node of the original keeps no history, nor does an older one of ours.
+They ask and change nothing. What shows entries takes them from a node, or from an archive (`NamedSource`). A node of
+the original keeps no history, nor does an older one of ours.
 """
 
 import csv
@@ -9,7 +10,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import click
 
@@ -35,6 +36,7 @@ from offset_proto.types import PublicKey
 __all__ = [
     "GROUP",
     "READ_ARCHIVE",
+    "NamedSource",
     "describe_entry",
     "history",
     "income",
@@ -42,6 +44,7 @@ __all__ = [
     "note",
     "parse_date",
     "read_filter",
+    "show_last",
     "tell_archived",
 ]
 
@@ -72,6 +75,14 @@ _COLUMNS: Final = (
 """Of CSV, and the members of JSON."""
 
 
+class NamedSource(HistorySource, Protocol):
+    """A history, and whose it is."""
+
+    @property
+    def report(self) -> ReportView:
+        """The node, with the names of its friends."""
+
+
 async def history(
     session: NodeSession,
     *,
@@ -91,31 +102,51 @@ async def history(
     Raises:
         CommandError: The node keeps no history, or there is no such friend, kind or date.
     """
-    if as_json and as_csv:
-        raise CommandError(GROUP, "JsonAndCsv", "the options --json and --csv exclude each other")
     wanted = read_filter(session.report, since, until, friend, currency, kinds)
-    report = session.report
     try:
         if follow:
-            await session.follow_history()
-            end = session.history_end
-        found = await last_entries(session, wanted, limit)
-        if not follow:
-            _print_all(report, found, as_json=as_json, as_csv=as_csv)
-            if len(found) < limit or found[0].kind is EntryKind.OPENING:
-                await tell_archived(session)
-            return
-        writer = csv.writer(sys.stdout)
-        if as_csv:
-            writer.writerow(_COLUMNS)
-        async for entry in _and_what_comes(session, wanted, [entry for entry in found if entry.number <= end], end):
-            if as_csv:
-                writer.writerow(_cells(report, entry).values())
-            else:
-                click.echo(json.dumps(_cells(report, entry), ensure_ascii=False) if as_json else _line(report, entry))
-            sys.stdout.flush()
+            _check_form(as_json=as_json, as_csv=as_csv)
+            await _follow(session, wanted, limit, as_json=as_json, as_csv=as_csv)
+        else:
+            await show_last(session, wanted, limit, as_json=as_json, as_csv=as_csv)
     except NotAnnounced as error:
         raise not_announced(error) from None
+
+
+async def show_last(source: NamedSource, wanted: HistoryFilter, limit: int, *, as_json: bool, as_csv: bool) -> None:
+    """
+    Print the last entries, the oldest of them first.
+
+    Raises:
+        CommandError: They can not be JSON and CSV.
+        NotAnnounced: The node keeps no history.
+    """
+    _check_form(as_json=as_json, as_csv=as_csv)
+    found = await last_entries(source, wanted, limit)
+    _print_all(source.report, found, as_json=as_json, as_csv=as_csv)
+    if len(found) < limit or found[0].kind is EntryKind.OPENING:
+        await tell_archived(source)
+
+
+def _check_form(*, as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise CommandError(GROUP, "JsonAndCsv", "the options --json and --csv exclude each other")
+
+
+async def _follow(session: NodeSession, wanted: HistoryFilter, limit: int, *, as_json: bool, as_csv: bool) -> None:
+    report = session.report
+    await session.follow_history()
+    end = session.history_end
+    found = await last_entries(session, wanted, limit)
+    writer = csv.writer(sys.stdout)
+    if as_csv:
+        writer.writerow(_COLUMNS)
+    async for entry in _and_what_comes(session, wanted, [entry for entry in found if entry.number <= end], end):
+        if as_csv:
+            writer.writerow(_cells(report, entry).values())
+        else:
+            click.echo(json.dumps(_cells(report, entry), ensure_ascii=False) if as_json else _line(report, entry))
+        sys.stdout.flush()
 
 
 async def note(session: NodeSession, *, number: int, text: str) -> None:

@@ -1,15 +1,15 @@
 """
 stctrl statement: what happened to the balance with each friend in a period, as text, CSV, JSON or PDF. Spec 12 §6.
 
-It asks and changes nothing. The period is turned into numbers of entries first (`sdk.history`), so that the statements
-of two months that follow each other leave nothing out and have nothing in common.
+It asks a node or an archive, and changes nothing. The period is turned into numbers of entries first (`sdk.history`),
+so that the statements of two months that follow each other leave nothing out and have nothing in common.
 """
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,10 @@ from typing import Any, Final
 import click
 
 from offset_ctrl.connection.client import NotAnnounced
-from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.history import (
     GROUP,
     READ_ARCHIVE,
+    NamedSource,
     describe_entry,
     not_announced,
     parse_date,
@@ -61,6 +61,19 @@ class _Period:
         last = self.until - timedelta(days=1) if _is_midnight(self.until) else self.until
         return f"{_day(self.since)} to {_day(last)}"
 
+    def within(self, ends: datetime) -> "_Period":
+        """
+        The period in an archive, which has nothing from the moment *ends* on; where it says no end, it ends there.
+
+        Raises:
+            CommandError: A part of it is after that.
+        """
+        until = ends if self.until is None else self.until
+        if until > ends or self.since >= ends:
+            words = "what came then is in the history of the node, or in a later archive"
+            raise CommandError(GROUP, f"ArchiveEnds({_day(ends)})", words)
+        return replace(self, until=until)
+
 
 def _is_midnight(when: datetime) -> bool:
     return when.astimezone(UTC).timestamp() % 86400 == 0
@@ -72,7 +85,7 @@ def _day(when: datetime) -> str:
 
 
 async def statement(
-    session: NodeSession,
+    source: NamedSource,
     *,
     month: str | None,
     since: str | None,
@@ -82,22 +95,27 @@ async def statement(
     output: Path | None,
     holder: str,
     fonts: tuple[Path, ...],
+    ends: datetime | None = None,
 ) -> None:
     """
     Print the statement of a period, or write it into a new file, in the form that the end of its name says.
 
+    With *ends*, the source is an archive, which has nothing from that moment on.
+
     Raises:
-        CommandError: The node keeps no history; there is no such period, friend or currency; or what makes a PDF is not
-            installed.
+        CommandError: The node keeps no history; the source has not all of the period; there is no such period, friend
+            or currency; or what makes a PDF is not installed.
         OutputAlreadyExists, IoError: The file can not be written.
     """
     period = _period(month, since, until)
+    if ends is not None:
+        period = period.within(ends)
     form = "" if output is None else output.suffix
     if form not in ("", ".csv", ".json", ".pdf"):
         raise CommandError(GROUP, f"UnknownForm({form})", "the name of the file ends in .pdf, .csv or .json")
-    wanted = read_filter(session.report, None, None, friend, currency, ())
+    wanted = read_filter(source.report, None, None, friend, currency, ())
     try:
-        accounts = await _read_accounts(session, period, wanted)
+        accounts = await _read_accounts(source, period, wanted)
     except NotAnnounced as error:
         raise not_announced(error) from None
     except EntriesArchived as error:
@@ -105,7 +123,7 @@ async def statement(
         raise CommandError(GROUP, f"EntriesArchived({error.through})", words) from None
     except InvalidInput as error:
         raise CommandError(GROUP, f"DamagedHistory({error})") from None
-    report = session.report
+    report = source.report
     accounts.sort(key=lambda account: (friend_name(report, account.friend), account.friend, account.currency))
     if output is None:
         click.echo(_as_text(report, period, accounts))
@@ -149,22 +167,22 @@ def month_bounds(text: str) -> tuple[datetime, datetime]:
         raise InvalidInput(f"{text!r} is no month; write 2026-11") from None
 
 
-async def _read_accounts(session: NodeSession, period: _Period, wanted: HistoryFilter) -> list[Account]:
+async def _read_accounts(source: NamedSource, period: _Period, wanted: HistoryFilter) -> list[Account]:
     """The accounts that have an entry in the period, or a balance."""
-    through = await last_before(session, period.until)
-    after = min(through, await last_before(session, period.since))
-    archived = await archived_through(session)
+    through = await last_before(source, period.until)
+    after = min(through, await last_before(source, period.since))
+    archived = await archived_through(source)
     if after < archived:  # also where the whole period is, of which nothing would be found
         raise EntriesArchived(archived)
     entries: list[HistoryEntry] = []
-    async for entry in read_range(session, after, through, wanted):
+    async for entry in read_range(source, after, through, wanted):
         entries.append(entry)
         if len(entries) > ENTRIES_MAX:
             raise CommandError(GROUP, "TooMany", f"a statement has {ENTRIES_MAX} entries at most: choose a shorter one")
     openings: dict[tuple[PublicKey, Currency], int] = {}
-    for friend, currency in _without_entries(session.report, wanted, entries):
+    for friend, currency in _without_entries(source.report, wanted, entries):
         this_one = HistoryFilter(friend, currency, (), 0, 0)
-        found = await last_entries(session, this_one, 1, before=after + 1)
+        found = await last_entries(source, this_one, 1, before=after + 1)
         if found and found[0].balance:
             openings[friend, currency] = found[0].balance
     return build_accounts(entries, openings)

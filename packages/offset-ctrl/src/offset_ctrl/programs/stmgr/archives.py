@@ -1,14 +1,30 @@
-"""The command of stmgr that moves old entries of a history to an archive. Spec 12 §6."""
+"""
+Commands of stmgr that move old entries of a history to an archive, and show what is in one. Spec 12 §6.
 
+What they show has the forms of `stctrl history` and `stctrl statement`, whose code does it; an archive only takes the
+place of the node (`_Source`).
+"""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, STATEMENT
 from offset_ctrl.programs.stmgr.files import PATH, in_group, not_installed
 from offset_proto.cli import OffsetCommand
 
+if TYPE_CHECKING:
+    from offset_proto.messages.history import HistoryPage, ReadHistory
+    from offset_proto.report_view import ReportView
+
 __all__ = ["COMMANDS"]
+
+_ARCHIVE = click.option("-a", "--archive", type=PATH, required=True, help="Archive, made by stmgr archive-history.")
 
 
 @click.command("archive-history", cls=OffsetCommand)
@@ -37,4 +53,71 @@ def _archive_history(database: Path, until: str, output: Path) -> None:
     click.echo(f"Archived. The entries up to number {archive.through} are in {output}.")
 
 
-COMMANDS = (_archive_history,)
+class _Source:
+    """
+    An archive, as a history with names.
+
+    Attributes:
+        report: The node as it was when the archive was made.
+        ends: The archive has nothing from this moment on.
+    """
+
+    def __init__(self, report: "ReportView", ends: datetime, reader: Any) -> None:
+        self.report = report
+        self.ends = ends
+        self._reader = reader
+
+    async def read_history(self, request: "ReadHistory") -> "HistoryPage":
+        page: HistoryPage = await self._reader.read(request)
+        return page
+
+
+def _with_archive(path: Path, show: Callable[[_Source], Awaitable[None]]) -> None:
+    """Open an archive, and show something of it."""
+    from offset_proto.report_view import ReportView
+
+    async def opened() -> None:
+        try:
+            from offset_node.database.archive import read_archive
+            from offset_node.database.reading import HistoryReader
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        archive = read_archive(path)
+        reader = HistoryReader(path)
+        try:
+            await show(_Source(ReportView(archive.report), datetime.fromtimestamp(archive.until, UTC), reader))
+        finally:
+            await reader.close()
+
+    in_group("ArchiveError", lambda: asyncio.run(opened()))
+
+
+def _options(*options: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Any]:
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+@click.command("archived-history", cls=OffsetCommand)
+@_ARCHIVE
+@_options(*ENTRIES)
+def _archived_history(archive: Path, limit: int, as_json: bool, as_csv: bool, **choice: Any) -> None:
+    """Show what changed the balances with friends, and why, as it is in an archive."""
+    from offset_ctrl.programs.stctrl.history import read_filter, show_last
+
+    async def show(source: _Source) -> None:
+        wanted = read_filter(source.report, **choice)
+        await show_last(source, wanted, limit, as_json=as_json, as_csv=as_csv)
+
+    _with_archive(archive, show)
+
+
+@click.command("archived-statement", cls=OffsetCommand)
+@_ARCHIVE
+@_options(*STATEMENT)
+def _archived_statement(archive: Path, **options: Any) -> None:
+    """Show an account as a bank does, of a period that is in an archive."""
+    from offset_ctrl.programs.stctrl.statement import statement
+
+    _with_archive(archive, lambda source: statement(source, ends=source.ends, **options))
+
+
+COMMANDS = (_archive_history, _archived_history, _archived_statement)

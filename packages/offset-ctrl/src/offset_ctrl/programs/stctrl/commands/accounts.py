@@ -3,29 +3,17 @@
 import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add, build, build_group
-from offset_ctrl.programs.stctrl.commands.options import JSON, PATH
+from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, ONE_CURRENCY, SINCE, STATEMENT, UNTIL
+from offset_ctrl.programs.stctrl.commands.options import JSON
 
 __all__ = ["COMMANDS"]
 
-_SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
-_UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
-_ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
-_ONE_FRIEND = click.option(
-    "-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."
-)
 _HISTORY = build_group(
     "stctrl",
     "history",
     "Show what changed the balances with friends, and why.",
-    _SINCE,
-    _UNTIL,
-    _ONE_FRIEND,
-    _ONE_CURRENCY,
-    click.option("-k", "--kind", "kinds", multiple=True, help="Of this kind only, such as forwarded; may be repeated."),
-    click.option("-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many."),
+    *ENTRIES,
     click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
-    JSON,
-    click.option("--csv", "as_csv", is_flag=True, help="Print CSV."),
 )
 add(
     _HISTORY,
@@ -40,9 +28,9 @@ _INCOME = build(
     "income",
     "Show the fees that were earned and paid.",
     click.option("--by", type=click.Choice(["month", "friend"]), default="month", show_default=True, help="Sums of."),
-    _SINCE,
-    _UNTIL,
-    _ONE_CURRENCY,
+    SINCE,
+    UNTIL,
+    ONE_CURRENCY,
     JSON,
     home="history",
 )
@@ -50,20 +38,7 @@ _STATEMENT = build(
     "stctrl",
     "statement",
     "Show an account as a bank does: opening balance, entries, closing balance, fees, for each friend and currency.",
-    click.option("--month", metavar="MONTH", help="Of this month, such as 2026-11, in UTC."),
-    _SINCE,
-    _UNTIL,
-    _ONE_FRIEND,
-    _ONE_CURRENCY,
-    click.option("-o", "--output", type=PATH, help="Output file instead of text: FILE.pdf, FILE.csv or FILE.json."),
-    click.option("--holder", default="", help="Your name and address, for the head of a PDF."),
-    click.option(
-        "--font",
-        "fonts",
-        type=PATH,
-        multiple=True,
-        help="Font file for letters that a PDF has not, such as Chinese ones; may be repeated.",
-    ),
+    *STATEMENT,
     home="statement",
 )
 
