@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from offset_proto.text import format_b64
 
 PASSPHRASE = "Correct horse, b\u00e4ttery"
 WAYS = ("file", "credential", "environment", "terminal")
+SHOWN_SECONDS = 60
 
 
 def _environment() -> dict[str, str]:
@@ -69,6 +71,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(directory, tuple(secrets))
 
 
+class _Screen:
+    """What a program shows on its terminal; what comes after what was waited for is there the next time."""
+
+    def __init__(self, controller: int) -> None:
+        self._controller = controller
+        self._text = b""
+
+    def read_until(self, end: bytes) -> bytes:
+        """All up to *end*. Raises TimeoutError where it does not come."""
+        while end not in self._text:
+            ready, _, _ = select.select([self._controller], [], [], SHOWN_SECONDS)
+            if not ready:
+                raise TimeoutError(f"{end!r} is not shown; there is {self._text[-200:]!r}")
+            self._text += os.read(self._controller, 1000)
+        shown, _, self._text = self._text.partition(end)
+        return shown + end
+
+
 @dataclass
 class Given:
     """How one process is given the passphrase: further words, its environment, and what is typed on its terminal."""
@@ -100,7 +120,7 @@ def _start(command: list[str], given: Given, log: Path) -> "subprocess.Popen[byt
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=given.environment
             )
         process, controller = _start_on_terminal(command, given.environment, output)
-    _read_until(controller, b": ")
+    _Screen(controller).read_until(b": ")
     os.write(controller, given.typed.encode())
     process.controller = controller  # type: ignore[attr-defined]  # open as long as the process
     return process
@@ -276,24 +296,17 @@ def test_a_person_makes_an_identity_with_words(tmp_path: Path) -> None:
     path = tmp_path / "a.ident"
     command = [OURS.program("stmgr"), "gen-ident", "--words", "-o", str(path)]
     process, controller = _start_on_terminal(command, _environment() | {"TERM": "xterm"}, None)
-    screen = _read_until(controller, b"written down")
-    cells = screen.decode().partition("has the identity.")[2].partition("Press")[0].split()
+    screen = _Screen(controller)
+    cells = screen.read_until(b"written down").decode().partition("has the identity.")[2].partition("Press")[0].split()
     paper = dict(zip(cells[::2], cells[1::2], strict=True))
     assert len(paper) == 24
     os.write(controller, b"\n")
     for _ in range(3):
-        asked = _read_until(controller, b": ").decode().rpartition("Word ")[2].rstrip(": ")
+        asked = screen.read_until(b": ").decode().rpartition("Word ")[2].rstrip(": ")
         assert not path.exists()
         os.write(controller, f"{paper[asked]}\n".encode())
-        _read_until(controller, b"\n")
+        screen.read_until(b"\n")
     assert process.wait(60) == 0
     os.close(controller)
     words = " ".join(paper[str(number)] for number in range(1, 25))
     assert OURS.run("stmgr", "ident-words", "-i", path).stdout == f"{words}\n"
-
-
-def _read_until(controller: int, end: bytes) -> bytes:
-    text = b""
-    while end not in text:
-        text += os.read(controller, 1000)
-    return text
