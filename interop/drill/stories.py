@@ -48,6 +48,7 @@ class Account:
     listed: int | None = None
     said: int | None = None
     accepted: int | None = None
+    was_reset: bool = False
 
 
 @dataclass
@@ -110,10 +111,7 @@ class Drill:
         here, there = self.village.balance(ALICE, friend), self.village.balance(friend, ALICE)
         if here is None or there is None or account.accepted is None:
             raise DrillFailed(f"there is no balance with {friend}")
-        entries = _entries(self.village, friend)
-        paid = sum(int(entry["change"]) for entry in entries if entry["kind"] != "reset")
-        if not any(entry["kind"] == "reset" for entry in entries):  # from the first entry on, where the balance was 0
-            paid -= account.accepted
+        paid = _told(_entries(self.village, friend)) - account.accepted
         difference = abs(here + there) + abs(account.accepted + paid - here)
         return [friend, account.listed, account.said, account.accepted, paid, here, there, difference]
 
@@ -132,6 +130,13 @@ def _entries(village: Village, friend: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = json.loads(OURS.run("stctrl", "-C", village.home(ALICE), *words).stdout)
     resets = [number for number, entry in enumerate(entries) if entry["kind"] == "reset"]
     return entries[resets[-1] :] if resets else entries
+
+
+def _told(entries: list[dict[str, Any]]) -> int:
+    """What the history comes to: from the last reset on, or from the beginning, where the balance was 0."""
+    first = entries[:1]
+    began = int(first[0]["balance"]) if first and first[0]["kind"] == "reset" else 0
+    return began + sum(int(entry["change"]) for entry in entries if entry["kind"] != "reset")
 
 
 # The database is lost.
@@ -162,7 +167,7 @@ def _recover(drill: Drill, contacts: Path) -> dict[str, Account]:
         if terms is None:  # it is where the backup is, and payments have gone on since
             account.said = account.accepted = account.listed
             continue
-        account.said = -_balance_of(terms)
+        account.said, account.was_reset = -_balance_of(terms), True
         asks = village.friends(name)[ALICE]["local_reset_terms"]
         if _balance_of(asks) != -account.said:
             raise DrillFailed(f"{name} asks for {asks}, and Alice is shown {terms}")
@@ -172,8 +177,9 @@ def _recover(drill: Drill, contacts: Path) -> dict[str, Account]:
     if result != 0:
         raise DrillFailed("not all friends are back")
     for name, account in accounts.items():
-        resets = [entry for entry in _entries(village, name) if entry["kind"] == "reset"]
-        account.accepted = int(resets[-1]["balance"]) if resets else account.accepted
+        if not account.was_reset:
+            continue
+        account.accepted = int(_entries(village, name)[0]["balance"])
         if account.accepted != account.said:
             raise DrillFailed(f"{name} said {account.said}, and {account.accepted} was accepted")
     return accounts
