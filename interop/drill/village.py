@@ -90,6 +90,7 @@ class Village:
         Raises:
             CommandFailed: *check* is set, and it failed.
         """
+        self._start_again()
         started = time.monotonic()
         command = [OURS.program(program), *map(str, words)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, input=given)
@@ -104,6 +105,7 @@ class Village:
 
     def friends(self, name: str) -> dict[str, Any]:
         """The friends of a node by their names there; this is not told."""
+        self._start_again()
         listed = json.loads(OURS.run("stctrl", "-C", self.home(name), "info", "friends", "--json").stdout)
         return {friend["name"]: friend for friend in listed}
 
@@ -165,6 +167,22 @@ class Village:
             ticket = self.home(kind) / f"{kind}.ticket"
             self._original.run("stctrl", *login, "config", f"add-{kind}", option, ticket, "-n", kind)
         self.log.note(f"{name} runs the original's node")
+
+    def _start_again(self) -> None:
+        """
+        As its owner does, start a node of the original that has stopped.
+
+        It stops where a seller cancels an invoice whose transaction went away with a broken channel (D33), and that is
+        what the sellers do here whose payments can not end because Alice is away.
+        """
+        for name in self.players:
+            process = self._servers[name].process if name in self._servers else None
+            if process is not None and process.poll() is not None:
+                log = self._servers[name].log.read_text(errors="replace").splitlines()
+                last = [line for line in log if "panicked" in line][-1:] or log[-3:]
+                self._servers[name].start()
+                self.log.note(f"the original's node of {name} had stopped, and is started again; it had said:")
+                self.log.said("\n".join(last))
 
     def _start(self, name: str, command: list[str]) -> None:
         settings = tomllib.loads(next(self.home(name).glob("*.toml")).read_text())
