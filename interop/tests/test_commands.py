@@ -174,7 +174,7 @@ def test_payment_files_are_checked(chain: Network, tmp_path: Path) -> None:
     chain.stctrl("A", "seller", "cancel-invoice", "-i", other)
 
 
-@pytest.mark.parametrize("permission", ["proutes", "pbuyer", "pseller", "pconfig"])
+@pytest.mark.parametrize("permission", ["proutes", "pbuyer", "pseller", "pconfig", "phistory"])
 def test_permissions(chain: Network, permission: str) -> None:
     """An app may do what its ticket says and nothing else; info is for every trusted app."""
     app = chain.path(f"{permission}.ident")
@@ -192,6 +192,12 @@ def test_permissions(chain: Network, permission: str) -> None:
     for needed, command in commands.items():
         result = chain.run("stctrl", *login, *command, check=False)
         assert ("InsufficientPermissions" in result.stderr) == (needed != permission)
+    for words in (["history"], ["income"], ["statement", "--since", "2026-01-01"]):
+        result = chain.run("stctrl", *login, *words, check=False)
+        assert (result.returncode == 0) == (permission in ("pconfig", "phistory"))
+        assert ("InsufficientPermissions(history)" in result.stderr) == (result.returncode != 0)
+    noted = chain.run("stctrl", *login, "history", "note", 1, "as agreed", check=False)
+    assert ("InsufficientPermissions(config)" in noted.stderr) == (permission != "pconfig")
 
 
 def test_tickets_that_change_while_the_node_runs(chain: Network) -> None:

@@ -49,6 +49,7 @@ from offset_proto.messages.report import (
     PkFriendReport,
     PkFriendReportList,
 )
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey
 
@@ -277,6 +278,21 @@ def test_who_may_not_is_told() -> None:
 
     _run(fake, may_not)
     assert fake.requests == []
+
+
+def test_a_permission_of_its_own() -> None:
+    """It is for reading: to note something with an entry takes more, and so does all else."""
+    fake = _node(2)
+    fake.permissions = ExtendedPermissions(routes=False, buyer=False, seller=False, config=False, history=True)
+
+    async def body(node: Node) -> None:
+        assert node.permissions == fake.permissions
+        assert [entry.number async for entry in node.history()] == [1, 2]
+        with pytest.raises(NotPermitted, match="config"):
+            await node.set_note(1, "as agreed")
+
+    _run(fake, body)
+    assert fake.asked(NoteEntry) == []
 
 
 @pytest.mark.parametrize(("count", "limit", "numbers"), [(8, 5, [4, 5, 6, 7, 8]), (3, 5, [1, 2, 3]), (0, 5, [])])

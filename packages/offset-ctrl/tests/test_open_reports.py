@@ -97,7 +97,7 @@ def test_the_oldest_come_first() -> None:
 def test_bits_that_are_not_known_mean_nothing(sent: int, known: Extension) -> None:
     """The node of a later version announces more than this program knows."""
     greeting = Greeting(lambda message: None)
-    greeting.take(wire.APP_GREETING.encode(AppGreeting(True, False, True, False, int(sent))))
+    greeting.take(wire.APP_GREETING.encode(AppGreeting(True, False, True, False, int(sent), False)))
     assert greeting.extensions == known
     assert greeting.permissions == AppPermissions(routes=True, buyer=False, seller=True, config=False)
 

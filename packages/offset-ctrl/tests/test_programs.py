@@ -69,6 +69,12 @@ def test_tickets(run, tmp_path):
     assert run(stmgr.main, "app-ticket", "-i", ident, "-o", app, "--pbuyer", "--proutes")[0] == 0
     permissions = APP_TICKET.load(app).permissions
     assert (permissions.routes, permissions.buyer, permissions.seller, permissions.config) == (True, True, False, False)
+    assert not permissions.allows("history")
+    assert "history" not in app.read_text()
+    reader = tmp_path / "reader.ticket"
+    assert run(stmgr.main, "app-ticket", "-i", ident, "-o", reader, "--phistory")[0] == 0
+    may = APP_TICKET.load(reader).permissions
+    assert [flag for flag in ("routes", "buyer", "seller", "config", "history") if may.allows(flag)] == ["history"]
     assert run(stmgr.main, "node-entry", "-n", ident, "-p", ident, "-a", "h:1", "-o", entry)[0] == 0
     assert NODE_ENTRY.load(entry).app_private_key == IDENTITY.load(ident).private_key
     status, _, complaint = run(stmgr.main, "gen-ident", "-o", ident)

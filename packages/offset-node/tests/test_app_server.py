@@ -1,6 +1,7 @@
 """Apps of a node. Spec 07 §2.1, §3."""
 
 import shutil
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -20,7 +21,7 @@ from offset_node.apps.server import (
     TellFunder,
 )
 from offset_node.apps.tickets import TrustedApps
-from offset_node.plugins.ticket import TicketPlugin
+from offset_node.plugins.ticket import NO_PERMISSIONS, TicketPlugin
 from offset_node.plugins.values import App, Refusal, decide
 from offset_proto.files import APP_TICKET, AppTicket
 from offset_proto.messages.app import (
@@ -67,6 +68,7 @@ from offset_proto.messages.report import (
     SetStatus,
     UpdateCurrencyConfig,
 )
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.rate import FREE
 from offset_proto.types import (
     Currency,
@@ -261,6 +263,22 @@ def test_trusted_apps(tmp_path):
     (tmp_path / "app.ticket").unlink()
     assert trusted.read() == {}
     assert TrustedApps(tmp_path / "nowhere").read() == {}
+
+
+def test_a_ticket_for_the_history_alone(tmp_path):
+    """It counts at once, like any other permission, and so does its end."""
+    reader = ExtendedPermissions(routes=False, buyer=False, seller=False, config=False, history=True)
+    APP_TICKET.save(tmp_path / "app.ticket", AppTicket(KEY, reader))
+    assert TrustedApps(tmp_path).read() == {KEY: reader}
+    server = AppServer(initial_report(FunderState(KEY), ()), ALL_EXTENSIONS)
+    app, _ = server.open_app(NO_PERMISSIONS)
+    assert server.permissions_changed(app, reader) == []
+    assert server.permissions_changed(app, ALL) == []
+    (cut,) = server.permissions_changed(app, replace(ALL, config=False))
+    assert isinstance(cut, CloseApp)
+    app, _ = server.open_app(reader)
+    (cut,) = server.permissions_changed(app, replace(ALL, config=False))
+    assert isinstance(cut, CloseApp)
 
 
 def test_a_directory_that_comes_and_goes(tmp_path, caplog):

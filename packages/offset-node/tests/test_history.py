@@ -48,6 +48,7 @@ from offset_proto.messages.history import (
     NotePayment,
     ReadHistory,
 )
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import Currency, HashResult, InvoiceId, PaymentId, PublicKey, RandValue, Signature, Uid
 
 EUR = Currency("EUR")
@@ -559,9 +560,17 @@ def test_an_app_may_have_so_many_pages_read_at_once(new_node):
 
 @pytest.mark.parametrize("request_", [_ask(), FollowHistory()])
 def test_who_may_configure_the_node_may_read_its_history(request_):
-    """And nobody else: it says more than what an app that pays or sells has to know."""
+    """And who has a permission for just that, but nobody else: it says more than an app that pays has to know."""
     assert is_permitted(replace(NO_PERMISSIONS, config=True), request_)
+    assert is_permitted(ExtendedPermissions(False, False, False, False, True), request_)
+    assert not is_permitted(ExtendedPermissions(True, True, True, False, False), request_)
     assert not is_permitted(AppPermissions(routes=True, buyer=True, seller=True, config=False), request_)
+
+
+@pytest.mark.parametrize("request_", [NoteEntry(1, ""), NoteInvoice(INVOICE, ""), NotePayment(PAYMENT, "")])
+def test_who_may_read_may_not_write(request_):
+    """The permission for the history is for looking at it."""
+    assert not is_permitted(ExtendedPermissions(True, False, False, False, True), request_)
 
 
 def test_an_app_of_limited_scope_reads_what_it_sees(new_node):

@@ -33,6 +33,28 @@ def test_examples_of_the_specification(kind):
     assert EXAMPLES[kind] == file_kind.format(file_kind.parse(EXAMPLES[kind]))
 
 
+def test_a_ticket_may_have_a_permission_that_the_original_does_not_know():
+    """It is the last member; a ticket without it is the original's to the byte, as above. Spec 08 §2.2."""
+    text = EXAMPLES["APP_TICKET"].replace('"config": false', '"config": false,\n    "history": true')
+    ticket = files.APP_TICKET.parse(text)
+    assert files.APP_TICKET.format(ticket) == text
+    allowed = {flag: ticket.permissions.allows(flag) for flag in ("routes", "buyer", "seller", "config", "history")}
+    assert allowed == {"routes": True, "buyer": True, "seller": False, "config": False, "history": True}
+    not_so = files.APP_TICKET.parse(text.replace('"history": true', '"history": false'))
+    assert not not_so.permissions.allows("history")
+    config = files.APP_TICKET.parse(EXAMPLES["APP_TICKET"].replace('"config": false', '"config": true'))
+    assert config.permissions.allows("history")
+    assert not files.APP_TICKET.parse(EXAMPLES["APP_TICKET"]).permissions.allows("history")
+
+
+@pytest.mark.parametrize("value", ["null", "1", '"true"', "[]"])
+def test_a_permission_is_granted_or_not(value):
+    """Nothing else stands for it."""
+    text = EXAMPLES["APP_TICKET"].replace('"config": false', f'"config": false, "history": {value}')
+    with pytest.raises(InvalidInput, match="history"):
+        files.APP_TICKET.parse(text)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ from offset_proto.messages.index import TimeHash
 from offset_proto.messages.keepalive import KeepAlive, Message
 from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen, RejectConnection
 from offset_proto.messages.report import IndexClientMutationReport, SetConnectedServer
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import HashResult, PaymentId, PublicKey, Uid
 
 KEY = PublicKey(bytes(range(1, 33)))
@@ -241,7 +243,12 @@ def test_messages_are_frozen_values():
 
 
 GREETING = AppGreeting(
-    routes=True, buyer=False, seller=True, config=False, extensions=int(Extension.OPEN_PAYMENTS | Extension.GIVE_UP)
+    routes=True,
+    buyer=False,
+    seller=True,
+    config=False,
+    extensions=int(Extension.OPEN_PAYMENTS | Extension.GIVE_UP),
+    history=True,
 )
 
 
@@ -254,8 +261,21 @@ def test_an_original_app_reads_the_flags_of_a_greeting_and_nothing_else() -> Non
 def test_an_original_node_announces_no_extension() -> None:
     """These bytes are recorded from the original; see the table above."""
     assert wire.APP_GREETING.decode(bytes.fromhex("100210010105")) == AppGreeting(
-        routes=True, buyer=False, seller=True, config=False, extensions=0
+        routes=True, buyer=False, seller=True, config=False, extensions=0, history=False
     )
+
+
+def test_a_message_that_goes_on_from_another_one() -> None:
+    """Its fields follow those of that one; it is compared, shown and replaced with all of them."""
+    less = AppPermissions(routes=True, buyer=False, seller=True, config=False)
+    more = ExtendedPermissions(True, False, True, False, True)
+    assert isinstance(more, AppPermissions)
+    assert more != less
+    assert more != replace(more, history=False)
+    assert len({more, replace(more, routes=True), replace(more, routes=False)}) == 2
+    assert repr(more) == "ExtendedPermissions(routes=True, buyer=False, seller=True, config=False, history=True)"
+    with pytest.raises(AttributeError):
+        more.routes = False  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryEntr
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import NodeReport
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import HashResult, NetAddress, PaymentId, PlainLock, Signature, Uid
 
 __all__ = ["ScriptedNode", "build_commit", "build_receipt"]
@@ -104,7 +105,7 @@ class ScriptedNode:
     """
 
     def __init__(self, identity: Identity, report: NodeReport) -> None:
-        self.permissions = AppPermissions(routes=True, buyer=True, seller=True, config=True)
+        self.permissions: AppPermissions = AppPermissions(routes=True, buyer=True, seller=True, config=True)
         self.extensions = Extension(0)
         self.accepts = True
         self.requests: list[AppRequest] = []
@@ -134,7 +135,9 @@ class ScriptedNode:
             return
         self._connections.append(connection)
         may = self.permissions
-        greeting = AppGreeting(may.routes, may.buyer, may.seller, may.config, int(self.extensions))
+        greeting = AppGreeting(
+            may.routes, may.buyer, may.seller, may.config, int(self.extensions), isinstance(may, ExtendedPermissions)
+        )
         connection.send(wire.APP_GREETING.encode(greeting))
         connection.send(wire.NODE_REPORT.encode(self._report))
         connection.attach(_Receiver(self, connection))

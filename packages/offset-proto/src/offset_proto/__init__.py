@@ -8,6 +8,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `packing`              messages of several segments, which the library must not read
 `canonical`            messages to the bytes that are hashed and signed
 `frames`               length frames on a byte stream
+`permissions`          what an app may ask for, with what the original does not know
 `files`                identities, tickets, invoices, receipts as files
 `uri`                  what people hand over, as one line of text
 `payload`, `bech32m`   the bytes and the letters of such a line

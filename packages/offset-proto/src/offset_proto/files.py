@@ -17,6 +17,7 @@ from offset_proto.message_json import CAMEL_CASE, SNAKE_CASE, JsonForm, format_j
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import MoveTokenHashedReport
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import (
     U32,
     U128,
@@ -118,10 +119,18 @@ class LockedIdentityFile:
 
 @frozen
 class AppTicket:
-    """An app that a node trusts, and for what."""
+    """An app that a node trusts, and for what; the permissions may be extended ones."""
 
     public_key: PublicKey
     permissions: AppPermissions
+
+
+@frozen
+class _ExtendedAppTicket:
+    """The same with a permission that the original does not know, and does not miss."""
+
+    public_key: PublicKey
+    permissions: ExtendedPermissions
 
 
 @frozen
@@ -223,9 +232,29 @@ class _Identities(FileKind[IdentityFile]):
         return self._form.from_value(value)
 
 
+_EXTENDED_TICKET: Final = JsonForm(_ExtendedAppTicket, camel_case=CAMEL_CASE)
+
+
+class _AppTickets(FileKind[AppTicket]):
+    """Tickets of apps as the original has them, and with the member *history*, which it passes over."""
+
+    def format(self, value: AppTicket) -> str:
+        if not isinstance(value.permissions, ExtendedPermissions):
+            return super().format(value)
+        return format_json(_EXTENDED_TICKET.to_value(_ExtendedAppTicket(value.public_key, value.permissions)))
+
+    def parse(self, text: str) -> AppTicket:
+        value = parse_json(text)
+        permissions = value.get("permissions") if isinstance(value, dict) else None
+        if not isinstance(permissions, dict) or "history" not in permissions:
+            return self._form.from_value(value)
+        extended = _EXTENDED_TICKET.from_value(value)
+        return AppTicket(extended.public_key, extended.permissions)
+
+
 IDENTITY = _Identities(JsonForm(IdentityFile, camel_case=CAMEL_CASE), secret=True)
 LOCKED_IDENTITY = FileKind(JsonForm(LockedIdentityFile, camel_case=CAMEL_CASE), secret=True)
-APP_TICKET = FileKind(JsonForm(AppTicket, camel_case=CAMEL_CASE))
+APP_TICKET = _AppTickets(JsonForm(AppTicket, camel_case=CAMEL_CASE))
 TICKET = FileKind(JsonForm(RelayAddress, camel_case=CAMEL_CASE))
 """Relay, index and node tickets have one shape, and nothing in them says which kind they are [QUIRK]."""
 NODE_ENTRY = FileKind(JsonForm(NodeEntry, camel_case=CAMEL_CASE), secret=True)

@@ -7,7 +7,7 @@ and representation are inherited, and only ``__init__`` is generated. ``dataclas
 ``dataclasses.replace`` work on them as on any dataclass.
 """
 
-from dataclasses import FrozenInstanceError, dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields
 from inspect import get_annotations
 from operator import attrgetter
 from typing import Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
@@ -38,21 +38,26 @@ class Message:
         return hash((type(self), self._values(self)))
 
     def __repr__(self) -> str:
-        names: tuple[str, ...] = self.__slots__
-        parts = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        parts = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(cast(Any, self)))
         return f"{type(self).__name__}({parts})"
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=())
 def frozen(cls: T) -> T:
-    """Turn a class with annotated fields, none of which has a default, into a `Message`."""
+    """
+    Turn a class with annotated fields, none of which has a default, into a `Message`.
+
+    Where it is derived from a message already, its fields come after those of that one.
+    """
     annotations = get_annotations(cls)
-    names = tuple(annotations)
+    own = tuple(annotations)
+    bases = cls.__bases__ if issubclass(cls, Message) else (Message,)
     # From Python 3.14 on a class body holds a function that makes the annotations, and not these.
     left_out = ("__dict__", "__weakref__", "__annotate_func__", "__annotations_cache__")
     namespace = {name: value for name, value in vars(cls).items() if name not in left_out}
-    made: Any = type(cls.__name__, (Message,), {**namespace, "__annotations__": annotations, "__slots__": names})
+    made: Any = type(cls.__name__, bases, {**namespace, "__annotations__": annotations, "__slots__": own})
     made = dataclass(init=False, repr=False, eq=False)(made)
+    names = tuple(field.name for field in fields(made))
     made.__init__ = _make_init(made, names)
     if names:
         made._values = staticmethod(attrgetter(*names))

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from offset_proto import wire
 from offset_proto.messages.app import AppPermissions, AppServerToApp
 from offset_proto.messages.extensions import Extension
+from offset_proto.permissions import ExtendedPermissions
 from offset_proto.report_view import ReportView
 
 __all__ = ["Greeting", "Listener"]
@@ -59,7 +60,8 @@ class Greeting:
         """
         if not self._has_permissions:
             greeting = wire.APP_GREETING.decode(message)
-            self.permissions = AppPermissions(greeting.routes, greeting.buyer, greeting.seller, greeting.config)
+            flags = greeting.routes, greeting.buyer, greeting.seller, greeting.config
+            self.permissions = ExtendedPermissions(*flags, True) if greeting.history else AppPermissions(*flags)
             self.extensions = Extension(greeting.extensions & _KNOWN)
             self._has_permissions = True
         elif not self.is_complete:

@@ -234,7 +234,7 @@ class Node:
             EntriesArchived: Entries after *since*, which is not 0, were moved to an archive by the owner of the node.
             InvalidInput: The history does not reach to *since*: it is that of another database.
         """
-        self._check("config")
+        self._check("history")
         key = friend if friend is None or isinstance(friend, PublicKey) else self._friend_key(friend)
         wanted = build_filter(key, currency, kinds, not_before, before)
         async for entry in read_entries(self._session, since, wanted, follow=follow):
@@ -737,7 +737,7 @@ class Node:
         return {key: wanted.get(key, towards) for key in self.report.friends}
 
     def _check(self, permission: str) -> None:
-        if not getattr(self.permissions, permission):
+        if not self.permissions.allows(permission):
             raise NotPermitted(f"the ticket of this app has no permission {permission!r}")
 
     async def _change(self, change: Change) -> None:

@@ -143,7 +143,8 @@ class AppLinks:
 
     def _greeting(self, permissions: AppPermissions) -> AppGreeting:
         flags = permissions.routes, permissions.buyer, permissions.seller, permissions.config
-        return AppGreeting(*flags, extensions=int(self.server.extensions))
+        history = permissions.allows("history") and not permissions.config
+        return AppGreeting(*flags, extensions=int(self.server.extensions), history=history)
 
     def look_at_tickets(self) -> None:
         """On each tick: a ticket that was changed or removed counts for the connections that are open, too."""

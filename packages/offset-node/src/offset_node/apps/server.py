@@ -382,8 +382,8 @@ class AppServer:
 
 
 def _includes(more: AppPermissions, less: AppPermissions) -> bool:
-    names = ("routes", "buyer", "seller", "config")
-    return all(getattr(more, name) or not getattr(less, name) for name in names)
+    names = ("routes", "buyer", "seller", "config", "history")
+    return all(more.allows(name) or not less.allows(name) for name in names)
 
 
 def _touched_friends(message: ReportMutations) -> set[PublicKey]:

@@ -14,8 +14,9 @@ from offset_proto.messages.app import (
     RequestClosePayment,
 )
 from offset_proto.messages.extensions import AddExpiringInvoice, FollowInvoices, FollowPayments, GiveUpPayment
-from offset_proto.messages.history import NoteInvoice, NotePayment
+from offset_proto.messages.history import FollowHistory, NoteInvoice, NotePayment, ReadHistory
 from offset_proto.messages.index import RequestRoutes
+from offset_proto.permissions import ExtendedPermissions
 
 __all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
 
@@ -42,21 +43,20 @@ def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
         return permissions.buyer
     if isinstance(request, _SELLER):
         return permissions.seller
+    if isinstance(request, ReadHistory | FollowHistory):
+        return permissions.allows("history")
     return permissions.config
 
 
-def add_permissions(one: AppPermissions, other: AppPermissions) -> AppPermissions:
+def add_permissions(one: AppPermissions, other: AppPermissions) -> ExtendedPermissions:
     """The permissions of an app that two sources give it: each flag is set where either sets it."""
-    return AppPermissions(
-        routes=one.routes or other.routes,
-        buyer=one.buyer or other.buyer,
-        seller=one.seller or other.seller,
-        config=one.config or other.config,
+    return ExtendedPermissions(
+        **{flag: one.allows(flag) or other.allows(flag) for flag in ("routes", "buyer", "seller", "config", "history")}
     )
 
 
 class TicketPlugin:
-    """Grants what the four flags of the app's ticket allow, and leaves the rest to other plugins."""
+    """Grants what the flags of the app's ticket allow, and leaves the rest to other plugins."""
 
     hooks_version = HOOKS_VERSION
 

@@ -88,6 +88,11 @@ class AppPermissions:
     seller: bool
     config: bool
 
+    def allows(self, permission: str) -> bool:
+        """Whether it includes the permission of that name; *history* is one that comes with *config*."""
+        allowed: bool = self.config if permission == "history" else getattr(self, permission)
+        return allowed
+
 
 @member
 class AddRelay:

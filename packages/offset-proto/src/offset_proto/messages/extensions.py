@@ -54,12 +54,13 @@ class AppGreeting:
     """
     The first message of a node: what the app may ask for, and which extensions the node has.
 
-    It is `AppPermissions` with one more field. An original app does not read the field, and in what an original node
-    sends the field is 0.
+    It is `AppPermissions` with two more fields. An original app does not read them, and in what an original node sends
+    they are 0.
 
     Attributes:
         routes, buyer, seller, config: As in `AppPermissions`.
         extensions: A sum of members of `Extension`, as a plain integer; bits that a program does not know mean nothing.
+        history: The app may read the history although it may not configure the node.
     """
 
     routes: bool
@@ -67,6 +68,7 @@ class AppGreeting:
     seller: bool
     config: bool
     extensions: U64
+    history: bool
 
 
 @member

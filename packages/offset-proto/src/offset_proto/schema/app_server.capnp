@@ -184,13 +184,14 @@ struct ResponseRoutesResult {
 
 # Extensions, docs/protocol/12-extensions.md. An original node or app never sends or receives what follows.
 
-# What a node sends first; the struct AppPermissions with one more field, which an original app does not read.
+# What a node sends first; the struct AppPermissions with two more fields, which an original app does not read.
 struct AppGreeting {
   routes @0 :Bool;
   buyer @1 :Bool;
   seller @2 :Bool;
   config @3 :Bool;
   extensions @4 :UInt64;
+  history @5 :Bool;
 }
 
 struct AddExpiringInvoice {

@@ -86,7 +86,7 @@ def run(
 
     Args:
         login: Who we are, and the node.
-        permission: What the command needs, by its name in `AppPermissions`.
+        permission: What the command needs, as in `AppPermissions.allows`.
         open_: `open_node`; or `open_session`, for a command that outlives a connection.
         command: What to do; returns an exit status, None for 0.
         patience: Seconds for which a node that can not be reached is tried again: it may be starting.
@@ -107,7 +107,7 @@ def run(
     async def connected() -> int | None:
         async with contextlib.AsyncExitStack() as stack:
             node = await _opened(stack, lambda: open_(ticket.address, ticket.public_key, identity), patience)
-            if permission is not None and not getattr(node.permissions, permission):
+            if permission is not None and not node.permissions.allows(permission):
                 raise CommandError("", f"InsufficientPermissions({permission})")
             return await command(node)
 

@@ -42,15 +42,18 @@ for _command in (
 @click.option("--proutes", is_flag=True, help="May ask for routes.")
 @click.option("--pbuyer", is_flag=True, help="May pay.")
 @click.option("--pseller", is_flag=True, help="May be paid.")
-@click.option("--pconfig", is_flag=True, help="May configure the node.")
+@click.option("--pconfig", is_flag=True, help="May configure the node, and read its history.")
+@click.option("--phistory", is_flag=True, help="May read the history of the node, also without --pconfig.")
 @PASSPHRASE_FILE
 def _app_ticket(idfile: Path, output: Path, passphrase_file: Path | None, **permissions: bool) -> None:
     """Make the ticket of an app, for the trusted directory of a node."""
     from offset_proto.files import APP_TICKET, AppTicket
     from offset_proto.messages.app import AppPermissions
+    from offset_proto.permissions import ExtendedPermissions
 
     def make() -> None:
-        granted = AppPermissions(*(permissions[name] for name in ("proutes", "pbuyer", "pseller", "pconfig")))
+        flags = {name: permissions[f"p{name}"] for name in ("routes", "buyer", "seller", "config")}
+        granted = ExtendedPermissions(**flags, history=True) if permissions["phistory"] else AppPermissions(**flags)
         APP_TICKET.save(output, AppTicket(public_key(idfile, passphrase_file), granted))
 
     in_group("AppTicketError", make)

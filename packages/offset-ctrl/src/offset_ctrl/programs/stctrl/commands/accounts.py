@@ -14,6 +14,7 @@ _HISTORY = build_group(
     "Show what changed the balances with friends, and why.",
     *ENTRIES,
     click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
+    permission="history",
 )
 add(
     _HISTORY,
@@ -33,6 +34,7 @@ _INCOME = build(
     ONE_CURRENCY,
     JSON,
     home="history",
+    permission="history",
 )
 _STATEMENT = build(
     "stctrl",
@@ -40,6 +42,7 @@ _STATEMENT = build(
     "Show an account as a bank does: opening balance, entries, closing balance, fees, for each friend and currency.",
     *STATEMENT,
     home="statement",
+    permission="history",
 )
 
 COMMANDS = (_HISTORY, _INCOME, _STATEMENT)

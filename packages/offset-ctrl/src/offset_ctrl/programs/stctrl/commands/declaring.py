@@ -33,6 +33,7 @@ def build(
     help_text: str,
     *options: Decorator,
     home: str | None = None,
+    permission: str | None = None,
     patience: float = 0,
     one_of: tuple[str, ...] = (),
 ) -> click.Command:
@@ -43,26 +44,35 @@ def build(
     The function returns the exit status; None is 0.
 
     Args:
-        group: Says which permission is needed, and whether the command outlives a connection.
+        group: Says which permission is needed, unless *permission* does, and whether the command outlives a connection.
         name: As it is given; the function has underscores for its hyphens.
         help_text: What it does.
         options: What may be given.
         home: Module of the function.
+        permission: What the app needs.
         patience: Seconds for which a node that is not reached is tried again.
         one_of: Parameters of which exactly one has to be given.
     """
-    made = _callback(group, name, *options, home=home, patience=patience, one_of=one_of)
+    made = _callback(group, name, *options, home=home, permission=permission, patience=patience, one_of=one_of)
     return click.command(name, cls=OffsetCommand, help=help_text)(made)
 
 
-def build_group(group: str, name: str, help_text: str, *options: Decorator) -> click.Group:
+def build_group(
+    group: str, name: str, help_text: str, *options: Decorator, permission: str | None = None
+) -> click.Group:
     """The command *name* as in `build`, which is a group, too: instead of it, commands of the group can be given."""
-    made = _callback(group, name, *options, home=name, patience=0, one_of=())
+    made = _callback(group, name, *options, home=name, permission=permission, patience=0, one_of=())
     return click.group(name, cls=OffsetGroup, help=help_text, invoke_without_command=True)(made)
 
 
 def _callback(
-    group: str, name: str, *options: Decorator, home: str | None, patience: float, one_of: tuple[str, ...]
+    group: str,
+    name: str,
+    *options: Decorator,
+    home: str | None,
+    permission: str | None,
+    patience: float,
+    one_of: tuple[str, ...],
 ) -> Callable[..., Any]:
     @click.pass_context
     def command(ctx: click.Context, /, **arguments: Any) -> Any:
@@ -81,8 +91,8 @@ def _callback(
         module = importlib.import_module(f"offset_ctrl.programs.stctrl.{home or group}")
         function = getattr(module, name.replace("-", "_"))
         open_: Any = open_session if group in _OUTLIVING else open_node
-        permission = _PERMISSIONS.get(group, group)
-        return run(Login(*ctx.obj), permission, open_, lambda node: function(node, **arguments), patience)
+        needed = _PERMISSIONS.get(group, group) if permission is None else permission
+        return run(Login(*ctx.obj), needed, open_, lambda node: function(node, **arguments), patience)
 
     return functools.reduce(lambda made, option: option(made), reversed(options), command)
 
