@@ -22,8 +22,9 @@ from interop.network import Network, NodeSpec
 from interop.programs import OURS
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.session import NodeSession, open_session
+from offset_ctrl.programs.stctrl.statement import ENTRIES_MAX
 from offset_ctrl.rules.statement import build_accounts
-from offset_ctrl.sdk.history import last_before, last_entries, read_entries, read_range
+from offset_ctrl.sdk.history import collect_range, last_before, last_entries, read_entries
 from offset_funder.bookkeeping import Entry
 from offset_node.database.sqlite import Database
 from offset_node.state import AddEntry
@@ -81,10 +82,10 @@ async def _last_fifty_of_a_friend(session: NodeSession) -> int:
 async def _month_of_a_friend(session: NodeSession) -> int:
     """As stctrl statement reads and adds it up, half a year ago."""
     since = datetime.now(UTC) - timedelta(days=200)
-    through = await last_before(session, since + timedelta(days=30))
-    after = await last_before(session, since)
+    through, after = await asyncio.gather(last_before(session, since + timedelta(days=30)), last_before(session, since))
     wanted = HistoryFilter(FRIENDS[3], None, (), 0, 0)
-    entries = [entry async for entry in read_range(session, after, through, wanted)]
+    entries = await collect_range(session, after, through, wanted, ENTRIES_MAX)
+    assert entries is not None
     (account,) = build_accounts(entries, {})
     return len(account.entries)
 

@@ -23,7 +23,7 @@ from offset_ctrl.programs.stctrl import statement_pdf
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.statement_pdf import AccountSheet, SheetRow, StatementSheet, build_pdf
 from offset_ctrl.rules.statement import Account, build_accounts
-from offset_ctrl.sdk.history import last_before, read_range
+from offset_ctrl.sdk.history import collect_range, last_before, read_range
 from offset_ctrl.testing import ScriptedNode
 from offset_proto.errors import InvalidInput
 from offset_proto.files import OutputAlreadyExists
@@ -219,6 +219,19 @@ def test_entries_that_an_app_may_not_see_do_not_lead_astray(run_session: Callabl
             assert shown == [e.number for e in seen if e.time >= moment]
 
     fake = _node(seen)
+    run_session(fake, body)
+
+
+@pytest.mark.parametrize(("after", "through"), [(0, 11), (0, 1), (3, 4), (4, 9), (5, 5), (6, 11)])
+def test_a_range_is_read_from_two_places(run_session: Callable[..., None], after: int, through: int) -> None:
+    """And is the same as from one: all of it, in order."""
+    fake = _node([_entry(number, 100, 0, 0) for number in range(1, 12)])
+
+    async def body(session: NodeSession) -> None:
+        found = await collect_range(session, after, through, EVERY_ENTRY, 11)
+        assert found == [entry async for entry in read_range(session, after, through, EVERY_ENTRY)]
+        assert await collect_range(session, 0, 11, EVERY_ENTRY, 10) is None
+
     run_session(fake, body)
 
 

@@ -20,12 +20,14 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.extensions import AppGreeting, Extension
 from offset_proto.messages.friend import FriendMessage
+from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryPage
 from offset_proto.messages.index import TimeHash
 from offset_proto.messages.keepalive import KeepAlive, Message
 from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen, RejectConnection
 from offset_proto.messages.report import IndexClientMutationReport, SetConnectedServer
+from offset_proto.packing import has_several_segments
 from offset_proto.permissions import ExtendedPermissions
-from offset_proto.types import HashResult, PaymentId, PublicKey, Uid
+from offset_proto.types import Currency, HashResult, InvoiceId, PaymentId, PublicKey, Uid
 
 KEY = PublicKey(bytes(range(1, 33)))
 KEY_HEX = "ff080706050403020103100f0e0d0c0b0a091817161514131211201f1e1d1c1b1a19"
@@ -117,6 +119,21 @@ def test_several_segments():
     assert wire.APP_PERMISSIONS.decode(whole) == expected
     assert wire.APP_PERMISSIONS.decode(whole + b"\xff\xff") == expected
     assert wire.APP_PERMISSIONS.decode(_segmented(FAR_ROOT, PERMISSIONS, b"\x07" * 80)) == expected
+
+
+@pytest.mark.parametrize("count", [1, 40, 41, 42, 43, 44, 45, 5000])
+def test_what_we_write_has_one_segment(count):
+    """Also where it is longer than the first segment that a message begins with, which has 8 KiB. Spec 01 §9."""
+    page = HistoryPage(UID, tuple(_entry(number) for number in range(count)), count, count, 0)
+    packed = wire.APP_SERVER_TO_APP.encode(page)
+    assert not has_several_segments(packed)
+    assert wire.APP_SERVER_TO_APP.decode(packed) == page
+
+
+def _entry(number: int) -> HistoryEntry:
+    ids = KEY, InvoiceId(KEY), PaymentId(UID), UID
+    amounts = number - 2**127, 2**127 - number - 1, 2**128 - 1 - number, number
+    return HistoryEntry(number, 2**63, KEY, Currency("x" * 16), EntryKind.PAID, *amounts, *ids, "ж" * 100, KEY)
 
 
 def test_segments_that_are_not_all_there():

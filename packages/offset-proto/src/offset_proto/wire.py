@@ -120,12 +120,15 @@ class Codec(Generic[M]):
         self._type = getattr(_load(self._schema), self._name)
 
     def encode(self, message: M) -> bytes:
-        """The packed bytes of *message*."""
+        """The packed bytes of *message*, in one segment, which is read at twice the speed of several (`packing`)."""
         if self._type is None:
             self._compile()
         builder = self._type.new_message()
         self._write(builder, message)
         packed: bytes = builder.to_bytes_packed()
+        if has_several_segments(packed):
+            builder.clear_write_flag()  # it is written once more on purpose
+            packed = builder.copy(builder.total_size.word_count + 1).to_bytes_packed()  # and a word for the root
         return packed
 
     def decode(self, data: bytes, *, words_max: int | None = None, clip: bool = False) -> M:
@@ -305,7 +308,9 @@ def _big_integer(integer: Integer) -> tuple[_WriteStruct, _ReadStruct]:
 
     def write(builder: Any, value: int) -> None:
         inner = builder.init("inner")
-        inner.x0 = value >> 64 & mask
+        high = value >> 64 & mask
+        if high:  # most amounts have none, and 0 is there already
+            inner.x0 = high
         inner.x1 = value & mask
 
     def read(reader: Any, budget: _Budget) -> int:

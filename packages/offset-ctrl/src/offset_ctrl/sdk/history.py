@@ -19,6 +19,7 @@ entry has bits. It halves at multiples of powers of two, whatever the last numbe
 again when the history has gone on.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
@@ -28,6 +29,7 @@ from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import (
     EVERY_ENTRY,
+    HISTORY_PAGE_ENTRIES_MAX,
     EntryKind,
     HistoryEntry,
     HistoryFilter,
@@ -46,6 +48,7 @@ __all__ = [
     "HistorySource",
     "archived_through",
     "build_filter",
+    "collect_range",
     "last_before",
     "last_entries",
     "note_request",
@@ -54,6 +57,7 @@ __all__ = [
 ]
 
 PAGE_ENTRIES: Final = 500
+"""Of what may be dealt with one by one, so that the first one does not wait for too many others."""
 
 
 class EntriesArchived(InvalidInput):
@@ -152,12 +156,44 @@ async def read_range(
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
     while after < through:
-        page = await source.read_history(_ask(wanted, after=after, before=through + 1))
+        asked = _ask(wanted, after=after, before=through + 1, limit=HISTORY_PAGE_ENTRIES_MAX)
+        page = await source.read_history(asked)
         if after < page.archived:
             raise EntriesArchived(page.archived)
         for entry in page.entries:
             yield entry
         after = page.through
+
+
+async def collect_range(
+    source: HistorySource, after: int, through: int, wanted: HistoryFilter, entries_max: int
+) -> list[HistoryEntry] | None:
+    """
+    What `read_range` gives, as a list; None: there are more than *entries_max*. Errors are those of `read_range`.
+
+    The two halves of the range are read at the same time. While a page of the one is decoded here, the node makes the
+    next page of the other.
+    """
+    found = 0
+
+    async def collect(first: int, last: int) -> list[HistoryEntry]:
+        nonlocal found
+        entries: list[HistoryEntry] = []
+        async for entry in read_range(source, first, last, wanted):
+            entries.append(entry)
+            found += 1
+            if found > entries_max:
+                break
+        return entries
+
+    middle = (after + through) // 2
+    halves = [asyncio.create_task(collect(*half)) for half in ((after, middle), (middle, through))]
+    try:
+        first, second = await asyncio.gather(*halves)
+    finally:
+        for half in halves:
+            half.cancel()
+    return None if found > entries_max else first + second
 
 
 async def last_before(source: HistorySource, moment: datetime | None) -> int:

@@ -5,6 +5,7 @@ It asks a node or an archive, and changes nothing. The period is turned into num
 so that the statements of two months that follow each other leave nothing out and have nothing in common.
 """
 
+import asyncio
 import csv
 import io
 import json
@@ -30,7 +31,7 @@ from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
 from offset_ctrl.programs.table import format_table, printable
 from offset_ctrl.rules.statement import Account, build_accounts
-from offset_ctrl.sdk.history import EntriesArchived, archived_through, last_before, last_entries, read_range
+from offset_ctrl.sdk.history import EntriesArchived, archived_through, collect_range, last_before, last_entries
 from offset_proto.errors import InvalidInput
 from offset_proto.files import save_bytes
 from offset_proto.messages.history import HistoryEntry, HistoryFilter
@@ -169,16 +170,15 @@ def month_bounds(text: str) -> tuple[datetime, datetime]:
 
 async def _read_accounts(source: NamedSource, period: _Period, wanted: HistoryFilter) -> list[Account]:
     """The accounts that have an entry in the period, or a balance."""
-    through = await last_before(source, period.until)
-    after = min(through, await last_before(source, period.since))
-    archived = await archived_through(source)
+    through, after, archived = await asyncio.gather(
+        last_before(source, period.until), last_before(source, period.since), archived_through(source)
+    )
+    after = min(through, after)
     if after < archived:  # also where the whole period is, of which nothing would be found
         raise EntriesArchived(archived)
-    entries: list[HistoryEntry] = []
-    async for entry in read_range(source, after, through, wanted):
-        entries.append(entry)
-        if len(entries) > ENTRIES_MAX:
-            raise CommandError(GROUP, "TooMany", f"a statement has {ENTRIES_MAX} entries at most: choose a shorter one")
+    entries = await collect_range(source, after, through, wanted, ENTRIES_MAX)
+    if entries is None:
+        raise CommandError(GROUP, "TooMany", f"a statement has {ENTRIES_MAX} entries at most: choose a shorter one")
     openings: dict[tuple[PublicKey, Currency], int] = {}
     for friend, currency in _without_entries(source.report, wanted, entries):
         this_one = HistoryFilter(friend, currency, (), 0, 0)
