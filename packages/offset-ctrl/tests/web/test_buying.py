@@ -47,6 +47,20 @@ def test_a_payment(run_server):
     run_server(body)
 
 
+def test_a_wait_has_an_end(run_server):
+    """The seller does not collect: the answer comes all the same, and says how it is."""
+
+    async def body(server):
+        invoice = server.invoice(1)
+        server.let_pay(invoice, collects=False)
+        found = (await server.pay("a", server.form(invoice), "?wait=20")).json()
+        assert found["state"] == "committed"
+        asked = server.client.get(f"{PAYMENTS}/{found['payment_id']}?wait=0.3&wait_for=end")
+        assert (await asyncio.wait_for(asked, 20)).json()["state"] == "committed"
+
+    run_server(body)
+
+
 def test_the_commit_is_for_whoever_pays(run_server):
     """A token that may only read, or pays something else, is not shown what lets the seller collect."""
 
