@@ -5,7 +5,6 @@ What they show has the forms of `stctrl history` and `stctrl statement`, whose c
 place of the node (`_Source`).
 """
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -76,20 +75,19 @@ def _with_archive(path: Path, show: Callable[[_Source], Awaitable[None]]) -> Non
     """Open an archive, and show something of it."""
     from offset_proto.report_view import ReportView
 
-    async def opened() -> None:
+    def opened() -> None:
         try:
-            from offset_node.database.archive import read_archive
-            from offset_node.database.reading import HistoryReader
+            from offset_node.database.archive import with_archive
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
-        archive = read_archive(path)
-        reader = HistoryReader(path)
-        try:
-            await show(_Source(ReportView(archive.report), datetime.fromtimestamp(archive.until, UTC), reader))
-        finally:
-            await reader.close()
+        with_archive(
+            path,
+            lambda archive, reader: show(
+                _Source(ReportView(archive.report), datetime.fromtimestamp(archive.until, UTC), reader)
+            ),
+        )
 
-    in_group("ArchiveError", lambda: asyncio.run(opened()))
+    in_group("ArchiveError", opened)
 
 
 def _options(*options: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Any]:
