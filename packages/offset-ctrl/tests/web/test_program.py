@@ -78,7 +78,9 @@ def test_a_server_that_can_not_start(tmp_path):
     assert "ConnectionError(127.0.0.1:1" in _stweb_fails(*files, "-l", "127.0.0.1:0")
     assert "could listen" in _stweb_fails(*files, "-l", "0.0.0.0:8080")
     assert "belong together" in _stweb_fails(*files, "--tls-cert", identity)
-    assert "two tickets are called 'node'" in _stweb_fails(*files, "-T", ticket)
+    assert f"two nodes are called {tmp_path.name!r}" in _stweb_fails(*files, "-T", ticket)
+    other = ticket.rename(tmp_path / "other.ticket")
+    assert "two nodes are called 'other'" in _stweb_fails("-I", identity, "-T", other, "-T", other)
     assert "no certificate" in _stweb_fails(*files, "--tls-cert", identity, "--tls-key", identity)
 
 

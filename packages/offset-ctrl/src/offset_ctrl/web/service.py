@@ -79,12 +79,17 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
 
 
 def _load_tickets(paths: tuple[Path, ...]) -> dict[str, RelayAddress]:
-    """The tickets, by the names of their files without the ending."""
+    """
+    The tickets, by the names of the nodes: those of the files without the ending.
+
+    In a directory that ``stmgr setup-node`` made, the file is called node.ticket, and the node like the directory.
+    """
     tickets: dict[str, RelayAddress] = {}
     for path in paths:
-        if path.stem in tickets:
-            raise InvalidInput(f"two tickets are called {path.stem!r}, which is the name of the node; rename one")
-        tickets[path.stem] = TICKET.load(path)
+        name = path.resolve().parent.name if path.name == "node.ticket" else path.stem
+        if name in tickets:
+            raise InvalidInput(f"two nodes are called {name!r}, after the files of their tickets; rename one")
+        tickets[name] = TICKET.load(path)
     return tickets
 
 

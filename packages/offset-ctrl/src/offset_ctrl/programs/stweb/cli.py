@@ -65,7 +65,7 @@ class _ServingGroup(OffsetGroup):
     "tickets",
     type=_PATH,
     multiple=True,
-    help="Ticket of a node; may be repeated. The node is called like the file, without its ending.",
+    help="Ticket of a node; may be repeated. The node is called like the file, node.ticket like its directory.",
 )
 @click.option(
     "-l",
