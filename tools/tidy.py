@@ -24,7 +24,6 @@ LONG_MODULES = {
     "offset_proto/messages/app.py": "a table of messages, in the order of the schema",
     "offset_proto/messages/report.py": "a table of messages, in the order of the schema",
     "offset_ctrl/programs/stcompact/messages.py": "a table of messages, in the order of the original's enums",
-    "offset_ctrl/sdk/node.py": "one page of verbs, which an app author reads from top to bottom; each is a few lines",
 }
 """Modules that are longer, and why they are not cut."""
 

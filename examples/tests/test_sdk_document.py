@@ -46,5 +46,5 @@ def test_the_table_names_every_verb() -> None:
     """And no other."""
     table = (ROOT / "docs" / "sdk.md").read_text().partition("## All verbs")[2]
     named = {word.strip("`,()") for word in table.split() if word.startswith("`") and "." not in word}
-    public = {name for name in vars(Node) if not name.startswith("_")} - {"close"}
+    public = {name for name in dir(Node) if not name.startswith("_")} - {"close"}
     assert named == public

@@ -258,7 +258,7 @@ def test_a_payment_that_was_paid_meanwhile_has_its_receipt(tmp_path: Path) -> No
 
 def test_what_was_given_up_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody was told that nothing is paid; that holds in every later run."""
-    monkeypatch.setattr("offset_ctrl.sdk.node.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("offset_ctrl.sdk.trade.CLOSE_SECONDS", 0.1)
     _leave(tmp_path)
     fake = _node(REPORT)
     fake.status = lambda asked: None

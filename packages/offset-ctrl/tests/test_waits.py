@@ -617,7 +617,7 @@ WAITS = [
         "deliver_timeout",
         _app_that_delivers_for_ever,
         "the commit was not delivered: TimeoutError",
-        ("sdk.node.Node.pay",),
+        ("sdk.trade.NodeTrade.pay",),
     ),
     Wait(
         "SDK pay: the seller",
@@ -631,21 +631,21 @@ WAITS = [
         "timeout",
         _app_that_waits_for_the_report,
         "the report has not come to say so within 0.05 s",
-        ("sdk.node.Node.wait_until",),
+        ("sdk.view.NodeView.wait_until",),
     ),
     Wait(
         "SDK wait_for_payment",
         "timeout",
         _app_that_waits_to_be_paid,
         "no commit within 0.05 seconds; the invoice",
-        ("sdk.node.Node.wait_for_payment",),
+        ("sdk.trade.NodeTrade.wait_for_payment",),
     ),
     Wait(
         "SDK: payments at the end of the app",
         "5 s",
         _app_that_ends,
         "1 payments have not ended, and there is no journal",
-        ("sdk.node.Node.close",),
+        ("sdk.trade.NodeTrade.close",),
     ),
 ]
 
@@ -660,7 +660,7 @@ def _short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (stcompact, "END_SECONDS"),
     ):
         monkeypatch.setattr(module, name, 0.3)
-    monkeypatch.setattr("offset_ctrl.sdk.node.CLOSE_SECONDS", SOON)
+    monkeypatch.setattr("offset_ctrl.sdk.trade.CLOSE_SECONDS", SOON)
 
 
 @pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.what)

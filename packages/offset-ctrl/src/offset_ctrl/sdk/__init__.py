@@ -2,7 +2,10 @@
 The SDK: what an app author imports, by way of `offset_ctrl`.
 
 ===============  ============================================================================================
-`node`           `connect` and the verbs of an app: pay, sell, configure, watch
+`node`           `connect`, and the verbs of an app on one class; those about circles and moves
+`view`           verbs: what the node says
+`configuration`  verbs: relays, index servers, friends and their currencies
+`trade`          verbs: routes, selling, buying
 `errors`         what the verbs raise
 `failures`       why a payment failed
 `reasons`        how that is found out
