@@ -18,6 +18,7 @@ from types import FrameType
 
 import click
 
+from interop.by_hand import run_by_hand
 from interop.network import Network, NodeSpec
 from interop.programs import CommandFailed, wait_until
 
@@ -140,17 +141,7 @@ def _demo(keep: Path | None) -> int:
 
 def main() -> int:
     """Run the demo; the exit status tells whether it succeeded."""
-    try:
-        return int(_demo(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-    except click.Abort:
-        click.echo("interrupted", err=True)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-    except (CommandFailed, TimeoutError, RuntimeError) as error:
-        click.echo(f"failed: {error}", err=True)
-    return 1
+    return run_by_hand(_demo, CommandFailed, TimeoutError, RuntimeError)
 
 
 if __name__ == "__main__":

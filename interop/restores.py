@@ -26,6 +26,7 @@ from typing import Final
 
 import click
 
+from interop.by_hand import run_by_hand
 from interop.drill.payments import Payments
 from interop.load import App, pay_once
 from interop.network import Network, NodeSpec
@@ -224,18 +225,7 @@ def _restores(count: int, seed: int | None) -> None:
 
 def main() -> int:
     """Run it; the exit status tells whether all was well."""
-    try:
-        _restores(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return 1
-    except (CommandFailed, InvariantBroken, TimeoutError, RuntimeError) as error:
-        click.echo(f"failed: {error}", err=True)
-        return 1
-    return 0
+    return run_by_hand(_restores, CommandFailed, InvariantBroken, TimeoutError, RuntimeError)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Final, TextIO
 
 import click
 
+from interop.by_hand import run_by_hand
 from interop.drill.payments import Payments
 from interop.drill.stories import STORIES, Drill, DrillFailed
 from interop.drill.telling import Log
@@ -93,18 +94,7 @@ def _drill(stories: tuple[str, ...], original: Path | None, seconds: float, path
 
 def main() -> int:
     """Run the drill; the exit status tells whether it succeeded."""
-    try:
-        _drill(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return 1
-    except (CommandFailed, DrillFailed, MissingPrograms, TimeoutError, RuntimeError) as error:
-        click.echo(f"failed: {error}", err=True)
-        return 1
-    return 0
+    return run_by_hand(_drill, CommandFailed, DrillFailed, MissingPrograms, TimeoutError, RuntimeError)
 
 
 if __name__ == "__main__":

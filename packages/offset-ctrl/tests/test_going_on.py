@@ -11,7 +11,7 @@ import pytest
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import AlreadyPaid, Node, NotAnnounced, PaymentFailed, PaymentState, PayOptions, blocking, connect
-from offset_ctrl.connection.session import open_session
+from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.journal import Journal, JournalEntry
 from offset_ctrl.sdk.payment import Payment
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
@@ -184,45 +184,33 @@ def test_a_payment_that_the_node_has_not_heard_of_begins(tmp_path: Path, extensi
     assert [asked.payment_id for asked in fake.asked(CreatePayment)] == [PAYMENT_ID]
 
 
-def test_a_payment_whose_parts_the_node_has_forgotten_is_not_made_anew() -> None:
+def test_a_payment_whose_parts_the_node_has_forgotten_is_not_made_anew(run_session: Callable[..., None]) -> None:
     """It may have been paid, and another program may have acknowledged that."""
     sent = CreateTransaction(PAYMENT_ID, REQUEST_ID, PART.route, 20, 1)
     fake = _node()
     fake.status = lambda asked: PaymentNotFound()
 
-    async def main() -> None:
-        ticker = Ticker(0.03)
-        async with (
-            asyncio.timeout(20),
-            fake.serve(ticker) as ticket,
-            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
-        ):
-            payment = Payment(session, None, BILL, QUICK, JournalEntry(PAYMENT_ID, BILL, None, False, (sent,)))
-            await payment.run()
-            with pytest.raises(PaymentFailed, match="does not know the payment any more"):
-                await payment.commit()
+    async def body(session: NodeSession) -> None:
+        payment = Payment(session, None, BILL, QUICK, JournalEntry(PAYMENT_ID, BILL, None, False, (sent,)))
+        await payment.run()
+        with pytest.raises(PaymentFailed, match="does not know the payment any more"):
+            await payment.commit()
 
-    asyncio.run(main())
+    run_session(fake, body)
     assert fake.asked(CreatePayment) == fake.asked(CreateTransaction) == []
 
 
-def test_an_originals_node_is_sent_the_same_transactions_again() -> None:
+def test_an_originals_node_is_sent_the_same_transactions_again(run_session: Callable[..., None]) -> None:
     """Under their old ids, so that it carries none out twice; it answers with the results that it has."""
     sent = CreateTransaction(PAYMENT_ID, REQUEST_ID, PART.route, 20, 1)
     fake = _node(extensions=Extension(0))
 
-    async def main() -> None:
-        ticker = Ticker(0.03)
-        async with (
-            asyncio.timeout(20),
-            fake.serve(ticker) as ticket,
-            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
-        ):
-            payment = Payment(session, None, BILL, QUICK, JournalEntry(PAYMENT_ID, BILL, None, False, (sent,)))
-            await payment.run()
-            assert await payment.receipt() == RECEIPT
+    async def body(session: NodeSession) -> None:
+        payment = Payment(session, None, BILL, QUICK, JournalEntry(PAYMENT_ID, BILL, None, False, (sent,)))
+        await payment.run()
+        assert await payment.receipt() == RECEIPT
 
-    asyncio.run(main())
+    run_session(fake, body)
     assert fake.asked(CreateTransaction) == [sent]
     assert fake.asked(CreatePayment) == []
 

@@ -1,6 +1,7 @@
 """What a payment would do: the SDK, and stctrl buyer pay-invoice --dry-run. Nothing but routes is asked for."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import AmountTooLarge, FeesTooHigh, NoIndexServer, PayOptions, connect
-from offset_ctrl.connection.session import open_session
+from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.buyer import pay_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.capacity import Largest
@@ -81,21 +82,15 @@ def _plan(fake: ScriptedNode, amount: int, options: PayOptions = ANY) -> Payment
     return plan
 
 
-def _dry_run(fake: ScriptedNode, folder: Path, amount: int) -> None:
+def _dry_run(run_session: Callable[..., None], fake: ScriptedNode, folder: Path, amount: int) -> None:
     path = folder / "bill.invoice"
     INVOICE.save(path, _bill(amount))
 
-    async def main() -> None:
-        ticker = Ticker(0.03)
-        async with (
-            asyncio.timeout(20),
-            fake.serve(ticker) as ticket,
-            open_session(ticket.address, ticket.public_key, APP, ticker) as session,
-        ):
-            await pay_invoice(session, path, None, None, extra_fees=0, timeout=10, dry_run=True)
+    async def body(session: NodeSession) -> None:
+        await pay_invoice(session, path, None, None, extra_fees=0, timeout=10, dry_run=True)
 
     try:
-        asyncio.run(main())
+        run_session(fake, body)
     finally:
         assert list(folder.iterdir()) == [path]
         assert [request for request in fake.requests if not isinstance(request, RequestRoutes)] == []
@@ -144,9 +139,9 @@ def test_nobody_to_ask() -> None:
     assert plan.largest is None
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(run_session: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Names of first friends, hops, amounts, fees, keys; then the sums."""
-    _dry_run(_node(), tmp_path, 60)
+    _dry_run(run_session, _node(), tmp_path, 60)
     out = capsys.readouterr().out
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("|")]
     rows = {row[0]: row[1:] for row in cells[1:] if row[0]}
@@ -164,8 +159,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
-def test_the_command_where_it_can_not_be_paid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_where_it_can_not_be_paid(
+    run_session: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The error is the one that paying would have, after the most that could be paid."""
     with pytest.raises(CommandError, match=r"^BuyerError\(NoSuitableRoute\): .* 87 FST could be paid"):
-        _dry_run(_node(), tmp_path, 88)
+        _dry_run(run_session, _node(), tmp_path, 88)
     assert capsys.readouterr().out == "Largest amount that could be paid now: 87 FST\n"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,29 @@ from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
 NODE, APP, SELLER, BOB = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3, 4))
 FST = Currency("FST")
 PAYMENTS = "/api/v1/nodes/node/payments"
+
+
+class Clock:
+    """Seconds since 1970, as the test sets them; at first the noon of a day."""
+
+    def __init__(self) -> None:
+        self.now = 86_400 * 20_000 + 43_200
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Of `database`."""
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
+    """A new database."""
+    with open_database(tmp_path / "state", clock) as made:
+        yield made
 
 
 def _friend(name: str) -> FriendReport:

@@ -19,29 +19,9 @@ from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey
 
 SELLER = Identity(PrivateKey(b"\x03" * 32))
-NOON = 86400 * 20000 + 43200
+NOON = 86_400 * 20_000 + 43_200  # where `clock` begins
 ENDS = (PaymentState.PAID, PaymentState.FAILED, PaymentState.UNKNOWN)
 SHOP = Visitor("shop", parse_grants(["pay:100:FST/day"]))
-
-
-class _Clock:
-    now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    """Seconds, as the test sets them."""
-    return _Clock()
-
-
-@pytest.fixture
-def database(tmp_path, clock):
-    """A new database."""
-    with open_database(tmp_path, clock) as database:
-        yield database
 
 
 def _invoice(amount: int, currency: str = "FST") -> Invoice:

@@ -10,29 +10,8 @@ from offset_ctrl.web.tokens import TokenExists, Tokens, UnknownToken
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError
 
-NOW = 1_700_000_000
+NOW = 86_400 * 20_000 + 43_200  # where `clock` begins
 ALL = parse_grants(["read", "ask", "pay:5:FST/day"])
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    """Seconds, as the test sets them."""
-    return _Clock()
-
-
-@pytest.fixture
-def database(tmp_path, clock):
-    """A new database."""
-    with open_database(tmp_path / "state", clock) as database:
-        yield database
 
 
 @pytest.fixture

@@ -206,7 +206,8 @@ class _Archiving:
                 self._fill(temporary, archive)
                 if not self._is_complete(temporary, archive) or (await _read_book(temporary)).end != through:
                     raise IoError(self._target, "what was written is not what is in the database")
-                _sync(temporary)
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
                 os.link(temporary, self._target)
             finally:
                 temporary.unlink()
@@ -285,11 +286,3 @@ def _attached(main: Path | str, database: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
