@@ -220,7 +220,7 @@ class _Archiving:
 
     def _fill(self, path: Path, archive: Archive) -> None:
         with closing(_attached(path, self._database)) as connection:
-            # Until it is complete nobody needs the file, so that no journal is kept for it; `_sync` makes it durable.
+            # Until it is complete nobody needs the file, so that no journal is kept for it; it is made durable then.
             connection.executescript(
                 "PRAGMA main.journal_mode = OFF; PRAGMA main.synchronous = OFF;"
                 f"PRAGMA main.application_id = {tables.ARCHIVE_APPLICATION_ID};"
