@@ -30,13 +30,17 @@ ODD_CURRENCY = Currency("FST\n")
 )
 def test_what_nobody_could_use_is_refused(build, arguments, reason):
     """Before anything is sent."""
+    change = build(*arguments)
     with pytest.raises(InvalidInput, match=reason):
-        build(*arguments)
+        changes.as_entered(change)
 
 
 def test_what_the_original_let_through_can_be_read_and_taken_away():
     """A friend whose relay has an odd address is a friend; an odd currency can be closed and removed."""
-    assert changes.add_friend(FriendTicket(KEY, (ODD_RELAY,)), "bob").request.relays == (ODD_RELAY,)
-    assert changes.set_friend_relays(KEY, (ODD_RELAY,)).request.relays == (ODD_RELAY,)
-    assert changes.close_currency(KEY, ODD_CURRENCY).request.currency == ODD_CURRENCY
-    assert changes.remove_currency(KEY, ODD_CURRENCY).request.currency == ODD_CURRENCY
+    for change in (
+        changes.add_friend(FriendTicket(KEY, (ODD_RELAY,)), "bob"),
+        changes.set_friend_relays(KEY, (ODD_RELAY,)),
+        changes.close_currency(KEY, ODD_CURRENCY),
+        changes.remove_currency(KEY, ODD_CURRENCY),
+    ):
+        assert changes.as_entered(change) is change

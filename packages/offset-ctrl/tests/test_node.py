@@ -29,6 +29,7 @@ from offset_ctrl import (
 )
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_proto.errors import InvalidInput
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -640,6 +641,26 @@ def test_the_report():
             await node.enable_friend("eve")
 
     _run(fake, body)
+
+
+def test_what_nobody_could_use_is_not_asked_for():
+    """A verb checks what a person enters; what is taken away may have any name (`test_changes`)."""
+    fake = _node()
+
+    async def body(node: Node) -> None:
+        for entering in (
+            node.add_relay(RelayAddress(BOB, NetAddress("localhost")), "relay"),
+            node.add_index_server(RelayAddress(BOB, NetAddress("localhost:1")), " "),
+            node.rename_friend("bob", ""),
+            node.open_currency("bob", "F\n"),
+            node.set_max_debt("bob", "F\n", 1),
+            node.set_rate("bob", "F\n"),
+        ):
+            with pytest.raises(InvalidInput):
+                await entering
+
+    _run(fake, body)
+    assert fake.requests == []
 
 
 def test_a_slow_reader_of_reports_gets_the_latest():

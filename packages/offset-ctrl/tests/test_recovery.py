@@ -103,6 +103,15 @@ def test_an_empty_node_is_asked_for_everything(contacts):
     assert wanted.count(OpenFriendCurrency) == 1  # EUR was closed
 
 
+def test_names_that_nobody_could_enter_today_hold_nothing_up(contacts):
+    """The original took any: a friend without a name, a relay without a port, a currency that ends a line."""
+    (friend,) = contacts.friends
+    odd = replace(friend, name="", currencies=(replace(friend.currencies[0], currency=Currency("FST\n")),))
+    relays = (replace(contacts.relays[0], address=NetAddress("localhost")),)
+    expected = asked(replace(contacts, friends=(replace(friend, currencies=friend.currencies[:1]),)), report())
+    assert asked(replace(contacts, friends=(odd,), relays=relays), report()) == expected
+
+
 def test_a_node_that_has_everything_is_asked_for_nothing(contacts):
     """So the command can be run again at any time."""
     relays = tuple(contacts.relays)

@@ -59,7 +59,7 @@ def missing(report: ReportView, wish: FriendWish) -> list[Change]:
 
     Raises:
         WishRefused: Another friend has this name, or this friend another name.
-        InvalidInput: As `offset_ctrl.rules.changes`.
+        InvalidInput: As `offset_ctrl.rules.changes.as_entered`.
     """
     key = wish.ticket.public_key
     friend = report.friends.get(key)
@@ -68,7 +68,7 @@ def missing(report: ReportView, wish: FriendWish) -> list[Change]:
     if friend is None and any(known.name == wish.name for known in report.friends.values()):
         raise WishRefused(f"FriendNameAlreadyExists({wish.name})")
     configured = set() if friend is None else {config.currency for config in friend.currency_configs}
-    return [change for change in _changes(wish, configured) if not change.holds(report)]
+    return [change for change in map(changes.as_entered, _changes(wish, configured)) if not change.holds(report)]
 
 
 def _changes(wish: FriendWish, configured: set[Currency]) -> Iterator[Change]:
@@ -76,12 +76,8 @@ def _changes(wish: FriendWish, configured: set[Currency]) -> Iterator[Change]:
     yield changes.add_friend(wish.ticket, wish.name)
     yield changes.enable_friend(key)
     for currency in wish.currencies:
-        # The rate comes first, so that nothing is forwarded for another one meanwhile.
-        if wish.rate is not None or currency not in configured:
-            yield changes.set_rate(key, currency, wish.rate or FREE)
-        if wish.max_debt is not None:
-            yield changes.set_max_debt(key, currency, wish.max_debt)
-        yield changes.open_currency(key, currency)
+        rate = FREE if wish.rate is None and currency not in configured else wish.rate
+        yield from changes.set_up_currency(key, currency, rate=rate, max_debt=wish.max_debt, is_open=True)
 
 
 def awaited(report: ReportView, wish: FriendWish) -> str | None:

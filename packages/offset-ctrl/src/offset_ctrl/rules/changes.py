@@ -3,11 +3,11 @@ Changes of a node's configuration: the request, and how the report shows that it
 
 A node acknowledges a request that it refused like one that it carried out (D82), so whoever asks has to look.
 
-What is new is checked as a person enters it (`offset_proto.entered`), and raises InvalidInput: the address of a relay
-or an index server, names, and the currency that is opened or configured. What takes away accepts whatever there is.
+What a person enters goes through `as_entered` as well. What was there before does not: a list of contacts or a friend's
+account may hold names, currencies and addresses that the original let through.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from offset_proto.entered import parse_address, parse_currency, parse_name
@@ -46,6 +46,7 @@ __all__ = [
     "add_friend",
     "add_index_server",
     "add_relay",
+    "as_entered",
     "close_currency",
     "disable_friend",
     "enable_friend",
@@ -59,6 +60,7 @@ __all__ = [
     "set_friend_relays",
     "set_max_debt",
     "set_rate",
+    "set_up_currency",
 ]
 
 
@@ -78,7 +80,7 @@ class Change:
 
 def add_relay(ticket: RelayAddress, name: str) -> Change:
     """Use one more relay, under a local name; friends reach the node through it."""
-    named = NamedRelayAddress(ticket.public_key, parse_address(ticket.address), parse_name(name))
+    named = NamedRelayAddress(ticket.public_key, ticket.address, name)
     return Change(AddRelay(named), lambda report: named in report.relays)
 
 
@@ -89,7 +91,7 @@ def remove_relay(key: PublicKey) -> Change:
 
 def add_index_server(ticket: RelayAddress, name: str) -> Change:
     """Use one more index server, under a local name; routes are asked for there."""
-    named = NamedIndexServerAddress(ticket.public_key, parse_address(ticket.address), parse_name(name))
+    named = NamedIndexServerAddress(ticket.public_key, ticket.address, name)
     return Change(AddIndexServer(named), lambda report: named in report.index_servers)
 
 
@@ -100,7 +102,7 @@ def remove_index_server(key: PublicKey) -> Change:
 
 def add_friend(ticket: FriendTicket, name: str) -> Change:
     """Add a friend by the ticket that it exported, under a local name."""
-    request = AddFriend(ticket.public_key, ticket.relays, parse_name(name))
+    request = AddFriend(ticket.public_key, ticket.relays, name)
     return _of_friend(ticket.public_key, request, lambda friend: friend.name == name)
 
 
@@ -111,7 +113,7 @@ def set_friend_relays(key: PublicKey, relays: tuple[RelayAddress, ...]) -> Chang
 
 def set_friend_name(key: PublicKey, name: str) -> Change:
     """Give a friend another local name."""
-    return _of_friend(key, SetFriendName(key, parse_name(name)), lambda friend: friend.name == name)
+    return _of_friend(key, SetFriendName(key, name), lambda friend: friend.name == name)
 
 
 def remove_friend(key: PublicKey) -> Change:
@@ -131,7 +133,7 @@ def disable_friend(key: PublicKey) -> Change:
 
 def open_currency(key: PublicKey, currency: Currency) -> Change:
     """Forward requests of and to a friend in a currency."""
-    return _of_config(key, currency, OpenFriendCurrency(key, parse_currency(currency)), lambda config: config.is_open)
+    return _of_config(key, currency, OpenFriendCurrency(key, currency), lambda config: config.is_open)
 
 
 def close_currency(key: PublicKey, currency: Currency) -> Change:
@@ -141,14 +143,30 @@ def close_currency(key: PublicKey, currency: Currency) -> Change:
 
 def set_max_debt(key: PublicKey, currency: Currency, max_debt: U128) -> Change:
     """Set how many credits a friend may owe."""
-    request = SetFriendCurrencyMaxDebt(key, parse_currency(currency), max_debt)
+    request = SetFriendCurrencyMaxDebt(key, currency, max_debt)
     return _of_config(key, currency, request, lambda config: config.remote_max_debt == max_debt)
 
 
 def set_rate(key: PublicKey, currency: Currency, rate: Rate) -> Change:
     """Set what a friend is charged for forwarding."""
-    request = SetFriendCurrencyRate(key, parse_currency(currency), rate)
+    request = SetFriendCurrencyRate(key, currency, rate)
     return _of_config(key, currency, request, lambda config: config.rate == rate)
+
+
+def set_up_currency(
+    key: PublicKey, currency: Currency, *, rate: Rate | None, max_debt: U128 | None, is_open: bool | None
+) -> Iterator[Change]:
+    """
+    Give a currency with a friend these settings; None leaves one as it is.
+
+    The rate comes first and the opening last, so that nothing is forwarded meanwhile for another rate or limit.
+    """
+    if rate is not None:
+        yield set_rate(key, currency, rate)
+    if max_debt is not None:
+        yield set_max_debt(key, currency, max_debt)
+    if is_open is not None:
+        yield (open_currency if is_open else close_currency)(key, currency)
 
 
 def remove_currency(key: PublicKey, currency: Currency) -> Change:
@@ -160,6 +178,29 @@ def reset_channel(key: PublicKey, reset_token: Signature) -> Change:
     """Accept a friend's terms for an inconsistent channel."""
     request = ResetFriendChannel(key, reset_token)
     return _of_friend(key, request, lambda friend: isinstance(friend.channel_status, ChannelConsistentReport))
+
+
+def as_entered(change: Change) -> Change:
+    """
+    The same change, as a person has entered it.
+
+    Raises:
+        InvalidInput: Nobody could connect to the address of a relay or an index server, or see or type a name or a new
+            currency. What takes something away may name anything. Spec 09 §1.5.
+    """
+    match change.request:
+        case AddRelay(place) | AddIndexServer(place):
+            parse_address(place.address)
+            parse_name(place.name)
+        case AddFriend(name=name) | SetFriendName(name=name):
+            parse_name(name)
+        case OpenFriendCurrency(currency=currency) | SetFriendCurrencyMaxDebt(currency=currency):
+            parse_currency(currency)
+        case SetFriendCurrencyRate(currency=currency):
+            parse_currency(currency)
+        case _:
+            pass
+    return change
 
 
 def _of_friend(key: PublicKey, request: AppRequest, is_as_asked: Callable[[FriendReport], bool]) -> Change:

@@ -248,10 +248,8 @@ def _configure_new(move: Move, report: ReportView) -> Configure | None:
     wanted.append(changes.enable_friend(move.new))
     for moved in move.currencies:
         max_debt = moved.max_debt if moved.is_moved else max(moved.max_debt, moved.balance)
-        wanted.append(changes.set_rate(move.new, moved.currency, moved.rate))
-        wanted.append(changes.set_max_debt(move.new, moved.currency, max_debt))
         is_open = moved.is_open or not moved.is_moved
-        wanted.append((changes.open_currency if is_open else changes.close_currency)(move.new, moved.currency))
+        wanted += changes.set_up_currency(move.new, moved.currency, rate=moved.rate, max_debt=max_debt, is_open=is_open)
     return next((Configure(change) for change in wanted if not change.holds(report)), None)
 
 

@@ -122,10 +122,10 @@ def _steps_of_friend(contact: Contact, report: ReportView) -> Iterator[Change]:
         return
     wanted = [changes.enable_friend(key)] if contact.is_enabled else []
     for entry in contact.currencies:
-        wanted.append(changes.set_rate(key, entry.currency, entry.rate))
-        wanted.append(changes.set_max_debt(key, entry.currency, entry.max_debt))
-        if entry.is_open:
-            wanted.append(changes.open_currency(key, entry.currency))
+        is_open = entry.is_open or None  # one that was closed is closed at first
+        wanted += changes.set_up_currency(
+            key, entry.currency, rate=entry.rate, max_debt=entry.max_debt, is_open=is_open
+        )
     yield from (change for change in wanted if not change.holds(report))
 
 

@@ -29,7 +29,7 @@ class NodeConfiguration(NodeView):
 
     async def add_relay(self, ticket: RelayAddress, name: str) -> None:
         """Use one more relay, under a local name; friends reach the node through it."""
-        await self._change(changes.add_relay(ticket, name))
+        await self._enter(changes.add_relay(ticket, name))
 
     async def remove_relay(self, name: str | PublicKey) -> None:
         """Stop using a relay: friends do not reach the node through it any more."""
@@ -37,7 +37,7 @@ class NodeConfiguration(NodeView):
 
     async def add_index_server(self, ticket: RelayAddress, name: str) -> None:
         """Use one more index server, under a local name; routes are asked for there."""
-        await self._change(changes.add_index_server(ticket, name))
+        await self._enter(changes.add_index_server(ticket, name))
 
     async def remove_index_server(self, name: str | PublicKey) -> None:
         """Stop using an index server: no routes are asked for there, and nothing is declared to it."""
@@ -45,11 +45,11 @@ class NodeConfiguration(NodeView):
 
     async def add_friend(self, ticket: FriendTicket, name: str) -> None:
         """Add a friend by its ticket, under a local name; `enable_friend` connects to it."""
-        await self._change(changes.add_friend(ticket, name))
+        await self._enter(changes.add_friend(ticket, name))
 
     async def rename_friend(self, friend: FriendName, name: str) -> None:
         """Give a friend another local name."""
-        await self._change(changes.set_friend_name(self._friend_key(friend), name))
+        await self._enter(changes.set_friend_name(self._friend_key(friend), name))
 
     async def set_friend_relays(self, friend: FriendName, relays: tuple[RelayAddress, ...]) -> None:
         """Say through which relays a friend is reached from now on."""
@@ -69,7 +69,7 @@ class NodeConfiguration(NodeView):
 
     async def open_currency(self, friend: FriendName, currency: str) -> None:
         """Forward requests of and to a friend in a currency."""
-        await self._change(changes.open_currency(self._friend_key(friend), Currency(currency)))
+        await self._enter(changes.open_currency(self._friend_key(friend), Currency(currency)))
 
     async def close_currency(self, friend: FriendName, currency: str) -> None:
         """Forward no new requests of or to a friend in a currency; what is under way is finished."""
@@ -81,11 +81,11 @@ class NodeConfiguration(NodeView):
 
     async def set_max_debt(self, friend: FriendName, currency: str, max_debt: U128) -> None:
         """Set how many credits a friend may owe us."""
-        await self._change(changes.set_max_debt(self._friend_key(friend), Currency(currency), max_debt))
+        await self._enter(changes.set_max_debt(self._friend_key(friend), Currency(currency), max_debt))
 
     async def set_rate(self, friend: FriendName, currency: str, mul: U32 = 0, add: U32 = 0) -> None:
         """Charge a friend floor(amount * mul / 2**32) + add credits for forwarding."""
-        await self._change(changes.set_rate(self._friend_key(friend), Currency(currency), Rate(mul, add)))
+        await self._enter(changes.set_rate(self._friend_key(friend), Currency(currency), Rate(mul, add)))
 
     async def reset_channel(self, friend: FriendName) -> None:
         """
@@ -101,6 +101,9 @@ class NodeConfiguration(NodeView):
         await self._change(changes.reset_channel(key, status.opt_remote_reset_terms.reset_token))
 
     # Inside.
+
+    async def _enter(self, change: Change) -> None:
+        await self._change(changes.as_entered(change))
 
     async def _change(self, change: Change) -> None:
         self._check("config")

@@ -41,7 +41,7 @@ async def _change(
     node: NodeConnection, build: Callable[P, changes.Change], *arguments: P.args, **options: P.kwargs
 ) -> None:
     try:
-        change = build(*arguments, **options)
+        change = changes.as_entered(build(*arguments, **options))
     except InvalidInput as error:
         raise CommandError(GROUP, f"InvalidInput({error})") from None
     await request(node, (GROUP, "AppConfigError"), change)
