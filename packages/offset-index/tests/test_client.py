@@ -127,6 +127,19 @@ def test_refresh_without_changes():
     assert ticks == 2 * [*[0] * (INDEX_REFRESH_TICKS - 1), 1]
 
 
+def test_a_new_pair_is_declared_again():
+    """A server may have lost it, for a link to the next one that was not up yet; each time with what holds by then."""
+    client = _connected(_declare(7))
+    client.apply_mutations((_declare(8), _declare(9)))
+    told = {tick: update.index_mutations[:2] for tick in range(1, 10) for update in _updates(client.tick())}
+    assert told == {2: (_declare(8), _declare(9)), 6: (_declare(8), _declare(9))}
+    client.apply_mutations((_declare(8, 2), RemoveFriendCurrency(_declare(9).public_key, FST)))
+    told = {tick: update.index_mutations for tick in range(10, 29) for update in _updates(client.tick())}
+    assert list(told) == [14]
+    assert told[14][0] == _declare(8, 2)
+    assert not [change for change in told[14] if change.public_key == _declare(9).public_key]
+
+
 def test_a_server_that_never_sends_a_hash_is_left():
     """A server that breaks the rules is left, and the next one in turn is tried (spec 06 §11 case 47, D72)."""
     client = _client(_server(1), _server(2))

@@ -63,6 +63,9 @@ __all__ = [
 UPDATES_PER_MESSAGE = 64
 """Of a full declaration, or of the changes of a tick; a server takes no message of too many."""
 
+REPEAT_TICKS_FIRST = 2
+"""From a new declaration to its first repetition; each later one waits twice as long, while that is below a refresh."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connect:
@@ -116,6 +119,29 @@ class _Session:
     has_told: bool = False
     """Whether a change was told in this tick already: further ones wait for the next one."""
     changes: dict[tuple[PublicKey, Currency], IndexMutation] = field(default_factory=dict)
+    new_pairs: dict[tuple[PublicKey, Currency], None] = field(default_factory=dict)
+    """Declared again before their turn; the newest `UPDATES_PER_MESSAGE` of them at most."""
+    repeat_ticks: int = 0
+    repeat_wait: int = 0
+
+    def repeat(self, pairs: Iterable[tuple[PublicKey, Currency]]) -> None:
+        """These pairs are new."""
+        self.new_pairs |= dict.fromkeys(pairs)
+        for pair in list(self.new_pairs)[:-UPDATES_PER_MESSAGE]:
+            del self.new_pairs[pair]
+        self.repeat_ticks = self.repeat_wait = REPEAT_TICKS_FIRST
+
+    def due(self) -> list[tuple[PublicKey, Currency]]:
+        """A tick has passed; the pairs that are to be declared again now."""
+        self.repeat_ticks -= 1
+        if not self.new_pairs or self.repeat_ticks > 0:
+            return []
+        pairs = list(self.new_pairs)
+        self.repeat_wait *= 2
+        self.repeat_ticks = self.repeat_wait
+        if self.repeat_wait >= INDEX_REFRESH_TICKS:
+            self.new_pairs.clear()
+        return pairs
 
 
 class IndexClient:
@@ -170,9 +196,11 @@ class IndexClient:
         The first change of a tick is told at once, those after it together at the next tick: a node that forwards a
         hundred payments a second would otherwise sign a hundred updates, each of which every index server verifies.
         """
-        self._declared.apply(mutations)
+        new = self._declared.apply(mutations)
         if self._session is None or not mutations:
             return []
+        if new:
+            self._session.repeat(new)
         self._session.changes |= {(change.public_key, change.currency): change for change in mutations}
         return [] if self._session.has_told else self._tell_changes(self._session)
 
@@ -234,6 +262,8 @@ class IndexClient:
         self._session.lived_ticks += 1
         self._session.refresh_ticks -= 1
         self._session.has_told = False
+        for repeated in self._declared.of(self._session.due()):
+            self._session.changes.setdefault((repeated.public_key, repeated.currency), repeated)
         if self._session.changes:
             effects += self._tell_changes(self._session)
         if self._session.refresh_ticks <= 0:

@@ -19,13 +19,21 @@ class Rotation:
     def __len__(self) -> int:
         return len(self._updates)
 
-    def apply(self, mutations: Iterable[IndexMutation]) -> None:
-        """Take changes in; what is updated goes to the end."""
+    def apply(self, mutations: Iterable[IndexMutation]) -> list[tuple[PublicKey, Currency]]:
+        """Take changes in; what is updated goes to the end. Returns the pairs that were not declared before."""
+        new = []
         for mutation in mutations:
             pair = (mutation.public_key, mutation.currency)
-            self._updates.pop(pair, None)
+            known = self._updates.pop(pair, None)
             if isinstance(mutation, UpdateFriendCurrency):
                 self._updates[pair] = mutation
+                if known is None:
+                    new.append(pair)
+        return new
+
+    def of(self, pairs: Iterable[tuple[PublicKey, Currency]]) -> list[UpdateFriendCurrency]:
+        """What is declared for those of *pairs* that still are."""
+        return [self._updates[pair] for pair in pairs if pair in self._updates]
 
     def next(self) -> UpdateFriendCurrency | None:
         """The next pair in turn, which goes to the end; None where nothing is declared."""

@@ -67,7 +67,8 @@ class NotEnoughCredit(NoRoute):
     """
 
     def __init__(self, available: int, currency: str) -> None:
-        super().__init__(f"not enough credit with all friends together, {available} {currency} at most")
+        known = "" if available else ", as far as the index server knows"
+        super().__init__(f"not enough credit with all friends together, {available} {currency} at most{known}")
         self.available = available
 
 
