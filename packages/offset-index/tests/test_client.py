@@ -132,12 +132,12 @@ def test_a_new_pair_is_declared_again():
     client = _connected(_declare(7))
     client.apply_mutations((_declare(8), _declare(9)))
     told = {tick: update.index_mutations[:2] for tick in range(1, 10) for update in _updates(client.tick())}
-    assert told == {2: (_declare(8), _declare(9)), 6: (_declare(8), _declare(9))}
+    assert told == {4: (_declare(8), _declare(9)), 8: (_declare(8), _declare(9))}
     client.apply_mutations((_declare(8, 2), RemoveFriendCurrency(_declare(9).public_key, FST)))
-    told = {tick: update.index_mutations for tick in range(10, 29) for update in _updates(client.tick())}
-    assert list(told) == [14]
-    assert told[14][0] == _declare(8, 2)
-    assert not [change for change in told[14] if change.public_key == _declare(9).public_key]
+    told = {tick: update.index_mutations for tick in range(10, 36) for update in _updates(client.tick())}
+    assert list(told) == [12, 16]
+    assert [changes[0] for changes in told.values()] == [_declare(8, 2), _declare(8, 2)]
+    assert not [change for changes in told.values() for change in changes if change.public_key[0] == 9]
 
 
 def test_a_server_that_never_sends_a_hash_is_left():

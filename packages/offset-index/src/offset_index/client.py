@@ -63,8 +63,11 @@ __all__ = [
 UPDATES_PER_MESSAGE = 64
 """Of a full declaration, or of the changes of a tick; a server takes no message of too many."""
 
-REPEAT_TICKS_FIRST = 2
-"""From a new declaration to its first repetition; each later one waits twice as long, while that is below a refresh."""
+REPEAT_TICKS = 4
+"""Between repetitions of a new declaration; a buyer asks for routes for ten at least."""
+
+REPEATS = 4
+"""Repetitions of a new declaration; a server tries a neighbour again within 8 ticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +125,14 @@ class _Session:
     new_pairs: dict[tuple[PublicKey, Currency], None] = field(default_factory=dict)
     """Declared again before their turn; the newest `UPDATES_PER_MESSAGE` of them at most."""
     repeat_ticks: int = 0
-    repeat_wait: int = 0
+    repeats: int = 0
 
     def repeat(self, pairs: Iterable[tuple[PublicKey, Currency]]) -> None:
         """These pairs are new."""
         self.new_pairs |= dict.fromkeys(pairs)
         for pair in list(self.new_pairs)[:-UPDATES_PER_MESSAGE]:
             del self.new_pairs[pair]
-        self.repeat_ticks = self.repeat_wait = REPEAT_TICKS_FIRST
+        self.repeat_ticks, self.repeats = REPEAT_TICKS, REPEATS
 
     def due(self) -> list[tuple[PublicKey, Currency]]:
         """A tick has passed; the pairs that are to be declared again now."""
@@ -137,9 +140,9 @@ class _Session:
         if not self.new_pairs or self.repeat_ticks > 0:
             return []
         pairs = list(self.new_pairs)
-        self.repeat_wait *= 2
-        self.repeat_ticks = self.repeat_wait
-        if self.repeat_wait >= INDEX_REFRESH_TICKS:
+        self.repeat_ticks = REPEAT_TICKS
+        self.repeats -= 1
+        if self.repeats == 0:
             self.new_pairs.clear()
         return pairs
 
