@@ -6,9 +6,11 @@ Figures of whole networks, on this machine.
     python -m bench --rounds 1 --quick  a look
 
 With OFFSET_RUST_BIN set, the original's programs are measured in alternating rounds with ours, where a row can be
-measured from outside. A round that stalls is noted and repeated, a bounded number of times, and the run goes on with
-the next row. Results go to a JSON file with what the machine is; ``python -m bench.report`` makes tables and plots of
-it.
+measured from outside. ``--against DIR`` does the same with an earlier build of ours, whose programs are in DIR (the
+``bin`` of a virtual environment): whether a change has paid is seen within one run, and nowhere else.
+
+A round that stalls is noted and repeated, a bounded number of times, and the run goes on with the next row. Results go
+to a JSON file with what the machine is; ``python -m bench.report`` makes tables and plots of it.
 """
 
 import asyncio
@@ -41,7 +43,7 @@ from bench.routes import NETWORKS, measure_carried, measure_fees, measure_times
 from bench.stored_state import add_stored_state, measure_start
 from bench.wire_bytes import ByteCounter
 from interop.network import Cast, Network
-from interop.programs import OURS, Implementation, find_original
+from interop.programs import OURS, Implementation, MissingPrograms, find_original, find_programs
 
 STALLS_MAX: Final = 3
 """Rounds of a row that may stall with one implementation; after so many, the row is not measured again with it."""
@@ -366,26 +368,41 @@ def _machine() -> dict[str, Any]:
     }
 
 
+def _players(against: Path | None) -> list[Implementation]:
+    """Ours, and those that are measured beside it."""
+    try:
+        before = None if against is None else find_programs("before", against, "--against ")
+        others = (before, find_original())
+    except MissingPrograms as error:
+        raise click.UsageError(str(error)) from None
+    return [OURS, *(player for player in others if player is not None)]
+
+
+def _in_turn(players: list[Implementation], number: int) -> list[Implementation]:
+    """In the order of this round: the next one goes backwards, so that none has the better place."""
+    return players[::-1] if number % 2 else players
+
+
 @click.command()
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--only", default="", help="Rows whose name contains this.")
 @click.option("--quick", is_flag=True, help="Less of everything: a look, no figures to keep.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
-def main(rounds: int, only: str, quick: bool, output: Path) -> None:
+@click.option("--against", metavar="DIR", type=click.Path(path_type=Path), help="Programs of an earlier build of ours.")
+def main(rounds: int, only: str, quick: bool, output: Path, against: Path | None) -> None:
     """Measure, and write the results to a JSON file."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the processes end as well
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    original = find_original()
-    players = [OURS] if original is None else [OURS, original]
+    players = _players(against)
     rows = {name: row for name, row in ROWS.items() if only in name}
     if not rows:
         raise click.BadParameter(f"no such row; there are {', '.join(ROWS)}")
     scale, measured = QUICK if quick else Scale(), Measured(_machine())
     with click.progressbar(length=rounds * len(rows), label="measuring", show_pos=True, file=sys.stderr) as bar:
-        for _ in range(rounds):
+        for number in range(rounds):
             for name, (_, is_for_all) in rows.items():
-                for player in players if is_for_all else [OURS]:
+                for player in _in_turn(players, number) if is_for_all else [OURS]:
                     _measure(measured, name, player, scale)
                     measured.store(output)
                 bar.update(1)

@@ -165,6 +165,21 @@ def _stall_lines(measured: Measured) -> list[str]:
     return ["", "Rounds that stalled:", "", "| row | how many | why this one did |", "|---|---|---|", *lines]
 
 
+def _ratio_lines(measured: Measured) -> list[str]:
+    """Ours as a multiple of the build before, round by round; nothing where there was none."""
+    lines = []
+    for row in measured.rows():
+        ours, before = measured.figures_of(row, "ours"), measured.figures_of(row, "before")
+        pairs = list(zip(ours, before, strict=False))
+        for figure in pairs[0][0] if pairs else []:
+            ratios = [one[figure] / other[figure] for one, other in pairs if other.get(figure)]
+            if ratios:
+                median = f"{statistics.median(ratios):.3f} ({min(ratios):.3f} - {max(ratios):.3f})"
+                lines.append(f"| {row} | {figure} | {median} |")
+    head = ["", "Beside the build before, round by round:", ""]
+    return [*head, "| row | figure | ours / before, median (least - most) |", "|---|---|---|", *lines] if lines else []
+
+
 def table(measured: Measured) -> str:
     """Every figure with its median and spread, goals and ratios first, and what stalled; Markdown."""
     lines = [
@@ -184,7 +199,7 @@ def table(measured: Measured) -> str:
                     lines.append(f"| {_title(row, player)} | {figure} | {_with_spread(rounds, figure)} |")
             if not rounds:
                 lines.append(f"| {_title(row, player)} | - | {measured.describe_stalls(row, player)} |")
-    return "\n".join(lines + _stall_lines(measured)) + "\n"
+    return "\n".join(lines + _ratio_lines(measured) + _stall_lines(measured)) + "\n"
 
 
 def _plot_payments(measured: Measured, directory: Path) -> None:

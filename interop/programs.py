@@ -26,6 +26,7 @@ __all__ = [
     "MissingPrograms",
     "Server",
     "find_original",
+    "find_programs",
     "wait_until",
 ]
 
@@ -50,7 +51,7 @@ class CommandFailed(Exception):
 
 
 class MissingPrograms(Exception):
-    """The directory of the original's programs is not complete."""
+    """The directory of an implementation's programs is not complete."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Implementation:
     Whose programs are run.
 
     Attributes:
-        name: "ours" or "original".
+        name: "ours", "original", or "before" for an earlier build of ours.
         directory: Holds the programs.
     """
 
@@ -105,12 +106,20 @@ def find_original() -> Implementation | None:
         MissingPrograms: It is set, and a program is not there.
     """
     directory = os.environ.get(ORIGINAL_VARIABLE)
-    if not directory:
-        return None
-    missing = [name for name in PROGRAMS if not os.access(Path(directory) / name, os.X_OK)]
+    return find_programs("original", Path(directory), f"{ORIGINAL_VARIABLE}=") if directory else None
+
+
+def find_programs(name: str, directory: Path, named_by: str = "") -> Implementation:
+    """
+    The implementation whose programs are in *directory*.
+
+    Raises:
+        MissingPrograms: One is not there; the text starts with *named_by*.
+    """
+    missing = [program for program in PROGRAMS if not os.access(directory / program, os.X_OK)]
     if missing:
-        raise MissingPrograms(f"{ORIGINAL_VARIABLE}={directory}: no program {', '.join(missing)}")
-    return Implementation("original", Path(directory))
+        raise MissingPrograms(f"{named_by}{directory}: no program {', '.join(missing)}")
+    return Implementation(name, directory)
 
 
 def wait_until(what: str, is_so: Callable[[], bool], seconds: float = 60.0) -> None:

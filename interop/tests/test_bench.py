@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import bench.__main__ as driver
@@ -188,6 +189,32 @@ def test_a_row_whose_rounds_all_stall(monkeypatch: pytest.MonkeyPatch, temporary
     assert f"| {ROW} | payments/s | 20 (20 - 20) | 3 of 3 rounds stalled | - |" in table(measured)
     assert "| 3 of 3 rounds stalled | 39 | - |" in table(Measured(stalls={ROW: {"ours": ["gone"] * 3}}))
     assert _processes_in(temporary) == []
+
+
+def test_ratios_to_the_build_before(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """Round by round: what the machine does meanwhile strikes both; a round that only one of them has ended is left."""
+    measured = Measured()
+    figures = FIGURES | {"nothing": 0.0}
+    for rates in ((30.0, 20.0), (10.0, 5.0), (90.0, 100.0)):
+        for player, rate in zip(("ours", "before"), rates, strict=True):
+            measured.add_figures(ROW, player, figures | {"payments/s": rate})
+    measured.add_figures(ROW, "ours", figures)
+    text = table(measured)
+    assert f"| {ROW} | payments/s | 1.500 (0.900 - 2.000) |" in text
+    assert f"| {ROW} | CPU ms relay | 1.000 (1.000 - 1.000) |" in text
+    assert "nothing | 0 (0 - 0)" in text
+    assert text.count("| nothing |") == 2
+    assert "ours / before" not in table(Measured(results={ROW: {"ours": [FIGURES]}}))
+
+
+def test_the_build_before_is_measured_in_turns(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """Either is the first in half of the rounds; a directory that lacks a program is told before anything is run."""
+    monkeypatch.delenv("OFFSET_RUST_BIN", raising=False)
+    players = driver._players(OURS.directory)
+    turns = [[player.name for player in driver._in_turn(players, number)] for number in range(3)]
+    assert turns == [["ours", "before"], ["before", "ours"], ["ours", "before"]]
+    with pytest.raises(click.UsageError, match=r"--against .*: no program stnode, strelay"):
+        driver._players(temporary)
 
 
 def test_an_error_of_the_benchmark_is_no_stall(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
