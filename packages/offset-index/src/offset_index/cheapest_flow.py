@@ -32,7 +32,6 @@ dearer one with fewer hops to the same node is not tried.
 """
 
 import heapq
-from collections.abc import Iterator
 from typing import Final
 
 from offset_index.currency_graph import Vertex, rate_bits
@@ -85,9 +84,7 @@ class CheapestPaths:
             if node in side.costs:
                 continue
             side.settle(node, previous, cost, hops)
-            for neighbour, step in self._steps(node, least, is_forward):
-                if neighbour in side.costs:
-                    continue
+            for neighbour, step in self._steps(node, least, side.costs, is_forward):
                 there = cost + step
                 if neighbour in other.costs:
                     total = there + other.costs[neighbour]
@@ -100,9 +97,11 @@ class CheapestPaths:
         self._raise_potentials(sides, best)
         return (*reversed(list(walk(meeting[0], sides[0].links))), *walk(meeting[1], sides[1].links))
 
-    def _steps(self, node: Vertex, least: int, is_forward: bool) -> Iterator[tuple[Vertex, int]]:
+    def _steps(
+        self, node: Vertex, least: int, settled: dict[Vertex, int], is_forward: bool
+    ) -> list[tuple[Vertex, int]]:
         """
-        Where a side goes on from *node*, and the reduced cost of that.
+        Where a side that has *settled* some nodes goes on from *node*, and the reduced cost of that.
 
         It is never negative, but for hops that the potentials do not know of: those that carried too little before,
         where the last part asks for less than the others, and what was taken out of the flow. They count as free then.
@@ -110,7 +109,10 @@ class CheapestPaths:
         residual, potentials, weight = self._residual, self._potentials, self._add_weight
         here, destination = potentials.get(node, 0), residual.destination
         flow = residual.flow if node in residual.used else _NO_FLOW
+        steps = []
         for neighbour, packed in (residual.hops if is_forward else residual.hops_back)(node, least):
+            if neighbour in settled:
+                continue
             sender, receiver = (node, neighbour) if is_forward else (neighbour, node)
             sign = 1
             if flow and (receiver, sender) in flow:  # given back
@@ -121,7 +123,8 @@ class CheapestPaths:
                 cost *= ((rate >> 32) + (rate & U32_MAX) * weight << _HOP_SHIFT) + 1
             change = here - potentials.get(neighbour, 0)
             reduced = cost + change if is_forward else cost - change
-            yield neighbour, max(0, reduced)
+            steps.append((neighbour, max(0, reduced)))
+        return steps
 
     def _raise_potentials(self, sides: "tuple[_Side, _Side]", best: int) -> None:
         """By what this search has found; all others by what the source's side has come to."""
