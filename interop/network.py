@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from interop.ports import find_free_port
 from interop.programs import OURS, CommandFailed, Implementation, Server, wait_until
+from interop.ready import OURS_READY
 
 __all__ = ["Cast", "Network", "NodeSpec"]
 
@@ -100,7 +101,7 @@ class Network:
 
     def friends(self, node: str) -> dict[str, Any]:
         """Friends of a node by name, as our ``info friends --json`` gives them, whoever plays the node."""
-        listed = json.loads(OURS.run("stctrl", *self.login(node), "info", "friends", "--json").stdout)
+        listed = json.loads(OURS_READY.run("stctrl", *self.login(node), "info", "friends", "--json").stdout)
         return {friend["name"]: friend for friend in listed}
 
     def balance(self, node: str, friend: str, currency: str) -> dict[str, int]:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from interop.live.ready import OURS_READY
 from interop.network import Cast
 from interop.programs import Implementation
+from interop.ready import OURS_READY
 
 __all__ = ["CASTINGS", "Casting"]
 

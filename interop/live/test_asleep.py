@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import wait_for_route, wait_until_settled
-from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, NodeSpec
 from interop.programs import Implementation, wait_until
+from interop.ready import OURS_READY
 from interop.sleepers import GOES_ON, CommandPayment, asleep, frozen_credits
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from interop.live.payments import wait_for_route
-from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, NodeSpec
 from interop.programs import OURS, Implementation
+from interop.ready import OURS_READY
 
 AMOUNT = 30
 

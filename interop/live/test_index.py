@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import has_route, wait_for_route
-from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import Implementation, wait_until
+from interop.ready import OURS_READY
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.hashing import is_lower
 from offset_crypto.identity import Identity

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from interop.live.payments import wait_for_route, wait_until_settled
-from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import Implementation
+from interop.ready import OURS_READY
 
 PAIRS = [("A", "B"), ("B", "C")]
 

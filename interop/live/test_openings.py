@@ -7,10 +7,10 @@ import pytest
 from interop.live.conftest import open_recorder
 from interop.live.identities import make_identities
 from interop.live.payments import wait_for_route, wait_until_settled
-from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, NodeSpec
 from interop.programs import Implementation
+from interop.ready import OURS_READY
 
 
 @pytest.mark.parametrize("servers", ["ours", "original"])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from interop.live.ready import OURS_READY
 from interop.network import Cast, Network
 from interop.programs import Implementation
+from interop.ready import OURS_READY
 from offset_crypto.aio import Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_proto import wire

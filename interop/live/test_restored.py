@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from interop.live.ready import OURS_READY
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import Implementation, wait_until
+from interop.ready import OURS_READY
 from interop.restoring import accept_terms, back_up, balance, log_of, restore, run_on
 
 

@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 
 from interop.live.payments import wait_for_route, wait_until_settled
-from interop.live.ready import OURS_READY
 from interop.live.watching import WatchedNetwork
 from interop.network import Cast, Network, NodeSpec
 from interop.programs import Implementation, wait_until
+from interop.ready import OURS_READY
 from offset_crypto.identity import Identity
 from offset_proto.files import IDENTITY
 from offset_proto.text import format_b64

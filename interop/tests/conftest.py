@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from interop.network import Network, NodeSpec
+from interop.network import Cast, Network, NodeSpec
+from interop.ready import OURS_READY
 
 
 def build_chain(directory: Path) -> Network:
     """Three nodes A - B - C, two relays, two index servers; B takes 1 FST for what it forwards."""
-    network = Network(directory)
+    network = Network(directory, Cast(OURS_READY))
     try:
         network.add_relay("relay0")
         network.add_relay("relay1")

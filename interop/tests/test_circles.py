@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from interop.network import Network, NodeSpec
+from interop.network import Cast, Network, NodeSpec
 from interop.programs import wait_until
+from interop.ready import OURS_READY
 
 PAIRS = [("A", "B"), ("B", "C"), ("C", "A")]
 
@@ -20,7 +21,7 @@ PAIRS = [("A", "B"), ("B", "C"), ("C", "A")]
 @pytest.fixture(scope="module")
 def triangle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """A, B and C, each a friend of the others; B and C take 1 for what they forward. B owes A 60, A owes C 50."""
-    with Network(tmp_path_factory.mktemp("circles")) as network:
+    with Network(tmp_path_factory.mktemp("circles"), Cast(OURS_READY)) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
         for name in "ABC":

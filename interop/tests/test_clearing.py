@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from interop.network import Network, NodeSpec
+from interop.network import Cast, Network, NodeSpec
 from interop.programs import wait_until
+from interop.ready import OURS_READY
 from offset_ctrl.clearing.exports import Member, Side
 from offset_ctrl.clearing.plan import make_plan
 from offset_funder.testing import FST, SimulatedNetwork
@@ -28,7 +29,7 @@ DEBTS = {("A", "B"): 30, ("B", "C"): 20, ("C", "A"): 50}
 @pytest.fixture(scope="module")
 def community(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """Three nodes with these debts, none of which may grow by a credit."""
-    network = Network(tmp_path_factory.mktemp("community"))
+    network = Network(tmp_path_factory.mktemp("community"), Cast(OURS_READY))
     try:
         network.add_relay("relay")
         network.add_index_servers(["index"])

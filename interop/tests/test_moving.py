@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from interop.network import Network, NodeSpec
+from interop.network import Cast, Network, NodeSpec
 from interop.programs import wait_until
+from interop.ready import OURS_READY
 
 KILLS = 10
 
@@ -24,7 +25,7 @@ OWED, OWING = 100, 40
 @pytest.fixture(scope="module")
 def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """A and B are friends with three currencies, and N is the new key of B."""
-    with Network(tmp_path_factory.mktemp("moving")) as network:
+    with Network(tmp_path_factory.mktemp("moving"), Cast(OURS_READY)) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
         for name in "ABN":

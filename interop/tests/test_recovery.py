@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from interop.load import App, Paid, pay_and_kill, run_payments
-from interop.network import Network
+from interop.network import Cast, Network
 from interop.programs import wait_until
+from interop.ready import OURS_READY
 from offset_crypto.aio import ConnectFailed, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_proto.files import TICKET
@@ -119,7 +120,7 @@ def test_files_in_the_way_of_the_database(chain: Network) -> None:
 
 def test_a_relay_without_descriptors(tmp_path: Path) -> None:
     """D3: where accepting fails, a server goes on as soon as it can accept again."""
-    with Network(tmp_path) as network:
+    with Network(tmp_path, Cast(OURS_READY)) as network:
         network.add_relay("relay")
         server = network.servers["relay"]
         server.stop()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from interop.network import Network, NodeSpec
+from interop.network import Cast, Network, NodeSpec
 from interop.programs import wait_until
+from interop.ready import OURS_READY
 from interop.restoring import accept_terms, back_up, balance, log_of, restore, run_on
 
 
@@ -52,7 +53,7 @@ def test_nothing_but_the_key_is_left(tmp_path: Path) -> None:
     They are not those of the list, so they are not accepted with those that agree, but by name. Limits, rates and
     openings are as they were then: a payment passes.
     """
-    with Network(tmp_path) as network:
+    with Network(tmp_path, Cast(OURS_READY)) as network:
         network.add_relay("relay")
         network.add_index_servers(["index"])
         for name in "AB":

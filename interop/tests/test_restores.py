@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from interop.network import Network
+from interop.network import Cast, Network
+from interop.ready import OURS_READY
 from interop.recorder import Recorder
 from interop.restores import Restores, observe
 from offset_proto import wire
@@ -27,7 +28,7 @@ def test_restores_under_kills(tmp_path: Path) -> None:
     print(f"seed {seed}")
     recorder = Recorder(tmp_path / "records", tmp_path)
     try:
-        with Network(tmp_path, recorder=recorder) as network:
+        with Network(tmp_path, Cast(OURS_READY), recorder) as network:
             restores = Restores(network, Random(seed), print)
             restores.set_up()
             restores.run(COUNT)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import networkx
 
-from interop.live.ready import OURS_READY
 from interop.network import Cast, Network, NodeSpec
+from interop.ready import OURS_READY
 from offset_ctrl import Node, PayOptions, connect
 from offset_ctrl.rules.capacity import direct_capacity, friend_credits
 from offset_proto.files import COMMIT, INVOICE, TICKET

@@ -27,8 +27,14 @@ MODULES: Final = {
 }
 """Where the function `main` of each command is, as the package declares it."""
 
+LATE: Final = (
+    "offset_node.database.sqlite",
+    *(f"offset_ctrl.programs.stctrl.{name}" for name in ("buyer", "config", "info", "payment_status", "seller")),
+)
+"""What a command imports once it knows what it is to do."""
+
 _FORKING: Final = multiprocessing.get_context("forkserver")
-_FORKING.set_forkserver_preload([*MODULES.values(), "offset_node.database.sqlite"])
+_FORKING.set_forkserver_preload([*MODULES.values(), *LATE])
 
 
 def _become(program: str, words: list[str], directory: str) -> None:
@@ -62,4 +68,4 @@ class _Ready(Implementation):
 
 
 OURS_READY: Final = _Ready(OURS.name, OURS.directory)
-"""Our programs, for the casts of the live suite."""
+"""Our programs, for networks in which the start of a command is not what is tested."""
