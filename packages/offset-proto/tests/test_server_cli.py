@@ -91,6 +91,8 @@ def test_check_config(tmp_path: Path) -> None:
         "laddr: 127.0.0.1:1 (command line)",
         "metrics-port: not set",
         "without: one, two (file)",
+        "log-level: not set",
+        "log-format: not set",
     ]
     (tmp_path / "server.ident").touch()
     assert (

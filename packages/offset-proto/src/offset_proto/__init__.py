@@ -20,6 +20,9 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `rate`                 fees
 `report_view`          a node's report and its mutations
 `limits`, `errors`     constants of the protocol; kinds of errors
+`log_events`           what servers tell in their logs, as a table
+`log_sums`             sums instead of floods of lines
+`logs`                 the lines of logs
 `cli`, `server_cli`    the command lines of all programs, with the extra ``cli``
 =====================  ====================================================================
 """

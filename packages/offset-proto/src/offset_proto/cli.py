@@ -1,5 +1,5 @@
 """
-What the command lines of all programs have in common: grammar, errors, logging. Spec 09 §1.
+What the command lines of all programs have in common: grammar, errors. Spec 09 §1.
 
 Needs click, which comes with the extra ``offset-proto[cli]``; nothing else in this package imports it.
 
@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -23,6 +22,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.logs import set_up_logging
 from offset_proto.text import parse_integer, parse_socket_address
 from offset_proto.types import Integer
 
@@ -209,42 +209,6 @@ class OffsetGroup(_StrictGrammar, click.Group):
         if args[0] == "help":
             return "help", self.get_command(ctx, "help"), args[1:]
         return super().resolve_command(ctx, args)
-
-
-_LEVELS = {
-    "off": logging.CRITICAL + 10,
-    "error": logging.ERROR,
-    "warn": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-    "trace": logging.DEBUG,
-}
-
-
-class _LineFormatter(logging.Formatter):
-    """One line per record: ``[2026-11-22T17:20:21Z ERROR stctrl] text``."""
-
-    def __init__(self, program: str) -> None:
-        super().__init__()
-        self._program = program
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        level = {"WARNING": "WARN", "CRITICAL": "ERROR"}.get(record.levelname, record.levelname)
-        text = record.getMessage().replace("\n", " ")
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        return f"[{moment} {level} {self._program}] {text}"
-
-
-def set_up_logging(program: str) -> None:
-    """Log to stderr, from the level that RUST_LOG names; ``error`` by default. Spec 09 §1.2."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LineFormatter(program))
-    words = re.split(r"[,=\s]+", os.environ.get("RUST_LOG", "error").lower())
-    levels = [_LEVELS[word] for word in words if word in _LEVELS]
-    logging.basicConfig(level=min(levels, default=logging.ERROR), handlers=[handler], force=True)
-    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def fail(prefix: str, error: object) -> NoReturn:

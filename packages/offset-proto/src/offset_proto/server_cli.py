@@ -1,9 +1,9 @@
 """
-What the command lines of the servers have more than others: a configuration file. Spec 09 §3.4.
+What the command lines of the servers have more than others: a configuration file, and logs. Spec 09 §3.4.
 
 A configuration file is TOML. Its keys are the long options of the server, so there is one list of settings and not two;
 what the command line says goes before what the file says. Paths in it start at the directory of the file, so that a
-directory that is moved goes on working.
+directory that is moved goes on working. The level of the log may also stand in RUST_LOG, which goes before the file.
 
 Needs click, like `offset_proto.cli`.
 """
@@ -18,12 +18,17 @@ from click.core import ParameterSource
 
 from offset_proto.cli import OffsetCommand
 from offset_proto.errors import OffsetError
+from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_logging
 
 __all__ = ["ConfigError", "ServerCommand"]
 
 CONFIG_BYTES_MAX: Final = 65_536
 
-_ORIGINS: Final = {ParameterSource.COMMANDLINE: "command line", ParameterSource.DEFAULT_MAP: "file"}
+_ORIGINS: Final = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "file",
+}
 
 _IS_CHECK: Final = "offset_proto.server_cli.is_check"
 
@@ -35,12 +40,39 @@ class ConfigError(OffsetError):
         super().__init__(f"ConfigError({path}: {reason})")
 
 
+class _LevelType(click.ParamType[str]):
+    name = "|".join(LEVELS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        level = parse_level(value)
+        if level is not None:
+            return level
+        if ctx is not None and ctx.get_parameter_source("log_level") is ParameterSource.ENVIRONMENT:
+            return "info"  # RUST_LOG is not ours alone, and may say what means nothing here
+        self.fail(f"{value!r} is none of {', '.join(LEVELS)}", param, ctx)
+
+
 class ServerCommand(OffsetCommand):
-    """A command with the original's grammar, whose options may also stand in the file that ``--config`` names."""
+    """
+    A command with the original's grammar, whose options may also stand in the file that ``--config`` names.
+
+    Its options for logs are its own: the command does not see them.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.params += [
+            click.Option(
+                ["--log-level"],
+                type=_LevelType(),
+                envvar="RUST_LOG",
+                help="Least level of what is logged, info by default. It goes before the variable RUST_LOG.",
+            ),
+            click.Option(
+                ["--log-format"],
+                type=click.Choice(FORMATS),
+                help="Form of the lines of the log, text by default; json is one object in each line.",
+            ),
             click.Option(
                 ["--config"],
                 type=click.Path(path_type=Path),
@@ -63,6 +95,7 @@ class ServerCommand(OffsetCommand):
         """Run the server; with ``--check-config`` only show its settings."""
         if ctx.meta.get(_IS_CHECK):
             return _show(ctx)
+        set_up_server_logging(str(self.name), ctx.params.pop("log_level"), ctx.params.pop("log_format"))
         return super().invoke(ctx)
 
 

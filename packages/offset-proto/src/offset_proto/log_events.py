@@ -1,0 +1,361 @@
+"""
+What servers tell in their logs: each event once, with its name, its level and its fields. Pure.
+
+Names and fields are stable: whoever reads logs by a program relies on them. An event is told where a change happens,
+once for each change, by `tell`. How it becomes a line is in `offset_proto.logs`; docs/reference/log-events.md is made
+from this table.
+
+Three rules for whoever adds an event:
+
+1. No field is a secret: no private key, passphrase, lock, nonce or reset token. Public keys and addresses are none.
+2. A *cause* is what events of one kind are counted by when there are too many of them (`offset_proto.log_sums`): a
+   friend, a relay. What a stranger chooses is never a part of it, so that strangers can not buy lines with new names.
+3. Events that take turns, such as online and offline, share a *group*. They are counted together, and the sum of many
+   shows the last one, which is how things are now.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["EVENTS", "Field", "LogEvent", "Told", "tell"]
+
+Field = str | int | float | None | Sequence[str] | Mapping[str, int]
+"""What a field may be: what JSON has a form for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """
+    A kind of event.
+
+    Attributes:
+        name: Stable, in small letters.
+        level: Of `logging`.
+        text: For people; fields in braces.
+        meaning: When it is told.
+        fields: Each field with what it says, and its unit.
+        group: What it is counted with, where there are too many; by default itself.
+        cause: Fields that say what caused it.
+    """
+
+    name: str
+    level: int
+    text: str
+    meaning: str
+    fields: Mapping[str, str]
+    group: str = ""
+    cause: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event that has happened; as a text it is the line for people."""
+
+    event: LogEvent
+    fields: Mapping[str, Field]
+
+    def __str__(self) -> str:
+        words = {name: _words(value) for name, value in self.fields.items()}
+        return f"{self.event.name}: {self.event.text.format_map(words)}"
+
+    @property
+    def group(self) -> str:
+        """What it is counted with."""
+        return self.event.group or self.event.name
+
+    @property
+    def cause(self) -> tuple[Field, ...]:
+        """What caused it: a friend, a relay."""
+        return tuple(self.fields[name] for name in self.event.cause)
+
+
+def tell(log: logging.Logger, event: LogEvent, **fields: Field) -> None:
+    """
+    Write an event to a log.
+
+    Args:
+        log: Of the module that tells it.
+        event: Of the table.
+        fields: All that the event has.
+    """
+    if log.isEnabledFor(event.level):
+        log.log(event.level, Told(event, fields))
+
+
+def _words(value: Field) -> str:
+    match value:
+        case None:
+            return "-"
+        case str():
+            return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+        case float():
+            return f"{value:.1f}"
+        case int():
+            return str(value)
+        case Mapping():
+            return ", ".join(f"{_words(key)} {number}" for key, number in value.items()) or "-"
+    return ", ".join(map(_words, value)) or "-"
+
+
+_INFO: Final = logging.INFO
+_WARNING: Final = logging.WARNING
+
+_KEY: Final = "public key, in base64"
+_REASON: Final = "why, in words"
+_NEXT: Final = "seconds until the next attempt"
+_AWAY: Final = "seconds without it, since it was lost or the program started"
+_FRIEND: Final = {"friend": "the owner's name of the friend; its key where there is none", "key": _KEY}
+
+# All servers.
+
+STARTED: Final = LogEvent(
+    "started",
+    _INFO,
+    "{program} {version} runs as {key}, with {loaded}",
+    "The server is ready.",
+    {"program": "the package", "version": "of the package", "key": _KEY, "loaded": "how many of what it begins with"},
+)
+LISTENING: Final = LogEvent(
+    "listening",
+    _INFO,
+    "{address}, for {what}",
+    "An address is listened on.",
+    {"address": "IP:port", "what": "who is to connect there"},
+)
+STOPPING: Final = LogEvent(
+    "stopping", _INFO, "{reason}", "The server was asked to end.", {"reason": "the signal that asked for it"}
+)
+CONFIGURATION_READ: Final = LogEvent(
+    "configuration_read",
+    _INFO,
+    "{file}: in effect now: {changed}; after the next start: {waiting}",
+    "SIGHUP came, and the configuration file is valid.",
+    {"file": "its path", "changed": "settings that count from now on", "waiting": "settings that need a new start"},
+)
+CONFIGURATION_REFUSED: Final = LogEvent(
+    "configuration_refused",
+    logging.ERROR,
+    "nothing has changed: {reason}",
+    "SIGHUP came, and the configuration file, or what it names, is not valid.",
+    {"reason": "what is wrong, and in which file"},
+)
+LIMIT_REACHED: Final = LogEvent(
+    "limit_reached",
+    _WARNING,
+    "{limit}: {what}",
+    "A limit was hit, and what goes beyond it waits or is refused.",
+    {"limit": "the name of the limit", "what": "what became of what went beyond it"},
+    cause=("limit",),
+)
+LINK_REFUSED: Final = LogEvent(
+    "link_refused",
+    _INFO,
+    "{key}: {reason}",
+    "A relay, or the port of an index server for other servers, closed a link that somebody opened.",
+    {"key": _KEY, "reason": _REASON},
+    cause=("reason",),
+)
+
+# Nodes.
+
+FRIEND_ONLINE: Final = LogEvent(
+    "friend_online",
+    _INFO,
+    "{friend}, after {away} s",
+    "There is a link to a friend.",
+    {**_FRIEND, "away": _AWAY},
+    "friend_link",
+    ("key",),
+)
+FRIEND_OFFLINE: Final = LogEvent(
+    "friend_offline",
+    _INFO,
+    "{friend}, after {online} s: {reason}",
+    "The link to a friend has ended.",
+    {**_FRIEND, "online": "seconds for which the link was there", "reason": _REASON},
+    "friend_link",
+    ("key",),
+)
+FRIEND_NOT_REACHED: Final = LogEvent(
+    "friend_not_reached",
+    _INFO,
+    "{friend}, at {relay}: {reason}",
+    "The first attempt to reach a friend failed since its link ended; further attempts are made, and not told.",
+    {**_FRIEND, "relay": "host:port of the relay", "reason": _REASON},
+    "friend_link",
+    ("key",),
+)
+FRIEND_MESSAGE_REFUSED: Final = LogEvent(
+    "friend_message_refused",
+    _WARNING,
+    "{friend}: {reason}",
+    "A friend said what is no message, or what is not allowed; it counts for nothing.",
+    {**_FRIEND, "reason": _REASON},
+    cause=("key",),
+)
+CHANNEL_INCONSISTENT: Final = LogEvent(
+    "channel_inconsistent",
+    _WARNING,
+    "{friend}: our terms: {ours}; its terms: {theirs}",
+    "The node and a friend do not agree on balances; nothing moves until one of the two accepts the other's terms. It "
+    "is told again when the friend's terms come or change.",
+    {
+        **_FRIEND,
+        "ours": "balance for each currency as this node sees it, in credits",
+        "theirs": "the same as the friend sees it, turned round; null where it has not said",
+    },
+    "channel",
+    ("key",),
+)
+CHANNEL_CONSISTENT: Final = LogEvent(
+    "channel_consistent",
+    _INFO,
+    "{friend}: both agree again",
+    "An inconsistent channel begins anew.",
+    _FRIEND,
+    "channel",
+    ("key",),
+)
+RELAY_CONNECTED: Final = LogEvent(
+    "relay_connected",
+    _INFO,
+    "{relay}, after {away} s",
+    "The node listens at a relay.",
+    {"relay": "host:port", "away": _AWAY},
+    "relay_link",
+    ("relay",),
+)
+RELAY_LOST: Final = LogEvent(
+    "relay_lost",
+    _INFO,
+    "{relay}: {reason}; next attempt in {next} s",
+    "The node does not listen at a relay any more.",
+    {"relay": "host:port", "reason": _REASON, "next": _NEXT},
+    "relay_link",
+    ("relay",),
+)
+RELAY_NOT_REACHED: Final = LogEvent(
+    "relay_not_reached",
+    _WARNING,
+    "{relay}: {reason}; next attempt in {next} s",
+    "The first attempt to reach a relay failed since the link ended; further attempts are made, and not told.",
+    {"relay": "host:port", "reason": _REASON, "next": _NEXT},
+    "relay_link",
+    ("relay",),
+)
+INDEX_CONNECTED: Final = LogEvent(
+    "index_connected",
+    _INFO,
+    "{server} at {address}, after {away} s",
+    "The node declares its friends to an index server, and can ask it for routes.",
+    {"server": "the owner's name of it", "address": "host:port", "away": _AWAY},
+    "index_link",
+    ("address",),
+)
+INDEX_LOST: Final = LogEvent(
+    "index_lost",
+    _INFO,
+    "{server} at {address}: {reason}; next attempt in {next} s",
+    "The link to the index server has ended. The next attempt may be at another one.",
+    {"server": "the owner's name of it", "address": "host:port", "reason": _REASON, "next": _NEXT},
+    "index_link",
+    ("address",),
+)
+INDEX_NOT_REACHED: Final = LogEvent(
+    "index_not_reached",
+    _WARNING,
+    "{server} at {address}: {reason}; next attempt in {next} s",
+    "The first attempt to reach an index server failed since there was a link to any; further attempts at it are made, "
+    "and not told.",
+    {"server": "the owner's name of it", "address": "host:port", "reason": _REASON, "next": _NEXT},
+    "index_link",
+    ("address",),
+)
+ADDRESS_UNUSABLE: Final = LogEvent(
+    "address_unusable",
+    _WARNING,
+    "'{address}', {what}: {reason}",
+    "What stands for an address can not be one, so nobody is ever reached there. The original checks no addresses. It "
+    "is told once for each address.",
+    {"address": "what stands there", "what": "what is to be there", "reason": _REASON},
+)
+APP_CONNECTED: Final = LogEvent(
+    "app_connected",
+    _INFO,
+    "{app} may {may}",
+    "An app was let in.",
+    {"app": _KEY, "may": "permissions of its ticket"},
+    "app_link",
+    ("app",),
+)
+APP_DISCONNECTED: Final = LogEvent(
+    "app_disconnected",
+    _INFO,
+    "{app}, after {connected} s: {reason}",
+    "An app has left, or was cut off.",
+    {"app": _KEY, "connected": "seconds for which it was there", "reason": _REASON},
+    "app_link",
+    ("app",),
+)
+APP_REFUSED: Final = LogEvent(
+    "app_refused",
+    _WARNING,
+    "{app}: {reason}",
+    "An app was not let in.",
+    {"app": _KEY, "reason": _REASON},
+)
+REQUEST_REFUSED: Final = LogEvent(
+    "request_refused",
+    _WARNING,
+    "{request} of app {app}, by {by}: {reason}",
+    "What an app asked for was not done.",
+    {
+        "request": "its kind",
+        "app": "its public key, in base64",
+        "by": "`rights`, `plugins` or `node`",
+        "reason": _REASON,
+    },
+    cause=("app", "request"),
+)
+SLOW_COMMIT: Final = LogEvent(
+    "slow_commit",
+    _WARNING,
+    "{seconds} s for {mutations} changes",
+    "The disk took longer than a second to store a batch; all payments wait for it meanwhile.",
+    {"seconds": "how long it took", "mutations": "changes in the batch"},
+)
+
+# Index servers.
+
+SERVER_CONNECTED: Final = LogEvent(
+    "server_connected",
+    _INFO,
+    "{key}, after {away} s",
+    "There is a link to another index server.",
+    {"key": _KEY, "away": _AWAY},
+    "server_link",
+    ("key",),
+)
+SERVER_LOST: Final = LogEvent(
+    "server_lost",
+    _INFO,
+    "{key}: {reason}; next attempt in {next} s",
+    "The link to another index server has ended. Where the other one is to connect, there is no next attempt of ours.",
+    {"key": _KEY, "reason": _REASON, "next": f"{_NEXT}; null where the other one connects"},
+    "server_link",
+    ("key",),
+)
+SERVER_NOT_REACHED: Final = LogEvent(
+    "server_not_reached",
+    _WARNING,
+    "{key}: {reason}; next attempt in {next} s",
+    "The first attempt to reach another index server failed since the link ended; further ones are made, and not told.",
+    {"key": _KEY, "reason": _REASON, "next": _NEXT},
+    "server_link",
+    ("key",),
+)
+
+EVENTS: Final = tuple(value for value in list(globals().values()) if isinstance(value, LogEvent))
+"""All events, in the order of this module."""
