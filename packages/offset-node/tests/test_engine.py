@@ -65,8 +65,8 @@ def test_nothing_is_visible_before_it_is_stored(node):
     node.ask(AddRelay(RELAY))
     batch = node.engine.next_batch()
     assert [type(mutation) for mutation in batch.mutations] == [RelayAdded]
-    assert {field.name for field in dataclasses.fields(batch)} == {"mutations", "warnings", "notes"}
-    assert batch.warnings == batch.notes == ()
+    assert {field.name for field in dataclasses.fields(batch)} == {"mutations", "refused", "notes"}
+    assert batch.refused == batch.notes == ()
     for _ in range(20):
         assert node.engine.follow(node.engine.channeler.tick()) == []
         assert node.engine.follow(node.engine.index.tick()) == []
@@ -118,7 +118,7 @@ def test_what_comes_while_a_batch_is_stored_is_of_the_next_one(node):
     node.engine.follow([ReportOnline(PublicKey(b"\x55" * 32))])
     assert node.engine.waiting == 2
     assert _acknowledged(node.engine.stored(batch)) == [1]
-    assert len(node.engine.next_batch().warnings) == 1  # that friend is not known
+    assert len(node.engine.next_batch().refused) == 1  # that friend is not known
 
 
 def test_a_batch_has_a_limit(new_node):
@@ -186,10 +186,7 @@ def test_what_is_refused_is_said_and_counted(node):
     node.ask(EnableFriend(PublicKey(b"\x55" * 32)))
     node.engine.put(FriendWentOnline(PublicKey(b"\x55" * 32)))
     batch = node.engine.next_batch()
-    assert [warning.split(":")[0] for warning in batch.warnings] == [
-        "handle_control_error()",
-        "dropped an event of a friend",
-    ]
+    assert [type(event) for event, _ in batch.refused] == [AppRequested, FriendWentOnline]
     assert batch.mutations == ()
     assert _acknowledged(node.engine.stored(batch)) == [1]
     assert (node.engine.counts.refused_events, node.engine.counts.batches) == (2, 0)

@@ -20,6 +20,7 @@ from offset_node.plugins.loading import find_plugins
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.state import NodeState, RemovePendingSince, SetPendingSince, apply
+from offset_node.telling import NodeLog
 from offset_node.waiting.ends import InvoiceEnds
 from offset_node.waiting.times import LONG_LOOK_TICKS, LONG_SECONDS, LOOK_TICKS, OLD_SECONDS, PendingTimes
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
@@ -457,7 +458,9 @@ async def _follow_much(connection: "FullConnection") -> None:
     state = FunderState(connection.remote_public_key)
     server = AppServer(initial_report(state, ()), ALL_EXTENSIONS)
     plugins = PluginHost(find_plugins(only_ticket=True), {}, None, state)
-    links = AppLinks(server, None, plugins, ReadingPauses(), lambda outputs, source: None)
+    links = AppLinks(
+        server, None, plugins, ReadingPauses(), lambda outputs, source: None, NodeLog(lambda key: None, lambda: 0.0)
+    )
     links.open(connection, ALL_PERMISSIONS)
     invoice = OpenInvoiceReport(InvoiceId(b"\x01" * 32), FST, 2**127, 2**127, 1, NOW, NOW)
     large = OpenInvoices(True, (invoice,) * (APP_OUTBOX_BYTES_MAX // 64), ())

@@ -9,15 +9,20 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from offset_crypto.identity import Identity
 from offset_crypto.passphrase import forget_variable, open_identity
 from offset_proto.errors import InvariantBroken, OffsetError
+from offset_proto.log_events import STOPPING, tell
+from offset_proto.logs import write_sums
 
 __all__ = ["ListenError", "keep_out_of_core_dumps", "load_identity", "run_server"]
 
 log = logging.getLogger("offset")
+
+SUMS_SECONDS: Final = 10
+"""How often it is looked whether a sum of the log is due."""
 
 
 class ListenError(OffsetError):
@@ -100,8 +105,14 @@ async def _run(serve: Callable[[], Awaitable[None]]) -> None:
             log.error("%s", context.get("message"), exc_info=error)
 
     loop.set_exception_handler(on_exception)
+
+    def on_stop(number: signal.Signals) -> None:
+        tell(log, STOPPING, reason=number.name)
+        task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, on_stop, number)
+    _write_sums(loop)
     try:
         await task
     except asyncio.CancelledError:
@@ -109,6 +120,12 @@ async def _run(serve: Callable[[], Awaitable[None]]) -> None:
             raise broken[0] from None
     except BaseExceptionGroup as group:
         raise _first(group) from None
+
+
+def _write_sums(loop: asyncio.AbstractEventLoop) -> None:
+    """Write the sums of the log that are due, now and then, until the loop ends."""
+    write_sums()
+    loop.call_later(SUMS_SECONDS, _write_sums, loop)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -172,6 +172,11 @@ class IndexClient:
         self._connect_ticks = 0
         self._requests: dict[Uid, int] = {}
 
+    @property
+    def next_attempt(self) -> int:
+        """Ticks until a server is chosen; 0 where one is."""
+        return self._wait_ticks if self._server is None else 0
+
     # Configuration and changes of the node.
 
     def start(self) -> list[Effect]:

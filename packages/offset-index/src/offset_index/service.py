@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import offset_index
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, serve
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
@@ -20,8 +22,20 @@ from offset_index.server import CloseClient, Effect, IndexServer, SendToClient, 
 from offset_proto import wire
 from offset_proto.errors import LimitExceeded
 from offset_proto.limits import INDEX_CLIENT_MUTATIONS, INDEX_CLIENT_REQUESTS_MAX, RELAY_HANDSHAKES_MAX
+from offset_proto.log_events import (
+    LIMIT_REACHED,
+    LINK_REFUSED,
+    LISTENING,
+    SERVER_CONNECTED,
+    SERVER_LOST,
+    SERVER_NOT_REACHED,
+    STARTED,
+    tell,
+)
 from offset_proto.messages.index import MutationsUpdate, RequestRoutes, ResponseRoutes
 from offset_proto.messages.payment import RelayAddress
+from offset_proto.presence import Presence
+from offset_proto.text import format_b64, format_host_port
 from offset_proto.types import PublicKey
 
 __all__ = ["IndexService"]
@@ -57,6 +71,8 @@ class _Client:
                 self.requests.append(received)
                 self.service.queue_search(self)
         if not self._is_modest():
+            limit = "INDEX_CLIENT_MUTATIONS" if self.allowance <= 0 else "INDEX_CLIENT_REQUESTS_MAX"
+            tell(log, LIMIT_REACHED, limit=limit, what="a node is not read from until it has less under way")
             self.connection.pause_reading()
 
     def resume_if_modest(self) -> None:
@@ -73,7 +89,7 @@ class _Client:
         return len(self.requests) < INDEX_CLIENT_REQUESTS_MAX and self.allowance > 0
 
     def _answer_oversized(self, message: bytes, error: LimitExceeded) -> None:
-        log.info("ignored a message: %s", error)
+        tell(log, LIMIT_REACHED, limit="a value in a message of a node", what=f"the message is ignored: {error}")
         clipped = wire.INDEX_CLIENT_TO_SERVER.decode(message, clip=True)
         if isinstance(clipped, RequestRoutes):
             self.answer(ResponseRoutes(clipped.request_id, ()))
@@ -100,7 +116,7 @@ class _Server:
         try:
             received = wire.INDEX_SERVER_TO_SERVER.decode(message)
         except LimitExceeded as error:
-            log.info("ignored a message of a server: %s", error)
+            tell(log, LIMIT_REACHED, limit="a value in a message of a server", what=f"the message is ignored: {error}")
             return
         self.service.perform(self.service.engine.receive_from_server(self.public_key, received))
 
@@ -124,6 +140,7 @@ class IndexService:
         self._identity = identity
         self._trusted = {key: server for key, server in trusted.items() if key != identity.public_key}
         self._ticker = ticker
+        self._presence = Presence[PublicKey](time.monotonic())
         self._clients: dict[_Client, None] = {}
         self._servers: dict[PublicKey, _Server] = {}
         self._searching: deque[_Client] = deque()
@@ -133,10 +150,13 @@ class IndexService:
         """Serve until cancelled. Raises OSError where an address can not be listened on."""
         self._ticker.subscribe(self._tick)
         async with (
-            self._serve(client_address, self._accept_client),
-            self._serve(server_address, self._accept_server),
+            self._serve(client_address, self._accept_client) as client_port,
+            self._serve(server_address, self._accept_server) as server_port,
             asyncio.TaskGroup() as tasks,
         ):
+            tell(log, LISTENING, address=format_host_port(client_address[0], client_port), what="nodes")
+            tell(log, LISTENING, address=format_host_port(server_address[0], server_port), what="index servers")
+            self._tell_start()
             tasks.create_task(self._search())
             for public_key, server in self._trusted.items():
                 if initiates(self._identity.public_key, public_key):
@@ -146,6 +166,16 @@ class IndexService:
         self, address: tuple[str, int], accept: Callable[[Connection], None]
     ) -> contextlib.AbstractAsyncContextManager[int]:
         return serve(*address, self._identity, self._ticker, accept, handshakes_max=RELAY_HANDSHAKES_MAX)
+
+    def _tell_start(self) -> None:
+        tell(
+            log,
+            STARTED,
+            program="offset-index",
+            version=offset_index.__version__,
+            key=format_b64(self._identity.public_key),
+            loaded={"trusted servers": len(self._trusted)},
+        )
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out what the engine asks for."""
@@ -182,7 +212,15 @@ class IndexService:
         if self._servers.get(server.public_key) is server:
             del self._servers[server.public_key]
             self.engine.close_server(server.public_key)
-            log.info("index server %r disconnected", server.public_key)
+            if not initiates(self._identity.public_key, server.public_key):
+                self._tell_lost(server.public_key, server.connection.close_reason, None)
+
+    def _tell_lost(self, public_key: PublicKey, reason: str, next_ticks: int | None) -> None:
+        fields = {"key": format_b64(public_key), "reason": reason}
+        if self._presence.went(public_key, time.monotonic()) is not None:
+            tell(log, SERVER_LOST, **fields, next=next_ticks)
+        elif self._presence.is_news(public_key):
+            tell(log, SERVER_NOT_REACHED, **fields, next=next_ticks)
 
     def _tick(self) -> None:
         for client in self._clients:
@@ -198,15 +236,20 @@ class IndexService:
     def _accept_server(self, connection: Connection) -> None:
         public_key = connection.remote_public_key
         if public_key not in self._trusted or initiates(self._identity.public_key, public_key):
-            connection.close("not a server that connects here")
+            self._refuse(connection, "no server that is trusted to connect here")
             return
         self._adopt_server(connection, public_key)
 
+    def _refuse(self, connection: Connection, reason: str) -> None:
+        tell(log, LINK_REFUSED, key=format_b64(connection.remote_public_key), reason=reason)
+        connection.close(reason)
+
     def _adopt_server(self, connection: Connection, public_key: PublicKey) -> _Server | None:
         if not self.engine.open_server(public_key):
-            connection.close("this server is connected already")
+            self._refuse(connection, "this server is connected already")
             return None
-        log.info("index server %r connected", public_key)
+        away = self._presence.came(public_key, time.monotonic())
+        tell(log, SERVER_CONNECTED, key=format_b64(public_key), away=away)
         connection.outbox_bytes_max = NEIGHBOUR_OUTBOX_BYTES_MAX
         server = self._servers[public_key] = _Server(self, connection, public_key)
         connection.attach(server)
@@ -219,8 +262,8 @@ class IndexService:
             try:
                 connection = await connect(address.address, self._identity, address.public_key, self._ticker)
             except ConnectFailed as error:
-                log.info("index server not reached: %s", error)
                 ticks = backoff.after_failure()
+                self._tell_lost(address.public_key, str(error), ticks)
             else:
                 since = loop.time()
                 try:
@@ -230,6 +273,7 @@ class IndexService:
                 finally:
                     connection.close("the index server ends")
                 ticks = backoff.after_link(int((loop.time() - since) / self._ticker.seconds))
+                self._tell_lost(address.public_key, connection.close_reason, ticks)
             await asyncio.sleep(ticks * self._ticker.seconds)
 
     async def _search(self) -> None:

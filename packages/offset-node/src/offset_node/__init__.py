@@ -4,6 +4,7 @@ The node of Offset.
 ==========================  ===================================================================
 `state`                     all that a node remembers, and every change of it
 `pauses`, `tasks`           connections that are not read from for a while, and why; the tasks of a node
+`telling`                   what a node tells in its log
 `database`                  where the state is kept: SQLite, or the original's file
 `plugins`                   the owner's rules: hooks, what they are given, how they are run
 `links`                     the links to friends, relays and an index server

@@ -16,6 +16,7 @@ from offset_funder.events import AppRequested, Event
 from offset_node import state
 from offset_node.apps.server import ChangeIndexServers, Follow, Followed, KeepNote
 from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation, SetAsker, SetNote
+from offset_proto.errors import PeerError, RefusedError
 from offset_proto.messages.app import AddIndexServer, AddInvoice, CreatePayment, ReportMutations
 from offset_proto.messages.extensions import AddExpiringInvoice
 from offset_proto.messages.history import EntryKind, NoteEntry, NoteInvoice, NotePayment
@@ -85,12 +86,12 @@ class Batch:
 
     Attributes:
         mutations: To be stored in order, all or nothing; may be empty.
-        warnings: For the log: what was refused, and why.
+        refused: For the log: events that were dropped or refused, and why.
         notes: For the log: what else is worth knowing; no secrets.
     """
 
     mutations: tuple[Mutation, ...]
-    warnings: tuple[str, ...] = ()
+    refused: tuple[tuple[Event, PeerError | RefusedError], ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -104,7 +105,7 @@ class Handled:
     recorded: list[PluginMutation] = field(default_factory=list)
     entries: list[tuple[Entry, PublicKey | None]] = field(default_factory=list)
     askers: list[SetAsker] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    refused: list[tuple[Event, PeerError | RefusedError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     batch: Batch | None = None
 

@@ -40,6 +40,7 @@ class InnerConnection:
     def __init__(self, app: PublicKey, outer: Receiver) -> None:
         self.remote_public_key = app
         self.is_closed = False
+        self.close_reason = ""
         self.outbox_bytes_max = 0  # the program is in this process: it takes everything at once
         self._outer = outer
         self._node: Receiver | None = None
@@ -78,6 +79,7 @@ class InnerConnection:
         if self.is_closed:
             return
         self.is_closed = True
+        self.close_reason = reason
         log.debug("closed: %s", reason)
         self._outer.connection_closed()
         if self._node is not None:

@@ -59,7 +59,7 @@ from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder.effects import ForgetFriend, Occurrence, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
 from offset_funder.engine import Funder
-from offset_funder.events import AppRequested, Event, FriendWentOffline, FriendWentOnline, Started
+from offset_funder.events import Event, FriendWentOffline, FriendWentOnline, Started
 from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_index import client as index_client
@@ -265,7 +265,7 @@ class NodeEngine:
         if handled.occurrences:
             handled.recorded += self._record(handled.occurrences)
         stored = (*handled.mutations, *self._book(handled), *handled.recorded)
-        handled.batch = Batch(stored, tuple(handled.warnings), tuple(handled.notes))
+        handled.batch = Batch(stored, tuple(handled.refused), tuple(handled.notes))
         return handled.batch
 
     def _snapshot(self, request: FollowPayments | FollowInvoices | FollowHistory) -> Followed:
@@ -292,8 +292,7 @@ class NodeEngine:
         handled.take(event, outcome)
         if outcome.error is not None:
             self.counts.refused_events += 1
-            said = "handle_control_error()" if isinstance(event, AppRequested) else "dropped an event of a friend"
-            handled.warnings.append(f"{said}: {outcome.error}")
+            handled.refused.append((event, outcome.error))
 
     def stored(self, batch: Batch) -> list[NodeEffect]:
         """

@@ -23,14 +23,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import offset_node
 from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
 from offset_funder.effects import SendFriendMessage
-from offset_funder.events import FriendMessageReceived
+from offset_funder.events import AppRequested, FriendMessageReceived
+from offset_funder.state import Inconsistent
 from offset_index import client as index_client
 from offset_node.apps.connections import AppLinks
 from offset_node.apps.server import CloseApp, ReadPage, SendToApp
 from offset_node.apps.tickets import TrustedApps
+from offset_node.batch import Batch
 from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.engine import NodeEngine, Output
 from offset_node.links.friends import FriendLinks
@@ -41,6 +44,7 @@ from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.values import forwardings_of
 from offset_node.state import Mutation, NodeState
 from offset_node.tasks import NodeTasks
+from offset_node.telling import NodeLog
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
 from offset_proto.messages.extensions import Extension
@@ -130,11 +134,14 @@ class Node:
         self._pauses = ReadingPauses()
         self._judged = JudgedMessages[tuple[Connection, FriendMessageReceived]](self._pauses, self._judge_forwarding)
         tickets = None if trusted is None else TrustedApps(trusted)
-        self.apps = AppLinks(engine.apps, tickets, plugins, self._pauses, self._follow)
-        self._links = FriendLinks(engine.channeler, identity, ticker, self._follow, self._friend_message)
-        self._index = IndexLink(engine.index, identity, ticker, self._follow)
+        self._log = said = NodeLog(self._name_of, time.monotonic)
+        self.apps = AppLinks(engine.apps, tickets, plugins, self._pauses, self._follow, said)
+        self._links = FriendLinks(engine.channeler, identity, ticker, self._follow, self._friend_message, said)
+        self._index = IndexLink(engine.index, identity, ticker, self._follow, said)
+        self._loaded = _loaded(state)
         self._inbox_filled = asyncio.Event()
         self._inbox_filled.set()
+        self._is_inbox_told = False
         self._effects = EffectQueue(self._perform)
 
     async def run(self, address: tuple[str, int] | None) -> None:
@@ -144,7 +151,8 @@ class Node:
                 listening = serve(
                     *address, self._identity, self._ticker, self.apps.accept, handshakes_max=APP_HANDSHAKES_MAX
                 )
-                await stack.enter_async_context(listening)
+                self._log.listening(address[0], await stack.enter_async_context(listening))
+            self._tell_start()
             stack.callback(self._links.stop)
             stack.callback(self._index.stop)
             stack.callback(self._ticker.unsubscribe, self._tick)
@@ -155,6 +163,16 @@ class Node:
             self._ticker.subscribe(self._tick)
             tasks.spawn(self._plugins.run())
             tasks.spawn(self._work())
+
+    def _tell_start(self) -> None:
+        friends = self._engine.funder_state.friends
+        channels = ((key, friend.channel) for key, friend in friends.items())
+        self._log.started(offset_node.__version__, self._identity.public_key, self._loaded)
+        self._log.inconsistent_from_before((key, c) for key, c in channels if isinstance(c, Inconsistent))
+
+    def _name_of(self, friend: PublicKey) -> str | None:
+        known = self._engine.funder_state.friends.get(friend)
+        return None if known is None else known.name
 
     def _tick(self) -> None:
         self.apps.look_at_tickets()
@@ -168,17 +186,29 @@ class Node:
         while True:
             await self._inbox_filled.wait()
             batch = engine.next_batch()
-            for warning in batch.warnings:
-                log.warning("%s", warning)
+            self._tell_refused(batch)
             for note in batch.notes:
                 log.info("%s", note)
             if batch.mutations:
+                began = time.monotonic()
                 await self._database.apply(batch.mutations)
+                self._log.stored(batch.mutations, time.monotonic() - began)
             self._effects.perform(engine.stored(batch))
             self.counts.apps = len(self.apps)
             if not engine.waiting:
                 self._inbox_filled.clear()
+                self._is_inbox_told = False
                 self._pauses.resume_all("inbox")
+
+    def _tell_refused(self, batch: Batch) -> None:
+        for event, error in batch.refused:
+            match event:
+                case AppRequested(request=request, app=app):
+                    self._log.request_refused(request, app, "node", str(error))
+                case FriendMessageReceived(public_key=friend):
+                    self._log.friend_message_refused(friend, str(error))
+                case _:
+                    log.warning("dropped %s: %s", type(event).__name__, error)
 
     # Effects.
 
@@ -193,6 +223,9 @@ class Node:
             self._inbox_filled.set()
         if source is not None and waiting > INBOX_EVENTS_MAX:
             self._pauses.pause(source, "inbox")
+            if not self._is_inbox_told:
+                self._is_inbox_told = True
+                self._log.limit_reached("INBOX_EVENTS_MAX", "whoever sends more is not read from until all is handled")
 
     def _perform(self, effect: NodeEffect) -> None:
         match effect:
@@ -247,3 +280,14 @@ class Node:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.spawn(work)
+
+
+def _loaded(state: NodeState) -> dict[str, int]:
+    """How many of what a node begins with."""
+    friends = state.funder.friends.values()
+    return {
+        "friends": len(state.funder.friends),
+        "inconsistent channels": sum(isinstance(friend.channel, Inconsistent) for friend in friends),
+        "relays": len(state.funder.relays),
+        "index servers": len(state.index_servers),
+    }

@@ -22,6 +22,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `limits`, `errors`     constants of the protocol; kinds of errors
 `log_events`           what servers tell in their logs, as a table
 `log_sums`             sums instead of floods of lines
+`presence`             what is there and what is away, for logs
 `logs`                 the lines of logs
 `cli`, `server_cli`    the command lines of all programs, with the extra ``cli``
 =====================  ====================================================================

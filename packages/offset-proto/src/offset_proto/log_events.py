@@ -3,7 +3,7 @@ What servers tell in their logs: each event once, with its name, its level and i
 
 Names and fields are stable: whoever reads logs by a program relies on them. An event is told where a change happens,
 once for each change, by `tell`. How it becomes a line is in `offset_proto.logs`; docs/reference/log-events.md is made
-from this table.
+from this table by tools/log_reference.py.
 
 Three rules for whoever adds an event:
 
@@ -23,6 +23,10 @@ __all__ = ["EVENTS", "Field", "LogEvent", "Told", "tell"]
 
 Field = str | int | float | None | Sequence[str] | Mapping[str, int]
 """What a field may be: what JSON has a form for."""
+
+
+TEXT_CHARACTERS_MAX: Final = 512
+"""Characters of a field. Peers choose some texts, such as addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,14 @@ def tell(log: logging.Logger, event: LogEvent, **fields: Field) -> None:
     Args:
         log: Of the module that tells it.
         event: Of the table.
-        fields: All that the event has.
+        fields: All that the event has; of texts, the first `TEXT_CHARACTERS_MAX` characters are written.
     """
     if log.isEnabledFor(event.level):
-        log.log(event.level, Told(event, fields))
+        log.log(event.level, Told(event, {name: _clipped(value) for name, value in fields.items()}))
+
+
+def _clipped(value: Field) -> Field:
+    return value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
 
 
 def _words(value: Field) -> str:

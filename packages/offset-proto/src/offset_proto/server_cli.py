@@ -19,6 +19,7 @@ from click.core import ParameterSource
 from offset_proto.cli import OffsetCommand
 from offset_proto.errors import OffsetError
 from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_logging
+from offset_proto.text import format_host_port
 
 __all__ = ["ConfigError", "ServerCommand"]
 
@@ -173,6 +174,5 @@ def _show(ctx: click.Context) -> int:
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
-        host = f"[{value[0]}]" if ":" in value[0] else value[0]
-        return f"{host}:{value[1]}"
+        return format_host_port(*value)
     return ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -16,6 +16,7 @@ from offset_proto.types import FixedBytes, Integer
 
 __all__ = [
     "format_b64",
+    "format_host_port",
     "parse_b64",
     "parse_integer",
     "parse_socket_address",
@@ -113,6 +114,11 @@ def split_host_port(address: str) -> tuple[str, int]:
     elif ":" in host:
         raise InvalidInput(f"invalid network address {address!r}: put an IPv6 address in brackets")
     return host, port
+
+
+def format_host_port(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_socket_address(text: str) -> tuple[str, int]:

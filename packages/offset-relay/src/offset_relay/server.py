@@ -56,9 +56,18 @@ Link = Hashable
 
 @dataclass(frozen=True, slots=True)
 class CloseLink:
-    """Close a link that was refused, that waited too long, or whose listener is gone."""
+    """
+    Close a link that was refused, that waited too long, or whose listener is gone.
+
+    Attributes:
+        link: The link.
+        reason: Why; for the log alone.
+        limit: The limit that was hit, where that is the reason.
+    """
 
     link: Link
+    reason: str = field(default="refused", compare=False)
+    limit: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ class RelayServer:
     def receive_reject(self, link: Link, message: RejectConnection) -> list[Effect]:
         """A listener wants no tunnel with a connector; unknown ones are ignored."""
         half_tunnel = self._listeners[self._listen_links[link]].half_tunnels.get(message.public_key)
-        return [] if half_tunnel is None else self._drop(message.public_key, half_tunnel)
+        return [] if half_tunnel is None else self._drop(message.public_key, half_tunnel, "the listener rejects it")
 
     def receive_pending(self, link: Link, message: bytes) -> list[Effect]:
         """A connector sent something before it was accepted; kept up to a cap (D18). Spec 03 §4.4."""
@@ -142,7 +151,10 @@ class RelayServer:
         # The first message is kept whatever its size: every connector sends it without waiting.
         too_many = len(half_tunnel.pending) > HALF_TUNNEL_MESSAGES_MAX
         too_large = half_tunnel.pending_bytes > HALF_TUNNEL_BYTES_MAX and len(half_tunnel.pending) > 1
-        return self._drop(public_key, half_tunnel) if too_many or too_large else []
+        if not (too_many or too_large):
+            return []
+        limit = "HALF_TUNNEL_MESSAGES_MAX" if too_many else "HALF_TUNNEL_BYTES_MAX"
+        return self._drop(public_key, half_tunnel, "it sends too much before it is accepted", limit)
 
     def is_listener(self, link: Link) -> bool:
         """Whether the link is a listener's."""
@@ -164,7 +176,7 @@ class RelayServer:
         listener = self._listeners[listener_key]
         effects: list[Effect] = []
         for public_key, half_tunnel in list(listener.half_tunnels.items()):
-            effects += self._drop(public_key, half_tunnel)
+            effects += self._drop(public_key, half_tunnel, "its listener has left")
         del self._listeners[listener_key]
         return effects
 
@@ -175,26 +187,28 @@ class RelayServer:
             new.ticks_left -= 1
             if new.ticks_left <= 0:
                 del self._new[link]
-                effects.append(CloseLink(link))
+                effects.append(CloseLink(link, "it says nothing"))
         for public_key, half_tunnel in list(self._waiting.values()):
             half_tunnel.ticks_left -= 1
             if half_tunnel.ticks_left <= 0:
-                effects += self._drop(public_key, half_tunnel)
+                effects += self._drop(public_key, half_tunnel, "the listener does not answer")
         return effects
 
     def _listen(self, link: Link, public_key: PublicKey) -> list[Effect]:
         if public_key in self._listeners:
-            return [CloseLink(link)]
+            return [CloseLink(link, "it listens already")]
         self._listeners[public_key] = _Listener(link)
         self._listen_links[link] = public_key
         return []
 
     def _connect(self, link: Link, public_key: PublicKey, listener_key: PublicKey) -> list[Effect]:
         listener = self._listeners.get(listener_key)
-        if listener is None or public_key in listener.half_tunnels:
-            return [CloseLink(link)]
+        if listener is None:
+            return [CloseLink(link, "whom it wants does not listen")]
+        if public_key in listener.half_tunnels:
+            return [CloseLink(link, "it waits for that listener already")]
         if len(listener.half_tunnels) >= LISTENER_NOTICES_MAX:  # D16
-            return [CloseLink(link)]
+            return [CloseLink(link, "too many wait for that listener", "LISTENER_NOTICES_MAX")]
         half_tunnel = _HalfTunnel(link, listener_key)
         listener.half_tunnels[public_key] = half_tunnel
         self._waiting[link] = (public_key, half_tunnel)
@@ -204,11 +218,13 @@ class RelayServer:
         listener = self._listeners.get(public_key)
         half_tunnel = None if listener is None else listener.half_tunnels.pop(connector, None)
         if half_tunnel is None:
-            return [CloseLink(link)]
+            return [CloseLink(link, "whom it accepts does not wait")]
         del self._waiting[half_tunnel.link]
         return [JoinLinks(half_tunnel.link, link, tuple(half_tunnel.pending))]
 
-    def _drop(self, public_key: PublicKey, half_tunnel: _HalfTunnel) -> list[Effect]:
+    def _drop(
+        self, public_key: PublicKey, half_tunnel: _HalfTunnel, reason: str, limit: str | None = None
+    ) -> list[Effect]:
         self._listeners[half_tunnel.listener].half_tunnels.pop(public_key, None)
         self._waiting.pop(half_tunnel.link, None)
-        return [CloseLink(half_tunnel.link)]
+        return [CloseLink(half_tunnel.link, reason, limit)]

@@ -4,10 +4,13 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+import offset_relay
 from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
 from offset_proto import wire
 from offset_proto.limits import RELAY_HANDSHAKES_MAX
+from offset_proto.log_events import LIMIT_REACHED, LINK_REFUSED, LISTENING, STARTED, tell
+from offset_proto.text import format_b64, format_host_port
 from offset_relay.server import CloseLink, Effect, JoinLinks, NotifyListener, RelayServer
 
 __all__ = ["RelayService"]
@@ -68,7 +71,17 @@ class RelayService:
     async def run(self, address: tuple[str, int]) -> None:
         """Serve until cancelled. Raises OSError where the address can not be listened on."""
         self._ticker.subscribe(self._tick)
-        async with serve(*address, self._identity, self._ticker, self._accept, handshakes_max=RELAY_HANDSHAKES_MAX):
+        listening = serve(*address, self._identity, self._ticker, self._accept, handshakes_max=RELAY_HANDSHAKES_MAX)
+        async with listening as port:
+            tell(log, LISTENING, address=format_host_port(address[0], port), what="nodes")
+            tell(
+                log,
+                STARTED,
+                program="offset-relay",
+                version=offset_relay.__version__,
+                key=format_b64(self._identity.public_key),
+                loaded={"handshakes at once": RELAY_HANDSHAKES_MAX},
+            )
             await asyncio.get_running_loop().create_future()
 
     def message_received(self, link: _ClientLink, message: bytes) -> None:
@@ -98,8 +111,12 @@ class RelayService:
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case CloseLink(_ClientLink() as link):
-                    link.connection.close("refused by the relay")
+                case CloseLink(_ClientLink() as link, reason, limit):
+                    if limit is not None:
+                        tell(log, LIMIT_REACHED, limit=limit, what=reason)
+                    else:
+                        tell(log, LINK_REFUSED, key=format_b64(link.connection.remote_public_key), reason=reason)
+                    link.connection.close(reason)
                 case NotifyListener(_ClientLink() as link, message):
                     link.connection.send(wire.INCOMING_CONNECTION.encode(message))
                 case JoinLinks(_ClientLink() as connector, _ClientLink() as acceptor, pending):

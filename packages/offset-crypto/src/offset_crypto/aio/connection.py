@@ -59,6 +59,8 @@ class Connection(ABC):
         """Called with True when the peer reads too slowly, with False when it caught up."""
         self.outbox_bytes_max = OUTBOX_BYTES_MAX
         self.is_closed = False
+        self.close_reason = ""
+        """Why it was closed, once it is."""
         self.on_close: Callable[[], object] | None = None
         self._remote_public_key: PublicKey | None = None
 
@@ -98,6 +100,7 @@ class Connection(ABC):
         if self.is_closed:
             return
         self.is_closed = True
+        self.close_reason = reason
         log.debug("closed: %s", reason)
         self._ticker.unsubscribe(self._tick)
         self._close_carrier()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 from collections import deque
@@ -16,10 +17,13 @@ from offset_crypto.aio.ticker import Ticker
 from offset_crypto.identity import Identity
 from offset_crypto.link import MessageReceived, Opened, StreamLink
 from offset_proto.limits import FRAME_BYTES_MAX, HANDSHAKE_TICKS
+from offset_proto.log_events import LIMIT_REACHED, tell
 from offset_proto.text import split_host_port
 from offset_proto.types import PublicKey
 
 __all__ = ["connect", "serve"]
+
+log = logging.getLogger("offset.link")
 
 _NEXT_ADDRESS_SECONDS: Final = 0.25
 """How long the addresses of a name have to themselves before the next one is tried as well. RFC 8305 §5."""
@@ -201,6 +205,8 @@ async def serve(
         connection._opened.add_done_callback(lambda opened: handshake_ended(connection, opened))
         waiting.append(connection)
         begin_next()
+        if waiting:
+            tell(log, LIMIT_REACHED, limit="handshakes at once", what=f"{host}:{port}: whoever connects waits")
 
     def handshake_ended(connection: _SocketConnection, opened: asyncio.Future[None]) -> None:
         running.discard(connection)

@@ -1,6 +1,5 @@
 """Shell of the app server: the connections of apps, and who is let in. Spec 07 §1, §3."""
 
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,8 +12,9 @@ from offset_node.plugins.host import PluginHost
 from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.ticket import NO_PERMISSIONS, add_permissions
-from offset_node.plugins.values import App, Verdict
+from offset_node.plugins.values import App, NotGranted, Refusal, Verdict
 from offset_node.tasks import NodeTasks
+from offset_node.telling import NodeLog
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
@@ -23,13 +23,12 @@ from offset_proto.types import PublicKey
 
 __all__ = ["AppConnection", "AppLinks"]
 
-log = logging.getLogger("offset.node")
-
 
 class AppConnection(Pausable, Protocol):
     """A connection whose other end has proved to be an app: a socket, or a program that the node runs in."""
 
     outbox_bytes_max: int
+    close_reason: str
 
     @property
     def remote_public_key(self) -> PublicKey:
@@ -71,6 +70,7 @@ class AppLinks:
         pauses: Keeps track of connections that are not read from.
         on_output: Takes what the app server says, and the connection of the app that caused it. What of it concerns
             connections comes back to `perform`.
+        log: Told which apps come and go, and what is refused.
     """
 
     def __init__(
@@ -80,11 +80,13 @@ class AppLinks:
         plugins: PluginHost,
         pauses: ReadingPauses,
         on_output: Callable[[list[AppServerOutput], Pausable | None], None],
+        log: NodeLog,
     ) -> None:
         self.server = server
         self._trusted = trusted
         self._plugins = plugins
         self._on_output = on_output
+        self._log = log
         self._tasks: NodeTasks | None = None
         self._links: dict[int, _AppLink] = {}
         self._judged = JudgedMessages[tuple[_AppLink, AppToAppServer]](pauses, self._judge)
@@ -103,6 +105,7 @@ class AppLinks:
         trusted = {} if self._trusted is None else self._trusted.read()
         permissions = trusted.get(connection.remote_public_key)
         if permissions is None:
+            self._log.app_refused(connection.remote_public_key, "no ticket of it is in the directory of trusted apps")
             connection.close("not a trusted app")
         elif self._plugins.shapes_greetings:
             self._spawn(self._greet(connection, permissions))
@@ -138,6 +141,7 @@ class AppLinks:
         connection.outbox_bytes_max = APP_OUTBOX_BYTES_MAX + len(greeting)
         connection.send(wire.APP_GREETING.encode(self._greeting(add_permissions(permissions, extra))))
         connection.send(greeting)
+        self._log.app_connected(app_id, connection.remote_public_key, permissions)
         self._plugins.tell("offset_app_connected", app=App(connection.remote_public_key, permissions))
         connection.attach(link)
 
@@ -173,6 +177,9 @@ class AppLinks:
         return True
 
     def _receive(self, link: _AppLink, message: AppToAppServer, verdict: Verdict) -> None:
+        if isinstance(verdict, Refusal):
+            by = "rights" if isinstance(verdict, NotGranted) else "plugins"
+            self._log.request_refused(message.app_request, link.connection.remote_public_key, by, verdict.reason)
         self._on_output(self.server.receive(link.app_id, message, verdict), link.connection)
 
     def _app(self, link: _AppLink) -> App | None:
@@ -184,6 +191,8 @@ class AppLinks:
         app = self._app(link)
         self.server.close_app(link.app_id)
         if self._links.pop(link.app_id, None) is not None:
+            key, reason = link.connection.remote_public_key, link.connection.close_reason
+            self._log.app_disconnected(link.app_id, key, reason)
             permissions = NO_PERMISSIONS if app is None else app.permissions
             self._plugins.tell("offset_app_disconnected", app=App(link.connection.remote_public_key, permissions))
 
@@ -199,7 +208,6 @@ class AppLinks:
                         self._make_room(link.connection, self._encoded[1])
                     link.connection.send(self._encoded[1])
             case CloseApp(_, reason):
-                log.warning("%s", reason)
                 if link is not None:
                     link.connection.close(reason)
 

@@ -222,6 +222,11 @@ class Channeler:
         wanted = self._listening.get(friend)
         return wanted is not None and (relay in self._local_relays or relay in wanted)
 
+    def next_attempt(self, relay: RelayAddress) -> int | None:
+        """Ticks until the node listens at a relay again; None where it does, or does not want to."""
+        known = self._relays.get(relay)
+        return None if known is None or known.generation is not None else known.wait_ticks
+
     # What becomes of listeners, attempts and links.
 
     def listener_ended(self, relay: RelayAddress, generation: int) -> list[ChannelerOutput]:

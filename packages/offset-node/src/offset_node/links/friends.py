@@ -1,7 +1,6 @@
 """Shell of the channeler: links to relays and friends on sockets. Spec 03 §5, §6.5."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from offset_node.links.channeler import (
     StopListener,
 )
 from offset_node.tasks import NodeTasks
+from offset_node.telling import NodeLog
 from offset_proto import wire
 from offset_proto.errors import PeerError
 from offset_proto.limits import HANDSHAKE_TICKS
@@ -31,8 +31,6 @@ from offset_proto.types import PublicKey
 from offset_relay.client import AcceptTunnel, Listener, SendReject
 
 __all__ = ["FriendLinks"]
-
-log = logging.getLogger("offset.node")
 
 TUNNELS_AT_ONCE = 8
 """Tunnels of friends that are being accepted at the same time; others wait for their turn."""
@@ -52,7 +50,7 @@ class _FriendLink:
             decoded = wire.FRIEND_MESSAGE.decode(message)
         except PeerError as error:
             # The message is ignored, the link stays (spec 02 §9 kind 5).
-            log.info("ignored a message of %r: %s", self.friend, error)
+            self.links.log.friend_message_refused(self.friend, str(error))
             return
         self.links.on_message(self.friend, decoded, self.connection)
 
@@ -92,6 +90,8 @@ class _ListenLink:
     async def _accept(self, public_key: PublicKey) -> None:
         """Open a second link to the relay, accept the friend on it, and let it prove its key."""
         accepted = False
+        if self.links.tunnels.locked():
+            self.links.log.limit_reached("TUNNELS_AT_ONCE", "friends that connect wait for their turn")
         try:
             async with self.links.tunnels:
                 connection = await self.links.connect_relay(self.relay)
@@ -100,7 +100,7 @@ class _ListenLink:
                 tunnel = await self.links.open_tunnel(connection, public_key)
             self.links.adopt_accepted(public_key, tunnel)
         except ConnectFailed as error:
-            log.info("accepting %r: %s", public_key, error)
+            self.links.log.friend_not_reached(public_key, self.relay, str(error))
         finally:
             self.act(self.listener.accept_ended(public_key, accepted=accepted))
 
@@ -115,6 +115,7 @@ class FriendLinks:
         ticker: Ticks of the process.
         on_output: Takes what the channeler says. What of it concerns links comes back to `perform`.
         on_message: Told each message of a friend, with the connection it came over.
+        log: Told what becomes of links.
     """
 
     def __init__(
@@ -124,10 +125,12 @@ class FriendLinks:
         ticker: Ticker,
         on_output: Callable[[list[ChannelerOutput]], None],
         on_message: Callable[[PublicKey, FriendMessage, Connection], None],
+        log: NodeLog,
     ) -> None:
         self.channeler = channeler
         self.tunnels = asyncio.Semaphore(TUNNELS_AT_ONCE)
         self.on_message = on_message
+        self.log = log
         self._on_output = on_output
         self._identity = identity
         self._ticker = ticker
@@ -191,6 +194,7 @@ class FriendLinks:
         """A link to a friend ended: tell the channeler."""
         if self._links.get(link.friend) is link:
             del self._links[link.friend]
+            self.log.friend_offline(link.friend, link.connection.close_reason)
         self._on_output(self.channeler.link_closed(link.friend, link))
 
     def adopt_accepted(self, friend: PublicKey, connection: Connection) -> None:
@@ -202,6 +206,7 @@ class FriendLinks:
         """Do as the channeler says of a new link; its messages are read only once the friend was reported as online."""
         if any(isinstance(output, ReportOnline) for output in outputs):
             self._links[link.friend] = link
+            self.log.friend_online(link.friend)
         self._on_output(outputs)
         if self._links.get(link.friend) is link:
             link.connection.attach(link)
@@ -220,15 +225,16 @@ class FriendLinks:
             link = _ListenLink(self, relay, connection, listener)
             connection.send(wire.INIT_CONNECTION.encode(Listen()))
             connection.attach(link)
-            log.info("listening at relay %s", relay.address)
+            self.log.relay_connected(relay)
             await link.closed.wait()
-            log.info("relay %s: listening ended", relay.address)
+            reason = connection.close_reason
         except ConnectFailed as error:
-            log.info("relay not reached: %s", error)
+            reason = str(error)
         finally:
             if connection is not None:
                 connection.close("no longer needed")
         self._on_output(self.channeler.listener_ended(relay, generation))
+        self.log.relay_lost(relay, reason, self.channeler.next_attempt(relay))
 
     async def _dial(self, dial: Dial) -> None:
         try:
@@ -236,7 +242,7 @@ class FriendLinks:
             connection.send(wire.INIT_CONNECTION.encode(Connect(dial.friend)))
             tunnel = await self.open_tunnel(connection, dial.friend)
         except ConnectFailed as error:
-            log.info("friend %r not reached: %s", dial.friend, error)
+            self.log.friend_not_reached(dial.friend, dial.relay, str(error))
             self._on_output(self.channeler.dial_failed(dial.friend, dial.attempt))
             return
         link = _FriendLink(self, dial.friend, tunnel)

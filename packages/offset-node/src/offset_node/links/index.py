@@ -1,20 +1,18 @@
 """Shell of the index client: the link to an index server on a socket. Spec 06 §7.4."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
-from offset_index.client import Connect, Disconnect, Effect, IndexClient, SendToServer
+from offset_index.client import Connect, ConnectedServerChanged, Disconnect, Effect, IndexClient, SendToServer
 from offset_node.tasks import NodeTasks
+from offset_node.telling import NodeLog
 from offset_proto import wire
 from offset_proto.messages.payment import NamedIndexServerAddress
 
 __all__ = ["IndexLink"]
-
-log = logging.getLogger("offset.node")
 
 
 @dataclass(eq=False)
@@ -23,14 +21,19 @@ class _Attempt:
 
     index: "IndexLink"
     number: int
+    server: NamedIndexServerAddress
     connection: Connection
 
     def message_received(self, message: bytes) -> None:
         received = wire.INDEX_SERVER_TO_CLIENT.decode(message)
-        self.index.on_output(self.index.client.receive(self.number, received))
+        outputs = self.index.client.receive(self.number, received)
+        if any(isinstance(output, ConnectedServerChanged) for output in outputs):
+            self.index.log.index_connected(self.server)
+        self.index.on_output(outputs)
 
     def connection_closed(self) -> None:
         self.index.on_output(self.index.client.link_closed(self.number))
+        self.index.log.index_lost(self.server, self.connection.close_reason, self.index.client.next_attempt)
 
 
 class IndexLink:
@@ -42,6 +45,7 @@ class IndexLink:
         identity: The node's.
         ticker: Ticks of the process.
         on_output: Takes what the client says. What of it concerns the link comes back to `perform`.
+        log: Told what becomes of the link.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class IndexLink:
         identity: Identity,
         ticker: Ticker,
         on_output: Callable[[list[Effect]], None],
+        log: NodeLog,
     ) -> None:
         self.client = client
         self.on_output = on_output
+        self.log = log
         self._identity = identity
         self._ticker = ticker
         self._tasks: NodeTasks | None = None
@@ -104,8 +110,8 @@ class IndexLink:
         try:
             connection = await connect(server.address, self._identity, server.public_key, self._ticker)
         except ConnectFailed as error:
-            log.info("index server not reached: %s", error)
             self.on_output(self.client.attempt_failed(attempt))
+            self.log.index_lost(server, str(error), self.client.next_attempt)
             return
-        self._current = _Attempt(self, attempt, connection)
+        self._current = _Attempt(self, attempt, server, connection)
         connection.attach(self._current)

@@ -32,7 +32,6 @@ from offset_node.plugins.worker import PluginFailed, Worker
 from offset_node.state import AddPluginEvent, PluginMutation, PluginRecords, RemovePluginEvent
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import AppPermissions, AppRequest, TransactionResult
-from offset_proto.text import format_b64
 from offset_proto.types import Currency, Uid
 
 __all__ = ["PluginHost"]
@@ -188,8 +187,6 @@ class PluginHost:
             "offset_judge_request", {"app": app, "request": request}, Grant | Refusal, _refuse
         )
         verdict = decide([*answers, by_ticket])
-        if isinstance(verdict, Refusal):
-            log.warning("refused %s of app %s: %s", type(request).__name__, format_b64(app.public_key), verdict.reason)
         refusal = verdict if isinstance(verdict, Refusal) else None
         self.tell("offset_request_judged", app=app, request=request, refusal=refusal)
         return verdict
