@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import string
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,17 +17,6 @@ from offset_proto.logs import FORMATS, SummingHandler, change_logging, set_up_se
 from offset_proto.server_cli import ServerCommand
 
 log = logging.getLogger("offset.test")
-
-
-@pytest.fixture(autouse=True)
-def _root_logger_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in [handler for handler in root.handlers if handler not in handlers]:
-        root.removeHandler(handler)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 class Clock:

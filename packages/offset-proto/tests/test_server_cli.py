@@ -1,5 +1,9 @@
 """Configuration files of servers. Spec 09 §3.4."""
 
+import io
+import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -7,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from offset_proto.cli import SOCKET_ADDRESS
-from offset_proto.server_cli import ConfigError, ServerCommand
+from offset_proto.errors import OffsetError
+from offset_proto.logs import SummingHandler
+from offset_proto.reloading import Change
+from offset_proto.server_cli import ConfigError, ServerCommand, reading_again
 
 
 @click.command("server", cls=ServerCommand)
@@ -99,3 +106,78 @@ def test_check_config(tmp_path: Path) -> None:
         f"idfile: {tmp_path / 'server.ident'} (file)\nladdr: [::1]:4000 (file)"
         in _run(tmp_path, GOOD, "--check-config").output
     )
+
+
+def _again(directory: Path, file: str, words: tuple[str, ...] = (), change: Change | None = None) -> str:
+    """What a server logs that reads its file again, which has another text by then."""
+    path = directory / "server.toml"
+    path.write_text(GOOD + 'log-level = "warn"\n')
+    written = io.StringIO()
+
+    @click.command("server", cls=ServerCommand, params=[*_server.params[:4]])
+    def server(**options: object) -> None:
+        read_again = reading_again({} if change is None else {"without": change})
+        assert read_again is not None
+        (handler,) = logging.getLogger().handlers
+        assert isinstance(handler, SummingHandler)
+        handler.setStream(written)
+        path.write_text(file)
+        read_again()
+        logging.getLogger("offset").info("informed")
+
+    CliRunner().invoke(server, ["--config", str(path), *words], catch_exceptions=False)
+    return written.getvalue()
+
+
+def test_a_file_is_read_again(tmp_path: Path) -> None:
+    """The level of the log counts at once, and what waits for the next start is named."""
+    said = _again(tmp_path, GOOD.replace("4000", "5000") + 'log-level = "info"\n')
+    assert said.count("configuration_read: ") == said.count("informed") == 1
+    assert said.splitlines()[0].endswith("server.toml: in effect now: log-level; after the next start: laddr")
+
+
+def test_what_makes_the_log_quieter_is_told_before(tmp_path: Path) -> None:
+    """Otherwise nobody would learn of it; the command line goes before the file as it did at the start."""
+    assert "configuration_read" not in _again(tmp_path, GOOD + 'log-level = "error"\n')
+    said = _again(tmp_path, GOOD + 'log-level = "error"\n', ("--log-level", "info"))
+    assert "in effect now: -; after the next start: -" in said
+    assert "informed" in said
+    assert json.loads(_again(tmp_path, GOOD + 'log-format = "json"\nlog-level = "info"\n').splitlines()[0])["fields"][
+        "changed"
+    ] == ["log-level", "log-format"]
+
+
+@pytest.mark.parametrize("text", ["laddr = 4000", "laddr = ", 'idfil = "x"', GOOD + 'log-level = "loud"', 'idfile="x"'])
+def test_a_file_that_is_not_valid_changes_nothing(tmp_path: Path, text: str) -> None:
+    """It is told, with the name of the file; the level is as it was."""
+    (line,) = _again(tmp_path, 'log-format = "json"\nlog-level = "info"\n' + text).splitlines()
+    assert "ERROR server] configuration_refused: nothing has changed: " in line
+    assert "server.toml: " in line
+
+
+def test_a_setting_of_the_server_itself(tmp_path: Path) -> None:
+    """All are checked before any counts."""
+    counted: list[object] = []
+
+    def change(value: tuple[str, ...]) -> Callable[[], None] | None:
+        if "bad" in value:
+            raise OffsetError("bad")
+        return None if value == ("one", "two") else lambda: counted.append(value)
+
+    assert "configuration_refused" in _again(tmp_path, GOOD.replace("one", "bad"), change=change)
+    assert not counted
+    assert "in effect now: log-level; after" in _again(tmp_path, GOOD + 'log-level = "info"\n', change=change)
+    assert not counted
+    said = _again(tmp_path, GOOD.replace("one", "three") + 'log-level = "info"\n', change=change)
+    assert "in effect now: without, log-level; after the next start: -" in said
+    assert counted == [("three", "two")]
+
+
+def test_without_a_file_there_is_nothing_to_read_again() -> None:
+    """SIGHUP then does what it does to any program."""
+
+    @click.command("server", cls=ServerCommand)
+    def server() -> None:
+        click.echo(reading_again() is None)
+
+    assert CliRunner().invoke(server, []).output == "True\n"

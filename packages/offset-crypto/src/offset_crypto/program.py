@@ -71,15 +71,19 @@ def keep_out_of_core_dumps() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def run_server(serve: Callable[[], Awaitable[None]]) -> None:
+def run_server(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], None] | None = None) -> None:
     """
     Run *serve* until it ends or a SIGTERM or SIGINT asks for the end, which is a success (D79).
+
+    Args:
+        serve: The server.
+        on_hangup: Called at each SIGHUP; None: SIGHUP ends the process, as it does any program.
 
     Raises:
         OffsetError, OSError: What ended it.
     """
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        runner.run(_run(serve))
+        runner.run(_run(serve, on_hangup))
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -91,7 +95,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _run(serve: Callable[[], Awaitable[None]]) -> None:
+async def _run(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], None] | None) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(serve())
     broken: list[BaseException] = []
@@ -112,6 +116,8 @@ async def _run(serve: Callable[[], Awaitable[None]]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop, number)
+    if on_hangup is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
     _write_sums(loop)
     try:
         await task

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import ServerCommand
+from offset_proto.server_cli import ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -28,15 +28,15 @@ def _stindex(
     from offset_index.trusted import load_trusted_servers
 
     identity = load_identity(idfile, passphrase_file)
-    servers = load_trusted_servers(trusted)
+    service = IndexService(identity, load_trusted_servers(trusted), Ticker())
 
     async def serve() -> None:
         try:
-            await IndexService(identity, servers, Ticker()).run(lclient, lserver)
+            await service.run(lclient, lserver)
         except OSError as error:
             raise ListenError(lclient, error) from None
 
-    run_server(serve)
+    run_server(serve, reading_again({"trusted": lambda directory: service.trust(load_trusted_servers(directory))}))
 
 
 def main() -> None:

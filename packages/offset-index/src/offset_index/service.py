@@ -7,6 +7,7 @@ sockets, so that neither ticks nor updates wait for searches (D69).
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import time
@@ -138,7 +139,9 @@ class IndexService:
     def __init__(self, identity: Identity, trusted: dict[PublicKey, RelayAddress], ticker: Ticker) -> None:
         self.engine = IndexServer(os.urandom)
         self._identity = identity
-        self._trusted = {key: server for key, server in trusted.items() if key != identity.public_key}
+        self._trusted = self._without_own(trusted)
+        self._keeping: dict[PublicKey, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._ticker = ticker
         self._presence = Presence[PublicKey](time.monotonic())
         self._clients: dict[_Client, None] = {}
@@ -158,9 +161,38 @@ class IndexService:
             tell(log, LISTENING, address=format_host_port(server_address[0], server_port), what="index servers")
             self._tell_start()
             tasks.create_task(self._search())
-            for public_key, server in self._trusted.items():
-                if initiates(self._identity.public_key, public_key):
-                    tasks.create_task(self._keep_connected(server))
+            self._tasks = tasks
+            for public_key in self._trusted:
+                self._keep(public_key)
+
+    def trust(self, trusted: dict[PublicKey, RelayAddress]) -> Callable[[], None] | None:
+        """What makes the server trust these, and no others, from now on; None where it does so already."""
+        wanted = self._without_own(trusted)
+        return None if wanted == self._trusted else functools.partial(self._trust, wanted)
+
+    def _trust(self, wanted: dict[PublicKey, RelayAddress]) -> None:
+        """Links to servers that are not trusted any more end; one that is elsewhere now is connected to anew."""
+        before, self._trusted = self._trusted, wanted
+        for public_key in [key for key, server in before.items() if wanted.get(key) != server]:
+            is_ours = initiates(self._identity.public_key, public_key)
+            link = self._servers.get(public_key)
+            if link is not None and (is_ours or public_key not in wanted):
+                link.connection.close("the list of trusted servers has changed")
+            if is_ours:
+                self._keeping.pop(public_key).cancel()
+                if link is not None:
+                    self._tell_lost(public_key, link.connection.close_reason, None)
+        for public_key in wanted:
+            self._keep(public_key)
+
+    def _keep(self, public_key: PublicKey) -> None:
+        """Keep a link to a trusted server, where it is for us to connect."""
+        if self._tasks is None or public_key in self._keeping or not initiates(self._identity.public_key, public_key):
+            return
+        self._keeping[public_key] = self._tasks.create_task(self._keep_connected(self._trusted[public_key]))
+
+    def _without_own(self, trusted: dict[PublicKey, RelayAddress]) -> dict[PublicKey, RelayAddress]:
+        return {key: server for key, server in trusted.items() if key != self._identity.public_key}
 
     def _serve(
         self, address: tuple[str, int], accept: Callable[[Connection], None]

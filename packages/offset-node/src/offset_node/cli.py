@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import ServerCommand
+from offset_proto.server_cli import ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -93,7 +93,7 @@ def _stnode(
         finally:
             await opened.close()
 
-    run_server(serve)
+    run_server(serve, reading_again())
 
 
 def main() -> None:

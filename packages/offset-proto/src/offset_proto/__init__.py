@@ -25,6 +25,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `presence`             what is there and what is away, for logs
 `logs`                 the lines of logs
 `cli`, `server_cli`    the command lines of all programs, with the extra ``cli``
+`reloading`            a configuration file that is read again while a server runs
 =====================  ====================================================================
 """
 

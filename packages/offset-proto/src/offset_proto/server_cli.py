@@ -10,6 +10,7 @@ Needs click, like `offset_proto.cli`.
 
 import difflib
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,10 @@ from click.core import ParameterSource
 from offset_proto.cli import OffsetCommand
 from offset_proto.errors import OffsetError
 from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_logging
+from offset_proto.reloading import Change, RunningSettings
 from offset_proto.text import format_host_port
 
-__all__ = ["ConfigError", "ServerCommand"]
+__all__ = ["ConfigError", "ServerCommand", "reading_again"]
 
 CONFIG_BYTES_MAX: Final = 65_536
 
@@ -32,6 +34,9 @@ _ORIGINS: Final = {
 }
 
 _IS_CHECK: Final = "offset_proto.server_cli.is_check"
+_ARGUMENTS: Final = "offset_proto.server_cli.arguments"
+_FILE: Final = "offset_proto.server_cli.file"
+_VALUES: Final = "offset_proto.server_cli.values"
 
 
 class ConfigError(OffsetError):
@@ -92,12 +97,34 @@ class ServerCommand(OffsetCommand):
             ),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the command line, for when it is read again."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the server; with ``--check-config`` only show its settings."""
         if ctx.meta.get(_IS_CHECK):
             return _show(ctx)
+        ctx.meta[_VALUES] = dict(ctx.params)
         set_up_server_logging(str(self.name), ctx.params.pop("log_level"), ctx.params.pop("log_format"))
         return super().invoke(ctx)
+
+
+def reading_again(changes: Mapping[str, Change] | None = None) -> Callable[[], None] | None:
+    """
+    What reads the configuration file of the running command again; None where it has none.
+
+    Args:
+        changes: Of settings that count at once, besides those of the log.
+    """
+    ctx = click.get_current_context()
+    file = ctx.meta.get(_FILE)
+    if file is None:
+        return None
+    parameters = {key: str(option.name) for key, option in _settings(ctx.command).items()}
+    values, arguments = ctx.meta[_VALUES], ctx.meta[_ARGUMENTS]
+    return RunningSettings(ctx.command, arguments, file, values, parameters, changes or {}).read_again
 
 
 def _note_check(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -125,6 +152,7 @@ def _read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
             raise ConfigError(path, f"{key} is no setting of {ctx.command.name}; the nearest one is {near[0]}")
         values[str(option.name)] = _value(ctx, path, key, option, value)
     ctx.default_map = values
+    ctx.meta[_FILE] = path
 
 
 def _load(path: Path) -> dict[str, Any]:

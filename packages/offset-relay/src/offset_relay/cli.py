@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import ServerCommand
+from offset_proto.server_cli import ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -28,7 +28,7 @@ def _strelay(idfile: Path, laddr: tuple[str, int], passphrase_file: Path | None)
         except OSError as error:
             raise ListenError(laddr, error) from None
 
-    run_server(serve)
+    run_server(serve, reading_again())
 
 
 def main() -> None:
