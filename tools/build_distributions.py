@@ -39,7 +39,6 @@ CLASSIFIERS = [
 # Modules that need more than their distribution declares, and say so when they are used without it.
 OPTIONAL = [
     "offset_proto.cli",  # the extra `cli`
-    "offset_node.metrics",  # the extra `metrics`
     "offset_ctrl.programs.stcompact.local_node",  # offset-node
 ]
 # Run in the fresh environment.

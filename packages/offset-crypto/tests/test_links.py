@@ -8,7 +8,7 @@ import time
 import pytest
 import uvloop
 
-from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel, serve
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, listen, open_tunnel, serve
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
 from offset_crypto.keepalive import Keepalive, RemoteTimeout
@@ -208,6 +208,58 @@ def test_wrong_key_and_unreachable_are_failures():
                 await connect(address, C, key, ticker)
 
     asyncio.run(_connected(body))
+
+
+def test_what_links_count():
+    """Bytes and frames of both ends, who opened what, and handshakes that came to nothing."""
+
+    async def body(connector, acceptor, ticker, port):
+        links, collector = ticker.links, _Collector()
+        acceptor.attach(collector)
+        assert (links.dialed, links.accepted, links.closed, links.handshakes_failed) == (1, 1, 0, 0)
+        sent_bytes, sent_frames = links.sent_bytes, links.sent_frames
+        connector.send(MEBIBYTE)
+        assert await collector.messages.get() == MEBIBYTE
+        assert len(MEBIBYTE) < links.sent_bytes - sent_bytes < len(MEBIBYTE) + 4096  # packed and padded
+        assert links.sent_frames - sent_frames == 1
+        assert (links.received_bytes, links.received_frames) == (links.sent_bytes, links.sent_frames)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(encode_frame(b"another version"))
+        await reader.read()  # its version, and the end
+        writer.close()
+        assert (links.accepted, links.closed, links.handshakes_failed) == (2, 1, 1)
+        assert (links.handshakes_running, links.handshakes_waiting) == (0, 0)
+        connector.close()
+        await collector.closed.wait()
+        assert links.dialed + links.accepted == links.closed
+
+    asyncio.run(_connected(body))
+
+
+def test_no_more_connections_are_taken():
+    """New ones are refused and those at the handshake end; links that are open go on."""
+
+    async def main() -> None:
+        ticker = Ticker(0.05)
+        accepted: asyncio.Queue[Connection] = asyncio.Queue()
+        async with listen("127.0.0.1", 0, S, ticker, accepted.put_nowait, handshakes_max=4) as listening:
+            connection = await connect(f"127.0.0.1:{listening.port}", C, S.public_key, ticker)
+            collector = _Collector()
+            (await accepted.get()).attach(collector)
+            reader, writer = await asyncio.open_connection("127.0.0.1", listening.port)
+            await asyncio.sleep(0.05)
+            listening.take_no_more()
+            async with asyncio.timeout(10):
+                await reader.read()
+            writer.close()
+            with pytest.raises(ConnectFailed):
+                await connect(f"127.0.0.1:{listening.port}", C, S.public_key, ticker)
+            connection.send(b"still here")
+            assert await collector.messages.get() == b"still here"
+            connection.close()
+            await collector.closed.wait()
+
+    asyncio.run(main())
 
 
 def test_a_link_inside_a_link():

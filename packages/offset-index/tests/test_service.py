@@ -6,10 +6,11 @@ import socket
 
 from offset_crypto.aio import Ticker, connect, serve
 from offset_crypto.identity import Identity
+from offset_index.metrics import show_index
 from offset_index.server import initiates
 from offset_index.service import IndexService
 from offset_proto import wire
-from offset_proto.messages.index import MutationsUpdate, UpdateFriendCurrency
+from offset_proto.messages.index import MutationsUpdate, RequestRoutes, UpdateFriendCurrency
 from offset_proto.messages.payment import Rate, RelayAddress
 from offset_proto.types import Currency, HashResult, NetAddress, PrivateKey, PublicKey, RandValue, Signature, Uid
 
@@ -122,5 +123,45 @@ def test_a_flood_of_declarations_is_slowed_down():
             await asyncio.sleep(0.1)
             connection._transport.abort()  # much of it was never read
             await asyncio.sleep(0.1)
+
+    asyncio.run(main())
+
+
+def test_what_the_pages_show():
+    """Neighbours that are missing, what became of updates, and searches; a missing neighbour is named."""
+
+    async def main() -> None:
+        ticker, node = Ticker(), Identity(PrivateKey(b"\x66" * 32))
+        trusted = {OTHER.public_key: RelayAddress(OTHER.public_key, NetAddress("127.0.0.1:1"))}
+        service = IndexService(OWN, trusted, ticker)
+        status = show_index(service)
+        assert status.missing() == ["the index server does not listen yet"]
+        client, server = ("127.0.0.1", _free_port()), ("127.0.0.1", _free_port())
+        running = asyncio.ensure_future(service.run(client, server))
+        await asyncio.sleep(0.1)
+        assert status.missing() == ["index server 127.0.0.1:1: not connected"]
+        connection = await connect(f"127.0.0.1:{client[1]}", node, OWN.public_key, ticker)
+        try:
+            nonce, stranger = RandValue(bytes(16)), PublicKey(bytes(32))
+            update = MutationsUpdate(
+                node.public_key, MUTATIONS, HashResult(bytes(32)), Uid(bytes(16)), 0, nonce, SIGNATURE
+            )
+            connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(update))
+            request = RequestRoutes(Uid(bytes(16)), Currency("FST"), 1, node.public_key, stranger, None)
+            connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(request))
+            async with asyncio.timeout(30):
+                while service.counts.searches.count == 0:  # noqa: ASYNC110  the service tells nobody
+                    await asyncio.sleep(0.01)
+            figures = {measure.name: value for measure, value in status.read()}
+            assert figures["offset_index_clients"] == 1
+            assert figures["offset_index_neighbours"] == {"connected": 0, "missing": 1}
+            ends = figures["offset_index_updates_total"]
+            assert {end: count for end, count in ends.items() if count} == {"not_recent": 1}
+            assert figures["offset_index_fruitless_searches_total"] == 1
+        finally:
+            connection.close()
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
 
     asyncio.run(main())

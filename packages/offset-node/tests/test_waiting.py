@@ -459,7 +459,7 @@ async def _follow_much(connection: "FullConnection") -> None:
     server = AppServer(initial_report(state, ()), ALL_EXTENSIONS)
     plugins = PluginHost(find_plugins(only_ticket=True), {}, None, state)
     links = AppLinks(
-        server, None, plugins, ReadingPauses(), lambda outputs, source: None, NodeLog(lambda key: None, lambda: 0.0)
+        server, None, plugins, ReadingPauses(), lambda outputs, source: None, log=NodeLog(lambda key: None, lambda: 0.0)
     )
     links.open(connection, ALL_PERMISSIONS)
     invoice = OpenInvoiceReport(InvoiceId(b"\x01" * 32), FST, 2**127, 2**127, 1, NOW, NOW)

@@ -11,7 +11,7 @@ from offset_proto.limits import (
 )
 from offset_proto.messages.relay import Accept, Connect, IncomingConnection, Listen, RejectConnection
 from offset_proto.types import PublicKey
-from offset_relay.server import CloseLink, Effect, JoinLinks, NotifyListener, RelayServer
+from offset_relay.server import CloseLink, Effect, JoinLinks, NotifyListener, Refusal, RelayServer
 
 B, C, D = (PublicKey(bytes([value]) * 32) for value in (0xBB, 0xCC, 0xDD))
 
@@ -41,12 +41,12 @@ def test_a_tunnel(relay: RelayServer) -> None:
 
 def test_refusals(relay: RelayServer) -> None:
     """Nobody listens; a second listen loses; an accept of nobody; a second half tunnel of the same pair."""
-    assert _first(relay, "x1", C, Connect(D)) == [CloseLink("x1")]
-    assert _first(relay, "x2", B, Listen()) == [CloseLink("x2")]
-    assert _first(relay, "x3", B, Accept(C)) == [CloseLink("x3")]
-    assert _first(relay, "x4", D, Accept(C)) == [CloseLink("x4")]
+    assert _first(relay, "x1", C, Connect(D)) == [CloseLink("x1", Refusal.NO_LISTENER)]
+    assert _first(relay, "x2", B, Listen()) == [CloseLink("x2", Refusal.LISTENS_ALREADY)]
+    assert _first(relay, "x3", B, Accept(C)) == [CloseLink("x3", Refusal.NOBODY_WAITS)]
+    assert _first(relay, "x4", D, Accept(C)) == [CloseLink("x4", Refusal.NOBODY_WAITS)]
     _first(relay, "connect", C, Connect(B))
-    assert _first(relay, "x5", C, Connect(B)) == [CloseLink("x5")]
+    assert _first(relay, "x5", C, Connect(B)) == [CloseLink("x5", Refusal.WAITS_ALREADY)]
     assert _first(relay, "accept", B, Accept(C)) == [JoinLinks("connect", "accept", ())]
 
 
@@ -62,7 +62,7 @@ def test_reject(relay: RelayServer) -> None:
     _first(relay, "c", C, Connect(B))
     _first(relay, "d", D, Connect(B))
     _first(relay, "accept", B, Accept(D))
-    assert relay.receive_reject("listen", RejectConnection(C)) == [CloseLink("c")]
+    assert relay.receive_reject("listen", RejectConnection(C)) == [CloseLink("c", Refusal.REJECTED)]
     assert relay.receive_reject("listen", RejectConnection(C)) == []
     assert relay.receive_reject("listen", RejectConnection(D)) == []
     assert _first(relay, "c2", C, Connect(B)) == [NotifyListener("listen", IncomingConnection(C))]
@@ -73,8 +73,8 @@ def test_a_half_tunnel_expires(relay: RelayServer) -> None:
     _first(relay, "connect", C, Connect(B))
     for _ in range(HALF_TUNNEL_TICKS - 1):
         assert relay.tick() == []
-    assert relay.tick() == [CloseLink("connect")]
-    assert _first(relay, "accept", B, Accept(C)) == [CloseLink("accept")]
+    assert relay.tick() == [CloseLink("connect", Refusal.NOT_ACCEPTED)]
+    assert _first(relay, "accept", B, Accept(C)) == [CloseLink("accept", Refusal.NOBODY_WAITS)]
     assert _first(relay, "again", C, Connect(B)) == [NotifyListener("listen", IncomingConnection(C))]
 
 
@@ -83,7 +83,7 @@ def test_a_silent_link_expires() -> None:
     relay = RelayServer()
     relay.open_link("silent")
     ticks = [relay.tick() for _ in range(RELAY_FIRST_MESSAGE_TICKS)]
-    assert ticks == [[]] * (RELAY_FIRST_MESSAGE_TICKS - 1) + [[CloseLink("silent")]]
+    assert ticks == [[]] * (RELAY_FIRST_MESSAGE_TICKS - 1) + [[CloseLink("silent", Refusal.SILENT)]]
     assert relay.tick() == []
 
 
@@ -99,10 +99,10 @@ def test_pending_messages_have_a_cap(relay: RelayServer) -> None:
     _first(relay, "many", C, Connect(B))
     for _ in range(HALF_TUNNEL_MESSAGES_MAX):
         assert relay.receive_pending("many", b"x") == []
-    assert relay.receive_pending("many", b"x") == [CloseLink("many")]
+    assert relay.receive_pending("many", b"x") == [CloseLink("many", Refusal.PENDING_FULL, "HALF_TUNNEL_MESSAGES_MAX")]
     _first(relay, "large", D, Connect(B))
     assert relay.receive_pending("large", bytes(HALF_TUNNEL_BYTES_MAX + 1)) == []
-    assert relay.receive_pending("large", b"x") == [CloseLink("large")]
+    assert relay.receive_pending("large", b"x") == [CloseLink("large", Refusal.PENDING_FULL, "HALF_TUNNEL_BYTES_MAX")]
 
 
 def test_connectors_of_a_listener_have_a_cap(relay: RelayServer) -> None:
@@ -110,7 +110,7 @@ def test_connectors_of_a_listener_have_a_cap(relay: RelayServer) -> None:
     for number in range(LISTENER_NOTICES_MAX):
         key = PublicKey(number.to_bytes(32, "big"))
         assert len(_first(relay, str(number), key, Connect(B))) == 1
-    assert _first(relay, "more", C, Connect(B)) == [CloseLink("more")]
+    assert _first(relay, "more", C, Connect(B)) == [CloseLink("more", Refusal.LISTENER_FULL, "LISTENER_NOTICES_MAX")]
 
 
 def test_the_listener_goes(relay: RelayServer) -> None:
@@ -118,8 +118,8 @@ def test_the_listener_goes(relay: RelayServer) -> None:
     _first(relay, "c", C, Connect(B))
     _first(relay, "d", D, Connect(B))
     _first(relay, "accept", B, Accept(D))
-    assert relay.close_link("listen") == [CloseLink("c")]
-    assert _first(relay, "later", C, Connect(B)) == [CloseLink("later")]
+    assert relay.close_link("listen") == [CloseLink("c", Refusal.LISTENER_GONE)]
+    assert _first(relay, "later", C, Connect(B)) == [CloseLink("later", Refusal.NO_LISTENER)]
     assert _first(relay, "listen2", B, Listen()) == []
     assert _first(relay, "c2", C, Connect(B)) == [NotifyListener("listen2", IncomingConnection(C))]
 
@@ -128,7 +128,7 @@ def test_the_connector_goes(relay: RelayServer) -> None:
     """Its half tunnel is gone; an accept that comes too late is closed."""
     _first(relay, "connect", C, Connect(B))
     assert relay.close_link("connect") == []
-    assert _first(relay, "accept", B, Accept(C)) == [CloseLink("accept")]
+    assert _first(relay, "accept", B, Accept(C)) == [CloseLink("accept", Refusal.NOBODY_WAITS)]
 
 
 def test_a_refused_listen_does_not_end_the_first(relay: RelayServer) -> None:

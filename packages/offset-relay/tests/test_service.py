@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from offset_crypto.keepalive import Keepalive
 from offset_proto import wire
 from offset_proto.messages.relay import Accept, Connect, InitConnection, Listen
 from offset_proto.types import PrivateKey
+from offset_relay.metrics import show_relay
 from offset_relay.service import RelayService
 
 RELAY, LISTENER, CONNECTOR = (Identity(PrivateKey(bytes([value]) * 32)) for value in (1, 2, 3))
@@ -141,4 +144,45 @@ def test_a_link_that_says_nothing_is_closed() -> None:
             silent = _Inbox(await connect(address, CONNECTOR, RELAY.public_key, ticker))
             assert await silent.messages.get() is None
 
+    asyncio.run(scenario())
+
+
+def test_what_the_pages_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listeners, tunnels and what passes through them, and why links were refused."""
+    relays: list[RelayService] = []
+    run = RelayService.run
+
+    def noted(relay: RelayService, address: tuple[str, int]) -> Coroutine[Any, Any, None]:
+        relays.append(relay)
+        return run(relay, address)
+
+    async def scenario() -> None:
+        async with _running_relay() as (address, ticker), asyncio.timeout(10):
+            connector, listener = await _open_tunnel(address, ticker)
+            at_listener = _Inbox(listener)
+            refused = _Inbox(await _say(address, ticker, CONNECTOR, Connect(CONNECTOR.public_key)))
+            assert await refused.messages.get() is None
+            status = show_relay(relays[0])
+            figures = {measure.name: value for measure, value in status.read()}
+            assert status.missing() == []
+            assert figures["offset_relay_listeners"] == figures["offset_relay_tunnels"] == 1
+            assert figures["offset_relay_half_tunnels"] == 0
+            reasons = figures["offset_relay_links_refused_total"]
+            assert isinstance(reasons, dict)
+            assert {why: count for why, count in reasons.items() if count} == {"no_listener": 1}
+            before = figures["offset_relay_forwarded_bytes_total"]
+            message = Random(5).randbytes(10_000)  # zeros would be packed to nothing
+            connector.send(message)
+            assert await at_listener.messages.get() == message
+            figures = {measure.name: value for measure, value in status.read()}
+            after = figures["offset_relay_forwarded_bytes_total"]
+            assert isinstance(before, int)
+            assert isinstance(after, int)
+            assert 10_000 <= after - before <= 12_000  # sealed and padded
+            connector.close()
+            assert await at_listener.messages.get() is None
+            while relays[0].tunnels:  # noqa: ASYNC110  the relay tells nobody
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(RelayService, "run", noted)
     asyncio.run(scenario())

@@ -11,6 +11,8 @@ Cryptography of Offset, and its authenticated links.
 `aio`                                       connect() and serve() on asyncio
 `passphrase`                                identities from files; where a passphrase is looked for
 `program`                                   what the server programs share: the identity, signals
+`measures`, `link_counts`                   what programs count, declared once; what links count
+`status_pages`                              metrics and health over HTTP
 ==========================================  =====================================================
 """
 

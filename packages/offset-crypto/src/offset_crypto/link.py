@@ -143,6 +143,9 @@ class StreamLink:
         expected_remote: The key that the peer must prove; None takes any.
         random_bytes: Source of randomness.
         frame_bytes_max: Longest frame accepted once the link is open.
+
+    Attributes:
+        received_frames: How many have come, whatever was in them.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class StreamLink:
         self._frames = FrameReader()
         self._frame_bytes_max = frame_bytes_max
         self._version_seen = False
+        self.received_frames = 0
         self._first: list[bytes] = []
 
     @property
@@ -196,6 +200,7 @@ class StreamLink:
         self._frames.receive_data(data)
         events: list[LinkEvent] = []
         while (frame := self._frames.next_frame()) is not None:
+            self.received_frames += 1
             if not self._version_seen:
                 _check_version(frame)
                 self._version_seen = True

@@ -11,6 +11,7 @@ The index of Offset: who can receive how much from whom, and routes through it.
 `server`, `client`                 state engines: the index server; the node's side (`rotation`)
 `trusted`                          the directory of trusted index servers
 `service`, `cli`                   sockets; the program stindex
+`metrics`                          its figures for Prometheus
 =================================  ==============================================================
 """
 

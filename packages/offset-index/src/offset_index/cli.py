@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import ServerCommand, reading_again
+from offset_proto.server_cli import METRICS, ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -18,12 +18,20 @@ _PATH = click.Path(path_type=Path)
 @click.option("-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of other index servers.")
 @PASSPHRASE_FILE
+@METRICS
 def _stindex(
-    idfile: Path, lclient: tuple[str, int], lserver: tuple[str, int], trusted: Path, passphrase_file: Path | None
+    idfile: Path,
+    lclient: tuple[str, int],
+    lserver: tuple[str, int],
+    trusted: Path,
+    passphrase_file: Path | None,
+    metrics: tuple[str, int] | None,
 ) -> None:
     """Index server of the Offset credit network: collects what nodes declare, finds routes for payments."""
     from offset_crypto.aio import Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
+    from offset_crypto.status_pages import serve_status
+    from offset_index.metrics import show_index
     from offset_index.service import IndexService
     from offset_index.trusted import load_trusted_servers
 
@@ -31,10 +39,11 @@ def _stindex(
     service = IndexService(identity, load_trusted_servers(trusted), Ticker())
 
     async def serve() -> None:
-        try:
-            await service.run(lclient, lserver)
-        except OSError as error:
-            raise ListenError(lclient, error) from None
+        async with serve_status(metrics, show_index(service)):
+            try:
+                await service.run(lclient, lserver)
+            except OSError as error:
+                raise ListenError(lclient, error) from None
 
     run_server(serve, reading_again({"trusted": lambda directory: service.trust(load_trusted_servers(directory))}))
 

@@ -179,6 +179,16 @@ class IndexClient:
 
     # Configuration and changes of the node.
 
+    @property
+    def has_servers(self) -> bool:
+        """Whether there is any server to connect to."""
+        return bool(self._rotation_of_servers)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a server has said its time, so that it can be told and asked."""
+        return self._session is not None
+
     def start(self) -> list[Effect]:
         """Connect to the first server; the node calls it once, when it starts to run."""
         return self._choose()

@@ -56,7 +56,15 @@ class CapacityGraph:
     def __init__(self, declarations_max: int = INDEX_DECLARATIONS_MAX) -> None:
         self._currencies: dict[Currency, CurrencyGraph] = {}
         self._nodes: dict[PublicKey, _Node] = {}
+        self._declarations_max = declarations_max
         self._free = declarations_max
+        self.refused = 0
+        """Declarations that found no room."""
+
+    @property
+    def declarations(self) -> int:
+        """How many declarations there are, of all nodes."""
+        return self._declarations_max - self._free
 
     def currency(self, currency: Currency) -> CurrencyGraph | None:
         """The graph of a currency; None where nobody declared anything in it."""
@@ -68,9 +76,11 @@ class CapacityGraph:
         graph = self._currencies.get(currency) or CurrencyGraph()
         if not graph.declares(node, friend):
             if known.declarations * SHARES >= self._free:
+                self.refused += 1
                 return
             if not graph.has_declared(node):
                 if len(known.currencies) >= INDEX_NODE_CURRENCIES_MAX:
+                    self.refused += 1
                     return
                 known.currencies += (currency,)
             known.declarations += 1

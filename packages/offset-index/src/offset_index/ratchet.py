@@ -48,6 +48,10 @@ class Ratchets:
         # In the order of the last accepted update, so that those to forget come first.
         self._nodes: OrderedDict[PublicKey, _Ratchet] = OrderedDict()
 
+    def __len__(self) -> int:
+        """The number of nodes that are remembered."""
+        return len(self._nodes)
+
     def is_stale(self, node: PublicKey, session_id: Uid, counter: int) -> bool:
         """Tell, without changing anything, whether an update is a repetition or of a retired session."""
         known = self._nodes.get(node)

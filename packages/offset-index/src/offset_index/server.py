@@ -30,6 +30,7 @@ the servers that it trusts, calls `tick` once a second, and decides when a route
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from offset_crypto.hashing import is_lower
 from offset_crypto.identity import is_signature_valid
@@ -62,6 +63,7 @@ __all__ = [
     "IndexServer",
     "SendToClient",
     "SendToServer",
+    "UpdateEnd",
     "initiates",
 ]
 
@@ -94,6 +96,16 @@ class CloseClient:
 Effect = SendToClient | SendToServer | CloseClient
 
 
+class UpdateEnd(StrEnum):
+    """What became of an update: taken in, or at which check it was dropped."""
+
+    ACCEPTED = "accepted"
+    BEYOND_LIMITS = "beyond_limits"
+    STALE = "stale"
+    NOT_RECENT = "not_recent"
+    FORGED = "forged"
+
+
 def initiates(local: PublicKey, remote: PublicKey) -> bool:
     """Whether *local* is the side that connects: the higher key. Spec 06 §5.4 [WIRE]."""
     return not is_lower(local, remote)
@@ -105,6 +117,9 @@ class IndexServer:
 
     Args:
         random_bytes: Source of the leaves of its time hashes.
+
+    Attributes:
+        updates: How many updates came to which end.
     """
 
     def __init__(self, random_bytes: RandomBytes) -> None:
@@ -114,6 +129,22 @@ class IndexServer:
         self._graph = CapacityGraph()
         self._clients: dict[PublicKey, Client] = {}
         self._servers: dict[PublicKey, None] = {}
+        self.updates = dict.fromkeys(UpdateEnd, 0)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes were heard of lately, through this server or another one."""
+        return len(self._ratchets)
+
+    @property
+    def declarations(self) -> int:
+        """How many declarations of nodes there are."""
+        return self._graph.declarations
+
+    @property
+    def declarations_refused(self) -> int:
+        """How many declarations found no room, since the start."""
+        return self._graph.refused
 
     # Connections.
 
@@ -179,21 +210,26 @@ class IndexServer:
     ) -> list[Effect]:
         node = update.node_public_key
         if not _is_within_limits(update, chain):
-            return []
+            return self._dropped(UpdateEnd.BEYOND_LIMITS)
         # The cheap test comes first; most updates that arrive are repetitions.
         if self._ratchets.is_stale(node, update.session_id, update.counter):
-            return []
+            return self._dropped(UpdateEnd.STALE)
         link = self._clock.verify(update.time_hash, chain)
         if link is None:
-            return []
+            return self._dropped(UpdateEnd.NOT_RECENT)
         if not is_signature_valid(mutations_update_buffer(update), node, update.signature):
-            return []
+            return self._dropped(UpdateEnd.FORGED)
+        self.updates[UpdateEnd.ACCEPTED] += 1
         self._ratchets.accept(node, update.session_id, update.counter)
         self._graph.age(node)
         for mutation in update.index_mutations:
             self._apply(node, mutation)
         forward = ForwardMutationsUpdate(update, (*chain, link))
         return [SendToServer(server, forward) for server in self._servers if server != source]
+
+    def _dropped(self, end: UpdateEnd) -> list[Effect]:
+        self.updates[end] += 1
+        return []
 
     def _apply(self, node: PublicKey, mutation: IndexMutation) -> None:
         match mutation:

@@ -19,6 +19,8 @@ import offset_index
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, serve
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
+from offset_crypto.link_counts import LinkCounts
+from offset_crypto.measures import Distribution
 from offset_index.server import CloseClient, Effect, IndexServer, SendToClient, SendToServer, initiates
 from offset_proto import wire
 from offset_proto.errors import LimitExceeded
@@ -39,7 +41,7 @@ from offset_proto.presence import Presence
 from offset_proto.text import format_b64, format_host_port
 from offset_proto.types import PublicKey
 
-__all__ = ["IndexService"]
+__all__ = ["IndexCounts", "IndexService"]
 
 log = logging.getLogger("offset.index")
 
@@ -62,6 +64,7 @@ class _Client:
         try:
             received = wire.INDEX_CLIENT_TO_SERVER.decode(message)
         except LimitExceeded as error:
+            self.service.counts.oversized += 1
             self._answer_oversized(message, error)
             return
         match received:
@@ -74,6 +77,7 @@ class _Client:
         if not self._is_modest():
             limit = "INDEX_CLIENT_MUTATIONS" if self.allowance <= 0 else "INDEX_CLIENT_REQUESTS_MAX"
             tell(log, LIMIT_REACHED, limit=limit, what="a node is not read from until it has less under way")
+            self.service.counts.pauses += 1
             self.connection.pause_reading()
 
     def resume_if_modest(self) -> None:
@@ -117,6 +121,7 @@ class _Server:
         try:
             received = wire.INDEX_SERVER_TO_SERVER.decode(message)
         except LimitExceeded as error:
+            self.service.counts.oversized += 1
             tell(log, LIMIT_REACHED, limit="a value in a message of a server", what=f"the message is ignored: {error}")
             return
         self.service.perform(self.service.engine.receive_from_server(self.public_key, received))
@@ -124,6 +129,24 @@ class _Server:
     def connection_closed(self) -> None:
         self.closed.set()
         self.service.server_closed(self)
+
+
+@dataclass
+class IndexCounts:
+    """
+    What an index server counts besides its engine.
+
+    Attributes:
+        searches: Seconds that each search for routes took.
+        fruitless: Searches that found no route.
+        pauses: Times that a node had asked or declared too much, and was not read from for a while.
+        oversized: Messages that were ignored since they exceed a limit.
+    """
+
+    searches: Distribution = field(default_factory=Distribution)
+    fruitless: int = 0
+    pauses: int = 0
+    oversized: int = 0
 
 
 class IndexService:
@@ -134,10 +157,16 @@ class IndexService:
         identity: The server's.
         trusted: Other index servers, with the addresses of their server ports. The own key is ignored (D68).
         ticker: Ticks of the process.
+
+    Attributes:
+        engine: Knows the nodes, what they declare, and the neighbours.
+        counts: What was asked.
     """
 
     def __init__(self, identity: Identity, trusted: dict[PublicKey, RelayAddress], ticker: Ticker) -> None:
         self.engine = IndexServer(os.urandom)
+        self.counts = IndexCounts()
+        self._is_listening = False
         self._identity = identity
         self._trusted = self._without_own(trusted)
         self._keeping: dict[PublicKey, asyncio.Task[None]] = {}
@@ -157,6 +186,7 @@ class IndexService:
             self._serve(server_address, self._accept_server) as server_port,
             asyncio.TaskGroup() as tasks,
         ):
+            self._is_listening = True
             tell(log, LISTENING, address=format_host_port(client_address[0], client_port), what="nodes")
             tell(log, LISTENING, address=format_host_port(server_address[0], server_port), what="index servers")
             self._tell_start()
@@ -193,6 +223,34 @@ class IndexService:
 
     def _without_own(self, trusted: dict[PublicKey, RelayAddress]) -> dict[PublicKey, RelayAddress]:
         return {key: server for key, server in trusted.items() if key != self._identity.public_key}
+
+    @property
+    def links(self) -> LinkCounts:
+        """What the links of the server have done."""
+        return self._ticker.links
+
+    @property
+    def clients(self) -> int:
+        """How many nodes are connected."""
+        return len(self._clients)
+
+    @property
+    def requests(self) -> int:
+        """How many requests for routes wait for their turn."""
+        return len(self._searching)
+
+    @property
+    def neighbours(self) -> dict[str, float]:
+        """How many of the trusted servers are connected, and how many are not."""
+        connected = len(self._servers)
+        return {"connected": connected, "missing": len(self._trusted) - connected}
+
+    def missing(self) -> list[str]:
+        """What keeps the server from knowing all that it could, a line for each."""
+        if not self._is_listening:
+            return ["the index server does not listen yet"]
+        lost = [server for key, server in self._trusted.items() if key not in self._servers]
+        return [f"index server {server.address}: not connected" for server in lost]
 
     def _serve(
         self, address: tuple[str, int], accept: Callable[[Connection], None]
@@ -317,6 +375,10 @@ class IndexService:
             client = self._searching.popleft()
             if client.requests:
                 request = client.requests.popleft()
-                client.answer(self.engine.find_routes(request))
+                began = time.monotonic()
+                found = self.engine.find_routes(request)
+                self.counts.searches.observe(time.monotonic() - began)
+                self.counts.fruitless += not found.multi_routes
+                client.answer(found)
                 client.resume_if_modest()
             await asyncio.sleep(0)

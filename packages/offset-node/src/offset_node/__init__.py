@@ -10,6 +10,7 @@ The node of Offset.
 `links`                     the links to friends, relays and an index server
 `waiting`                   what is open and since when; which invoices have come to their end
 `apps`                      apps: who is let in, what each may ask for, what each is told
+`counts`                    what a node counts while it runs
 `effects`                   what a node does to the outside, and in which order
 `batch`                     what is handled together, and what comes of it
 `engine`                    the node as a pure engine: what is handled, stored and shown, in which order

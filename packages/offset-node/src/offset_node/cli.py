@@ -1,7 +1,6 @@
 """The program stnode. Spec 09 §3.3."""
 
 import asyncio
-import contextlib
 import functools
 import gc
 import logging
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import ServerCommand, reading_again
+from offset_proto.server_cli import METRICS, ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -38,7 +37,7 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @PASSPHRASE_FILE
 @click.option("--without", metavar="NAME", multiple=True, is_eager=True, help="Switch a plugin off; may be repeated.")
 @click.option("--plugin-settings", type=_PATH, help="TOML file with a table of settings for each plugin.")
-@click.option("--metrics", type=SOCKET_ADDRESS, help="Address to serve Prometheus metrics on, IP:port.")
+@METRICS
 @click.option(
     "--plugins",
     is_flag=True,
@@ -57,9 +56,10 @@ def _stnode(
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""
     from offset_crypto.aio import Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
+    from offset_crypto.status_pages import Status, serve_status
     from offset_node.database.backup_stamp import backup_age, remind_of_backups
     from offset_node.database.sqlite import Database
-    from offset_node.metrics import serve_metrics
+    from offset_node.metrics import show_node
     from offset_node.node import Node
     from offset_node.plugins.host import PluginHost
     from offset_node.plugins.loading import find_plugins, load_settings
@@ -69,6 +69,11 @@ def _stnode(
     settings = load_settings(options["plugin_settings"], plugins)
 
     async def serve() -> None:
+        status = Status("offset-node", "the database is not open yet")
+        async with serve_status(options["metrics"], status) as registry:
+            await serve_node(status, registry)
+
+    async def serve_node(status: Status, registry: object | None) -> None:
         opened = await Database.open(database)
         try:
             if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
@@ -79,13 +84,14 @@ def _stnode(
             try:
                 await host.start()
                 node = Node(opened, state, identity, trusted, Ticker(), host)
-                with contextlib.ExitStack() as stack:
-                    if options["metrics"] is not None:
-                        age = functools.partial(backup_age, database)
-                        stack.enter_context(serve_metrics(options["metrics"], node.counts, host, age))
-                    reminding = asyncio.create_task(remind_of_backups(database))
-                    stack.callback(reminding.cancel)
+                show_node(status, node, host, functools.partial(backup_age, database))
+                if registry is not None:
+                    host.register_metrics(registry)
+                reminding = asyncio.create_task(remind_of_backups(database))
+                try:
                     await node.run(laddr)
+                finally:
+                    reminding.cancel()
             except OSError as error:
                 raise ListenError(laddr, error) from None
             finally:

@@ -53,7 +53,7 @@ they change nothing that is stored. What those answer goes through `follow`::
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
@@ -87,6 +87,7 @@ from offset_node.batch import (
     index_mutation,
     keep_note,
 )
+from offset_node.counts import NodeCounts
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
@@ -111,7 +112,7 @@ from offset_proto.messages.report import (
     RemoveIndexServerReport,
     SetConnectedServer,
 )
-from offset_proto.types import U64
+from offset_proto.types import U64, PublicKey
 
 __all__ = ["BATCH_EVENTS_MAX", "NodeCounts", "NodeEngine", "Output"]
 
@@ -120,25 +121,6 @@ BATCH_EVENTS_MAX = 256
 
 Output = ChannelerOutput | AppServerOutput | index_client.Effect
 """What the engines inside say to each other and to the outside; the funder's effects are not among it."""
-
-
-@dataclass
-class NodeCounts:
-    """What a node counts while it runs, for metrics; written by the thread of the node alone."""
-
-    events: int = 0
-    batches: int = 0
-    mutations: int = 0
-    refused_events: int = 0
-    apps: int = 0
-    friends_online: int = 0
-    friends_overdue: int = 0
-    friends_unheard: int = 0
-    long_pending: int = 0
-    inbox: int = 0
-    occurrences: dict[str, int] = field(
-        default_factory=lambda: {"InvoicePaid": 0, "PaymentFinished": 0, "RequestForwarded": 0}
-    )
 
 
 def _record_nothing(occurrences: Sequence[Occurrence]) -> Sequence[PluginMutation]:
@@ -192,13 +174,18 @@ class NodeEngine:
         self._under_way: Handled | None = None
 
     @property
+    def online(self) -> frozenset[PublicKey]:
+        """The friends that have a link."""
+        return frozenset(self._funder.online)
+
+    @property
     def waiting(self) -> int:
         """The number of events in the inbox."""
         return len(self._inbox)
 
     @property
     def funder_state(self) -> FunderState:
-        """The funder's state with the batch under way; for comparison with what is stored."""
+        """The funder's state with the batch under way; for comparison with what is stored, and figures."""
         return self._funder.state
 
     def put(self, event: NodeEvent) -> None:
@@ -317,9 +304,7 @@ class NodeEngine:
 
     def _count(self, handled: Handled) -> None:
         counts = self.counts
-        counts.batches += bool(handled.mutations)
-        for occurrence in handled.occurrences:
-            counts.occurrences[type(occurrence).__name__] += 1
+        counts.take(handled.mutations, handled.occurrences)
         counts.inbox = len(self._inbox)
         counts.friends_online = len(self._funder.online)
 

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import offset_node
 from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
-from offset_funder.effects import SendFriendMessage
+from offset_funder.effects import PaymentFinished, SendFriendMessage
 from offset_funder.events import AppRequested, FriendMessageReceived
 from offset_funder.state import Inconsistent
 from offset_index import client as index_client
@@ -34,6 +34,7 @@ from offset_node.apps.connections import AppLinks
 from offset_node.apps.server import CloseApp, ReadPage, SendToApp
 from offset_node.apps.tickets import TrustedApps
 from offset_node.batch import Batch
+from offset_node.counts import PaymentClock
 from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.engine import NodeEngine, Output
 from offset_node.links.friends import FriendLinks
@@ -100,7 +101,11 @@ class Node:
 
     Attributes:
         apps: Those that are connected.
+        links: Those to friends and relays.
+        index: The link to an index server.
+        engine: Decides everything.
         counts: For metrics.
+        clock: How long payments take.
 
     Raises:
         DatabaseIdentityMismatch: State and identity do not belong together.
@@ -117,7 +122,7 @@ class Node:
     ) -> None:
         if state.funder.local_public_key != identity.public_key:
             raise DatabaseIdentityMismatch
-        self._engine = engine = NodeEngine(
+        self.engine = engine = NodeEngine(
             state,
             identity,
             os.urandom,
@@ -135,14 +140,27 @@ class Node:
         self._judged = JudgedMessages[tuple[Connection, FriendMessageReceived]](self._pauses, self._judge_forwarding)
         tickets = None if trusted is None else TrustedApps(trusted)
         self._log = said = NodeLog(self._name_of, time.monotonic)
-        self.apps = AppLinks(engine.apps, tickets, plugins, self._pauses, self._follow, said)
-        self._links = FriendLinks(engine.channeler, identity, ticker, self._follow, self._friend_message, said)
-        self._index = IndexLink(engine.index, identity, ticker, self._follow, said)
+        self.clock = PaymentClock(time.monotonic)
+        self.apps = AppLinks(engine.apps, tickets, plugins, self._pauses, self._follow, log=said, clock=self.clock)
+        self.links = FriendLinks(engine.channeler, identity, ticker, self._follow, self._friend_message, said)
+        self.index = IndexLink(engine.index, identity, ticker, self._follow, said)
         self._loaded = _loaded(state)
         self._inbox_filled = asyncio.Event()
         self._inbox_filled.set()
         self._is_inbox_told = False
         self._effects = EffectQueue(self._perform)
+
+    @property
+    def ticker(self) -> Ticker:
+        """Ticks of the process."""
+        return self._ticker
+
+    def missing(self) -> list[str]:
+        """What keeps the node from reaching friends or finding routes, a line for each."""
+        found = [f"relay {relay.address}: not connected" for relay in self.links.relays_missing]
+        if self.index.client.has_servers and not self.index.client.is_connected:
+            found.append("no index server is connected")
+        return found
 
     async def run(self, address: tuple[str, int] | None) -> None:
         """Serve until cancelled, and apps at *address*. Raises OSError where that can not be listened on."""
@@ -153,36 +171,36 @@ class Node:
                 )
                 self._log.listening(address[0], await stack.enter_async_context(listening))
             self._tell_start()
-            stack.callback(self._links.stop)
-            stack.callback(self._index.stop)
+            stack.callback(self.links.stop)
+            stack.callback(self.index.stop)
             stack.callback(self._ticker.unsubscribe, self._tick)
             tasks = self._tasks = await stack.enter_async_context(NodeTasks())
-            self._links.start(tasks)
-            self._index.start(tasks)
+            self.links.start(tasks)
+            self.index.start(tasks)
             self.apps.start(tasks)
             self._ticker.subscribe(self._tick)
             tasks.spawn(self._plugins.run())
             tasks.spawn(self._work())
 
     def _tell_start(self) -> None:
-        friends = self._engine.funder_state.friends
+        friends = self.engine.funder_state.friends
         channels = ((key, friend.channel) for key, friend in friends.items())
         self._log.started(offset_node.__version__, self._identity.public_key, self._loaded)
         self._log.inconsistent_from_before((key, c) for key, c in channels if isinstance(c, Inconsistent))
 
     def _name_of(self, friend: PublicKey) -> str | None:
-        known = self._engine.funder_state.friends.get(friend)
+        known = self.engine.funder_state.friends.get(friend)
         return None if known is None else known.name
 
     def _tick(self) -> None:
         self.apps.look_at_tickets()
-        for warning in self._engine.tick(int(time.time())):
+        for warning in self.engine.tick(int(time.time())):
             log.error("%s", warning)
         self._look_at_inbox(None)
 
     async def _work(self) -> None:
         """Handle what is in the inbox, store it, make it visible; for ever."""
-        engine = self._engine
+        engine = self.engine
         while True:
             await self._inbox_filled.wait()
             batch = engine.next_batch()
@@ -192,7 +210,9 @@ class Node:
             if batch.mutations:
                 began = time.monotonic()
                 await self._database.apply(batch.mutations)
-                self._log.stored(batch.mutations, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                self._log.stored(batch.mutations, seconds)
+                self.counts.commits.observe(seconds)
             self._effects.perform(engine.stored(batch))
             self.counts.apps = len(self.apps)
             if not engine.waiting:
@@ -214,14 +234,15 @@ class Node:
 
     def _follow(self, outputs: Iterable[Output], source: Pausable | None = None) -> None:
         """Let the engine pass on what a part of it said; *source* is the connection that caused it."""
-        self._effects.perform(self._engine.follow(outputs))
+        self._effects.perform(self.engine.follow(outputs))
         self._look_at_inbox(source)
 
     def _look_at_inbox(self, source: Pausable | None) -> None:
-        waiting = self._engine.waiting
+        waiting = self.engine.waiting
         if waiting:
             self._inbox_filled.set()
         if source is not None and waiting > INBOX_EVENTS_MAX:
+            self.counts.inbox_pauses += 1
             self._pauses.pause(source, "inbox")
             if not self._is_inbox_told:
                 self._is_inbox_told = True
@@ -230,19 +251,22 @@ class Node:
     def _perform(self, effect: NodeEffect) -> None:
         match effect:
             case SendFriendMessage(public_key, message):
-                self._links.send(public_key, message)
+                self.links.send(public_key, message)
             case SendToApp() | CloseApp():
                 self.apps.perform(effect)
             case ReadPage():
                 self._spawn(self._read_page(effect))
             case index_client.Connect() | index_client.Disconnect() | index_client.SendToServer():
-                self._index.perform(effect)
+                self.index.perform(effect)
             case TellTransactionEnded(result):
                 self._plugins.transaction_ended(result)
             case TellOccurrences(occurrences, recorded):
+                for occurrence in occurrences:
+                    if isinstance(occurrence, PaymentFinished):
+                        self.clock.end(occurrence)
                 self._plugins.tell_occurrences(occurrences, recorded)
             case _:
-                self._links.perform(effect)
+                self.links.perform(effect)
 
     async def _read_page(self, wanted: ReadPage) -> None:
         try:
@@ -251,7 +275,7 @@ class Node:
             log.error("the history can not be read: %s", error)
             self.apps.perform(CloseApp(wanted.app_id, "no page of the history"))
             return
-        self._follow(self._engine.apps.page_read(wanted.app_id, page))
+        self._follow(self.engine.apps.page_read(wanted.app_id, page))
 
     # Messages of friends.
 
@@ -275,7 +299,7 @@ class Node:
         return True
 
     def _put(self, event: FriendMessageReceived, source: Connection) -> None:
-        self._engine.put(event)
+        self.engine.put(event)
         self._look_at_inbox(source)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

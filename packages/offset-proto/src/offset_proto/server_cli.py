@@ -17,13 +17,21 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from offset_proto.cli import OffsetCommand
+from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand
 from offset_proto.errors import OffsetError
 from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_logging
 from offset_proto.reloading import Change, RunningSettings
 from offset_proto.text import format_host_port
 
-__all__ = ["ConfigError", "ServerCommand", "reading_again"]
+__all__ = ["METRICS", "ConfigError", "ServerCommand", "reading_again"]
+
+METRICS: Final = click.option(
+    "--metrics",
+    type=SOCKET_ADDRESS,
+    help="Address to serve /metrics (for Prometheus), /healthz and /readyz on, IP:port. Best a loopback address: "
+    "whoever reaches it can read them.",
+)
+"""The option of all servers that show how they are doing."""
 
 CONFIG_BYTES_MAX: Final = 65_536
 

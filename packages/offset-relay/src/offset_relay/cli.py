@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import ServerCommand, reading_again
+from offset_proto.server_cli import METRICS, ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -14,19 +14,26 @@ __all__ = ["main"]
 @click.option("-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
 @PASSPHRASE_FILE
-def _strelay(idfile: Path, laddr: tuple[str, int], passphrase_file: Path | None) -> None:
+@METRICS
+def _strelay(
+    idfile: Path, laddr: tuple[str, int], passphrase_file: Path | None, metrics: tuple[str, int] | None
+) -> None:
     """Relay of the Offset credit network: lets nodes reach each other without open ports of their own."""
     from offset_crypto.aio import Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
+    from offset_crypto.status_pages import serve_status
+    from offset_relay.metrics import show_relay
     from offset_relay.service import RelayService
 
     identity = load_identity(idfile, passphrase_file)
 
     async def serve() -> None:
-        try:
-            await RelayService(identity, Ticker()).run(laddr)
-        except OSError as error:
-            raise ListenError(laddr, error) from None
+        relay = RelayService(identity, Ticker())
+        async with serve_status(metrics, show_relay(relay)):
+            try:
+                await relay.run(laddr)
+            except OSError as error:
+                raise ListenError(laddr, error) from None
 
     run_server(serve, reading_again())
 

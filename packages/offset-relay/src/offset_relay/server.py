@@ -31,6 +31,8 @@ closed, and its tunnels go on.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
 
 from offset_proto.limits import (
     HALF_TUNNEL_BYTES_MAX,
@@ -49,9 +51,53 @@ from offset_proto.messages.relay import (
 )
 from offset_proto.types import PublicKey
 
-__all__ = ["CloseLink", "Effect", "JoinLinks", "NotifyListener", "RelayServer"]
+__all__ = ["CloseLink", "Effect", "JoinLinks", "NotifyListener", "Refusal", "RelayServer"]
 
 Link = Hashable
+
+
+class Refusal(StrEnum):
+    """Why the relay closed a link."""
+
+    SILENT = "silent"
+    """No first message in time."""
+    LISTENS_ALREADY = "listens_already"
+    """The same key has another listen link."""
+    NO_LISTENER = "no_listener"
+    """Whom a connector wants does not listen here."""
+    WAITS_ALREADY = "waits_already"
+    """The same connector waits for the same listener."""
+    LISTENER_FULL = "listener_full"
+    """Too many connectors wait for one listener."""
+    NOBODY_WAITS = "nobody_waits"
+    """Whom a listener accepts does not wait any more."""
+    REJECTED = "rejected"
+    """The listener wants no tunnel with the connector."""
+    PENDING_FULL = "pending_full"
+    """A connector sent too much before it was accepted."""
+    NOT_ACCEPTED = "not_accepted"
+    """The listener did not answer in time."""
+    LISTENER_GONE = "listener_gone"
+    """The link of the listener ended before it answered."""
+
+    @property
+    def words(self) -> str:
+        """What the log says of the one whose link it was."""
+        return _WORDS[self]
+
+
+_WORDS: Final = {
+    Refusal.SILENT: "it says nothing",
+    Refusal.LISTENS_ALREADY: "it listens already",
+    Refusal.NO_LISTENER: "whom it wants does not listen",
+    Refusal.WAITS_ALREADY: "it waits for that listener already",
+    Refusal.LISTENER_FULL: "too many wait for that listener",
+    Refusal.NOBODY_WAITS: "whom it accepts does not wait",
+    Refusal.REJECTED: "the listener rejects it",
+    Refusal.PENDING_FULL: "it sends too much before it is accepted",
+    Refusal.NOT_ACCEPTED: "the listener does not answer",
+    Refusal.LISTENER_GONE: "its listener has left",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +107,13 @@ class CloseLink:
 
     Attributes:
         link: The link.
-        reason: Why; for the log alone.
+        why: For the log and the figures; peers see a closed link.
         limit: The limit that was hit, where that is the reason.
     """
 
     link: Link
-    reason: str = field(default="refused", compare=False)
-    limit: str | None = field(default=None, compare=False)
+    why: Refusal
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +161,29 @@ class _NewLink:
 
 
 class RelayServer:
-    """One relay. Tunnels themselves are the shell's; the engine knows links until they are joined."""
+    """
+    One relay. Tunnels themselves are the shell's; the engine knows links until they are joined.
+
+    Attributes:
+        refused: How many links were closed, by the reason.
+    """
 
     def __init__(self) -> None:
+        self.refused = dict.fromkeys(Refusal, 0)
         self._new: dict[Link, _NewLink] = {}
         self._listeners: dict[PublicKey, _Listener] = {}
         self._listen_links: dict[Link, PublicKey] = {}
         self._waiting: dict[Link, tuple[PublicKey, _HalfTunnel]] = {}
+
+    @property
+    def listeners(self) -> int:
+        """How many nodes listen."""
+        return len(self._listeners)
+
+    @property
+    def half_tunnels(self) -> int:
+        """How many connectors wait for a listener."""
+        return len(self._waiting)
 
     def open_link(self, link: Link) -> None:
         """A link opened; its first message has `RELAY_FIRST_MESSAGE_TICKS` ticks (D15)."""
@@ -141,7 +203,7 @@ class RelayServer:
     def receive_reject(self, link: Link, message: RejectConnection) -> list[Effect]:
         """A listener wants no tunnel with a connector; unknown ones are ignored."""
         half_tunnel = self._listeners[self._listen_links[link]].half_tunnels.get(message.public_key)
-        return [] if half_tunnel is None else self._drop(message.public_key, half_tunnel, "the listener rejects it")
+        return [] if half_tunnel is None else self._drop(message.public_key, half_tunnel, Refusal.REJECTED)
 
     def receive_pending(self, link: Link, message: bytes) -> list[Effect]:
         """A connector sent something before it was accepted; kept up to a cap (D18). Spec 03 §4.4."""
@@ -154,7 +216,7 @@ class RelayServer:
         if not (too_many or too_large):
             return []
         limit = "HALF_TUNNEL_MESSAGES_MAX" if too_many else "HALF_TUNNEL_BYTES_MAX"
-        return self._drop(public_key, half_tunnel, "it sends too much before it is accepted", limit)
+        return self._drop(public_key, half_tunnel, Refusal.PENDING_FULL, limit)
 
     def is_listener(self, link: Link) -> bool:
         """Whether the link is a listener's."""
@@ -176,7 +238,7 @@ class RelayServer:
         listener = self._listeners[listener_key]
         effects: list[Effect] = []
         for public_key, half_tunnel in list(listener.half_tunnels.items()):
-            effects += self._drop(public_key, half_tunnel, "its listener has left")
+            effects += self._drop(public_key, half_tunnel, Refusal.LISTENER_GONE)
         del self._listeners[listener_key]
         return effects
 
@@ -187,16 +249,16 @@ class RelayServer:
             new.ticks_left -= 1
             if new.ticks_left <= 0:
                 del self._new[link]
-                effects.append(CloseLink(link, "it says nothing"))
+                effects += self._refuse(link, Refusal.SILENT)
         for public_key, half_tunnel in list(self._waiting.values()):
             half_tunnel.ticks_left -= 1
             if half_tunnel.ticks_left <= 0:
-                effects += self._drop(public_key, half_tunnel, "the listener does not answer")
+                effects += self._drop(public_key, half_tunnel, Refusal.NOT_ACCEPTED)
         return effects
 
     def _listen(self, link: Link, public_key: PublicKey) -> list[Effect]:
         if public_key in self._listeners:
-            return [CloseLink(link, "it listens already")]
+            return self._refuse(link, Refusal.LISTENS_ALREADY)
         self._listeners[public_key] = _Listener(link)
         self._listen_links[link] = public_key
         return []
@@ -204,11 +266,11 @@ class RelayServer:
     def _connect(self, link: Link, public_key: PublicKey, listener_key: PublicKey) -> list[Effect]:
         listener = self._listeners.get(listener_key)
         if listener is None:
-            return [CloseLink(link, "whom it wants does not listen")]
+            return self._refuse(link, Refusal.NO_LISTENER)
         if public_key in listener.half_tunnels:
-            return [CloseLink(link, "it waits for that listener already")]
+            return self._refuse(link, Refusal.WAITS_ALREADY)
         if len(listener.half_tunnels) >= LISTENER_NOTICES_MAX:  # D16
-            return [CloseLink(link, "too many wait for that listener", "LISTENER_NOTICES_MAX")]
+            return self._refuse(link, Refusal.LISTENER_FULL, "LISTENER_NOTICES_MAX")
         half_tunnel = _HalfTunnel(link, listener_key)
         listener.half_tunnels[public_key] = half_tunnel
         self._waiting[link] = (public_key, half_tunnel)
@@ -218,13 +280,17 @@ class RelayServer:
         listener = self._listeners.get(public_key)
         half_tunnel = None if listener is None else listener.half_tunnels.pop(connector, None)
         if half_tunnel is None:
-            return [CloseLink(link, "whom it accepts does not wait")]
+            return self._refuse(link, Refusal.NOBODY_WAITS)
         del self._waiting[half_tunnel.link]
         return [JoinLinks(half_tunnel.link, link, tuple(half_tunnel.pending))]
 
     def _drop(
-        self, public_key: PublicKey, half_tunnel: _HalfTunnel, reason: str, limit: str | None = None
+        self, public_key: PublicKey, half_tunnel: _HalfTunnel, why: Refusal, limit: str | None = None
     ) -> list[Effect]:
         self._listeners[half_tunnel.listener].half_tunnels.pop(public_key, None)
         self._waiting.pop(half_tunnel.link, None)
-        return [CloseLink(half_tunnel.link, reason, limit)]
+        return self._refuse(half_tunnel.link, why, limit)
+
+    def _refuse(self, link: Link, why: Refusal, limit: str | None = None) -> list[Effect]:
+        self.refused[why] += 1
+        return [CloseLink(link, why, limit)]

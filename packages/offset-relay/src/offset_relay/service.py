@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import offset_relay
 from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
+from offset_crypto.link_counts import LinkCounts
+from offset_crypto.measures import Distribution
 from offset_proto import wire
 from offset_proto.limits import RELAY_HANDSHAKES_MAX
 from offset_proto.log_events import LIMIT_REACHED, LINK_REFUSED, LISTENING, STARTED, tell
 from offset_proto.text import format_b64, format_host_port
 from offset_relay.server import CloseLink, Effect, JoinLinks, NotifyListener, RelayServer
 
-__all__ = ["RelayService"]
+__all__ = ["RelayCounts", "RelayService"]
 
 log = logging.getLogger("offset.relay")
 
@@ -25,6 +28,7 @@ class _ClientLink:
     service: "RelayService"
     connection: Connection
     is_first: bool = True
+    since: float = field(default_factory=time.monotonic)
 
     def message_received(self, message: bytes) -> None:
         self.service.message_received(self, message)
@@ -37,13 +41,16 @@ class _ClientLink:
 class _TunnelEnd:
     """One direction of a tunnel: what this link receives goes to the other, one to one."""
 
+    service: "RelayService"
     link: Connection
     other: Connection
 
     def message_received(self, message: bytes) -> None:
+        self.service.counts.passed(message)
         self.other.send(message)
 
     def connection_closed(self) -> None:
+        self.service.tunnel_closed(self.link)
         self.other.close("the other end of the tunnel closed")
 
     def other_writing_changed(self, paused: bool) -> None:
@@ -54,6 +61,28 @@ class _TunnelEnd:
             self.link.resume_reading()
 
 
+@dataclass
+class RelayCounts:
+    """
+    What a relay counts besides its engine.
+
+    Attributes:
+        tunnels_opened: Since the start.
+        setups: Seconds from the link of a connector to its tunnel.
+        forwarded_messages, forwarded_bytes: Passed on through tunnels, in both directions.
+    """
+
+    tunnels_opened: int = 0
+    setups: Distribution = field(default_factory=Distribution)
+    forwarded_messages: int = 0
+    forwarded_bytes: int = 0
+
+    def passed(self, message: bytes) -> None:
+        """A message went from one end of a tunnel to the other."""
+        self.forwarded_messages += 1
+        self.forwarded_bytes += len(message)
+
+
 class RelayService:
     """
     A relay that runs.
@@ -61,10 +90,17 @@ class RelayService:
     Args:
         identity: The relay's.
         ticker: Ticks of the process.
+
+    Attributes:
+        engine: Knows the listeners and who waits for them.
+        counts: What passed.
     """
 
     def __init__(self, identity: Identity, ticker: Ticker) -> None:
-        self._engine = RelayServer()
+        self.engine = RelayServer()
+        self.counts = RelayCounts()
+        self._is_listening = False
+        self._connectors: dict[Connection, None] = {}  # of each tunnel one end
         self._identity = identity
         self._ticker = ticker
 
@@ -73,6 +109,7 @@ class RelayService:
         self._ticker.subscribe(self._tick)
         listening = serve(*address, self._identity, self._ticker, self._accept, handshakes_max=RELAY_HANDSHAKES_MAX)
         async with listening as port:
+            self._is_listening = True
             tell(log, LISTENING, address=format_host_port(address[0], port), what="nodes")
             tell(
                 log,
@@ -90,46 +127,67 @@ class RelayService:
             link.is_first = False
             first = wire.INIT_CONNECTION.decode(message)
             key = link.connection.remote_public_key
-            self._perform(self._engine.receive_first(link, key, first))
-        elif self._engine.is_listener(link):
-            self._perform(self._engine.receive_reject(link, wire.REJECT_CONNECTION.decode(message)))
-        elif self._engine.is_waiting(link):
-            self._perform(self._engine.receive_pending(link, message))
+            self._perform(self.engine.receive_first(link, key, first))
+        elif self.engine.is_listener(link):
+            self._perform(self.engine.receive_reject(link, wire.REJECT_CONNECTION.decode(message)))
+        elif self.engine.is_waiting(link):
+            self._perform(self.engine.receive_pending(link, message))
 
     def link_closed(self, link: _ClientLink) -> None:
         """A link that is not part of a tunnel ended."""
-        self._perform(self._engine.close_link(link))
+        self._perform(self.engine.close_link(link))
+
+    def tunnel_closed(self, end: Connection) -> None:
+        """One end of a tunnel closed; the other one follows."""
+        self._connectors.pop(end, None)
+
+    @property
+    def links(self) -> LinkCounts:
+        """What the links of the relay have done."""
+        return self._ticker.links
+
+    def missing(self) -> list[str]:
+        """What keeps the relay from serving anybody, a line for each."""
+        return [] if self._is_listening else ["the relay does not listen yet"]
+
+    @property
+    def tunnels(self) -> int:
+        """How many tunnels are open."""
+        return len(self._connectors)
 
     def _accept(self, connection: Connection) -> None:
         link = _ClientLink(self, connection)
-        self._engine.open_link(link)
+        self.engine.open_link(link)
         connection.attach(link)
 
     def _tick(self) -> None:
-        self._perform(self._engine.tick())
+        self._perform(self.engine.tick())
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case CloseLink(_ClientLink() as link, reason, limit):
+                case CloseLink(_ClientLink() as link, why, limit):
                     if limit is not None:
-                        tell(log, LIMIT_REACHED, limit=limit, what=reason)
+                        tell(log, LIMIT_REACHED, limit=limit, what=why.words)
                     else:
-                        tell(log, LINK_REFUSED, key=format_b64(link.connection.remote_public_key), reason=reason)
-                    link.connection.close(reason)
+                        tell(log, LINK_REFUSED, key=format_b64(link.connection.remote_public_key), reason=why.words)
+                    link.connection.close(why.words)
                 case NotifyListener(_ClientLink() as link, message):
                     link.connection.send(wire.INCOMING_CONNECTION.encode(message))
                 case JoinLinks(_ClientLink() as connector, _ClientLink() as acceptor, pending):
-                    _join(connector.connection, acceptor.connection, pending)
+                    self.counts.tunnels_opened += 1
+                    self.counts.setups.observe(time.monotonic() - connector.since)
+                    self._join(connector.connection, acceptor.connection, pending)
 
-
-def _join(connector: Connection, acceptor: Connection, pending: tuple[bytes, ...]) -> None:
-    for message in pending:
-        acceptor.send(message)
-    connector.carry_link()
-    acceptor.carry_link()
-    to_acceptor, to_connector = _TunnelEnd(connector, acceptor), _TunnelEnd(acceptor, connector)
-    acceptor.writing_changed = to_acceptor.other_writing_changed
-    connector.writing_changed = to_connector.other_writing_changed
-    connector.attach(to_acceptor)
-    acceptor.attach(to_connector)
+    def _join(self, connector: Connection, acceptor: Connection, pending: tuple[bytes, ...]) -> None:
+        self._connectors[connector] = None
+        for message in pending:
+            self.counts.passed(message)
+            acceptor.send(message)
+        connector.carry_link()
+        acceptor.carry_link()
+        to_acceptor, to_connector = _TunnelEnd(self, connector, acceptor), _TunnelEnd(self, acceptor, connector)
+        acceptor.writing_changed = to_acceptor.other_writing_changed
+        connector.writing_changed = to_connector.other_writing_changed
+        connector.attach(to_acceptor)
+        acceptor.attach(to_connector)

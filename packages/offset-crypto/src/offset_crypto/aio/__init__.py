@@ -3,7 +3,7 @@ Links on asyncio: sockets, a ticker, and nothing of the protocol. The other shel
 
 * `ticker`: the ticks of a process.
 * `connection`: `Connection`, one authenticated link whatever carries it, and the `Receiver` of its messages.
-* `sockets`: links on TCP: `connect` and `serve`.
+* `sockets`: links on TCP: `connect`, `listen` and `serve`.
 * `tunnel`: a link inside another connection: `open_tunnel`.
 
 Messages go to the `Receiver` that is attached to a connection; sending never waits. What keeps memory bounded: reading
@@ -14,8 +14,18 @@ All connections of a process share one `Ticker`; there is no task or timer for e
 """
 
 from offset_crypto.aio.connection import ConnectFailed, Connection, Receiver
-from offset_crypto.aio.sockets import connect, serve
+from offset_crypto.aio.sockets import Listening, connect, listen, serve
 from offset_crypto.aio.ticker import Ticker
 from offset_crypto.aio.tunnel import open_tunnel
 
-__all__ = ["ConnectFailed", "Connection", "Receiver", "Ticker", "connect", "open_tunnel", "serve"]
+__all__ = [
+    "ConnectFailed",
+    "Connection",
+    "Listening",
+    "Receiver",
+    "Ticker",
+    "connect",
+    "listen",
+    "open_tunnel",
+    "serve",
+]

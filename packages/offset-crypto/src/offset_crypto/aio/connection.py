@@ -93,6 +93,7 @@ class Connection(ABC):
         self._link.send(message)
         self._flush()
         if self._outbox_bytes() > self.outbox_bytes_max:
+            self._ticker.links.unread += 1
             self.close("the peer does not read what we send")
 
     def close(self, reason: str = "closed") -> None:
@@ -185,6 +186,7 @@ class Connection(ABC):
         if self._stalled_ticks:
             self._stalled_ticks += 1
             if self._stalled_ticks > WRITE_TICKS:
+                self._ticker.links.unread += 1
                 raise PeerError("the peer does not read")
         self._flush()
 

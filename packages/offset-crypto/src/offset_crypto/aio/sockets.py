@@ -8,6 +8,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Final, cast
 
 from aiohappyeyeballs import start_connection
@@ -21,7 +22,7 @@ from offset_proto.log_events import LIMIT_REACHED, tell
 from offset_proto.text import split_host_port
 from offset_proto.types import PublicKey
 
-__all__ = ["connect", "serve"]
+__all__ = ["Listening", "connect", "listen", "serve"]
 
 log = logging.getLogger("offset.link")
 
@@ -57,6 +58,7 @@ class _SocketConnection(Connection, asyncio.Protocol):
             self._start()
 
     def data_received(self, data: bytes) -> None:
+        self._ticker.links.received_bytes += len(data)
         self._arrived(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -79,15 +81,25 @@ class _SocketConnection(Connection, asyncio.Protocol):
             self._transport.resume_reading()
 
     def _receive(self, data: bytes) -> list[Opened | MessageReceived]:
-        return self._stream_link.receive_data(data)
+        before = self._stream_link.received_frames
+        try:
+            return self._stream_link.receive_data(data)
+        finally:
+            self._ticker.links.received_frames += self._stream_link.received_frames - before
 
     def _write(self, outgoing: list[bytes]) -> None:
         if self._transport is not None:
-            self._transport.write(b"".join(outgoing))
+            joined = b"".join(outgoing)
+            self._ticker.links.sent_frames += len(outgoing)
+            self._ticker.links.sent_bytes += len(joined)
+            self._transport.write(joined)
 
     def _close_carrier(self) -> None:
         if self._transport is None:
             return
+        self._ticker.links.closed += 1
+        if self._remote_public_key is None:
+            self._ticker.links.handshakes_failed += 1
         if self._stalled_ticks:
             self._transport.abort()  # it would wait for ever to write what the peer does not read
         else:
@@ -117,12 +129,15 @@ async def connect(
     link = StreamLink(identity, remote_public_key, os.urandom, frame_bytes_max)
     connection: _SocketConnection | None = None
     is_handed_over = False
+
+    def begin(made: _SocketConnection) -> None:
+        ticker.links.dialed += 1
+        made.begin()
+
     try:
         host, port = split_host_port(address)
         async with asyncio.timeout(HANDSHAKE_TICKS * ticker.seconds):
-            connection = await _create_connection(
-                lambda: _SocketConnection(link, ticker, _SocketConnection.begin), host, port
-            )
+            connection = await _create_connection(lambda: _SocketConnection(link, ticker, begin), host, port)
             await connection.opened()
         is_handed_over = True
     except (OSError, ValueError) as error:
@@ -166,6 +181,93 @@ def _is_numeric(host: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, eq=False)
+class Listening:
+    """
+    A socket that is listened on.
+
+    Attributes:
+        port: Of the socket.
+        take_no_more: Refuses new connections from now on, and closes those whose handshake is not over. Links that are
+            open go on.
+    """
+
+    port: int
+    take_no_more: Callable[[], None]
+
+
+@contextlib.asynccontextmanager
+async def listen(
+    host: str,
+    port: int,
+    identity: Identity,
+    ticker: Ticker,
+    accepted: Callable[[Connection], None],
+    *,
+    handshakes_max: int,
+    frame_bytes_max: int = FRAME_BYTES_MAX,
+) -> AsyncIterator[Listening]:
+    """
+    Listen, and hand each link whose handshake succeeded to *accepted*, whatever key it proved.
+
+    At most *handshakes_max* handshakes run at once; further connections wait (spec 02 §1).
+
+    Yields:
+        What is listened on. At the end of the block all its links are closed.
+
+    Raises:
+        OSError: The address can not be listened on.
+    """
+    connections: set[_SocketConnection] = set()
+    waiting: deque[_SocketConnection] = deque()
+    running: set[_SocketConnection] = set()
+    counts = ticker.links
+
+    def begin_next() -> None:
+        while waiting and len(running) < handshakes_max:
+            connection = waiting.popleft()
+            counts.handshakes_waiting -= 1
+            if not connection.is_closed:
+                running.add(connection)
+                counts.handshakes_running += 1
+                connection.begin()
+
+    def made(connection: _SocketConnection) -> None:
+        counts.accepted += 1
+        counts.handshakes_waiting += 1
+        connections.add(connection)
+        connection.on_close = lambda: connections.discard(connection)
+        connection._opened.add_done_callback(lambda opened: handshake_ended(connection, opened))
+        waiting.append(connection)
+        begin_next()
+        if waiting:
+            tell(log, LIMIT_REACHED, limit="handshakes at once", what=f"{host}:{port}: whoever connects waits")
+
+    def handshake_ended(connection: _SocketConnection, opened: asyncio.Future[None]) -> None:
+        if connection in running:
+            running.remove(connection)
+            counts.handshakes_running -= 1
+        begin_next()
+        if not opened.cancelled() and opened.exception() is None and not connection.is_closed:
+            accepted(connection)
+
+    def make() -> _SocketConnection:
+        return _SocketConnection(StreamLink(identity, None, os.urandom, frame_bytes_max), ticker, made)
+
+    def take_no_more() -> None:
+        server.close()
+        for connection in [*running, *waiting]:
+            connection.close("no more connections are taken")
+
+    server = await asyncio.get_running_loop().create_server(make, host, port, backlog=128, reuse_address=True)
+    try:
+        yield Listening(server.sockets[0].getsockname()[1], take_no_more)
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.close("shutting down")
+
+
 @contextlib.asynccontextmanager
 async def serve(
     host: str,
@@ -178,9 +280,7 @@ async def serve(
     frame_bytes_max: int = FRAME_BYTES_MAX,
 ) -> AsyncIterator[int]:
     """
-    Listen, and hand each link whose handshake succeeded to *accepted*, whatever key it proved.
-
-    At most *handshakes_max* handshakes run at once; further connections wait (spec 02 §1).
+    The same as `listen`, for those that take connections to the end.
 
     Yields:
         The port listened on.
@@ -188,39 +288,13 @@ async def serve(
     Raises:
         OSError: The address can not be listened on.
     """
-    connections: set[_SocketConnection] = set()
-    waiting: deque[_SocketConnection] = deque()
-    running: set[_SocketConnection] = set()
-
-    def begin_next() -> None:
-        while waiting and len(running) < handshakes_max:
-            connection = waiting.popleft()
-            if not connection.is_closed:
-                running.add(connection)
-                connection.begin()
-
-    def made(connection: _SocketConnection) -> None:
-        connections.add(connection)
-        connection.on_close = lambda: connections.discard(connection)
-        connection._opened.add_done_callback(lambda opened: handshake_ended(connection, opened))
-        waiting.append(connection)
-        begin_next()
-        if waiting:
-            tell(log, LIMIT_REACHED, limit="handshakes at once", what=f"{host}:{port}: whoever connects waits")
-
-    def handshake_ended(connection: _SocketConnection, opened: asyncio.Future[None]) -> None:
-        running.discard(connection)
-        begin_next()
-        if not opened.cancelled() and opened.exception() is None and not connection.is_closed:
-            accepted(connection)
-
-    def make() -> _SocketConnection:
-        return _SocketConnection(StreamLink(identity, None, os.urandom, frame_bytes_max), ticker, made)
-
-    server = await asyncio.get_running_loop().create_server(make, host, port, backlog=128, reuse_address=True)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in list(connections):
-            connection.close("shutting down")
+    async with listen(
+        host,
+        port,
+        identity,
+        ticker,
+        accepted,
+        handshakes_max=handshakes_max,
+        frame_bytes_max=frame_bytes_max,
+    ) as listening:
+        yield listening.port

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from offset_crypto.aio import Receiver
 from offset_node.apps.server import AppEffect, AppServer, AppServerOutput, CloseApp, SendToApp
 from offset_node.apps.tickets import TrustedApps
+from offset_node.counts import PaymentClock
 from offset_node.pauses import Pausable, ReadingPauses
 from offset_node.plugins.host import PluginHost
 from offset_node.plugins.judging import JudgedMessages
@@ -17,7 +18,7 @@ from offset_node.tasks import NodeTasks
 from offset_node.telling import NodeLog
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
-from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer
+from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer, CreatePayment
 from offset_proto.messages.extensions import AppGreeting, OpenInvoices, OpenPayments
 from offset_proto.types import PublicKey
 
@@ -71,6 +72,7 @@ class AppLinks:
         on_output: Takes what the app server says, and the connection of the app that caused it. What of it concerns
             connections comes back to `perform`.
         log: Told which apps come and go, and what is refused.
+        clock: Told of payments that begin.
     """
 
     def __init__(
@@ -80,13 +82,16 @@ class AppLinks:
         plugins: PluginHost,
         pauses: ReadingPauses,
         on_output: Callable[[list[AppServerOutput], Pausable | None], None],
+        *,
         log: NodeLog,
+        clock: PaymentClock | None = None,
     ) -> None:
         self.server = server
         self._trusted = trusted
         self._plugins = plugins
         self._on_output = on_output
         self._log = log
+        self._clock = clock
         self._tasks: NodeTasks | None = None
         self._links: dict[int, _AppLink] = {}
         self._judged = JudgedMessages[tuple[_AppLink, AppToAppServer]](pauses, self._judge)
@@ -180,6 +185,9 @@ class AppLinks:
         if isinstance(verdict, Refusal):
             by = "rights" if isinstance(verdict, NotGranted) else "plugins"
             self._log.request_refused(message.app_request, link.connection.remote_public_key, by, verdict.reason)
+        request = message.app_request
+        if self._clock is not None and isinstance(request, CreatePayment) and not isinstance(verdict, Refusal):
+            self._clock.begin(request.payment_id)
         self._on_output(self.server.receive(link.app_id, message, verdict), link.connection)
 
     def _app(self, link: _AppLink) -> App | None:

@@ -227,6 +227,11 @@ class Channeler:
         known = self._relays.get(relay)
         return None if known is None or known.generation is not None else known.wait_ticks
 
+    @property
+    def relays(self) -> list[RelayAddress]:
+        """Where we want to listen."""
+        return list(self._relays)
+
     # What becomes of listeners, attempts and links.
 
     def listener_ended(self, relay: RelayAddress, generation: int) -> list[ChannelerOutput]:

@@ -1,12 +1,14 @@
 """Shell of the channeler: links to relays and friends on sockets. Spec 03 §5, §6.5."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel
 from offset_crypto.identity import Identity
+from offset_crypto.measures import Distribution
 from offset_funder.statements import Statements
 from offset_node.links.channeler import (
     CancelDial,
@@ -94,15 +96,32 @@ class _ListenLink:
             self.links.log.limit_reached("TUNNELS_AT_ONCE", "friends that connect wait for their turn")
         try:
             async with self.links.tunnels:
+                began = time.monotonic()
                 connection = await self.links.connect_relay(self.relay)
                 connection.send(wire.INIT_CONNECTION.encode(Accept(public_key)))
                 accepted = True
                 tunnel = await self.links.open_tunnel(connection, public_key)
+            self.links.counts.setups.observe(time.monotonic() - began)
             self.links.adopt_accepted(public_key, tunnel)
         except ConnectFailed as error:
+            self.links.counts.failed += 1
             self.links.log.friend_not_reached(public_key, self.relay, str(error))
         finally:
             self.act(self.listener.accept_ended(public_key, accepted=accepted))
+
+
+@dataclass
+class FriendLinkCounts:
+    """
+    What became of tunnels to friends.
+
+    Attributes:
+        setups: Seconds that those took which came about, from connecting to a relay to the proof of the friend's key.
+        failed: Attempts that led to nothing, of ours and of friends.
+    """
+
+    setups: Distribution = field(default_factory=Distribution)
+    failed: int = 0
 
 
 class FriendLinks:
@@ -116,6 +135,9 @@ class FriendLinks:
         on_output: Takes what the channeler says. What of it concerns links comes back to `perform`.
         on_message: Told each message of a friend, with the connection it came over.
         log: Told what becomes of links.
+
+    Attributes:
+        counts: What became of tunnels.
     """
 
     def __init__(
@@ -128,6 +150,7 @@ class FriendLinks:
         log: NodeLog,
     ) -> None:
         self.channeler = channeler
+        self.counts = FriendLinkCounts()
         self.tunnels = asyncio.Semaphore(TUNNELS_AT_ONCE)
         self.on_message = on_message
         self.log = log
@@ -137,6 +160,17 @@ class FriendLinks:
         self._tasks: NodeTasks | None = None
         self._numbered: dict[int, asyncio.Task[None]] = {}
         self._links: dict[PublicKey, _FriendLink] = {}
+        self._listening: dict[RelayAddress, int] = {}
+
+    @property
+    def relays_connected(self) -> list[RelayAddress]:
+        """The relays at which the node listens."""
+        return [relay for relay in self.channeler.relays if relay in self._listening]
+
+    @property
+    def relays_missing(self) -> list[RelayAddress]:
+        """The relays at which it wants to listen, and does not."""
+        return [relay for relay in self.channeler.relays if relay not in self._listening]
 
     def start(self, tasks: NodeTasks) -> None:
         """Run all listeners and attempts in *tasks* from now on, and count ticks."""
@@ -225,25 +259,31 @@ class FriendLinks:
             link = _ListenLink(self, relay, connection, listener)
             connection.send(wire.INIT_CONNECTION.encode(Listen()))
             connection.attach(link)
+            self._listening[relay] = generation
             self.log.relay_connected(relay)
             await link.closed.wait()
             reason = connection.close_reason
         except ConnectFailed as error:
             reason = str(error)
         finally:
+            if self._listening.get(relay) == generation:
+                del self._listening[relay]
             if connection is not None:
                 connection.close("no longer needed")
         self._on_output(self.channeler.listener_ended(relay, generation))
         self.log.relay_lost(relay, reason, self.channeler.next_attempt(relay))
 
     async def _dial(self, dial: Dial) -> None:
+        began = time.monotonic()
         try:
             connection = await self.connect_relay(dial.relay)
             connection.send(wire.INIT_CONNECTION.encode(Connect(dial.friend)))
             tunnel = await self.open_tunnel(connection, dial.friend)
         except ConnectFailed as error:
+            self.counts.failed += 1
             self.log.friend_not_reached(dial.friend, dial.relay, str(error))
             self._on_output(self.channeler.dial_failed(dial.friend, dial.attempt))
             return
+        self.counts.setups.observe(time.monotonic() - began)
         link = _FriendLink(self, dial.friend, tunnel)
         self._attach(link, self.channeler.dial_succeeded(dial.friend, dial.attempt, link))

@@ -1,18 +1,26 @@
 """Shell of the index client: the link to an index server on a socket. Spec 06 §7.4."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
+from offset_crypto.measures import Distribution
 from offset_index.client import Connect, ConnectedServerChanged, Disconnect, Effect, IndexClient, SendToServer
 from offset_node.tasks import NodeTasks
 from offset_node.telling import NodeLog
 from offset_proto import wire
+from offset_proto.messages.index import RequestRoutes, ResponseRoutes
 from offset_proto.messages.payment import NamedIndexServerAddress
+from offset_proto.types import Uid
 
 __all__ = ["IndexLink"]
+
+_SEARCHES_TIMED_MAX: Final = 64
+"""Requests for routes whose beginning is remembered; the oldest ones were not answered."""
 
 
 @dataclass(eq=False)
@@ -26,6 +34,8 @@ class _Attempt:
 
     def message_received(self, message: bytes) -> None:
         received = wire.INDEX_SERVER_TO_CLIENT.decode(message)
+        if isinstance(received, ResponseRoutes):
+            self.index.answered(received.request_id)
         outputs = self.index.client.receive(self.number, received)
         if any(isinstance(output, ConnectedServerChanged) for output in outputs):
             self.index.log.index_connected(self.server)
@@ -46,6 +56,9 @@ class IndexLink:
         ticker: Ticks of the process.
         on_output: Takes what the client says. What of it concerns the link comes back to `perform`.
         log: Told what becomes of the link.
+
+    Attributes:
+        searches: Seconds from a request for routes to the answer of the index server.
     """
 
     def __init__(
@@ -57,6 +70,8 @@ class IndexLink:
         log: NodeLog,
     ) -> None:
         self.client = client
+        self.searches = Distribution()
+        self._asked: dict[Uid, float] = {}
         self.on_output = on_output
         self.log = log
         self._identity = identity
@@ -89,7 +104,20 @@ class IndexLink:
                 self._end(attempt)
             case SendToServer(attempt, message):
                 if self._current is not None and self._current.number == attempt:
+                    if isinstance(message, RequestRoutes):
+                        self._note(message.request_id)
                     self._current.connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(message))
+
+    def _note(self, request_id: Uid) -> None:
+        if len(self._asked) >= _SEARCHES_TIMED_MAX:
+            del self._asked[next(iter(self._asked))]
+        self._asked[request_id] = time.monotonic()
+
+    def answered(self, request_id: Uid) -> None:
+        """The server has answered a request for routes."""
+        asked_at = self._asked.pop(request_id, None)
+        if asked_at is not None:
+            self.searches.observe(time.monotonic() - asked_at)
 
     def _begin(self, attempt: int, server: NamedIndexServerAddress) -> None:
         assert self._tasks is not None
