@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_reference_of_hooks_is_that_of_the_hookspecs() -> None:
-    """docs/plugins.md is made from them."""
-    command = [sys.executable, ROOT / "tools" / "hook_reference.py", "--check"]
+@pytest.mark.parametrize("tool", ["hook_reference", "metric_reference"])
+def test_a_reference_is_made_from_the_declarations(tool: str) -> None:
+    """That of docs/plugins.md from the hookspecs, that of docs/reference/metrics.md from the tables of metrics."""
+    command = [sys.executable, ROOT / "tools" / f"{tool}.py", "--check"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 
