@@ -1,11 +1,15 @@
 """The program stindex. Spec 09 §3.2."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
+from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, run_program
 from offset_proto.server_cli import METRICS, ServerCommand, reading_again
+
+if TYPE_CHECKING:
+    from offset_proto.proxies import ProxyUrl
 
 __all__ = ["main"]
 
@@ -18,17 +22,20 @@ _PATH = click.Path(path_type=Path)
 @click.option("-s", "--lserver", type=SOCKET_ADDRESS, required=True, help="Address to listen on for servers, IP:port.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of other index servers.")
 @PASSPHRASE_FILE
+@PROXY
 @METRICS
 def _stindex(
+    *,
     idfile: Path,
     lclient: tuple[str, int],
     lserver: tuple[str, int],
     trusted: Path,
     passphrase_file: Path | None,
+    proxy: "ProxyUrl | None",
     metrics: tuple[str, int] | None,
 ) -> None:
     """Index server of the Offset credit network: collects what nodes declare, finds routes for payments."""
-    from offset_crypto.aio import Ticker
+    from offset_crypto.aio import Proxy, Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
     from offset_crypto.status_pages import serve_status
     from offset_index.metrics import show_index
@@ -36,7 +43,8 @@ def _stindex(
     from offset_index.trusted import load_trusted_servers
 
     identity = load_identity(idfile, passphrase_file)
-    service = IndexService(identity, load_trusted_servers(trusted), Ticker())
+    through = None if proxy is None else Proxy(proxy)
+    service = IndexService(identity, load_trusted_servers(trusted), Ticker(), through)
 
     async def serve() -> None:
         async with serve_status(metrics, show_index(service)):

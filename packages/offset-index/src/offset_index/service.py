@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import offset_index
-from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, serve
+from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect, serve
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
 from offset_crypto.link_counts import LinkCounts
@@ -157,13 +157,20 @@ class IndexService:
         identity: The server's.
         trusted: Other index servers, with the addresses of their server ports. The own key is ignored (D68).
         ticker: Ticks of the process.
+        proxy: Other index servers are reached through it; None: directly.
 
     Attributes:
         engine: Knows the nodes, what they declare, and the neighbours.
         counts: What was asked.
     """
 
-    def __init__(self, identity: Identity, trusted: dict[PublicKey, RelayAddress], ticker: Ticker) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        trusted: dict[PublicKey, RelayAddress],
+        ticker: Ticker,
+        proxy: Proxy | None = None,
+    ) -> None:
         self.engine = IndexServer(os.urandom)
         self.counts = IndexCounts()
         self._is_listening = False
@@ -173,6 +180,7 @@ class IndexService:
         self._tasks: asyncio.TaskGroup | None = None
         self._ticker = ticker
         self._presence = Presence[PublicKey](time.monotonic())
+        self._proxy = proxy
         self._clients: dict[_Client, None] = {}
         self._servers: dict[PublicKey, _Server] = {}
         self._searching: deque[_Client] = deque()
@@ -350,7 +358,9 @@ class IndexService:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection = await connect(address.address, self._identity, address.public_key, self._ticker)
+                connection = await connect(
+                    address.address, self._identity, address.public_key, self._ticker, proxy=self._proxy
+                )
             except ConnectFailed as error:
                 ticks = backoff.after_failure()
                 self._tell_lost(address.public_key, str(error), ticks)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
+from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, run_program
 from offset_proto.server_cli import METRICS, ServerCommand, reading_again
 
 __all__ = ["main"]
@@ -35,6 +35,7 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option("-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db.")
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of trusted apps.")
 @PASSPHRASE_FILE
+@PROXY
 @click.option("--without", metavar="NAME", multiple=True, is_eager=True, help="Switch a plugin off; may be repeated.")
 @click.option("--plugin-settings", type=_PATH, help="TOML file with a table of settings for each plugin.")
 @METRICS
@@ -54,7 +55,7 @@ def _stnode(
     **options: Any,
 ) -> None:
     """Node of the Offset credit network: keeps balances with friends and pushes payments through them."""
-    from offset_crypto.aio import Ticker
+    from offset_crypto.aio import Proxy, Ticker
     from offset_crypto.program import ListenError, load_identity, run_server
     from offset_crypto.status_pages import Status, serve_status
     from offset_node.database.backup_stamp import backup_age, remind_of_backups
@@ -65,6 +66,7 @@ def _stnode(
     from offset_node.plugins.loading import find_plugins, load_settings
 
     identity = load_identity(idfile, options["passphrase_file"])
+    proxy = None if options["proxy"] is None else Proxy(options["proxy"])
     plugins = find_plugins(options["without"])
     settings = load_settings(options["plugin_settings"], plugins)
 
@@ -83,7 +85,7 @@ def _stnode(
             host = PluginHost(plugins, settings, opened, state.funder)
             try:
                 await host.start()
-                node = Node(opened, state, identity, trusted, Ticker(), host)
+                node = Node(opened, state, identity, trusted, Ticker(), host, proxy=proxy)
                 show_node(status, node, host, functools.partial(backup_age, database))
                 if registry is not None:
                     host.register_metrics(registry)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import offset_node
-from offset_crypto.aio import Connection, Ticker, serve
+from offset_crypto.aio import Connection, Proxy, Ticker, serve
 from offset_crypto.identity import Identity
 from offset_funder.effects import PaymentFinished, SendFriendMessage
 from offset_funder.events import AppRequested, FriendMessageReceived
@@ -98,6 +98,7 @@ class Node:
         trusted: Directory of app tickets; None: no app comes from outside.
         ticker: Ticks of the process.
         plugins: Started; whoever started them stops them, too.
+        proxy: Relays and index servers are reached through it; None: directly.
 
     Attributes:
         apps: Those that are connected.
@@ -119,6 +120,8 @@ class Node:
         trusted: Path | None,
         ticker: Ticker,
         plugins: PluginHost,
+        *,
+        proxy: Proxy | None = None,
     ) -> None:
         if state.funder.local_public_key != identity.public_key:
             raise DatabaseIdentityMismatch
@@ -142,8 +145,10 @@ class Node:
         self._log = said = NodeLog(self._name_of, time.monotonic)
         self.clock = PaymentClock(time.monotonic)
         self.apps = AppLinks(engine.apps, tickets, plugins, self._pauses, self._follow, log=said, clock=self.clock)
-        self.links = FriendLinks(engine.channeler, identity, ticker, self._follow, self._friend_message, said)
-        self.index = IndexLink(engine.index, identity, ticker, self._follow, said)
+        self.links = FriendLinks(
+            engine.channeler, identity, ticker, self._follow, self._friend_message, log=said, proxy=proxy
+        )
+        self.index = IndexLink(engine.index, identity, ticker, self._follow, log=said, proxy=proxy)
         self._loaded = _loaded(state)
         self._inbox_filled = asyncio.Event()
         self._inbox_filled.set()

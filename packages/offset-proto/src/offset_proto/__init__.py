@@ -17,6 +17,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `json_forms`           pieces that describe any other JSON text
 `text`, `types`        values and their text forms
 `entered`              addresses and names that a person enters, checked
+`proxies`              proxies for outgoing links, as they are entered; what goes through them
 `rate`                 fees
 `report_view`          a node's report and its mutations
 `limits`, `errors`     constants of the protocol; kinds of errors

@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -26,8 +26,12 @@ from offset_proto.logs import set_up_logging
 from offset_proto.text import parse_integer, parse_socket_address
 from offset_proto.types import Integer
 
+if TYPE_CHECKING:
+    from offset_proto.proxies import ProxyUrl
+
 __all__ = [
     "PASSPHRASE_FILE",
+    "PROXY",
     "SOCKET_ADDRESS",
     "U32_OPTION",
     "U128_OPTION",
@@ -65,6 +69,20 @@ class _SocketAddressType(click.ParamType[tuple[str, int]]):
             self.fail(str(error), param, ctx)
 
 
+class _ProxyType(click.ParamType["ProxyUrl"]):
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "ProxyUrl":
+        from offset_proto.proxies import parse_proxy
+
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        try:
+            return parse_proxy(value)
+        except InvalidInput as error:
+            self.fail(str(error), param, ctx)
+
+
 _NUMBERS: Final = (_IntegerType, click.types.IntParamType, click.types.FloatParamType)
 
 U32_OPTION = _IntegerType("u32", Integer(32))
@@ -77,6 +95,12 @@ PASSPHRASE_FILE = click.option(
     "environment variable OFFSET_PASSPHRASE, or the terminal.",
 )
 """The option of all programs that open an identity."""
+PROXY = click.option(
+    "--proxy",
+    type=_ProxyType(),
+    help="SOCKS5 proxy for all outgoing links, such as socks5h://127.0.0.1:9050 for Tor; it resolves the names.",
+)
+"""The option of all programs that connect to others."""
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 

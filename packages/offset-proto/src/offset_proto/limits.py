@@ -23,6 +23,7 @@ NET_ADDRESS_BYTES_MAX = 256  # UTF-8 bytes; types
 
 # Links (spec 02 §1, §6, §7).
 HANDSHAKE_TICKS = 8  # connect, version and handshake together; crypto.aio
+PROXY_TICKS = 16  # more than that, for a proxy to connect: a circuit to an onion service crosses the world; crypto.aio
 REKEY_TICKS = 3600  # between two rekeys; crypto.secure_channel
 KEEPALIVE_TICKS = 32  # silence after which a link closes; crypto.keepalive
 WRITE_TICKS = 16  # a peer that does not read for so long loses its link; crypto.aio (spec 02 §10.2)

@@ -14,11 +14,13 @@ from typing import Final, cast
 from aiohappyeyeballs import start_connection
 
 from offset_crypto.aio.connection import ConnectFailed, Connection
+from offset_crypto.aio.proxy import Proxy
 from offset_crypto.aio.ticker import Ticker
 from offset_crypto.identity import Identity
 from offset_crypto.link import MessageReceived, Opened, StreamLink
-from offset_proto.limits import FRAME_BYTES_MAX, HANDSHAKE_TICKS
+from offset_proto.limits import FRAME_BYTES_MAX, HANDSHAKE_TICKS, PROXY_TICKS
 from offset_proto.log_events import LIMIT_REACHED, tell
+from offset_proto.proxies import is_onion
 from offset_proto.text import split_host_port
 from offset_proto.types import PublicKey
 
@@ -116,12 +118,16 @@ async def connect(
     ticker: Ticker,
     *,
     frame_bytes_max: int = FRAME_BYTES_MAX,
+    proxy: Proxy | None = None,
 ) -> Connection:
     """
     Open a link to *address* (``host:port``) whose owner must prove *remote_public_key*.
 
     Connecting and handshake have `HANDSHAKE_TICKS` ticks together (D9). Where a name resolves to several addresses, one
     that does not answer does not hold up the others (Happy Eyeballs, RFC 8305).
+
+    With a *proxy* no name is looked up here, and nothing but a number of loopback is connected to directly. The proxy
+    has `PROXY_TICKS` more. Without one, onion services are not reached, and nobody is asked for them (RFC 7686).
 
     Raises:
         ConnectFailed: No link, for whatever cause; the text says it.
@@ -136,8 +142,10 @@ async def connect(
 
     try:
         host, port = split_host_port(address)
-        async with asyncio.timeout(HANDSHAKE_TICKS * ticker.seconds):
-            connection = await _create_connection(lambda: _SocketConnection(link, ticker, begin), host, port)
+        through = proxy if proxy is not None and proxy.takes(host) else None
+        ticks = HANDSHAKE_TICKS + (0 if through is None else PROXY_TICKS)
+        async with asyncio.timeout(ticks * ticker.seconds):
+            connection = await _create_connection(lambda: _SocketConnection(link, ticker, begin), host, port, through)
             await connection.opened()
         is_handed_over = True
     except (OSError, ValueError) as error:
@@ -151,26 +159,39 @@ async def connect(
     return connection
 
 
-async def _create_connection(make: Callable[[], _SocketConnection], host: str, port: int) -> _SocketConnection:
+async def _create_connection(
+    make: Callable[[], _SocketConnection], host: str, port: int, proxy: Proxy | None
+) -> _SocketConnection:
     """
     What *make* makes, on a socket that is connected to *host*.
 
     Raises:
-        OSError: The name does not resolve, or no address of it accepts the connection.
+        OSError: The name does not resolve, no address of it accepts the connection, or the proxy does not reach it.
     """
     loop = asyncio.get_running_loop()
-    if _is_numeric(host):
+    if proxy is not None:
+        connected = await proxy.connect(host, port)
+    elif _is_numeric(host):
         return (await loop.create_connection(make, host, port))[1]
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    try:
-        connected = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
-    except RuntimeError as error:  # what uvloop may raise for an OSError
-        raise OSError(str(error)) from None
+    else:
+        connected = await _connect_by_name(host, port)
     try:
         return (await loop.create_connection(make, sock=connected))[1]
     except BaseException:
         connected.close()
         raise
+
+
+async def _connect_by_name(host: str, port: int) -> socket.socket:
+    if is_onion(host):
+        raise OSError(
+            "an onion service is reached through a proxy only; give --proxy, such as socks5h://127.0.0.1:9050"
+        )
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    try:
+        return await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
+    except RuntimeError as error:  # what uvloop may raise for an OSError
+        raise OSError(str(error)) from None
 
 
 def _is_numeric(host: str) -> bool:

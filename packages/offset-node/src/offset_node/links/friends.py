@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel
+from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect, open_tunnel
 from offset_crypto.identity import Identity
 from offset_crypto.measures import Distribution
 from offset_funder.statements import Statements
@@ -135,6 +135,7 @@ class FriendLinks:
         on_output: Takes what the channeler says. What of it concerns links comes back to `perform`.
         on_message: Told each message of a friend, with the connection it came over.
         log: Told what becomes of links.
+        proxy: Relays are reached through it; None: directly.
 
     Attributes:
         counts: What became of tunnels.
@@ -147,7 +148,9 @@ class FriendLinks:
         ticker: Ticker,
         on_output: Callable[[list[ChannelerOutput]], None],
         on_message: Callable[[PublicKey, FriendMessage, Connection], None],
+        *,
         log: NodeLog,
+        proxy: Proxy | None,
     ) -> None:
         self.channeler = channeler
         self.counts = FriendLinkCounts()
@@ -157,6 +160,7 @@ class FriendLinks:
         self._on_output = on_output
         self._identity = identity
         self._ticker = ticker
+        self._proxy = proxy
         self._tasks: NodeTasks | None = None
         self._numbered: dict[int, asyncio.Task[None]] = {}
         self._links: dict[PublicKey, _FriendLink] = {}
@@ -214,7 +218,7 @@ class FriendLinks:
 
     async def connect_relay(self, relay: RelayAddress) -> Connection:
         """A link to a relay. Raises ConnectFailed."""
-        return await connect(relay.address, self._identity, relay.public_key, self._ticker)
+        return await connect(relay.address, self._identity, relay.public_key, self._ticker, proxy=self._proxy)
 
     async def open_tunnel(self, carrier: Connection, friend: PublicKey) -> Connection:
         """A link to a friend through a tunnel. Raises ConnectFailed."""

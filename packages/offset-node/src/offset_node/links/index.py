@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
+from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_crypto.measures import Distribution
 from offset_index.client import Connect, ConnectedServerChanged, Disconnect, Effect, IndexClient, SendToServer
@@ -56,6 +56,7 @@ class IndexLink:
         ticker: Ticks of the process.
         on_output: Takes what the client says. What of it concerns the link comes back to `perform`.
         log: Told what becomes of the link.
+        proxy: Servers are reached through it; None: directly.
 
     Attributes:
         searches: Seconds from a request for routes to the answer of the index server.
@@ -67,7 +68,9 @@ class IndexLink:
         identity: Identity,
         ticker: Ticker,
         on_output: Callable[[list[Effect]], None],
+        *,
         log: NodeLog,
+        proxy: Proxy | None,
     ) -> None:
         self.client = client
         self.searches = Distribution()
@@ -76,6 +79,7 @@ class IndexLink:
         self.log = log
         self._identity = identity
         self._ticker = ticker
+        self._proxy = proxy
         self._tasks: NodeTasks | None = None
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._current: _Attempt | None = None
@@ -136,7 +140,9 @@ class IndexLink:
 
     async def _connect(self, attempt: int, server: NamedIndexServerAddress) -> None:
         try:
-            connection = await connect(server.address, self._identity, server.public_key, self._ticker)
+            connection = await connect(
+                server.address, self._identity, server.public_key, self._ticker, proxy=self._proxy
+            )
         except ConnectFailed as error:
             self.on_output(self.client.attempt_failed(attempt))
             self.log.index_lost(server, str(error), self.client.next_attempt)
