@@ -68,6 +68,8 @@ class Network:
         directory: All files of the network; must be empty.
         cast: Who plays which role.
         recorder: Stands before each server, where given: writes down what passes, or counts it.
+        domain: Relays and index servers are told to others by names under it, where given, and not by a number; a proxy
+            must know them.
         patience: Seconds after which waiting for something that the nodes report is given up.
     """
 
@@ -77,6 +79,7 @@ class Network:
     servers: dict[str, Server] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     patience: float = 60.0
+    domain: str | None = None
 
     def __enter__(self) -> "Network":
         return self
@@ -130,13 +133,16 @@ class Network:
         self.run("stmgr", "relay-ticket", "-i", identity, "-a", address, "-o", self.path(f"{name}.ticket"))
         self._start(name, port, "strelay", "-i", identity, "-l", f"127.0.0.1:{port}")
 
-    def add_index_servers(self, names: list[str], trust: list[tuple[str, str]] | None = None) -> None:
+    def add_index_servers(
+        self, names: list[str], trust: list[tuple[str, str]] | None = None, options: tuple[str, ...] = ()
+    ) -> None:
         """
         Make and start index servers.
 
         Args:
             names: Of the servers.
             trust: Pairs that trust each other; all of them where not given.
+            options: Further ones of stindex.
         """
         pairs = trust if trust is not None else [(a, b) for a in names for b in names if a < b]
         for name in names:
@@ -147,7 +153,7 @@ class Network:
             client, server = self.ports[f"{name}-client"], self.ports[f"{name}-server"]
             listen = ["-c", f"127.0.0.1:{client}", "-s", f"127.0.0.1:{server}"]
             trusted = ["-t", self.path(f"{name}-trusted")]
-            self._start(name, client, "stindex", "-i", self.identity(name), *listen, *trusted)
+            self._start(name, client, "stindex", "-i", self.identity(name), *listen, *trusted, *options)
 
     def _make_index_tickets(self, name: str, trusted_by: set[str]) -> None:
         identity = self.identity(name)
@@ -216,9 +222,11 @@ class Network:
         return self.ports[name]
 
     def _public_address(self, kind: str, name: str, port: int) -> str:
-        """Where others reach a server: at the recorder, where there is one."""
+        """Where others reach a server: at the recorder, where there is one; by a name, where there is a domain."""
         if self.recorder is not None:
             port = self.recorder.tap(kind, self.identity(name), port)
+        if self.domain is not None and kind != "app":
+            return f"{name}.{self.domain}:{port}"
         return f"127.0.0.1:{port}"
 
     # Friends and payments.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import logging
 import os
@@ -28,8 +29,12 @@ __all__ = ["Listening", "connect", "listen", "serve"]
 
 log = logging.getLogger("offset.link")
 
+log = logging.getLogger("offset.link")
+
 _NEXT_ADDRESS_SECONDS: Final = 0.25
 """How long the addresses of a name have to themselves before the next one is tried as well. RFC 8305 §5."""
+
+_NEEDS_PROXY: Final = "an onion service is reached through a proxy only; give --proxy, such as socks5h://127.0.0.1:9050"
 
 
 class _SocketConnection(Connection, asyncio.Protocol):
@@ -184,14 +189,19 @@ async def _create_connection(
 
 async def _connect_by_name(host: str, port: int) -> socket.socket:
     if is_onion(host):
-        raise OSError(
-            "an onion service is reached through a proxy only; give --proxy, such as socks5h://127.0.0.1:9050"
-        )
+        _tell_of_onions()
+        raise OSError(_NEEDS_PROXY)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     try:
         return await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
     except RuntimeError as error:  # what uvloop may raise for an OSError
         raise OSError(str(error)) from None
+
+
+@functools.cache
+def _tell_of_onions() -> None:
+    """Once, since it stays so as long as the process runs; each attempt fails with the same words."""
+    log.error("%s", _NEEDS_PROXY)
 
 
 def _is_numeric(host: str) -> bool:
