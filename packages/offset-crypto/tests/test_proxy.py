@@ -271,7 +271,7 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         (partial(_say_at_once, b"HTTP/1.1 400 Bad Request\r\n\r\n"), r"Unexpected SOCKS version|Invalid auth"),
         (partial(_say_at_once, b"\x05\xff"), r"No acceptable authentication"),
         (partial(_say_at_once, b""), r"Connection closed"),
-        (_say_nothing, r"timed out"),
+        (_say_nothing, r"timed out, through the proxy socks5h://127.0.0.1:\d+$"),
     ],
     ids=["unreachable", "forbidden", "unknown", "address", "letters", "half", "web server", "login", "away", "silent"],
 )

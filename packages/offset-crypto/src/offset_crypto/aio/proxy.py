@@ -72,7 +72,7 @@ class Proxy:
         except ProxyTimeoutError:
             raise TimeoutError from None
         except ProxyConnectionError as error:
-            raise OSError(f"the proxy {self.url} is not reached: {error.__cause__ or error}") from None
+            raise OSError(f"the proxy {self.url} is not reached: {_reason(error)}") from None
         except ProxyError as error:
             raise OSError(f"the proxy {self.url} says: {error}") from None
         except (OSError, ValueError) as error:  # it hung up, or no name can be written in that way
@@ -82,3 +82,8 @@ class Proxy:
         if self.url.user is not None and self.url.password is not None:
             return self.url.user, self.url.password
         return self._token, hashlib.sha256(destination.encode()).hexdigest()
+
+
+def _reason(error: OSError) -> str:
+    """Of a failed connection; the errors of resolvers have negative numbers, and a text of their own."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.__cause__ or error)

@@ -140,6 +140,7 @@ async def connect(
     link = StreamLink(identity, remote_public_key, os.urandom, frame_bytes_max)
     connection: _SocketConnection | None = None
     is_handed_over = False
+    through: Proxy | None = None
 
     def begin(made: _SocketConnection) -> None:
         ticker.links.dialed += 1
@@ -154,7 +155,9 @@ async def connect(
             await connection.opened()
         is_handed_over = True
     except (OSError, ValueError) as error:
-        reason = "timed out" if isinstance(error, TimeoutError) else str(error)
+        reason = str(error)
+        if isinstance(error, TimeoutError):
+            reason = "timed out" if through is None else f"timed out, through the proxy {through.url}"
         raise ConnectFailed(f"{address}: {reason}") from None
     except ConnectFailed as error:
         raise ConnectFailed(f"{address}: {error}") from None

@@ -49,6 +49,7 @@ laddr = "{laddr}"
 # What is shown here is off until the # before it goes.
 # passphrase-file = "passphrase"            # of a locked identity
 # metrics = "127.0.0.1:9701"                # for Prometheus
+# proxy = "socks5h://127.0.0.1:9050"        # to relays and index servers, such as Tor
 # plugin-settings = "plugins.toml"
 # without = ["NAME"]                        # plugins that are not to run
 """
@@ -73,6 +74,7 @@ trusted = "trusted-servers"
 lclient = "{lclient}"
 lserver = "{lserver}"
 
+# proxy = "socks5h://127.0.0.1:9050"        # to other index servers, such as Tor
 # passphrase-file = "passphrase"            # of a locked identity
 """
 
