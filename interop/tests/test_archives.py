@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,6 +14,9 @@ from interop.programs import OURS
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database.sqlite import Database, create_database
 from offset_node.state import AddEntry, NodeState
+from offset_proto.messages.payment import Rate
+from offset_proto.types import PublicKey
+from offset_proto.wire import NODE_REPORT
 
 OCTOBER, NOVEMBER = 1_727_740_800, 1_730_419_200
 """The seconds at which these months of 2024 began, in UTC."""
@@ -24,11 +28,31 @@ def database(tmp_path: Path) -> Path:
     network = SimulatedNetwork("ABC", Random(1))
     network.befriend("A", "B")
     network.pay(["B", "A"], 5)
-    node = network.nodes["A"]
-    october = len(node.entries)
+    october = len(network.nodes["A"].entries)
     network.pay(["B", "A"], 2)
     network.befriend("A", "C")
-    path = tmp_path / "node.db"
+    return _stored(tmp_path / "node.db", network, october)
+
+
+@pytest.fixture
+def mediating(tmp_path: Path) -> Path:
+    """The database of A, who charges B for what goes to C: 3 in October and 2 in November, when A paid 1 to D, too."""
+    network = SimulatedNetwork("ABCD", Random(1))
+    for first, second in ("AB", "AC", "CD"):
+        network.befriend(first, second)
+    network.set_rate("A", "B", Rate(0, 3))
+    network.pay(["B", "A", "C"], 5, fees=3)
+    october = len(network.nodes["A"].entries)
+    network.set_rate("A", "B", Rate(0, 2))
+    network.pay(["B", "A", "C"], 5, fees=2)
+    network.set_rate("C", "A", Rate(0, 1))
+    network.pay(["A", "C", "D"], 5, fees=1)
+    return _stored(tmp_path / "node.db", network, october)
+
+
+def _stored(path: Path, network: SimulatedNetwork, october: int) -> Path:
+    """The database of A; so many of its entries are of October, and the others of November."""
+    node = network.nodes["A"]
     create_database(path, NodeState(node.stored))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM history")
@@ -114,3 +138,57 @@ def test_a_statement_is_made_of_an_archive(database: Path) -> None:
     ):
         assert "ArchiveEnds(2024-11-01)" in _refusal(*statement, october, *period)
     assert "EntriesArchived(3)" in _refusal(*statement, november, "--month", "2024-10")
+
+
+def test_several_archives_are_read_as_one(database: Path) -> None:
+    """Of a period that is in two of them, whichever is named first; not where one is missing, or of somebody else."""
+    october, november = _archive(database, "2024-11-01"), _archive(database, "2024-12-01")
+    both = ["-a", november, "-a", october]
+    shown = OURS.run("stmgr", "archived-history", *both, "--json")
+    numbers = [(entry["number"], entry["kind"]) for entry in json.loads(shown.stdout)]
+    assert [number for number, _ in numbers] == [1, 2, 3, 4, 5, 6]
+    assert "opening" not in {kind for _, kind in numbers}
+    assert shown.stderr == ""
+    last = OURS.run("stmgr", "archived-history", *both, "--json", "--limit", 4)
+    assert [entry["number"] for entry in json.loads(last.stdout)] == [3, 4, 5, 6]
+    output = database.with_name("both.json")
+    period = ["--since", "2024-10-01", "--until", "2024-12-01", "-f", "B"]
+    OURS.run("stmgr", "archived-statement", *both, *period, "-o", output)
+    (account,) = json.loads(output.read_text())["accounts"]
+    assert (account["opening"], account["closing"], len(account["entries"])) == ("0", "7", 4)
+    assert "are of different nodes" in _refusal("archived-history", "-a", october, "-a", _of_another_node(october))
+    assert "begins after 3: one between them is missing" in _refusal("archived-history", "-a", november, "-a", november)
+
+
+def _of_another_node(archive: Path) -> Path:
+    """A copy whose report has another key."""
+    path = archive.with_name("other-node.archive")
+    path.write_bytes(archive.read_bytes())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        ((encoded,),) = connection.execute("SELECT report FROM archive")
+        report = NODE_REPORT.decode(encoded)
+        other = replace(report.funder_report, local_public_key=PublicKey(bytes(32)))
+        connection.execute("UPDATE archive SET report = ?", (NODE_REPORT.encode(replace(report, funder_report=other)),))
+    return path
+
+
+def test_fees_of_archives(mediating: Path) -> None:
+    """Of all that is in them; not of a time after them; and what is in earlier ones is said."""
+    october, november = _archive(mediating, "2024-11-01"), _archive(mediating, "2024-12-01")
+    income = ["archived-income", "--json"]
+    both = OURS.run("stmgr", *income, "-a", october, "-a", november)
+    assert [tuple(row.values()) for row in json.loads(both.stdout)] == [
+        ("2024-10", "FST", "3", "0"),
+        ("2024-11", "FST", "2", "1"),
+    ]
+    by_friend = OURS.run("stmgr", *income, "-a", october, "-a", november, "--by", "friend")
+    assert [tuple(row.values()) for row in json.loads(by_friend.stdout)] == [
+        ("B", "FST", "5", "0"),
+        ("C", "FST", "0", "1"),
+    ]
+    assert both.stderr == ""
+    later = OURS.run("stmgr", *income, "-a", november)
+    assert json.loads(later.stdout)[0]["earned"] == "2"
+    assert "are in an archive" in later.stderr
+    assert "ArchiveEnds(2024-11-01)" in _refusal(*income, "-a", october, "--until", "2024-11-02")
+    assert "ArchiveEnds(2024-11-01)" in _refusal(*income, "-a", october, "--since", "2024-11-01")

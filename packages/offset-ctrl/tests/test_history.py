@@ -17,6 +17,7 @@ from offset_ctrl.blocking import connect as connect_blocking
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl import history as commands
+from offset_ctrl.programs.stctrl.income import income
 from offset_ctrl.programs.stctrl.seller import create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.sdk.history import last_entries
@@ -377,7 +378,7 @@ def test_what_is_not_shown_since_it_is_archived_is_said(
     assert len(json.loads(shown.out)) == min(limit, 4)
     assert ("The entries up to number 5 are in an archive" in shown.err) == is_said
     fees = {"by": "month", "since": None, "until": None, "currency": None, "as_json": True}
-    run_session(archived, lambda session: commands.income(session, **fees))
+    run_session(archived, lambda session: income(session, **fees))
     assert "The entries up to number 5 are in an archive" in capsys.readouterr().err
 
 
@@ -551,10 +552,10 @@ def test_income(
     fake = _node()
     fake.history = STORY
     options: dict[str, Any] = dict.fromkeys(("since", "until", "currency"))
-    run_session(fake, lambda session: commands.income(session, by=by, as_json=False, **options))
+    run_session(fake, lambda session: income(session, by=by, as_json=False, **options))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[1::2]]
     assert rows == [[by, "currency", "earned", "paid"], *expected]
-    run_session(fake, lambda session: commands.income(session, by=by, as_json=True, **options))
+    run_session(fake, lambda session: income(session, by=by, as_json=True, **options))
     assert [list(row.values()) for row in json.loads(capsys.readouterr().out)] == expected
 
 
@@ -571,7 +572,7 @@ def test_a_node_that_keeps_none(command: str, run_session: Callable[..., None]) 
 
     async def body(session: NodeSession) -> None:
         with pytest.raises(CommandError, match=r"^HistoryError\(NotAnnounced\): .*it keeps no history[^\n]*$"):
-            await getattr(commands, command)(session, **options)
+            await {"history": commands.history, "income": income}[command](session, **options)
 
     run_session(fake, body)
     assert fake.requests == []

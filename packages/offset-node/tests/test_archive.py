@@ -1,6 +1,7 @@
 """Archives of the history: what is moved, what stays, and what a process that is killed leaves behind. Spec 12 §6."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sqlite3
@@ -22,6 +23,7 @@ from offset_funder.bookkeeping import Entry
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_node.database import archive as archiving
 from offset_node.database.archive import archive_history, read_archive
+from offset_node.database.archive_series import ArchiveSeries, with_archives
 from offset_node.database.checking import check_database
 from offset_node.database.errors import ArchiveError, DatabaseInUse, LoadDbError
 from offset_node.database.reading import HistoryReader
@@ -154,6 +156,46 @@ def test_archives_follow_each_other(lived_in):
     assert seen == before
     left = [(entry.number, entry.kind, entry.balance) for entry in _entries(lived_in)]
     assert left == [(8, EntryKind.OPENING, -10), (9, EntryKind.OPENING, 0)]
+
+
+def test_archives_are_read_as_the_history_was(lived_in):
+    """Page after page, in either direction, between any bounds, whatever the order in which they are named."""
+    before = _entries(lived_in)
+    paths = [lived_in.with_name(f"{day}.archive") for day in (9, 3, 10, 6)]
+    for path in sorted(paths, key=lambda path: int(path.stem)):
+        archive_history(lived_in, int(path.stem) * DAY, path)
+
+    async def pages(series: ArchiveSeries, after: int, last: int, limit: int, newest_first: bool) -> list[HistoryEntry]:
+        found, low, high = [], after, last + 1
+        while low + 1 < high:
+            page = await series.read(ReadHistory(UID, low, high, newest_first, limit, EVERY_ENTRY))
+            assert (page.end, page.archived) == (9, 0)
+            found += page.entries
+            low, high = (low, page.through) if newest_first else (page.through, high)
+        return found
+
+    async def show(series: ArchiveSeries) -> None:
+        for after, last, limit, newest_first in itertools.product(range(9), range(1, 10), (1, 2, 9), (False, True)):
+            expected = [entry for entry in before if after < entry.number <= last]
+            found = await pages(series, after, last, limit, newest_first)
+            assert found == (expected[::-1] if newest_first else expected), (after, last, limit, newest_first)
+
+    with_archives(paths, show)
+
+
+def test_archives_that_do_not_follow_each_other(lived_in):
+    """One between them is missing; those at the beginning may be missing."""
+    paths = [lived_in.with_name(f"{day}.archive") for day in (3, 6, 9)]
+    for path in paths:
+        archive_history(lived_in, int(path.stem) * DAY, path)
+
+    async def show(series: ArchiveSeries) -> None:
+        page = await series.read(ReadHistory(UID, 0, 0, False, 100, EVERY_ENTRY))
+        assert (page.archived, page.end) == (2, 8)
+
+    with pytest.raises(ArchiveError, match="begins after 5: one between them is missing"):
+        with_archives([paths[0], paths[2]], show)
+    with_archives(paths[1:], show)
 
 
 def test_numbers_go_on_where_all_is_moved(tmp_path):

@@ -11,6 +11,7 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `reading`          shell: pages of the history, read beside the batches that are stored
 `checking`         shell: a whole database, state and history
 `archive`          shell: the first entries of the history, moved to a file of their own
+`archive_series`   shell: archives that follow each other, read as a whole
 `json_file`        shell: the original's file, written as a whole for each batch (nodes of stcompact)
 `move_over`        shell: a database of the original to one of ours and back
 `backup`           shell: a copy of the database of a node that runs; a database from a copy

@@ -29,7 +29,6 @@ import itertools
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ from offset_proto.messages.report import NodeReport
 from offset_proto.types import U64
 from offset_proto.wire import NODE_REPORT
 
-__all__ = ["Archive", "archive_history", "read_archive", "with_archive"]
+__all__ = ["Archive", "archive_history", "read_archive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def archive_history(database: Path, until: int, target: Path) -> Archive:
 
 def read_archive(path: Path) -> Archive:
     """
-    What an archive says of itself; its entries are read by `HistoryReader`.
+    What an archive says of itself; its entries are read by `HistoryReader`, those of several by `archive_series`.
 
     Raises:
         LoadDbError: It is none, is damaged, or is of another version.
@@ -126,24 +125,6 @@ def read_archive(path: Path) -> Archive:
             return Archive(through, until, NODE_REPORT.decode(report))
     except (sqlite3.Error, ValueError, UnicodeError, PeerError) as error:
         raise LoadDbError(path, error) from None
-
-
-def with_archive(path: Path, show: Callable[[Archive, HistoryReader], Awaitable[None]]) -> None:
-    """
-    Open an archive for the length of a call of *show*. Not from within an event loop.
-
-    Raises:
-        LoadDbError: It is none, is damaged, or is of another version.
-    """
-
-    async def opened() -> None:
-        archive, reader = read_archive(path), HistoryReader(path)
-        try:
-            await show(archive, reader)
-        finally:
-            await reader.close()
-
-    asyncio.run(opened())
 
 
 class _Archiving:

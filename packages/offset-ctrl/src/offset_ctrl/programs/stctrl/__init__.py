@@ -16,7 +16,8 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `payment_files`   the files of a payment, from which each command goes on
 `seller`          invoices
 `open_lists`      the payments and invoices that are open
-`history`         what changed the balances; fees
+`history`         what changed the balances
+`income`          fees, earned and paid
 `statement`       accounts in a period, as a bank has them
 `statement_pdf`   the same on paper
 `recover`         friends again, from a contact list

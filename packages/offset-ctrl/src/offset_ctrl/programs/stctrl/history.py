@@ -1,7 +1,7 @@
 """
-stctrl history, stctrl income: what changed the balances with friends, and the fees. Spec 12 §6.
+stctrl history: what changed the balances with friends. Spec 12 §6.
 
-They ask and change nothing. What shows entries takes them from a node, or from an archive (`NamedSource`). A node of
+It asks and changes nothing. What shows entries takes them from a node, or from an archive (`NamedSource`). A node of
 the original keeps no history, nor does an older one of ours.
 """
 
@@ -37,9 +37,11 @@ __all__ = [
     "GROUP",
     "READ_ARCHIVE",
     "NamedSource",
+    "check_ends",
+    "day",
     "describe_entry",
     "history",
-    "income",
+    "is_midnight",
     "not_announced",
     "note",
     "parse_date",
@@ -51,7 +53,7 @@ __all__ = [
 GROUP: Final = "HistoryError"
 """Of errors, in `CommandError`."""
 
-READ_ARCHIVE: Final = "stmgr archived-history and stmgr archived-statement read it"
+READ_ARCHIVE: Final = "stmgr archived-history, stmgr archived-statement and stmgr archived-income read it"
 
 _COLUMNS: Final = (
     "number",
@@ -246,6 +248,29 @@ def parse_date(text: str | None) -> datetime | None:
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
+def check_ends(since: datetime | None, until: datetime | None, ends: datetime) -> None:
+    """
+    Check that a period is in archives, which have nothing from the moment *ends* on; None is no bound.
+
+    Raises:
+        CommandError: A part of it is after that.
+    """
+    if (until is not None and until > ends) or (since is not None and since >= ends):
+        words = "what came then is in the history of the node, or in a later archive"
+        raise CommandError(GROUP, f"ArchiveEnds({day(ends)})", words)
+
+
+def day(when: datetime) -> str:
+    """A day, where it begins with this moment; the moment otherwise."""
+    utc = when.astimezone(UTC)
+    return f"{utc:%Y-%m-%d}" if is_midnight(when) else f"{utc:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def is_midnight(when: datetime) -> bool:
+    """Whether a day begins then, in UTC."""
+    return when.timestamp() % 86400 == 0
+
+
 def _cells(report: ReportView, entry: HistoryEntry) -> dict[str, Any]:
     """An entry for a script: amounts as decimal strings, as in all files."""
     party = entry.opt_party
@@ -342,37 +367,3 @@ def _print_csv(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(titles)
     writer.writerows(rows)
-
-
-async def income(
-    session: NodeSession, *, by: str, since: str | None, until: str | None, currency: str | None, as_json: bool
-) -> None:
-    """
-    Print the fees by month, or by friend: earned, of the friend whose request was forwarded; and paid, by the friend
-    over whom the payment went.
-
-    Raises:
-        CommandError: The node keeps no history, or there is no such date.
-    """
-    kinds = [EntryKind.FORWARDED.value, EntryKind.PAID.value]
-    wanted = read_filter(session.report, since, until, None, currency, kinds)
-    sums: dict[tuple[str, str], list[int]] = {}
-    try:
-        async for entry in read_entries(session, 0, wanted, follow=False):
-            is_earned = entry.kind is EntryKind.FORWARDED
-            who = entry.opt_party if is_earned else entry.friend
-            if not entry.fee or who is None:
-                continue
-            key = moment(entry.time)[:7] if by == "month" else friend_name(session.report, who)
-            sums.setdefault((key, printable(entry.currency)), [0, 0])[0 if is_earned else 1] += entry.fee
-        await tell_archived(session)
-    except NotAnnounced as error:
-        raise not_announced(error) from None
-    rows = [[*key, str(earned), str(paid)] for key, (earned, paid) in sorted(sums.items())]
-    titles = [by, "currency", "earned", "paid"]
-    if as_json:
-        click.echo(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
-    elif rows:
-        click.echo(format_table(titles, rows))
-    else:
-        click.echo("No fees.")

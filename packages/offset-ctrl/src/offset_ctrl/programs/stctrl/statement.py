@@ -22,7 +22,10 @@ from offset_ctrl.programs.stctrl.history import (
     GROUP,
     READ_ARCHIVE,
     NamedSource,
+    check_ends,
+    day,
     describe_entry,
+    is_midnight,
     not_announced,
     parse_date,
     read_filter,
@@ -58,9 +61,9 @@ class _Period:
     def words(self) -> str:
         """Days, where it begins and ends with days."""
         if self.until is None:
-            return f"since {_day(self.since)}"
-        last = self.until - timedelta(days=1) if _is_midnight(self.until) else self.until
-        return f"{_day(self.since)} to {_day(last)}"
+            return f"since {day(self.since)}"
+        last = self.until - timedelta(days=1) if is_midnight(self.until) else self.until
+        return f"{day(self.since)} to {day(last)}"
 
     def within(self, ends: datetime) -> "_Period":
         """
@@ -69,20 +72,8 @@ class _Period:
         Raises:
             CommandError: A part of it is after that.
         """
-        until = ends if self.until is None else self.until
-        if until > ends or self.since >= ends:
-            words = "what came then is in the history of the node, or in a later archive"
-            raise CommandError(GROUP, f"ArchiveEnds({_day(ends)})", words)
-        return replace(self, until=until)
-
-
-def _is_midnight(when: datetime) -> bool:
-    return when.astimezone(UTC).timestamp() % 86400 == 0
-
-
-def _day(when: datetime) -> str:
-    utc = when.astimezone(UTC)
-    return f"{utc:%Y-%m-%d}" if _is_midnight(when) else f"{utc:%Y-%m-%dT%H:%M:%SZ}"
+        check_ends(self.since, self.until, ends)
+        return replace(self, until=ends if self.until is None else self.until)
 
 
 async def statement(

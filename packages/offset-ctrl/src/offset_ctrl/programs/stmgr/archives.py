@@ -1,7 +1,7 @@
 """
 Commands of stmgr that move old entries of a history to an archive, and show what is in one. Spec 12 §6.
 
-What they show has the forms of `stctrl history` and `stctrl statement`, whose code does it; an archive only takes the
+What they show has the forms of `stctrl history`, `statement` and `income`, whose code does it; archives only take the
 place of the node (`_Source`).
 """
 
@@ -13,17 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, STATEMENT
+from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, INCOME, STATEMENT
 from offset_ctrl.programs.stmgr.files import PATH, in_group, not_installed
 from offset_proto.cli import OffsetCommand
 
 if TYPE_CHECKING:
+    from offset_node.database.archive_series import ArchiveSeries
     from offset_proto.messages.history import HistoryPage, ReadHistory
     from offset_proto.report_view import ReportView
 
 __all__ = ["COMMANDS"]
 
-_ARCHIVE = click.option("-a", "--archive", type=PATH, required=True, help="Archive, made by stmgr archive-history.")
+_ARCHIVES = click.option(
+    "-a",
+    "--archive",
+    "archives",
+    type=PATH,
+    multiple=True,
+    required=True,
+    help="Archive, made by stmgr archive-history; may be repeated, for archives that follow each other.",
+)
 
 
 @click.command("archive-history", cls=OffsetCommand)
@@ -54,36 +63,35 @@ def _archive_history(database: Path, until: str, output: Path) -> None:
 
 class _Source:
     """
-    An archive, as a history with names.
+    Archives, as a history with names.
 
     Attributes:
-        report: The node as it was when the archive was made.
-        ends: The archive has nothing from this moment on.
+        report: The node as it was when the last archive was made.
+        ends: The archives have nothing from this moment on.
     """
 
-    def __init__(self, report: "ReportView", ends: datetime, reader: Any) -> None:
+    def __init__(self, report: "ReportView", ends: datetime, series: "ArchiveSeries") -> None:
         self.report = report
         self.ends = ends
-        self._reader = reader
+        self._series = series
 
     async def read_history(self, request: "ReadHistory") -> "HistoryPage":
-        page: HistoryPage = await self._reader.read(request)
-        return page
+        return await self._series.read(request)
 
 
-def _with_archive(path: Path, show: Callable[[_Source], Awaitable[None]]) -> None:
-    """Open an archive, and show something of it."""
+def _with_archives(paths: tuple[Path, ...], show: Callable[[_Source], Awaitable[None]]) -> None:
+    """Open archives, and show something of them."""
     from offset_proto.report_view import ReportView
 
     def opened() -> None:
         try:
-            from offset_node.database.archive import with_archive
+            from offset_node.database.archive_series import with_archives
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
-        with_archive(
-            path,
-            lambda archive, reader: show(
-                _Source(ReportView(archive.report), datetime.fromtimestamp(archive.until, UTC), reader)
+        with_archives(
+            paths,
+            lambda series: show(
+                _Source(ReportView(series.last.report), datetime.fromtimestamp(series.last.until, UTC), series)
             ),
         )
 
@@ -95,27 +103,37 @@ def _options(*options: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Ca
 
 
 @click.command("archived-history", cls=OffsetCommand)
-@_ARCHIVE
+@_ARCHIVES
 @_options(*ENTRIES)
-def _archived_history(archive: Path, limit: int, as_json: bool, as_csv: bool, **choice: Any) -> None:
-    """Show what changed the balances with friends, and why, as it is in an archive."""
+def _archived_history(archives: tuple[Path, ...], limit: int, as_json: bool, as_csv: bool, **choice: Any) -> None:
+    """Show what changed the balances with friends, and why, as it is in archives."""
     from offset_ctrl.programs.stctrl.history import read_filter, show_last
 
     async def show(source: _Source) -> None:
         wanted = read_filter(source.report, **choice)
         await show_last(source, wanted, limit, as_json=as_json, as_csv=as_csv)
 
-    _with_archive(archive, show)
+    _with_archives(archives, show)
 
 
 @click.command("archived-statement", cls=OffsetCommand)
-@_ARCHIVE
+@_ARCHIVES
 @_options(*STATEMENT)
-def _archived_statement(archive: Path, **options: Any) -> None:
-    """Show an account as a bank does, of a period that is in an archive."""
+def _archived_statement(archives: tuple[Path, ...], **options: Any) -> None:
+    """Show an account as a bank does, of a period that is in archives."""
     from offset_ctrl.programs.stctrl.statement import statement
 
-    _with_archive(archive, lambda source: statement(source, ends=source.ends, **options))
+    _with_archives(archives, lambda source: statement(source, ends=source.ends, **options))
 
 
-COMMANDS = (_archive_history, _archived_history, _archived_statement)
+@click.command("archived-income", cls=OffsetCommand)
+@_ARCHIVES
+@_options(*INCOME)
+def _archived_income(archives: tuple[Path, ...], **options: Any) -> None:
+    """Show the fees that were earned and paid, as they are in archives."""
+    from offset_ctrl.programs.stctrl.income import income
+
+    _with_archives(archives, lambda source: income(source, ends=source.ends, **options))
+
+
+COMMANDS = (_archive_history, _archived_history, _archived_statement, _archived_income)

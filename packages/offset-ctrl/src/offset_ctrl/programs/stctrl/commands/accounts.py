@@ -3,8 +3,7 @@
 import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add, build, build_group
-from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, ONE_CURRENCY, SINCE, STATEMENT, UNTIL
-from offset_ctrl.programs.stctrl.commands.options import JSON
+from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, INCOME, STATEMENT
 
 __all__ = ["COMMANDS"]
 
@@ -28,12 +27,8 @@ _INCOME = build(
     "stctrl",
     "income",
     "Show the fees that were earned and paid.",
-    click.option("--by", type=click.Choice(["month", "friend"]), default="month", show_default=True, help="Sums of."),
-    SINCE,
-    UNTIL,
-    ONE_CURRENCY,
-    JSON,
-    home="history",
+    *INCOME,
+    home="income",
     permission="history",
 )
 _STATEMENT = build(

@@ -6,20 +6,20 @@ import click
 
 from offset_ctrl.programs.stctrl.commands.options import JSON, PATH, Decorator
 
-__all__ = ["ENTRIES", "ONE_CURRENCY", "SINCE", "STATEMENT", "UNTIL"]
+__all__ = ["ENTRIES", "INCOME", "STATEMENT"]
 
-SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
-UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
-ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
+_SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
+_UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
+_ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
 _ONE_FRIEND = click.option(
     "-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."
 )
 
 ENTRIES: Final[tuple[Decorator, ...]] = (
-    SINCE,
-    UNTIL,
+    _SINCE,
+    _UNTIL,
     _ONE_FRIEND,
-    ONE_CURRENCY,
+    _ONE_CURRENCY,
     click.option("-k", "--kind", "kinds", multiple=True, help="Of this kind only, such as forwarded; may be repeated."),
     click.option("-l", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The last so many."),
     JSON,
@@ -29,10 +29,10 @@ ENTRIES: Final[tuple[Decorator, ...]] = (
 
 STATEMENT: Final[tuple[Decorator, ...]] = (
     click.option("--month", metavar="MONTH", help="Of this month, such as 2026-11, in UTC."),
-    SINCE,
-    UNTIL,
+    _SINCE,
+    _UNTIL,
     _ONE_FRIEND,
-    ONE_CURRENCY,
+    _ONE_CURRENCY,
     click.option("-o", "--output", type=PATH, help="Output file instead of text: FILE.pdf, FILE.csv or FILE.json."),
     click.option("--holder", default="", help="Your name and address, for the head of a PDF."),
     click.option(
@@ -44,3 +44,12 @@ STATEMENT: Final[tuple[Decorator, ...]] = (
     ),
 )
 """Of a statement of account."""
+
+INCOME: Final[tuple[Decorator, ...]] = (
+    click.option("--by", type=click.Choice(["month", "friend"]), default="month", show_default=True, help="Sums of."),
+    _SINCE,
+    _UNTIL,
+    _ONE_CURRENCY,
+    JSON,
+)
+"""Of sums of fees."""

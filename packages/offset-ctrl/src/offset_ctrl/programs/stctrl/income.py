@@ -1,0 +1,73 @@
+"""
+stctrl income: the fees that forwarding earned, and those that payments cost, by month or by friend. Spec 12 §6.
+
+It asks a node or archives, and changes nothing.
+"""
+
+import asyncio
+import json
+from datetime import datetime
+
+import click
+
+from offset_ctrl.connection.client import NotAnnounced
+from offset_ctrl.programs.stctrl.history import (
+    NamedSource,
+    check_ends,
+    not_announced,
+    parse_date,
+    read_filter,
+    tell_archived,
+)
+from offset_ctrl.programs.stctrl.waiting import friend_name, moment
+from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.sdk.history import archived_through, last_before, read_range
+from offset_proto.messages.history import EntryKind
+
+__all__ = ["income"]
+
+
+async def income(
+    source: NamedSource,
+    *,
+    by: str,
+    since: str | None,
+    until: str | None,
+    currency: str | None,
+    as_json: bool,
+    ends: datetime | None = None,
+) -> None:
+    """
+    Print the fees by month, or by friend: earned, of the friend whose request was forwarded; and paid, by the friend
+    over whom the payment went.
+
+    With *ends*, the source is an archive, which has nothing from that moment on.
+
+    Raises:
+        CommandError: The node keeps no history, the archive not all of the period, or there is no such date.
+    """
+    if ends is not None:
+        check_ends(parse_date(since), parse_date(until), ends)
+    kinds = [EntryKind.FORWARDED.value, EntryKind.PAID.value]
+    wanted = read_filter(source.report, since, until, None, currency, kinds)
+    sums: dict[tuple[str, str], list[int]] = {}
+    try:
+        end, archived = await asyncio.gather(last_before(source, None), archived_through(source))
+        async for entry in read_range(source, archived, end, wanted):
+            is_earned = entry.kind is EntryKind.FORWARDED
+            who = entry.opt_party if is_earned else entry.friend
+            if not entry.fee or who is None:
+                continue
+            key = moment(entry.time)[:7] if by == "month" else friend_name(source.report, who)
+            sums.setdefault((key, printable(entry.currency)), [0, 0])[0 if is_earned else 1] += entry.fee
+        await tell_archived(source)
+    except NotAnnounced as error:
+        raise not_announced(error) from None
+    rows = [[*key, str(earned), str(paid)] for key, (earned, paid) in sorted(sums.items())]
+    titles = [by, "currency", "earned", "paid"]
+    if as_json:
+        click.echo(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+    elif rows:
+        click.echo(format_table(titles, rows))
+    else:
+        click.echo("No fees.")
