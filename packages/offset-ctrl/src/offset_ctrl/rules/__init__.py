@@ -13,6 +13,9 @@ What an app decides, without a connection. Pure.
 `suspicion`     which hops of routes that have failed are suspected
 `statement`     accounts in a period
 `recovery`      friends again, from a contact list
+`findings`      what a look at a node comes to
+`friendships`   how it stands with a friend, and what is frozen behind it
+`diagnosis`     from facts about a node to findings
 `payment`       the life of a payment, as the table of `offset_crypto.payment`
 `proofs`        commits and receipts, checked before anybody relies on them
 ==============  ==========================================================================================

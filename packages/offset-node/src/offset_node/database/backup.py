@@ -45,7 +45,7 @@ from offset_proto.message_json import CAMEL_CASE, JsonForm, format_json_line, pa
 from offset_proto.messages.report import NodeReport
 from offset_proto.types import U32, Salt
 
-__all__ = ["back_up", "read_report", "restore"]
+__all__ = ["BACKUP_BYTES_MAX", "back_up", "checked_state", "open_copy", "read_report", "restore"]
 
 BACKUP_BYTES_MAX: Final = 1024 * 1024 * 1024
 """Of a database that is backed up: SQLite keeps no larger one in memory."""
@@ -98,7 +98,7 @@ def back_up(database: Path, target: Path, passphrase: str | None = None) -> Node
 
     def check(written: Path) -> None:
         with _open_backup(written, lambda: passphrase or "") as copy:
-            states.append(_checked_state(copy, database))
+            states.append(checked_state(copy, database))
 
     save_bytes(target, data, secret=True, check=check)
     write_stamp(database, moment)
@@ -125,7 +125,7 @@ def restore(backup: Path, target: Path, ask_passphrase: Callable[[], str]) -> No
     if target.exists() or target.is_symlink():
         raise OutputAlreadyExists(target)
     with _open_backup(backup, ask_passphrase) as copy:
-        state = _checked_state(copy, backup)
+        state = checked_state(copy, backup)
         copy.execute(f"PRAGMA application_id = {tables.APPLICATION_ID}")
         copy.execute("BEGIN")
         for mutation in list(forgotten(state.funder, os.urandom)):
@@ -152,12 +152,24 @@ def read_report(path: Path, ask_passphrase: Callable[[], str]) -> NodeReport:
     data = read_bytes(path, BACKUP_BYTES_MAX + 2 * _LOCK_LINE_BYTES_MAX)
     if data[_APPLICATION_ID] != tables.APPLICATION_ID.to_bytes(4, "big"):
         with _open_backup(path, ask_passphrase) as copy:
-            state = _checked_state(copy, path)
+            state = checked_state(copy, path)
     else:
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
-            copy.deserialize(_image_of(path))
-            state = _checked_state(copy, path)
+        with open_copy(path) as copy:
+            state = checked_state(copy, path)
     return initial_report(state.funder, state.index_servers)
+
+
+def open_copy(database: Path) -> closing[sqlite3.Connection]:
+    """
+    A database, whether a node runs on it or not, as it stands now, copied into memory.
+
+    Raises:
+        LoadDbError: It is none, or can not be read.
+    """
+    image = _image_of(database)
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy.deserialize(image)
+    return closing(copy)
 
 
 def _image_of(database: Path) -> bytes:
@@ -228,7 +240,7 @@ def _open_backup(path: Path, ask_passphrase: Callable[[], str]) -> closing[sqlit
     return closing(copy)
 
 
-def _checked_state(copy: sqlite3.Connection, path: Path) -> NodeState:
+def checked_state(copy: sqlite3.Connection, path: Path) -> NodeState:
     """
     What is in a copy, brought to the present version of the schema, and checked as when a node starts.
 

@@ -21,6 +21,8 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `statement`       accounts in a period, as a bank has them
 `statement_pdf`   the same on paper
 `recover`         friends again, from a contact list
+`doctor`          what is wrong, and what to do about it
+`database_facts`  what it sees of the database and the clock
 `waiting`         what is said of a payment that waits
 `profile`         which node is meant when the command line does not say
 `session`         what all commands share: the connection, the permissions, the names of errors

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from offset_ctrl.programs.stctrl.commands import accounts, buyer, config, friend, info, recovery, seller
+from offset_ctrl.programs.stctrl.commands import accounts, buyer, config, doctor, friend, info, recovery, seller
 from offset_ctrl.programs.stctrl.commands.options import PATH
 from offset_proto.cli import PASSPHRASE_FILE, OffsetGroup, run_program
 
@@ -47,6 +47,7 @@ for _command in (
     friend.group,
     *accounts.COMMANDS,
     *recovery.COMMANDS,
+    *doctor.COMMANDS,
 ):
     _stctrl.add_command(_command)
 

@@ -10,6 +10,7 @@ What can be given to stctrl: the options of its commands, and nothing else. Spec
 `seller`           invoices
 `friend`           a friend as a whole
 `recovery`         friends again, from a contact list
+`doctor`           what is wrong with a node
 `accounts`         what changed the balances
 `history_options`  its options, which the commands for an archive have, too
 =================  ==========================================================

@@ -1,0 +1,123 @@
+"""stctrl doctor beside real processes: what is broken one after the other is what it finds."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from interop.live.payments import wait_for_route
+from interop.network import Network, NodeSpec
+from interop.programs import wait_until
+from interop.sleepers import GOES_ON, CommandPayment, asleep
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """Two friends A - B, a relay, an index server."""
+    with Network(tmp_path_factory.mktemp("pair")) as network:
+        network.add_relay("relay0")
+        network.add_index_servers(["index0"])
+        for name in ("A", "B"):
+            network.add_node(NodeSpec(name, "relay0", "index0"))
+        network.befriend("A", "B", "FST")
+        for node, friend in (("A", "B"), ("B", "A")):
+            network.set_limit(node, friend, "FST", 1000)
+        yield network
+
+
+def _doctor(network: Network, node: str, *options: object) -> tuple[int, dict[str, Any]]:
+    """Exit status and page, once the page is printed for people as well, with the same status."""
+    database = ("doctor", "-d", network.path(f"{node}.db"), *options)
+    text = network.stctrl(node, *database, check=False)
+    result = network.stctrl(node, *database, "--json", check=False)
+    assert text.returncode == result.returncode, text.stderr
+    page: dict[str, Any] = json.loads(result.stdout)
+    assert page["worst"] in text.stdout
+    return result.returncode, page
+
+
+def _bad(page: dict[str, Any]) -> dict[str, str]:
+    """The words of what is not fine, by what it is about."""
+    return {each["about"]: each["words"] for each in page["findings"] if each["severity"] != "fine"}
+
+
+def _is_connected(network: Network, node: str) -> bool:
+    return any(server["connected"] for server in json.loads(network.stctrl(node, "info", "index", "--json").stdout))
+
+
+def test_a_network_that_breaks_piece_by_piece(pair: Network) -> None:
+    """First all is well; then there is an index server less, a friend, a relay, the node, and its database."""
+    pair.run("stmgr", "backup", "-d", pair.path("A.db"), "-o", pair.path("A.backup"))
+    wait_until("the index server to be connected", lambda: _is_connected(pair, "A"))
+    status, page = _doctor(pair, "A")
+    bad = _bad(page)
+    bad.pop("clock", None)  # this machine's is not ours to judge
+    bad.pop("disk", None)
+    assert bad == {}
+    assert status in (0, 4)
+    assert page["versions"]["offset-node"]
+
+    pair.servers["index0"].stop()
+    wait_until("the index server to be missed", lambda: not _is_connected(pair, "A"))
+    status, page = _doctor(pair, "A")
+    assert status == 5
+    assert "no index server" in _bad(page)["index servers"]
+
+    pair.servers["B"].stop()
+    pair.wait_for("B to be offline", "A", "B", lambda friend: not friend["online"])
+    assert "B is offline; since when" in _bad(_doctor(pair, "A")[1])["friends"]
+
+    pair.servers["relay0"].stop()
+    bad = _bad(_doctor(pair, "A")[1])
+    assert "is not reached" in bad["relays"]
+    assert "none of its relays is reached from here" in bad["friends"]
+    assert "relays" not in _bad(_doctor(pair, "A", "--local")[1])
+
+    pair.servers["A"].kill()
+    status, page = _doctor(pair, "A")
+    bad = _bad(page)
+    assert status == 5
+    assert "the node can not be asked" in bad["node"]
+    assert "friends" not in bad  # nobody knows who is online
+    assert "is not reached" in bad["relays"]
+
+    with closing(sqlite3.connect(pair.path("A.db"))) as connection, connection:
+        connection.execute("DROP TABLE history")
+    assert "history" in _bad(_doctor(pair, "A")[1])["database"]
+
+
+def _two_hours_pass(network: Network, node: str) -> None:
+    """What the node has frozen has been so for two hours, as it would have written down itself."""
+    network.servers[node].stop()
+    with closing(sqlite3.connect(network.path(f"{node}.db"))) as connection, connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO pending_since (friend, currency, side, request_id, since)"
+            " SELECT friend, currency, side, request_id, unixepoch() - 7200 FROM pending_transactions"
+        )
+    network.servers[node].start()
+
+
+def test_what_has_been_frozen_for_long(chain: Network) -> None:
+    """The buyer's own payment by the wire; by its database what a mediator forwarded, whose time it does not tell."""
+    wait_for_route(chain, "A", "C", "FST", 30)
+    payment = CommandPayment(chain, "long")
+    payment.create_invoice(30)
+    with asleep(chain, "C"):
+        assert payment.pay(3) == GOES_ON
+        for node in ("A", "B"):
+            _two_hours_pass(chain, node)
+        asked = chain.stctrl("A", "doctor", "--json", check=False)
+        assert (
+            "31 FST wait behind B, the oldest for 2 h (1 of payments"
+            in _bad(json.loads(asked.stdout))["frozen credits"]
+        )
+        bad = _bad(_doctor(chain, "B")[1])
+        assert "30 FST wait behind C, the oldest for 2 h (0 of payments" in bad["frozen credits"]
+        asked = chain.stctrl("B", "doctor", check=False)
+        assert "since when this node does not tell: 30 FST behind C" in asked.stdout
+    assert payment.pay(60) == 0
+    payment.collect()
+    assert "frozen credits" not in _bad(_doctor(chain, "B")[1])

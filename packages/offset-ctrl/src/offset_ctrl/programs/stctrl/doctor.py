@@ -1,0 +1,210 @@
+"""
+stctrl doctor: facts about a node, and a page of what they come to. Spec 09 §6.
+
+What is judged and how is `offset_ctrl.rules.diagnosis`. The command asks the node for nothing but what every app gets
+and what is open, connects to the servers with a key that is made for it, and reads the database without writing.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import time
+from collections import Counter
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from offset_crypto.aio import ConnectFailed, Ticker, connect
+from offset_crypto.identity import Identity
+from offset_crypto.passphrase import open_identity
+from offset_ctrl.connection.client import NodeConnection, open_node
+from offset_ctrl.programs.stctrl.database_facts import StoredNode, clock_is_set, read_database
+from offset_ctrl.programs.stctrl.waiting import moment
+from offset_ctrl.programs.table import printable
+from offset_ctrl.rules.diagnosis import Facts, NodeFacts, ServerFacts, diagnose
+from offset_ctrl.rules.findings import Finding, Severity, worst
+from offset_ctrl.rules.friendships import Frozen
+from offset_ctrl.rules.open_reports import waiting_parts
+from offset_proto.errors import OffsetError
+from offset_proto.files import TICKET
+from offset_proto.messages.extensions import Extension, OpenPaymentReport, PartStateReport
+from offset_proto.messages.report import FriendLivenessReport, FriendStatusReport
+from offset_proto.report_view import ReportView
+from offset_proto.text import split_host_port
+from offset_proto.types import PrivateKey, PublicKey
+
+__all__ = ["STATUS", "doctor", "try_servers"]
+
+STATUS: Final = {Severity.FINE: 0, Severity.ATTENTION: 4, Severity.BROKEN: 5}
+"""Exit statuses; 1 and 2 say that the command itself failed, and 3 that something was waited for in vain."""
+
+SERVERS_MAX: Final = 64
+"""Servers that are tried, all at once. Only few of a friend's relays say more than none."""
+
+_PACKAGES: Final = ("offset-ctrl", "offset-node", "offset-relay", "offset-index")
+_FROZEN: Final = (PartStateReport.FROZEN, PartStateReport.ANSWERED)
+
+
+def doctor(
+    idfile: Path | None,
+    ticket: Path | None,
+    passphrase_file: Path | None,
+    *,
+    database: Path | None,
+    tries: bool,
+    as_json: bool,
+    ticker: Ticker | None = None,
+) -> int:
+    """
+    Look at everything, and print the page; nothing that is wrong with the node is an error of the command.
+
+    Args:
+        idfile, ticket, passphrase_file: Who we are, and the node, as for all commands.
+        database: Of the node; None: ``node.db`` beside *ticket*, where there is one.
+        tries: Whether to connect to relays and index servers.
+        as_json: For a script.
+        ticker: Ticks of the process; None: new ones of a second.
+
+    Returns:
+        The exit status, by the worst finding.
+    """
+    if database is None and ticket is not None and ticket.with_name("node.db").exists():
+        database = ticket.with_name("node.db")
+    stored = None if database is None else read_database(database)
+    facts = asyncio.run(_look(idfile, ticket, passphrase_file, stored, tries=tries, ticker=ticker))
+    findings = diagnose(replace(facts, is_clock_set=clock_is_set()))
+    (_print_json if as_json else _print)(facts.now, findings)
+    return STATUS[worst(findings)]
+
+
+async def _look(
+    idfile: Path | None,
+    ticket: Path | None,
+    passphrase_file: Path | None,
+    stored: StoredNode | None,
+    *,
+    tries: bool,
+    ticker: Ticker | None,
+) -> Facts:
+    ticker = ticker or Ticker()
+    node, problem = None, None
+    try:
+        node = await _ask(idfile, ticket, passphrase_file, ticker)
+    except OffsetError as error:
+        problem = str(error)
+    if node is None and stored is not None and stored.report is not None:
+        node = NodeFacts(ReportView(stored.report), is_live=False)
+    servers = await try_servers(node.report, ticker) if tries and node is not None else ()
+    return Facts(int(time.time()), node, problem, servers, None if stored is None else stored.facts)
+
+
+async def _ask(idfile: Path | None, ticket: Path | None, passphrase_file: Path | None, ticker: Ticker) -> NodeFacts:
+    """
+    What the node tells.
+
+    Raises:
+        OffsetError: It can not be asked, and why.
+    """
+    if idfile is None or ticket is None:
+        raise OffsetError("nobody said which one it is")
+    place = TICKET.load(ticket)
+    app = open_identity(idfile, passphrase_file)
+    async with open_node(place.address, place.public_key, app, ticker) as node:
+        return await _told(node)
+
+
+async def _told(node: NodeConnection) -> NodeFacts:
+    if not (node.permissions.buyer and Extension.OPEN_PAYMENTS in node.extensions):
+        return NodeFacts(node.report, is_live=True, extensions=node.extensions)
+    await node.follow_payments()
+    payments = tuple(node.payments.reports.values())
+    parts = [part for payment in payments for part in waiting_parts(payment)]
+    queued = Counter(part.route.public_keys[1] for part in parts if part.state is PartStateReport.QUEUED)
+    latest = max((part.since for part in parts), default=0)
+    frozen = tuple(each for payment in payments for each in _frozen(payment))
+    return NodeFacts(node.report, True, node.extensions, frozen, tuple(queued.items()), latest)
+
+
+def _frozen(payment: OpenPaymentReport) -> list[Frozen]:
+    if payment.opt_target is None:
+        return []
+    return [
+        Frozen(part.route.public_keys[1], payment.opt_target.currency, part.dest_payment + part.fees, part.since, True)
+        for part in waiting_parts(payment)
+        if part.state in _FROZEN
+    ]
+
+
+async def try_servers(report: ReportView, ticker: Ticker) -> tuple[ServerFacts, ...]:
+    """
+    Connect to the servers of a node and to the relays of its friends who are offline, all at once.
+
+    A handshake has to prove the key of each. Nothing is asked of it, and the key that we prove is of this moment.
+    """
+    wanted: dict[PublicKey, str] = {relay.public_key: relay.address for relay in report.relays}
+    wanted |= {server.public_key: server.address for server in report.index_servers}
+    for friend in report.friends.values():
+        if friend.status is FriendStatusReport.ENABLED and friend.liveness is FriendLivenessReport.OFFLINE:
+            wanted |= {
+                relay.public_key: relay.address for relay in friend.remote_relays[:2] if relay.public_key not in wanted
+            }
+    stranger = Identity(PrivateKey(os.urandom(PrivateKey.SIZE)))
+    chosen = list(wanted.items())[:SERVERS_MAX]
+    return tuple(await asyncio.gather(*(_try(key, address, stranger, ticker) for key, address in chosen)))
+
+
+async def _try(key: PublicKey, address: str, stranger: Identity, ticker: Ticker) -> ServerFacts:
+    if _is_onion(address):
+        return ServerFacts(key, address, "it is reached through Tor only", is_tried=False)
+    try:
+        connection = await connect(address, stranger, key, ticker)
+    except ConnectFailed as error:
+        return ServerFacts(key, address, str(error).removeprefix(f"{address}: "))
+    connection.close("it answers")
+    return ServerFacts(key, address, None)
+
+
+def _is_onion(address: str) -> bool:
+    """Whether a name would be asked for that no resolver is to see (RFC 7686)."""
+    try:
+        return split_host_port(address)[0].endswith(".onion")
+    except ValueError:
+        return False
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {**found, "Python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+
+
+def _print_json(now: int, findings: tuple[Finding, ...]) -> None:
+    listed: list[dict[str, Any]] = [
+        {"about": each.about, "severity": each.severity.value, "words": each.words, "remedy": each.remedy}
+        for each in findings
+    ]
+    page = {"time": moment(now), "versions": _versions(), "worst": worst(findings).value, "findings": listed}
+    click.echo(json.dumps(page, indent=2, ensure_ascii=False))
+
+
+def _print(now: int, findings: tuple[Finding, ...]) -> None:
+    click.echo(f"stctrl doctor, {moment(now)}")
+    click.echo("installed here: " + ", ".join(f"{name} {number}" for name, number in _versions().items()))
+    about = ""
+    for finding in findings:
+        if finding.about != about:
+            about = finding.about
+            click.echo(f"\n{about}")
+        click.echo(printable(f"  {finding.severity.value:9}  {finding.words}"))
+        if finding.remedy:
+            click.echo(printable(f"             -> {finding.remedy}"))
+    counts = Counter(finding.severity for finding in findings)
+    click.echo("\n" + ", ".join(f"{severity.value}: {counts[severity]}" for severity in Severity))

@@ -1,0 +1,270 @@
+"""
+From facts about a node to findings: what `stctrl doctor` says. Pure.
+
+Whoever looks collects `Facts`: what the node tells, which servers answer, what is in the database, the clock. Each part
+may be missing, because the node can not be reached, or the database is on another machine; then the rest is judged all
+the same. Where the node is not reached and its database is at hand, friends and servers are those of the database.
+
+A server that does not answer is worth attention while another one of its kind does, and broken where none does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from offset_ctrl.rules.findings import Finding, Severity, command, is_nearly, short_key
+from offset_ctrl.rules.friendships import Frozen, judge_credits, judge_friend
+from offset_proto.limits import NODE_RELAYS_MAX, PENDING_TRANSACTIONS_MAX, PENDING_USER_REQUESTS_MAX
+from offset_proto.messages.extensions import Extension
+from offset_proto.report_view import ReportView
+from offset_proto.types import PublicKey
+
+__all__ = ["DatabaseFacts", "Facts", "NodeFacts", "ServerFacts", "diagnose"]
+
+DAY: Final = 24 * 3600
+
+BACKUP_OLD_SECONDS: Final = 7 * DAY
+
+DISK_BYTES_LOW: Final = 1024 * 1024 * 1024
+DISK_BYTES_OUT: Final = 64 * 1024 * 1024
+"""Free space: where it is less, the owner is told, or the node is about to stop."""
+
+CLOCK_SECONDS: Final = 60
+"""By so much the clocks of the node and of this machine may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """
+    What is known of the node.
+
+    Attributes:
+        report: Its report.
+        is_live: It was asked now; otherwise the report is what it would say if it started from its database.
+        extensions: What it can do beyond the original's protocol.
+        frozen: Requests of its own payments that hold credits frozen; None: it does not tell.
+        queued: Of its own payments, the number of requests that wait for each friend to be sent to.
+        latest: The latest moment that it told, in seconds since 1970, by its clock; 0: none.
+    """
+
+    report: ReportView
+    is_live: bool
+    extensions: Extension = Extension(0)
+    frozen: tuple[Frozen, ...] | None = None
+    queued: tuple[tuple[PublicKey, int], ...] = ()
+    latest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """
+    Whether a server answered.
+
+    Attributes:
+        public_key, address: Whom to expect, and where.
+        problem: Why it was not reached, or did not prove its key; None: it answered.
+        is_tried: False: nobody tried, and *problem* says why.
+    """
+
+    public_key: PublicKey
+    address: str
+    problem: str | None
+    is_tried: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """
+    What is known of the database.
+
+    Attributes:
+        path: Its file, for people.
+        problem: What is wrong with it; None: it is whole.
+        is_checked: False: it could not be looked into, and *problem* says why.
+        size, size_max: Bytes, and how many can be backed up; 0: not known.
+        disk_free: Bytes that are free on its disk.
+        backup_age: Seconds since the last backup; None: there was none.
+        entries: Of the history.
+        frozen: Requests that hold credits frozen, also those that were forwarded; None: not known.
+        pending: The number of requests that are open with each friend.
+        unheard: Friends that have to speak first.
+    """
+
+    path: str
+    problem: str | None
+    is_checked: bool
+    size: int
+    size_max: int
+    disk_free: int
+    backup_age: int | None = None
+    entries: int = 0
+    frozen: tuple[Frozen, ...] | None = None
+    pending: tuple[tuple[PublicKey, int], ...] = ()
+    unheard: frozenset[PublicKey] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    All that was seen.
+
+    Attributes:
+        now: Seconds since 1970, by the clock here.
+        node: None where nothing is known of it.
+        node_problem: Why it could not be asked; None: it was.
+        servers: Those that were tried, by their keys; relays of friends among them.
+        database: None where it is not at hand.
+        is_clock_set: Whether the system says that its clock is synchronised; None: it does not tell.
+    """
+
+    now: int
+    node: NodeFacts | None
+    node_problem: str | None
+    servers: tuple[ServerFacts, ...] = ()
+    database: DatabaseFacts | None = None
+    is_clock_set: bool | None = None
+
+
+def diagnose(facts: Facts) -> tuple[Finding, ...]:
+    """All findings, in the order of a page: the node, its friends and credits, servers, clock, database, limits."""
+    return (
+        *_judge_node(facts),
+        *_judge_friends(facts),
+        *_judge_servers(facts),
+        *_judge_clock(facts),
+        *_judge_rest(facts),
+    )
+
+
+def _judge_node(facts: Facts) -> Iterator[Finding]:
+    if facts.node_problem is not None:
+        words = f"the node can not be asked: {facts.node_problem}"
+        remedy = "Start it (stnode --config DIR/node.toml), and look at its log; or name it by -C DIR, or by -I and -T."
+        yield Finding("node", Severity.BROKEN, words, remedy)
+    if facts.node is not None and facts.node.is_live:
+        kind = (
+            "one of this program" if facts.node.extensions else "one of the original, or an older one of this program"
+        )
+        key = short_key(facts.node.report.local_public_key)
+        yield Finding("node", Severity.FINE, f"the node {key} answers; it is {kind}")
+
+
+def _judge_friends(facts: Facts) -> Iterator[Finding]:
+    node, database = facts.node, facts.database
+    if node is None:
+        return
+    unheard = frozenset[PublicKey]() if database is None else database.unheard
+    unreached = {each.public_key: each.problem for each in facts.servers if each.is_tried and each.problem is not None}
+    for key, friend in sorted(node.report.friends.items(), key=lambda item: (item[1].name, item[0])):
+        yield from judge_friend(friend, is_live=node.is_live, is_heard=key not in unheard, unreached=unreached)
+    if not node.report.friends:
+        remedy = "stctrl friend invite writes what a friend needs, and stctrl friend add takes what the friend wrote."
+        yield Finding("friends", Severity.ATTENTION, "there are no friends, so nothing can be paid", remedy)
+    stored = None if database is None else database.frozen
+    frozen = node.frozen if stored is None else stored
+    yield from judge_credits(node.report, frozen, now=facts.now, knows_forwarded=stored is not None)
+
+
+def _judge_servers(facts: Facts) -> Iterator[Finding]:
+    if facts.node is None:
+        return
+    report, tried = facts.node.report, {each.public_key: each for each in facts.servers}
+    relays = [(relay.name, tried.get(relay.public_key)) for relay in report.relays]
+    yield from _judge_kind("relay", "remove-relay", relays, "friends can not reach this node")
+    indexes = [(server.name, tried.get(server.public_key)) for server in report.index_servers]
+    yield from _judge_kind("index server", "remove-index", indexes, "only friends can be paid, by --direct")
+    if facts.node.is_live and report.index_servers and report.connected_server is None:
+        words = "the node is connected to no index server, so it finds no routes now"
+        yield Finding("index servers", Severity.ATTENTION, words, "It tries again by itself, one after the other.")
+
+
+def _judge_kind(
+    kind: str, removes: str, servers: list[tuple[str, ServerFacts | None]], without: str
+) -> Iterator[Finding]:
+    about = f"{kind}s"
+    if not servers:
+        adds = removes.replace("remove", "add")
+        yield Finding(about, Severity.ATTENTION, f"there is no {kind}, so {without}", f"stctrl config {adds}")
+    some_answer = any(found is not None and found.problem is None for _, found in servers)
+    for name, found in servers:
+        if found is None:
+            continue
+        where = f"{kind} {name} at {found.address}, key {short_key(found.public_key)}"
+        if found.problem is None:
+            yield Finding(about, Severity.FINE, f"{where}, answers")
+        elif not found.is_tried:
+            yield Finding(about, Severity.FINE, f"{where}, was not tried: {found.problem}")
+        else:
+            words = f"{where}, is not reached: {found.problem}"
+            remedy = f"Ask who runs it; where it is gone: {command('stctrl', 'config', removes, '-n', name)}"
+            severity = Severity.ATTENTION if some_answer else Severity.BROKEN
+            yield Finding(about, severity, words if some_answer else f"{words}; {without}", remedy)
+
+
+def _judge_clock(facts: Facts) -> Iterator[Finding]:
+    ahead = 0 if facts.node is None else facts.node.latest - facts.now
+    if ahead > CLOCK_SECONDS:
+        words = f"the clock of the node is at least {ahead} s ahead of the clock here"
+        remedy = "Ends of invoices and times of the history go by the clock of the node: look which one is wrong."
+        yield Finding("clock", Severity.ATTENTION, words, remedy)
+    if facts.is_clock_set is not None:
+        severity = Severity.FINE if facts.is_clock_set else Severity.ATTENTION
+        words = f"by the system, the clock here is {'' if facts.is_clock_set else 'not '}synchronised"
+        remedy = "" if facts.is_clock_set else "Let chrony or systemd-timesyncd set it."
+        yield Finding("clock", severity, words, remedy)
+
+
+def _judge_rest(facts: Facts) -> Iterator[Finding]:
+    database = facts.database
+    if database is not None:
+        yield from _judge_database(database)
+        yield from _judge_disk(database)
+    if facts.node is None:
+        return
+    relays = len(facts.node.report.relays)
+    if is_nearly(relays, NODE_RELAYS_MAX):
+        yield Finding("limits", Severity.ATTENTION, f"{relays} relays of at most {NODE_RELAYS_MAX} are in use")
+    friends = facts.node.report.friends
+    counted = [(facts.node.queued, "of your payments wait to be sent to", PENDING_USER_REQUESTS_MAX)]
+    if database is not None:
+        counted.append((database.pending, "are open with", PENDING_TRANSACTIONS_MAX))
+    for counts, what, limit in counted:
+        for key, count in counts:
+            if is_nearly(count, limit):
+                name = friends[key].name if key in friends else short_key(key)
+                words = f"{count} requests {what} {name}, of at most {limit}; further ones are refused"
+                yield Finding("limits", Severity.ATTENTION, words, "They end when sellers answer or cancel.")
+
+
+def _judge_database(database: DatabaseFacts) -> Iterator[Finding]:
+    if not database.is_checked:
+        yield Finding("database", Severity.FINE, f"{database.path} was not checked: {database.problem}")
+        return
+    if database.problem is not None:
+        remedy = "Stop the node, keep the file, and do not change it; then restore the newest backup: stmgr restore"
+        yield Finding("database", Severity.BROKEN, f"the database is not whole: {database.problem}", remedy)
+        return
+    words = f"{database.path} is whole: {database.size} bytes, {database.entries} entries of the history"
+    yield Finding("database", Severity.FINE, words)
+    backs_up = command("stmgr", "backup", "-d", database.path, "-o", "FILE")
+    if database.backup_age is None:
+        yield Finding("backup", Severity.ATTENTION, "the database was never backed up", backs_up)
+    elif database.backup_age > BACKUP_OLD_SECONDS:
+        days = database.backup_age // DAY
+        yield Finding("backup", Severity.ATTENTION, f"the last backup is {days} days old", backs_up)
+    else:
+        yield Finding("backup", Severity.FINE, f"the last backup is {database.backup_age // 3600} hours old")
+    if is_nearly(database.size, database.size_max):
+        words = f"the database has {database.size} bytes; one of more than {database.size_max} can not be backed up"
+        yield Finding("limits", Severity.ATTENTION, words, "Move old entries to an archive: stmgr archive-history")
+
+
+def _judge_disk(database: DatabaseFacts) -> Iterator[Finding]:
+    free = database.disk_free
+    words = f"{free // 1024**2} MiB are free on the disk of the database"
+    if free < DISK_BYTES_OUT:
+        yield Finding("disk", Severity.BROKEN, words, "Make room now: a node that can not store anything ends.")
+    elif free < max(DISK_BYTES_LOW, 2 * database.size):
+        yield Finding("disk", Severity.ATTENTION, words, "Make room.")
+    else:
+        yield Finding("disk", Severity.FINE, words)

@@ -1,0 +1,222 @@
+"""stctrl doctor: what it collects, tries and prints. Which findings there are is in test_diagnosis.py."""
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from offset_crypto.aio import Ticker, serve
+from offset_crypto.identity import Identity
+from offset_ctrl.programs.stctrl import cli
+from offset_ctrl.programs.stctrl import doctor as program
+from offset_ctrl.programs.stctrl.database_facts import clock_is_set, read_database
+from offset_ctrl.rules.diagnosis import ServerFacts
+from offset_ctrl.testing import ScriptedNode
+from offset_proto.files import IDENTITY, TICKET, IdentityFile
+from offset_proto.messages.app import AppPermissions
+from offset_proto.messages.extensions import (
+    Extension,
+    OpenPaymentReport,
+    PartReport,
+    PartStateReport,
+    PaymentStageReport,
+    PaymentTarget,
+)
+from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, RelayAddress
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderReport,
+    IndexClientReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+)
+from offset_proto.report_view import ReportView
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, Uid
+
+NODE, APP, BOB, RELAY, OTHER = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3, 4, 5))
+ONION = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion:4000"
+
+
+def _report(*relays: tuple[Identity, str], index: tuple[Identity, str] | None = None) -> NodeReport:
+    evil = "b\x1b[31mob"
+    offline, enabled = FriendLivenessReport.OFFLINE, FriendStatusReport.ENABLED
+    friend = FriendReport(evil, (), (), None, offline, ChannelConsistentReport(()), enabled)
+    used = tuple(
+        NamedRelayAddress(key.public_key, NetAddress(place), f"relay{n}") for n, (key, place) in enumerate(relays)
+    )
+    asked = () if index is None else (NamedIndexServerAddress(index[0].public_key, NetAddress(index[1]), "index"),)
+    funder = FunderReport(NODE.public_key, used, PkFriendReportList((PkFriendReport(BOB.public_key, friend),)))
+    return NodeReport(funder, IndexClientReport(asked, None))
+
+
+def _payment(state: PartStateReport, since: int, number: int = 1) -> OpenPaymentReport:
+    route = FriendsRoute((NODE.public_key, BOB.public_key, OTHER.public_key))
+    part = PartReport(Uid(bytes([number]) * 16), route, 20, 1, state, since)
+    target = PaymentTarget(InvoiceId(bytes(32)), Currency("FST"), 20, OTHER.public_key)
+    return OpenPaymentReport(PaymentId(bytes([number]) * 16), PaymentStageReport.SENDING, target, (part,), None)
+
+
+def _directory(path: Path, address: str) -> tuple[Path, Path]:
+    idfile, ticket = path / "app.ident", path / "node.ticket"
+    IDENTITY.save(idfile, IdentityFile(PrivateKey(b"\x02" * 32)))
+    TICKET.save(ticket, RelayAddress(NODE.public_key, NetAddress(address)))
+    return idfile, ticket
+
+
+@pytest.fixture
+def examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs doctor against a scripted node: its exit status, and the page."""
+
+    def run(fake: ScriptedNode, **options: Any) -> tuple[int, str]:
+        async def main() -> int:
+            ticker = Ticker(0.03)
+            async with asyncio.timeout(20), fake.serve(ticker) as place:
+                login = _directory(Path(tempfile.mkdtemp(dir=tmp_path)), place.address)
+                settings = {"database": None, "tries": True, "as_json": False, **options}
+                # It has an event loop of its own, as on the command line.
+                return await asyncio.to_thread(lambda: program.doctor(*login, None, ticker=Ticker(0.03), **settings))
+
+        return asyncio.run(main()), capsys.readouterr().out
+
+    return run
+
+
+def test_the_page(examined: Callable[..., tuple[int, str]]) -> None:
+    """It has versions, findings with what to do, and a count; names of strangers reach no terminal as they are."""
+    status, page = examined(ScriptedNode(NODE, _report()))
+    assert status == 4
+    assert page.startswith("stctrl doctor, 20")
+    assert "offset-ctrl 0." in page.splitlines()[1]
+    assert r"attention  b\x1b[31mob is offline, and no relay is known" in page
+    assert "-> Ask it for a new friend ticket" in page
+    assert "\x1b" not in page
+    assert format_b64(NODE.public_key) not in page
+    assert page.splitlines()[-1].startswith("fine: ")
+
+
+def test_what_is_asked_of_a_node(examined: Callable[..., tuple[int, str]]) -> None:
+    """What is open, of one that can tell an app that may know; of the others nothing."""
+    now = int(time.time())
+    fake = ScriptedNode(NODE, _report())
+    fake.payments = lambda: (
+        _payment(PartStateReport.FROZEN, now - 7300, 1),
+        _payment(PartStateReport.ANSWERED, now - 3700, 2),
+        _payment(PartStateReport.QUEUED, now - 9000, 3),
+        _payment(PartStateReport.FROZEN, now - 60, 4),
+    )
+    fake.extensions = Extension.OPEN_PAYMENTS
+    said = json.loads(examined(fake, as_json=True)[1])
+    (found,) = [each for each in said["findings"] if each["about"] == "frozen credits"]
+    assert "42 FST wait behind b\x1b[31mob, the oldest for 2 h" in found["words"]
+    assert (found["severity"], said["worst"]) == ("attention", "attention")
+    for extensions, buyer in ((Extension(0), True), (Extension.OPEN_PAYMENTS, False)):
+        fake = ScriptedNode(NODE, _report())
+        fake.extensions = extensions
+        fake.permissions = AppPermissions(routes=False, buyer=buyer, seller=False, config=False)
+        examined(fake)
+        assert fake.requests == []
+
+
+def test_servers_are_tried_at_once(examined: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has to prove its own key; where one says nothing, or nobody is there, the others are found all the same."""
+    seen = []
+    monkeypatch.setattr("offset_crypto.aio.sockets.HANDSHAKE_TICKS", 100)  # until the silent one is given up
+
+    async def body() -> tuple[ServerFacts, ...]:
+        ticker = Ticker(0.03)
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.read(1024):
+                pass
+            writer.close()
+
+        mute = await asyncio.start_server(silent, "127.0.0.1", 0)
+        async with (
+            asyncio.timeout(20),
+            serve(
+                "127.0.0.1", 0, RELAY, ticker, lambda link: seen.append(link.remote_public_key), handshakes_max=4
+            ) as port,
+        ):
+            here, nowhere = f"127.0.0.1:{port}", "127.0.0.1:1"
+            silence = f"127.0.0.1:{mute.sockets[0].getsockname()[1]}"
+            keys = [Identity(PrivateKey(bytes([n]) * 32)) for n in range(10, 14)]
+            places = zip((RELAY, *keys), (here, here, nowhere, silence, ONION), strict=True)
+            report = ReportView(_report(*places, index=(APP, "no-such-name.invalid:1")))
+            found = await program.try_servers(report, ticker)
+        mute.close()
+        return found
+
+    real, other_key, refused, mute, onion, unknown = asyncio.run(body())
+    assert real.problem is None
+    assert other_key.problem is not None
+    assert "Connect call failed" in str(refused.problem) or "refused" in str(refused.problem).lower()
+    assert mute.problem is not None
+    assert (onion.is_tried, onion.problem) == (False, "it is reached through Tor only")
+    assert unknown.problem is not None
+    assert len(seen) == 1
+    assert NODE.public_key not in seen
+    assert APP.public_key not in seen
+    status, page = examined(ScriptedNode(NODE, _report((RELAY, "127.0.0.1:1"))), tries=False)
+    assert status == 4
+    assert "127.0.0.1:1" not in page
+
+
+def _doctor(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(
+        cli._stctrl, [str(word) for word in words], standalone_mode=False, catch_exceptions=False
+    )
+    return result.return_value, result.output
+
+
+def test_a_node_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a finding and no error, wherever it fails: no directory is named, no file, nobody at the address."""
+    monkeypatch.delenv("OFFSET_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    status, page = _doctor("doctor")
+    assert status == 5
+    assert "broken     the node can not be asked: nobody said which one it is" in page
+    status, page = _doctor("-C", tmp_path, "doctor")
+    assert status == 5
+    assert "node.ticket" in page
+    _directory(tmp_path, "127.0.0.1:1")
+    status, page = _doctor("-C", tmp_path, "doctor", "--local")
+    assert status == 5
+    assert "ConnectionError(127.0.0.1:1" in page
+
+
+def test_a_database_that_can_not_be_read(tmp_path: Path) -> None:
+    """What is none, and one of the original."""
+    found = read_database(tmp_path / "node.db").facts
+    assert (found.is_checked, found.problem) == (True, f"{tmp_path / 'node.db'}: No such file or directory")
+    (tmp_path / "node.db").write_text('{"some": "json"}')
+    found = read_database(tmp_path / "node.db").facts
+    assert not found.is_checked
+    assert "original" in str(found.problem)
+    assert found.disk_free > 0
+
+
+def test_a_database_beside_the_ticket(tmp_path: Path) -> None:
+    """It is looked at without being named; another one where one is."""
+    _directory(tmp_path, "127.0.0.1:1")
+    (tmp_path / "node.db").write_text("{")
+    (tmp_path / "other.db").write_text("{")
+    assert f"{tmp_path}/node.db was not checked" in _doctor("-C", tmp_path, "doctor")[1]
+    assert f"{tmp_path}/other.db was not checked" in _doctor("-C", tmp_path, "doctor", "-d", tmp_path / "other.db")[1]
+
+
+def test_the_clock() -> None:
+    """Linux always says something of its clock, unless a sandbox forbids to ask."""
+    assert clock_is_set() in ((True, False, None) if sys.platform == "linux" else (None,))
