@@ -10,6 +10,7 @@ Cryptography of Offset, and its authenticated links.
 `backoff`                                   when to try again, for every outgoing link
 `aio`                                       connect() and serve() on asyncio
 `passphrase`                                identities from files; where a passphrase is looked for
+`supervision`                               what a server tells systemd, if that started it
 `program`                                   what the server programs share: the identity, signals
 `measures`, `link_counts`                   what programs count, declared once; what links count
 `status_pages`                              metrics and health over HTTP

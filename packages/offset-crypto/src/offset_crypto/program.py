@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from offset_crypto.identity import Identity
 from offset_crypto.passphrase import forget_variable, open_identity
+from offset_crypto.supervision import feed_watchdog, tell_stopping
 from offset_proto.errors import InvariantBroken, OffsetError
 from offset_proto.log_events import STOPPING, tell
 from offset_proto.logs import write_sums
@@ -112,6 +113,7 @@ async def _run(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], Non
 
     def on_stop(number: signal.Signals) -> None:
         tell(log, STOPPING, reason=number.name)
+        tell_stopping()
         task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,6 +121,7 @@ async def _run(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], Non
     if on_hangup is not None:
         loop.add_signal_handler(signal.SIGHUP, on_hangup)
     _write_sums(loop)
+    feed_watchdog(loop)
     try:
         await task
     except asyncio.CancelledError:

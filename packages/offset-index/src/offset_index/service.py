@@ -21,6 +21,7 @@ from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
 from offset_crypto.link_counts import LinkCounts
 from offset_crypto.measures import Distribution
+from offset_crypto.supervision import tell_ready
 from offset_index.server import CloseClient, Effect, IndexServer, SendToClient, SendToServer, initiates
 from offset_proto import wire
 from offset_proto.errors import LimitExceeded
@@ -202,6 +203,7 @@ class IndexService:
             self._tasks = tasks
             for public_key in self._trusted:
                 self._keep(public_key)
+            tell_ready()
 
     def trust(self, trusted: dict[PublicKey, RelayAddress]) -> Callable[[], None] | None:
         """What makes the server trust these, and no others, from now on; None where it does so already."""

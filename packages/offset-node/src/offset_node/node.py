@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import offset_node
 from offset_crypto.aio import Connection, Proxy, Ticker, serve
 from offset_crypto.identity import Identity
+from offset_crypto.supervision import tell_ready
 from offset_funder.effects import PaymentFinished, SendFriendMessage
 from offset_funder.events import AppRequested, FriendMessageReceived
 from offset_funder.state import Inconsistent
@@ -186,6 +187,8 @@ class Node:
             self._ticker.subscribe(self._tick)
             tasks.spawn(self._plugins.run())
             tasks.spawn(self._work())
+            if address is not None:  # otherwise it is a part of another program, which speaks for itself
+                tell_ready()
 
     def _tell_start(self) -> None:
         friends = self.engine.funder_state.friends

@@ -10,6 +10,7 @@ from offset_crypto.aio import Connection, Ticker, serve
 from offset_crypto.identity import Identity
 from offset_crypto.link_counts import LinkCounts
 from offset_crypto.measures import Distribution
+from offset_crypto.supervision import tell_ready
 from offset_proto import wire
 from offset_proto.limits import RELAY_HANDSHAKES_MAX
 from offset_proto.log_events import LIMIT_REACHED, LINK_REFUSED, LISTENING, STARTED, tell
@@ -119,6 +120,7 @@ class RelayService:
                 key=format_b64(self._identity.public_key),
                 loaded={"handshakes at once": RELAY_HANDSHAKES_MAX},
             )
+            tell_ready()
             await asyncio.get_running_loop().create_future()
 
     def message_received(self, link: _ClientLink, message: bytes) -> None:

@@ -4,6 +4,7 @@ The program stmgr: keys, tickets, node databases, texts.
 ==============  ============================================================================================
 `cli`           the program, and the commands that make tickets
 `setups`        commands: all that a node, a relay or an index server needs, in a directory
+`units`         what systemd runs a server by
 `files`         what the commands share: options, names of failures, identities that are opened
 `identities`    commands: make identities, lock and unlock them, as words and from words
 `words`         an identity as the 24 words of BIP-39

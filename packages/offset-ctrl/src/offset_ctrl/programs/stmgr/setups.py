@@ -1,6 +1,8 @@
 """Commands of stmgr that make all that a node, a relay or an index server needs, in a directory. Spec 09 §4.2."""
 
 import os
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +36,7 @@ PORTS: Final = 1000
 """Where apps reach a node, if nobody says. It depends on the node's key, so that several nodes fit on one machine."""
 
 _DIRECTORY = click.argument("directory", type=PATH)
+_SYSTEMD = click.option("--systemd", is_flag=True, help="Write a unit of systemd as well.")
 _LADDR = click.option("-l", "--laddr", type=SOCKET_ADDRESS, help="Address to listen on, IP:port.")
 
 _NODE_CONFIG = """\
@@ -99,6 +102,48 @@ def _set_up(directory: Path, fill: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(made)
         raise
+
+
+def _save_unit(made: Path, directory: Path, program: str, what: str, *, writes: bool = False) -> None:
+    """
+    Write a unit for the server in *directory*, which is filled as *made*; who makes it is who runs it.
+
+    Raises:
+        InvalidInput: The program is not installed, or a line of a unit can not name the directory.
+    """
+    import pwd
+    import shutil
+    import sysconfig
+
+    from offset_ctrl.programs.stmgr.units import format_unit
+
+    found = shutil.which(program, path=sysconfig.get_path("scripts")) or shutil.which(program)
+    if found is None:
+        raise InvalidInput(f"{program} is not installed: pip install offset-{what.split()[0]}")
+    home, name = directory.absolute(), _unit_name(directory)
+    if not str(home).isprintable():
+        raise InvalidInput(f"a unit can not name the directory {str(home)!r}")
+    unit = format_unit(
+        name=name,
+        description=f"Offset {what} in {home}",
+        user=pwd.getpwuid(os.getuid()).pw_name,
+        program=str(Path(found).absolute()),
+        config=str(home / f"{what.split()[0]}.toml"),
+        directory=str(home),
+        writes=writes,
+    )
+    (made / name).write_text(unit)
+
+
+def _unit_name(directory: Path) -> str:
+    """Of the letters that the name of a unit may have; whoever runs several servers gives their directories names."""
+    return f"offset-{re.sub(r'[^A-Za-z0-9_.-]', '-', directory.absolute().name)}.service"
+
+
+def _tell_unit(directory: Path) -> None:
+    unit = directory / _unit_name(directory)
+    copies = shlex.join(["sudo", "cp", str(unit), "/etc/systemd/system/"])
+    click.echo(f"{copies} && sudo systemctl enable --now {unit.name}    lets systemd run it")
 
 
 def _new_identity(path: Path) -> "PublicKey":
@@ -184,6 +229,7 @@ def _named(tickets: tuple[Path, ...]) -> "dict[str, RelayAddress]":
 @click.option("--idfile", type=PATH, help="Identity of the node, locked or not; it is copied.  [default: a new one]")
 @click.option("--recover", is_flag=True, help="That identity had a node before, whose database and backups are lost.")
 @click.option("--backup", type=PATH, help="That identity had a node before, whose database is lost: its newest backup.")
+@_SYSTEMD
 @PASSPHRASE_FILE
 def _setup_node(
     directory: Path,
@@ -194,6 +240,7 @@ def _setup_node(
     idfile: Path | None,
     recover: bool,
     backup: Path | None,
+    systemd: bool,
     passphrase_file: Path | None,
 ) -> None:
     """
@@ -231,10 +278,14 @@ def _setup_node(
         APP_TICKET.save(made / "apps" / "stctrl.ticket", AppTicket(app, AppPermissions(True, True, True, True)))
         TICKET.save(made / "node.ticket", RelayAddress(key, NetAddress(listening)))
         (made / "node.toml").write_text(_NODE_CONFIG.format(laddr=listening))
+        if systemd:
+            _save_unit(made, directory, "stnode", "node", writes=True)
 
     in_group("SetupNodeError", lambda: _set_up(directory, fill))
     click.echo(f"stnode --config {directory / 'node.toml'}    runs the node")
     click.echo(f"stctrl -C {directory} info friends    shows what it has; every command of stctrl works like that")
+    if systemd:
+        _tell_unit(directory)
     if recover:
         click.echo(f"stctrl -C {directory} recover CONTACTS    becomes friends again with all of a contact list")
     if recover or backup is not None:
@@ -257,7 +308,8 @@ def _check_usage(tickets: tuple[Path, ...], idfile: Path | None, backup: Path | 
 @_DIRECTORY
 @ADDRESS
 @_LADDR
-def _setup_relay(directory: Path, address: str, laddr: Place | None) -> None:
+@_SYSTEMD
+def _setup_relay(directory: Path, address: str, laddr: Place | None, *, systemd: bool) -> None:
     """
     Make all that a relay needs in a new directory.
 
@@ -271,17 +323,22 @@ def _setup_relay(directory: Path, address: str, laddr: Place | None) -> None:
         key = _new_identity(made / "relay.ident")
         TICKET.save(made / "relay.ticket", RelayAddress(key, reached))
         (made / "relay.toml").write_text(_RELAY_CONFIG.format(laddr=_text(laddr or _behind(reached))))
+        if systemd:
+            _save_unit(made, directory, "strelay", "relay")
 
     in_group("SetupRelayError", lambda: _set_up(directory, fill))
     click.echo(f"strelay --config {directory / 'relay.toml'}    runs the relay")
     click.echo(f"{directory / 'relay.ticket'} is for everybody who uses it")
+    if systemd:
+        _tell_unit(directory)
 
 
 @click.command("setup-index", cls=OffsetCommand)
 @_DIRECTORY
 @ADDRESS
 @click.option("--server-address", help="Address for other index servers; by default the port after --address.")
-def _setup_index(directory: Path, address: str, server_address: str | None) -> None:
+@_SYSTEMD
+def _setup_index(directory: Path, address: str, server_address: str | None, *, systemd: bool) -> None:
     """
     Make all that an index server needs in a new directory.
 
@@ -301,11 +358,15 @@ def _setup_index(directory: Path, address: str, server_address: str | None) -> N
         (made / "trusted-servers").mkdir()
         places = {"lclient": _text(_behind(for_nodes)), "lserver": _text(_behind(for_servers))}
         (made / "index.toml").write_text(_INDEX_CONFIG.format(**places))
+        if systemd:
+            _save_unit(made, directory, "stindex", "index server")
 
     in_group("SetupIndexError", lambda: _set_up(directory, fill))
     click.echo(f"stindex --config {directory / 'index.toml'}    runs the index server")
     click.echo(f"{directory / 'index.ticket'} is for nodes")
     click.echo(f"{directory / 'index-server.ticket'} is for other index servers")
+    if systemd:
+        _tell_unit(directory)
 
 
 COMMANDS = (_setup_node, _setup_relay, _setup_index)
