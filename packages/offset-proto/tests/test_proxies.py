@@ -117,7 +117,8 @@ def test_the_option(tmp_path):
     config.write_text('proxy = "socks5h://ann:s3cret@h:1"\n')
     assert _run("--config", config).stdout == "s3cret\n"
     shown = _run("--config", config, "--check-config")
-    assert (shown.stdout, shown.returncode) == ("proxy: socks5h://ann:...@h:1 (file)\n", 0)
+    assert shown.stdout.startswith("proxy: socks5h://ann:...@h:1 (file)\n")
+    assert shown.returncode == 0
     config.write_text('proxy = "socks5h://ann:s3cret@h:0"\n')
     for refused in (_run("--config", config), _run("--proxy", "socks5h://ann:s3cret@h:0")):
         assert "invalid proxy: " in refused.stderr
