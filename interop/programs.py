@@ -152,9 +152,10 @@ class Server:
             raise RuntimeError(f"{self.name} ended: {self.log.read_text()[-500:]}")
 
     def _listens_or_died(self) -> bool:
-        return self.process is None or self.process.poll() is not None or self._listens()
+        return self.process is None or self.process.poll() is not None or self.listens()
 
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
+        """Whether a connection to its port is taken."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -163,7 +164,7 @@ class Server:
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-            wait_until(f"{self.name} to be gone", lambda: not self._listens(), 10)
+            wait_until(f"{self.name} to be gone", lambda: not self.listens(), 10)
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

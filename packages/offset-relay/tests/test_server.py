@@ -136,3 +136,51 @@ def test_a_refused_listen_does_not_end_the_first(relay: RelayServer) -> None:
     _first(relay, "second", B, Listen())
     relay.close_link("second")
     assert _first(relay, "c", C, Connect(B)) == [NotifyListener("listen", IncomingConnection(C))]
+
+
+def test_the_end_closes_all_but_listeners(relay: RelayServer) -> None:
+    """New links and half tunnels; a tunnel is not the engine's any more, and the listener is told of nobody else."""
+    relay.open_link("new")
+    _first(relay, "connect", C, Connect(B))
+    _first(relay, "joined", D, Connect(B))
+    _first(relay, "accept", B, Accept(D))
+    assert relay.end() == [CloseLink("new", Refusal.RELAY_ENDS), CloseLink("connect", Refusal.RELAY_ENDS)]
+    assert relay.is_listener("listen")
+    assert not relay.is_waiting("connect")
+    assert relay.end() == []
+
+
+def test_each_refusal_is_counted_under_its_reason(relay: RelayServer) -> None:
+    """Every closed link has one reason; what is ignored has none."""
+    _first(relay, "twice", B, Listen())
+    _first(relay, "nobody", C, Connect(D))
+    _first(relay, "late", B, Accept(C))
+    _first(relay, "connect", C, Connect(B))
+    _first(relay, "again", C, Connect(B))
+    relay.receive_reject("listen", RejectConnection(C))
+    relay.receive_reject("listen", RejectConnection(C))
+    _first(relay, "talks", C, Connect(B))
+    for _ in range(HALF_TUNNEL_MESSAGES_MAX + 1):
+        relay.receive_pending("talks", b"")
+    for number in range(LISTENER_NOTICES_MAX + 2):
+        _first(relay, f"many{number}", PublicKey(number.to_bytes(32, "big")), Connect(B))
+    relay.open_link("silent")
+    for _ in range(HALF_TUNNEL_TICKS):
+        relay.tick()
+    _first(relay, "left", C, Connect(B))
+    relay.close_link("listen")
+    relay.open_link("new")
+    relay.end()
+    assert relay.refused == {
+        Refusal.LISTENS_ALREADY: 1,
+        Refusal.NO_LISTENER: 1,
+        Refusal.NOBODY_WAITS: 1,
+        Refusal.WAITS_ALREADY: 1,
+        Refusal.REJECTED: 1,
+        Refusal.PENDING_FULL: 1,
+        Refusal.LISTENER_FULL: 2,
+        Refusal.SILENT: 1,
+        Refusal.NOT_ACCEPTED: LISTENER_NOTICES_MAX,
+        Refusal.LISTENER_GONE: 1,
+        Refusal.RELAY_ENDS: 1,
+    }

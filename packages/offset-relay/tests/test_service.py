@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from random import Random
-from typing import Any
 
 import pytest
 
-from offset_crypto.aio import Connection, Ticker, connect, open_tunnel
+from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect, open_tunnel
 from offset_crypto.identity import Identity
 from offset_crypto.keepalive import Keepalive
 from offset_proto import wire
@@ -39,14 +38,22 @@ class _Inbox:
 
 @contextlib.asynccontextmanager
 async def _running_relay() -> AsyncIterator[tuple[str, Ticker]]:
+    async with _observed_relay() as (address, ticker, _, _):
+        yield address, ticker
+
+
+@contextlib.asynccontextmanager
+async def _observed_relay() -> AsyncIterator[tuple[str, Ticker, RelayService, "asyncio.Future[None]"]]:
+    """The same, with the relay and its end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ticker = Ticker(0.02)
-    running = asyncio.ensure_future(RelayService(RELAY, ticker).run(("127.0.0.1", port)))
+    relay = RelayService(RELAY, ticker)
+    running = asyncio.ensure_future(relay.run(("127.0.0.1", port)))
     await asyncio.sleep(0.05)
     try:
-        yield f"127.0.0.1:{port}", ticker
+        yield f"127.0.0.1:{port}", ticker, relay, running
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -147,22 +154,16 @@ def test_a_link_that_says_nothing_is_closed() -> None:
     asyncio.run(scenario())
 
 
-def test_what_the_pages_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_pages_show() -> None:
     """Listeners, tunnels and what passes through them, and why links were refused."""
-    relays: list[RelayService] = []
-    run = RelayService.run
-
-    def noted(relay: RelayService, address: tuple[str, int]) -> Coroutine[Any, Any, None]:
-        relays.append(relay)
-        return run(relay, address)
 
     async def scenario() -> None:
-        async with _running_relay() as (address, ticker), asyncio.timeout(10):
+        async with _observed_relay() as (address, ticker, relay, _), asyncio.timeout(10):
             connector, listener = await _open_tunnel(address, ticker)
             at_listener = _Inbox(listener)
             refused = _Inbox(await _say(address, ticker, CONNECTOR, Connect(CONNECTOR.public_key)))
             assert await refused.messages.get() is None
-            status = show_relay(relays[0])
+            status = show_relay(relay)
             figures = {measure.name: value for measure, value in status.read()}
             assert status.missing() == []
             assert figures["offset_relay_listeners"] == figures["offset_relay_tunnels"] == 1
@@ -181,8 +182,57 @@ def test_what_the_pages_show(monkeypatch: pytest.MonkeyPatch) -> None:
             assert 10_000 <= after - before <= 12_000  # sealed and padded
             connector.close()
             assert await at_listener.messages.get() is None
-            while relays[0].tunnels:  # noqa: ASYNC110  the relay tells nobody
+            while relay.tunnels:  # noqa: ASYNC110  the relay tells nobody
                 await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(RelayService, "run", noted)
+    asyncio.run(scenario())
+
+
+def test_a_relay_ends_in_order() -> None:
+    """No new connections; tunnels go on until the limit; listeners are closed last; then the relay has ended."""
+
+    async def scenario() -> None:
+        async with _observed_relay() as (address, ticker, relay, running), asyncio.timeout(20):
+            connector, listener = await _open_tunnel(address, ticker)
+            ends: list[str] = []
+            kept = _Inbox(await _say(address, ticker, CONNECTOR, Listen()))
+            waiting = _Inbox(await _say(address, ticker, RELAY, Connect(CONNECTOR.public_key)))
+            assert await kept.messages.get() is not None
+            at_listener = _Inbox(listener)
+            relay.end(1.0)
+            assert await waiting.messages.get() is None
+            assert relay.missing() == ["the relay is about to end"]
+            with pytest.raises(ConnectFailed):
+                await connect(address, RELAY, RELAY.public_key, ticker)
+            connector.send(b"still here")
+            assert await at_listener.messages.get() == b"still here"
+            assert not running.done()
+
+            async def note(inbox: _Inbox, name: str) -> None:
+                assert await inbox.messages.get() is None
+                ends.append(name)
+
+            await asyncio.gather(note(at_listener, "tunnel"), note(kept, "listener"))
+            assert ends == ["tunnel", "listener"]
+            await running
+            connector.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_relay_without_tunnels_ends_at_once() -> None:
+    """Nobody has to wait for the limit; so it is when the last tunnel closes before it."""
+
+    async def scenario() -> None:
+        async with _observed_relay() as (address, ticker, relay, running), asyncio.timeout(20):
+            connector, listener = await _open_tunnel(address, ticker)
+            relay.end(3600)
+            _Inbox(listener)
+            connector.close()
+            await running
+        async with _observed_relay() as (address, ticker, relay, running), asyncio.timeout(20):
+            _Inbox(await _say(address, ticker, LISTENER, Listen()))
+            relay.end(3600)
+            await running
+
     asyncio.run(scenario())

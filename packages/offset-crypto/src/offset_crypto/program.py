@@ -72,19 +72,25 @@ def keep_out_of_core_dumps() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def run_server(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], None] | None = None) -> None:
+def run_server(
+    serve: Callable[[], Awaitable[None]],
+    on_hangup: Callable[[], None] | None = None,
+    end: Callable[[], None] | None = None,
+) -> None:
     """
     Run *serve* until it ends or a SIGTERM or SIGINT asks for the end, which is a success (D79).
 
     Args:
         serve: The server.
         on_hangup: Called at each SIGHUP; None: SIGHUP ends the process, as it does any program.
+        end: Called at the first SIGTERM, to let *serve* end in order; whatever signal comes next ends it at once, as
+            SIGINT always does. None: SIGTERM ends it at once, too.
 
     Raises:
         OffsetError, OSError: What ended it.
     """
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        runner.run(_run(serve, on_hangup))
+        runner.run(_run(serve, on_hangup, end))
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -96,10 +102,21 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _run(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], None] | None) -> None:
+async def _run(
+    serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], None] | None, end: Callable[[], None] | None
+) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(serve())
     broken: list[BaseException] = []
+    orderly = [] if end is None else [end]
+
+    def on_stop(number: signal.Signals) -> None:
+        tell(log, STOPPING, reason=number.name)
+        tell_stopping()
+        if orderly and number is signal.SIGTERM:
+            orderly.pop()()
+        else:
+            task.cancel()
 
     def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -110,11 +127,6 @@ async def _run(serve: Callable[[], Awaitable[None]], on_hangup: Callable[[], Non
             log.error("%s", context.get("message"), exc_info=error)
 
     loop.set_exception_handler(on_exception)
-
-    def on_stop(number: signal.Signals) -> None:
-        tell(log, STOPPING, reason=number.name)
-        tell_stopping()
-        task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop, number)

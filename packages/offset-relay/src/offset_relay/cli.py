@@ -1,6 +1,7 @@
 """The program strelay. Spec 09 §3.1."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -9,14 +10,27 @@ from offset_proto.server_cli import METRICS, ServerCommand, reading_again
 
 __all__ = ["main"]
 
+GRACE_SECONDS: Final = 5
+"""Longer than a payment takes, and short enough for whoever starts the relay again."""
+
 
 @click.command("strelay", cls=ServerCommand)
 @click.option("-i", "--idfile", type=click.Path(path_type=Path), required=True, help="Identity file of the relay.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
 @PASSPHRASE_FILE
 @METRICS
+@click.option(
+    "--grace",
+    type=click.IntRange(0, 3600),
+    default=GRACE_SECONDS,
+    help=f"Seconds that tunnels have after SIGTERM, {GRACE_SECONDS} unless given; a second SIGTERM ends at once.",
+)
 def _strelay(
-    idfile: Path, laddr: tuple[str, int], passphrase_file: Path | None, metrics: tuple[str, int] | None
+    idfile: Path,
+    laddr: tuple[str, int],
+    passphrase_file: Path | None,
+    metrics: tuple[str, int] | None,
+    grace: int,
 ) -> None:
     """Relay of the Offset credit network: lets nodes reach each other without open ports of their own."""
     from offset_crypto.aio import Ticker
@@ -27,15 +41,16 @@ def _strelay(
 
     identity = load_identity(idfile, passphrase_file)
 
+    relay = RelayService(identity, Ticker())
+
     async def serve() -> None:
-        relay = RelayService(identity, Ticker())
         async with serve_status(metrics, show_relay(relay)):
             try:
                 await relay.run(laddr)
             except OSError as error:
                 raise ListenError(laddr, error) from None
 
-    run_server(serve, reading_again())
+    run_server(serve, reading_again(), lambda: relay.end(grace))
 
 
 def main() -> None:

@@ -27,6 +27,9 @@ A listener has at most `LISTENER_NOTICES_MAX` half tunnels, one for each connect
 connector sends, up to `HALF_TUNNEL_MESSAGES_MAX` messages and `HALF_TUNNEL_BYTES_MAX` bytes, and is closed when it
 exceeds either; a single message is kept whatever its size. When a listener's link ends, all its half tunnels are
 closed, and its tunnels go on.
+
+When the relay is about to end, the shell takes no more links, and `end` closes all that is no listener: a half tunnel
+could only become a tunnel by one more link. The shell closes the tunnels later, and the listeners last of all.
 """
 
 from collections.abc import Hashable
@@ -79,6 +82,8 @@ class Refusal(StrEnum):
     """The listener did not answer in time."""
     LISTENER_GONE = "listener_gone"
     """The link of the listener ended before it answered."""
+    RELAY_ENDS = "relay_ends"
+    """The relay is about to end."""
 
     @property
     def words(self) -> str:
@@ -97,6 +102,7 @@ _WORDS: Final = {
     Refusal.PENDING_FULL: "it sends too much before it is accepted",
     Refusal.NOT_ACCEPTED: "the listener does not answer",
     Refusal.LISTENER_GONE: "its listener has left",
+    Refusal.RELAY_ENDS: "the relay is about to end",
 }
 
 
@@ -254,6 +260,16 @@ class RelayServer:
             half_tunnel.ticks_left -= 1
             if half_tunnel.ticks_left <= 0:
                 effects += self._drop(public_key, half_tunnel, Refusal.NOT_ACCEPTED)
+        return effects
+
+    def end(self) -> list[Effect]:
+        """The relay is about to end: close new links and half tunnels, which no tunnel can come of any more."""
+        effects: list[Effect] = []
+        for link in self._new:
+            effects += self._refuse(link, Refusal.RELAY_ENDS)
+        self._new.clear()
+        for public_key, half_tunnel in list(self._waiting.values()):
+            effects += self._drop(public_key, half_tunnel, Refusal.RELAY_ENDS)
         return effects
 
     def _listen(self, link: Link, public_key: PublicKey) -> list[Effect]:

@@ -1,12 +1,23 @@
-"""The relay on sockets. Spec 03 §4."""
+"""
+The relay on sockets. Spec 03 §4.
+
+A relay ends in this order when it is asked to (`RelayService.end`), so that nodes notice as little as possible:
+
+1. It takes no more connections, and closes half tunnels: whoever looks for a friend here tries the friend's next relay.
+2. Tunnels go on, for a time that has a limit. Where all are closed before, nobody has to wait.
+3. Tunnels are closed. Both ends know at once, and the one that dials goes to the next relay; a payment that was under
+   way goes on there, since nodes repeat what was not answered.
+4. Listeners are closed. They were open until now, so that none of them came back to a relay that is about to end.
+"""
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
 
 import offset_relay
-from offset_crypto.aio import Connection, Ticker, serve
+from offset_crypto.aio import Connection, Ticker, listen
 from offset_crypto.identity import Identity
 from offset_crypto.link_counts import LinkCounts
 from offset_crypto.measures import Distribution
@@ -101,27 +112,48 @@ class RelayService:
         self.engine = RelayServer()
         self.counts = RelayCounts()
         self._is_listening = False
+        self._end_wanted = asyncio.Event()
+        self._grace_seconds = 0.0
+        self._no_tunnels = asyncio.Event()
+        self._no_tunnels.set()
         self._connectors: dict[Connection, None] = {}  # of each tunnel one end
         self._identity = identity
         self._ticker = ticker
 
     async def run(self, address: tuple[str, int]) -> None:
-        """Serve until cancelled. Raises OSError where the address can not be listened on."""
+        """Serve until `end`, or until cancelled. Raises OSError where the address can not be listened on."""
         self._ticker.subscribe(self._tick)
-        listening = serve(*address, self._identity, self._ticker, self._accept, handshakes_max=RELAY_HANDSHAKES_MAX)
-        async with listening as port:
+        limit = RELAY_HANDSHAKES_MAX
+        async with listen(*address, self._identity, self._ticker, self._accept, handshakes_max=limit) as listening:
             self._is_listening = True
-            tell(log, LISTENING, address=format_host_port(address[0], port), what="nodes")
-            tell(
-                log,
-                STARTED,
-                program="offset-relay",
-                version=offset_relay.__version__,
-                key=format_b64(self._identity.public_key),
-                loaded={"handshakes at once": RELAY_HANDSHAKES_MAX},
-            )
+            tell(log, LISTENING, address=format_host_port(address[0], listening.port), what="nodes")
+            self._tell_start()
             tell_ready()
-            await asyncio.get_running_loop().create_future()
+            await self._end_wanted.wait()
+            self._is_listening = False
+            listening.take_no_more()
+            self._perform(self.engine.end())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._grace_seconds):
+                    await self._no_tunnels.wait()
+            for connector in list(self._connectors):
+                connector.close("the relay ends")
+
+    def end(self, grace_seconds: float) -> None:
+        """End in order; tunnels that are open have so many seconds."""
+        log.info("the relay ends within %g seconds; %d tunnels are open", grace_seconds, self.tunnels)
+        self._grace_seconds = grace_seconds
+        self._end_wanted.set()
+
+    def _tell_start(self) -> None:
+        tell(
+            log,
+            STARTED,
+            program="offset-relay",
+            version=offset_relay.__version__,
+            key=format_b64(self._identity.public_key),
+            loaded={"handshakes at once": RELAY_HANDSHAKES_MAX},
+        )
 
     def message_received(self, link: _ClientLink, message: bytes) -> None:
         """A message of a link that is not part of a tunnel; raises PeerError for the link to be closed."""
@@ -142,6 +174,8 @@ class RelayService:
     def tunnel_closed(self, end: Connection) -> None:
         """One end of a tunnel closed; the other one follows."""
         self._connectors.pop(end, None)
+        if not self._connectors:
+            self._no_tunnels.set()
 
     @property
     def links(self) -> LinkCounts:
@@ -150,6 +184,8 @@ class RelayService:
 
     def missing(self) -> list[str]:
         """What keeps the relay from serving anybody, a line for each."""
+        if self._end_wanted.is_set():
+            return ["the relay is about to end"]
         return [] if self._is_listening else ["the relay does not listen yet"]
 
     @property
@@ -183,6 +219,7 @@ class RelayService:
 
     def _join(self, connector: Connection, acceptor: Connection, pending: tuple[bytes, ...]) -> None:
         self._connectors[connector] = None
+        self._no_tunnels.clear()
         for message in pending:
             self.counts.passed(message)
             acceptor.send(message)

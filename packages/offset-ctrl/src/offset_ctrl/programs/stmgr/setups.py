@@ -51,7 +51,7 @@ laddr = "{laddr}"
 
 # What is shown here is off until the # before it goes.
 # passphrase-file = "passphrase"            # of a locked identity
-# metrics = "127.0.0.1:9701"                # for Prometheus
+# metrics = "127.0.0.1:9701"                # for Prometheus, and health
 # proxy = "socks5h://127.0.0.1:9050"        # to relays and index servers, such as Tor
 # plugin-settings = "plugins.toml"
 # without = ["NAME"]                        # plugins that are not to run
@@ -65,6 +65,8 @@ idfile = "relay.ident"
 laddr = "{laddr}"
 
 # passphrase-file = "passphrase"            # of a locked identity
+# metrics = "127.0.0.1:9702"                # for Prometheus, and health
+# grace = "5"                               # seconds that tunnels have after SIGTERM
 """
 
 _INDEX_CONFIG = """\
@@ -79,6 +81,7 @@ lserver = "{lserver}"
 
 # proxy = "socks5h://127.0.0.1:9050"        # to other index servers, such as Tor
 # passphrase-file = "passphrase"            # of a locked identity
+# metrics = "127.0.0.1:9703"                # for Prometheus, and health
 """
 
 
