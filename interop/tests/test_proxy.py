@@ -4,6 +4,8 @@ Nodes and index servers behind a SOCKS5 proxy: payments, and what of it the netw
 Relays and index servers have names that the proxy alone knows, so nothing here works past it.
 """
 
+import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ import pytest
 from interop.network import Network, NodeSpec
 from interop.ports import find_free_port
 from interop.programs import OURS, Server, wait_until
+from offset_ctrl import blocking, connect
 
 DOMAIN = "names.invalid"
 
@@ -83,9 +86,10 @@ def _sockets(pid: int) -> tuple[set[tuple[int, int]], int]:
 def test_payments_pass_and_only_the_proxy_is_spoken_to(behind: Behind) -> None:
     """The nodes and the index servers have connections to the proxy, and what came in; they ask no DNS server."""
     network, ports = behind.network, behind.network.ports
+    before = network.balance("A", "B", "FST")["balance"]
     for number in range(3):
         assert network.pay("A", "B", "FST", 10, f"payment{number}") == "Receipt is valid!"
-    assert network.balance("A", "B", "FST")["balance"] == -30
+    assert network.balance("A", "B", "FST")["balance"] == before - 30
     listening = {"A": {ports["A"]}, "B": {ports["B"]}}
     for name in ("index0", "index1"):
         listening[name] = {ports[f"{name}-client"], ports[f"{name}-server"]}
@@ -97,7 +101,30 @@ def test_payments_pass_and_only_the_proxy_is_spoken_to(behind: Behind) -> None:
         assert datagrams == 0, name
         reached |= {name} if outgoing else set()
     assert {"A", "B"} < reached  # and of the index servers the one that connects to the other
-    assert set(behind.asked.read_text().split()) == {f"{name}.{DOMAIN}" for name in ("relay", "index0", "index1")}
+    assert set(behind.asked.read_text().split()) - {f"node.{DOMAIN}"} == {
+        f"{name}.{DOMAIN}" for name in ("relay", "index0", "index1")
+    }
+
+
+def test_apps_reach_a_node_through_the_proxy(behind: Behind) -> None:
+    """By a name that the proxy alone knows: stctrl, and the SDK with an event loop and without one."""
+    network, url = behind.network, f"socks5h://127.0.0.1:{behind.proxy.port}"
+    ticket, app = network.path("named.ticket"), network.path("A-app.ident")
+    address = f"node.{DOMAIN}:{network.ports['A']}"
+    network.run("stmgr", "node-ticket", "-i", network.identity("A"), "-a", address, "-o", ticket)
+    shown = network.run("stctrl", "-I", app, "-T", ticket, "--proxy", url, "info", "friends", "--json")
+    assert [friend["name"] for friend in json.loads(shown.stdout)] == ["B"]
+    refused = network.run("stctrl", "-I", app, "-T", ticket, "info", "friends", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+
+    async def names() -> list[str]:
+        async with connect(ticket, app, proxy=url) as node:
+            return [friend.name for friend in node.report.friends.values()]
+
+    assert asyncio.run(names()) == ["B"]
+    with blocking.connect(ticket, app, proxy=url) as node:
+        assert [friend.name for friend in node.report.friends.values()] == ["B"]
+    assert behind.asked.read_text().count(f"node.{DOMAIN}") == 3
 
 
 def test_a_proxy_that_is_killed_and_comes_back(behind: Behind) -> None:
@@ -122,7 +149,7 @@ def test_a_proxy_that_is_killed_and_comes_back(behind: Behind) -> None:
         ("socks5h://ann:s3cret@127.0.0.1:0", "'0' is no port"),
     ],
 )
-@pytest.mark.parametrize("program", ["stnode", "stindex"])
+@pytest.mark.parametrize("program", ["stnode", "stindex", "stctrl"])
 def test_what_is_no_proxy_is_refused_at_the_start(tmp_path: Path, program: str, proxy: str, reason: str) -> None:
     """With a word on it, and without the password."""
     result = subprocess.run([OURS.program(program), "--proxy", proxy], capture_output=True, text=True, cwd=tmp_path)

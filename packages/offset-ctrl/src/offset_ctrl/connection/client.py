@@ -1,10 +1,9 @@
 """
 A connection of an app to its node. Spec 07 §5.
 
-One receiver dispatches what arrives: the report is kept up to date, acknowledgements and results go to
-whoever waits for their id, and nothing is thrown away while something else is awaited (D57). Every wait has
-a time limit, except the one for the end of a payment, which may take as long as the seller likes: whoever waits for
-that sets a limit.
+One receiver dispatches what arrives: the report is kept up to date, acknowledgements and results go to whoever waits
+for their id, and nothing is thrown away while something else is awaited (D57). Every wait has a time limit, except the
+one for the end of a payment, which may take as long as the seller likes: whoever waits for that sets a limit.
 
 A request of an extension is sent only to a node that has announced the extension (spec 12 §1); `NodeConnection.request`
 sees to it, so that no caller can forget it.
@@ -16,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar, get_args
 
-from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
+from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.greeting import Greeting
 from offset_ctrl.connection.history import HistoryFeed
@@ -343,8 +342,6 @@ class NodeConnection:
                 future.set_exception(self._error)
                 future.exception()  # seen, also where nobody waits
 
-    # Inside.
-
     async def greeted(self) -> None:
         """Wait until the node has said what this app may ask for, and has sent its report."""
         await self._within(APP_GREETING_TICKS, self._greeted)
@@ -369,7 +366,7 @@ def _resolve(future: "asyncio.Future[T] | None", value: T) -> None:
 
 @asynccontextmanager
 async def open_node(
-    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None
+    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None, proxy: Proxy | None = None
 ) -> AsyncIterator[NodeConnection]:
     """
     Connect an app to its node, for the length of a ``with`` block.
@@ -379,13 +376,16 @@ async def open_node(
         node_public_key: The key that the node must prove.
         app: Identity of the app; the node must trust it.
         ticker: Ticks of the process; by default a new one.
+        proxy: The node is reached through it; None: directly.
 
     Raises:
         NodeConnectionError: Not reached, another key, not trusted, or no greeting in time.
     """
     ticker = ticker or Ticker()
     try:
-        connection = await connect(address, app, node_public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX)
+        connection = await connect(
+            address, app, node_public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX, proxy=proxy
+        )
     except ConnectFailed as error:
         raise NodeConnectionError(f"ConnectionError({error})") from None
     node = NodeConnection(connection, ticker)

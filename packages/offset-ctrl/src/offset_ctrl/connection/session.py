@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from offset_crypto.aio import Ticker
+from offset_crypto.aio import Proxy, Ticker
 from offset_crypto.backoff import Backoff
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import (
@@ -66,11 +66,14 @@ class NodeSession:
     extensions: Extension
     report: ReportView
 
-    def __init__(self, address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker) -> None:
+    def __init__(
+        self, address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker, proxy: Proxy | None = None
+    ) -> None:
         self._address = address
         self._node_public_key = node_public_key
         self._app = app
         self._ticker = ticker
+        self._proxy = proxy
         self.version = 0
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
         self.invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
@@ -100,7 +103,9 @@ class NodeSession:
         while True:
             started = asyncio.get_running_loop().time()
             try:
-                async with open_node(self._address, self._node_public_key, self._app, self._ticker) as node:
+                async with open_node(
+                    self._address, self._node_public_key, self._app, self._ticker, self._proxy
+                ) as node:
                     self._adopt(node)
                     if not first.done():
                         first.set_result(None)
@@ -300,7 +305,7 @@ class NodeSession:
 
 @asynccontextmanager
 async def open_session(
-    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None
+    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None, proxy: Proxy | None = None
 ) -> AsyncIterator[NodeSession]:
     """
     Connect an app to its node and keep it connected, for the length of a ``with`` block.
@@ -310,11 +315,12 @@ async def open_session(
         node_public_key: The key that the node must prove.
         app: Identity of the app; the node must trust it.
         ticker: Ticks of the process; by default a new one.
+        proxy: The node is reached through it; None: directly.
 
     Raises:
         NodeConnectionError: The first attempt failed: not reached, another key, not trusted, or no greeting in time.
     """
-    session = NodeSession(address, node_public_key, app, ticker or Ticker())
+    session = NodeSession(address, node_public_key, app, ticker or Ticker(), proxy)
     first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     keeping = asyncio.create_task(session.keep(first))
     try:

@@ -252,11 +252,13 @@ def connect(
     *,
     journal: Path | str | None = None,
     go_on: PayOptions | None = None,
+    proxy: str | None = None,
 ) -> Iterator[BlockingNode]:
     """
     Connect an app to its node, for the length of a ``with`` block. See `offset_ctrl.sdk.node.connect`.
 
     Raises:
+        InvalidInput, ProxyUnavailable: *proxy* is none, or the extra ``offset-ctrl[proxy]`` is not installed.
         IoError, StringSerdeError: A file can not be read, or is another one.
         NodeConnectionError: The node was not reached, has another key, or does not trust this app.
     """
@@ -268,7 +270,9 @@ def connect(
         return asyncio.run_coroutine_threadsafe(work, loop).result()
 
     try:
-        manager: AbstractAsyncContextManager[Node] = connect_async(ticket, app, journal=journal, go_on=go_on)
+        manager: AbstractAsyncContextManager[Node] = connect_async(
+            ticket, app, journal=journal, go_on=go_on, proxy=proxy
+        )
         node = run(_enter(manager))
         try:
             yield BlockingNode(node, loop)

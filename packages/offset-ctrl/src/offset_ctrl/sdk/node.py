@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from offset_crypto.aio import Ticker
+from offset_crypto.aio import Proxy, Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.rules.circles import Circle, Transfer
@@ -35,6 +35,7 @@ from offset_ctrl.sdk.trade import NodeTrade
 from offset_ctrl.sdk.view import FriendName
 from offset_proto.files import IDENTITY, TICKET, FriendTicket
 from offset_proto.messages.payment import RelayAddress
+from offset_proto.proxies import parse_proxy
 from offset_proto.types import U128, Currency, PublicKey
 
 __all__ = [
@@ -246,6 +247,7 @@ async def connect(
     *,
     journal: Path | str | None = None,
     go_on: PayOptions | None = None,
+    proxy: str | None = None,
     ticker: Ticker | None = None,
 ) -> AsyncIterator[Node]:
     """
@@ -257,17 +259,21 @@ async def connect(
         journal: Directory to remember payments in, so that they survive the end of the app.
         go_on: With a journal: payments that have no commit yet are not given up when the app ends. They go on when it
             is back, under these limits, and have their commit as soon as the node has it. None: they are given up.
+        proxy: A SOCKS5 proxy through which the node is reached, such as ``socks5h://127.0.0.1:9050`` for Tor. It looks
+            the name of the node up; numbers of this machine are reached directly.
         ticker: Ticks of the process, where it has some already.
 
     Raises:
+        InvalidInput, ProxyUnavailable: *proxy* is none, or the extra ``offset-ctrl[proxy]`` is not installed.
         IoError, StringSerdeError: A file can not be read, or is another one.
         NodeConnectionError: The node was not reached, has another key, or does not trust this app.
     """
     address = ticket if isinstance(ticket, RelayAddress) else TICKET.load(Path(ticket))
     identity = app if isinstance(app, Identity) else Identity(IDENTITY.load(Path(app)).private_key)
     kept = None if journal is None else Journal(Path(journal))
+    through = None if proxy is None else Proxy(parse_proxy(proxy))
     async with (
-        open_session(address.address, address.public_key, identity, ticker) as session,
+        open_session(address.address, address.public_key, identity, ticker, through) as session,
         use_session(session, kept, go_on) as node,
     ):
         yield node

@@ -1,12 +1,16 @@
 """The program stctrl: the login that all commands have, and the commands."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from offset_ctrl.programs.stctrl.commands import accounts, buyer, config, doctor, friend, info, recovery, seller
 from offset_ctrl.programs.stctrl.commands.options import PATH
-from offset_proto.cli import PASSPHRASE_FILE, OffsetGroup, run_program
+from offset_proto.cli import PASSPHRASE_FILE, PROXY, OffsetGroup, run_program
+
+if TYPE_CHECKING:
+    from offset_proto.proxies import ProxyUrl
 
 __all__ = ["main"]
 
@@ -16,6 +20,7 @@ __all__ = ["main"]
 @click.option("-T", "--ticket", type=PATH, help="Ticket of the node.")
 @click.option("-C", "--directory", type=PATH, help="Directory made by stmgr setup-node, in place of -I and -T.")
 @PASSPHRASE_FILE
+@PROXY
 @click.pass_context
 def _stctrl(
     ctx: click.Context,
@@ -23,6 +28,7 @@ def _stctrl(
     ticket: Path | None,
     directory: Path | None,
     passphrase_file: Path | None,
+    proxy: "ProxyUrl | None",
 ) -> None:
     """
     Control a node of the Offset credit network.
@@ -36,7 +42,7 @@ def _stctrl(
         directory = default_directory()
     if directory is not None:
         idfile, ticket = idfile or directory / "app.ident", ticket or directory / "node.ticket"
-    ctx.obj = (idfile, ticket, passphrase_file)
+    ctx.obj = (idfile, ticket, passphrase_file, proxy)
 
 
 for _command in (

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from offset_crypto.aio import Proxy, Ticker
 from offset_crypto.identity import Identity
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError
@@ -19,6 +21,7 @@ from offset_proto import entered
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import TICKET, FileKind, IoError, StringSerdeError
 from offset_proto.messages.report import FriendReport
+from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
 from offset_proto.uri import Texted
@@ -60,18 +63,19 @@ class CommandError(OffsetError):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who we are, and the node: options -I, -T and --passphrase-file."""
+    """Who we are, the node, and the way there: options -I, -T, --passphrase-file and --proxy."""
 
     idfile: Path
     ticket: Path
     passphrase_file: Path | None = None
+    proxy: ProxyUrl | None = None
 
 
 T = TypeVar("T")
 
 Node = TypeVar("Node", NodeConnection, NodeSession)
 
-Open = Callable[[str, PublicKey, Identity], AbstractAsyncContextManager[Node]]
+Open = Callable[[str, PublicKey, Identity, Ticker | None, Proxy | None], AbstractAsyncContextManager[Node]]
 
 
 def run(
@@ -104,9 +108,12 @@ def run(
     except OffsetError as error:
         raise CommandError("", f"SpawnIdentityServiceError({error})") from None
 
+    proxy = None if login.proxy is None else Proxy(login.proxy)
+
     async def connected() -> int | None:
         async with contextlib.AsyncExitStack() as stack:
-            node = await _opened(stack, lambda: open_(ticket.address, ticket.public_key, identity), patience)
+            opening = functools.partial(open_, ticket.address, ticket.public_key, identity, None, proxy)
+            node = await _opened(stack, opening, patience)
             if permission is not None and not node.permissions.allows(permission):
                 raise CommandError("", f"InsufficientPermissions({permission})")
             return await command(node)
