@@ -242,6 +242,10 @@ def test_each_destination_has_a_user_of_its_own():
     assert user != other
 
 
+_BOUND = b"\x01" + bytes(6)
+"""The address that ends a reply, and means nothing where the proxy has failed. RFC 1928 §6."""
+
+
 async def _say(data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readexactly(4)
     writer.write(b"\x05\x00")
@@ -262,9 +266,9 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (partial(_say, b"\x05\x04\x00"), r"the proxy socks5h://127.0.0.1:\d+ says: Host unreachable"),
-        (partial(_say, b"\x05\x02\x00"), r"says: Connection not allowed"),
-        (partial(_say, b"\x05\xf0\x00"), r"says: Invalid reply code"),
+        (partial(_say, b"\x05\x04\x00" + _BOUND), r"the proxy socks5h://127.0.0.1:\d+ says: Host unreachable"),
+        (partial(_say, b"\x05\x02\x00" + _BOUND), r"says: Connection not allowed"),
+        (partial(_say, b"\x05\xf0\x00" + _BOUND), r"says: Invalid reply code"),
         (partial(_say, b"\x05\x00\x00\x09"), r"says: Invalid address type"),
         (partial(_say, b"\x05\x00\x00\x03\x01\xff\x00\x00"), r"by the proxy"),
         (partial(_say, b"\x05\x00"), r"Connection closed"),
