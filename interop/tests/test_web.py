@@ -25,14 +25,14 @@ PAYMENTS_PATH = "/api/v1/nodes/C/payments"
 
 
 class Web:
-    """A stweb of node C, and a token that may do everything."""
+    """A stweb of a node, and a token that may do everything."""
 
-    def __init__(self, network: Network, directory: Path) -> None:
-        self.state = directory / "state"
+    def __init__(self, network: Network, directory: Path, node: str = "C") -> None:
+        self.state = directory / f"{node}-state"
         self.url = f"http://127.0.0.1:{(port := find_free_port())}"
-        listen = ["-l", f"127.0.0.1:{port}", "--state", str(self.state)]
-        command = [network.cast.of("stweb").program("stweb"), *network.login("C"), *listen]
-        self.log = directory / "stweb.log"
+        listen = ["-l", f"127.0.0.1:{port}", "--state", str(self.state), "--public-address", self.url]
+        command = [network.cast.of("stweb").program("stweb"), *network.login(node), *listen]
+        self.log = directory / f"{node}-stweb.log"
         self.server = Server("stweb", command, port, self.log)
         self.server.start()
         may = [word for text in ("read", "ask", "configure", f"pay:{LIMIT}:FST/day") for word in ("--may", text)]
@@ -136,6 +136,49 @@ def test_stweb_killed_in_the_middle_of_payments(chain: Network, web: Web) -> Non
 
 def _cost(payment: Any) -> int:
     return int(payment["invoice"]["dest_payment"]) + int(payment["fees"])
+
+
+@pytest.fixture
+def shop(chain: Network, tmp_path: Path) -> Iterator[Web]:
+    """A stweb of the seller's node A, where buyers' programs deliver commits."""
+    shop = Web(chain, tmp_path, "A")
+    yield shop
+    shop.server.stop()
+
+
+def _ask_for(shop: Web, amount: int) -> Any:
+    """An invoice of the shop."""
+    body = {"currency": "FST", "amount": str(amount), "expires_in": 600}
+    with httpx.Client(base_url=shop.url, headers=shop.headers, timeout=30.0, trust_env=False) as client:
+        headers = {"idempotency-key": f"invoice of {amount}"}
+        answer = client.post("/api/v1/nodes/A/invoices", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+
+def test_a_text_is_paid_by_one_command(chain: Network, shop: Web, tmp_path: Path) -> None:
+    """The buyer's program delivers the commit to the shop by itself, and the receipt is there."""
+    asked = _ask_for(shop, 211)
+    invoice, receipt = tmp_path / "x.invoice", tmp_path / "x.receipt"
+    files = ["-p", tmp_path / "x.payment", "-c", tmp_path / "x.commit", "-r", receipt]
+    said = chain.stctrl("C", "buyer", "pay-invoice", "--text", asked["text"], *files, "--timeout", 60).stdout
+    assert f"The commit was delivered to {shop.url}/api/v1/commits" in said
+    chain.run("stmgr", "text", asked["text"], "-o", invoice)
+    chain.run("stverify", "verify-receipt", "-i", invoice, "-r", receipt)
+    with httpx.Client(base_url=shop.url, headers=shop.headers, trust_env=False) as client:
+        path = f"/api/v1/nodes/A/invoices/{asked['invoice']['invoice_id']}"
+        assert client.get(path).json()["state"] == "collected"
+
+
+def test_a_text_is_paid_through_the_api(shop: Web, web: Web) -> None:
+    """From one stweb to the other: one request, and at its end there is the receipt."""
+    asked = _ask_for(shop, 212)
+    with httpx.Client(base_url=web.url, headers=web.headers, timeout=90.0, trust_env=False) as client:
+        body, headers = {"text": asked["text"], "fees_max": "5"}, {"idempotency-key": "a text"}
+        query = {"wait": "60", "wait_for": "end"}
+        paid = client.post(PAYMENTS_PATH, params=query, json=body, headers=headers).json()
+    assert (paid["state"], paid["receipt"]["total_dest_payment"]) == ("paid", "212")
+    assert paid["delivery"]["address"] == f"{shop.url}/api/v1/commits"
 
 
 def test_stweb_ends_when_it_is_told_to(web: Web) -> None:

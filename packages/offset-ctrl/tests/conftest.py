@@ -1,7 +1,9 @@
 """What all tests of this package share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -13,6 +15,8 @@ from offset_proto.types import PrivateKey
 
 APP = Identity(PrivateKey(b"\x02" * 32))
 
+Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Listen = Callable[..., contextlib.AbstractAsyncContextManager[int]]
 RunSession = Callable[[ScriptedNode, Callable[[NodeSession], Awaitable[object]]], None]
 
 
@@ -40,3 +44,49 @@ def run_session() -> RunSession:
         asyncio.run(main())
 
     return run
+
+
+@contextlib.asynccontextmanager
+async def _listen(peer: Peer, port: int = 0, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve *peer* for the length of a block; the port. At its end no connection is left open."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await peer(reader, writer)
+                await writer.drain()
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", port, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def listen() -> Listen:
+    """`_listen`, for tests that are no coroutines."""
+    return _listen
+
+
+async def _poll(is_so: Callable[[], bool]) -> None:
+    """Until it is so; the limit is that of the test."""
+    while not is_so():  # noqa: ASYNC110 - it is somebody else who changes it
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def poll() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+    """`_poll`."""
+    return _poll

@@ -18,7 +18,7 @@ from PIL import Image
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import NodeConnection, open_node
-from offset_ctrl.connection.session import open_session
+from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.programs import qr_codes, stmgr
 from offset_ctrl.programs.stctrl import cli, config, info, seller
 from offset_ctrl.programs.stctrl.buyer import pay_invoice
@@ -398,6 +398,60 @@ def test_a_payment_request_is_paid_by_texts_alone(tmp_path: Path, capsys: pytest
     said, text = capsys.readouterr().out.splitlines()
     assert said == "Payment succeeded. Saving receipt to file."
     assert parse_uri(text) == RECEIPT.load(tmp_path / "x.receipt") == receipt
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_commit_that_is_delivered(tmp_path: Path, capsys: pytest.CaptureFixture[str], listen: Any) -> None:
+    """One command pays, delivers, and saves the receipt; where the address refuses, the commit is shown."""
+    statuses, heard = [404, 200], list[bytes]()
+    fake = _node()
+    fake.results = lambda asked: Complete(FILES["commit"][1])
+
+    async def shop(reader: Any, writer: Any) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        heard.append(await reader.readexactly(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])))
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 0\r\n\r\n" % statuses.pop(0))
+        fake.status = lambda asked: PaymentStatusSuccess(FILES["receipt"][1], Uid(b"\x01" * 16))
+
+    def pay(session: NodeSession, port: int) -> Awaitable[object]:
+        asked = replace(ASKED, delivery=f"http://127.0.0.1:{port}/api/v1/commits")
+        files = (tmp_path / "x.payment", tmp_path / "x.commit")
+        options = {"asked": asked, "output": TextOutput(as_text=True), "receipt": tmp_path / "x.receipt"}
+        return pay_invoice(session, None, *files, extra_fees=0, timeout=10.0, delivers=True, **options)
+
+    async def both(session: NodeSession) -> None:
+        async with listen(shop) as port:
+            assert await pay(session, port) == 3
+            said = capsys.readouterr()
+            assert "was not delivered" in said.err
+            assert said.out.splitlines()[-1] == format_uri(FILES["commit"][1])
+            (go_on,) = [line for line in said.err.splitlines() if line.startswith("go on: ")]
+            asked = parse_uri_of(PaymentRequest, go_on.partition("--text ")[2].partition(" ")[0])
+            assert asked.delivery == f"http://127.0.0.1:{port}/api/v1/commits"
+            assert go_on.endswith(f"-r {tmp_path / 'x.receipt'}")
+            assert await pay(session, port) is None
+
+    _do(fake, both, open_session)
+    assert [COMMIT.parse(body.decode()) for body in heard] == [FILES["commit"][1]] * 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("The commit was delivered to http://127.0.0.1:")
+    assert said[-1] == "Payment succeeded. Saving receipt to file."
+    assert RECEIPT.load(tmp_path / "x.receipt") == FILES["receipt"][1]
+    assert not (tmp_path / "x.payment").exists()
+
+
+def test_a_receipt_that_can_not_come(tmp_path: Path) -> None:
+    """It is said before anything is paid."""
+    fake = _node()
+    files = (tmp_path / "x.payment", tmp_path / "x.commit")
+    pay = {"extra_fees": 0, "timeout": 10.0, "receipt": tmp_path / "x.receipt", "asked": PaymentRequest(BILL)}
+    with pytest.raises(OffsetError, match="NoDeliveryAddress"):
+        _do(fake, lambda session: pay_invoice(session, None, *files, delivers=True, **pay), open_session)
+    RECEIPT.save(tmp_path / "x.receipt", FILES["receipt"][1])
+    pay["asked"] = ASKED
+    with pytest.raises(OffsetError, match="ReceiptFileAlreadyExists"):
+        _do(fake, lambda session: pay_invoice(session, None, *files, delivers=True, **pay), open_session)
+    assert fake.requests == []
 
 
 @pytest.mark.usefixtures("_short")

@@ -714,6 +714,13 @@ def _places(name: str, tree: ast.AST, prefix: str = "") -> set[str]:
     return found
 
 
+POSTS = {
+    "connection.posting.post": "test_posting.test_whoever_is_slow",
+    "sdk.delivery.deliver_commit": "test_delivery.test_it_ends_after_its_time",
+}
+"""Requests to programs of others: the tests that provoke each wait."""
+
+
 def test_the_table_is_complete() -> None:
     """Whoever adds a wait adds its row; stmgr and stverify wait for nobody."""
     root = Path(str(offset_ctrl.__file__)).parent
@@ -728,7 +735,8 @@ def test_the_table_is_complete() -> None:
             assert "sleep" not in source
     named = {place for wait in WAITS for place in wait.places}
     first_attempt = "connection.session.open_session"  # ends with the attempt, which is the second row
-    assert found - {first_attempt} == named | set(STWEB)
-    for test in STWEB.values():
-        module, _, function = test.partition(".")
-        assert f"def {function}(" in (Path(__file__).parent / "web" / f"{module}.py").read_text()
+    assert found - {first_attempt} == named | set(STWEB) | set(POSTS)
+    for folder, tests in ((Path(__file__).parent / "web", STWEB), (Path(__file__).parent, POSTS)):
+        for test in tests.values():
+            module, _, function = test.partition(".")
+            assert f"def {function}(" in (folder / f"{module}.py").read_text()

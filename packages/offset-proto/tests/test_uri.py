@@ -375,3 +375,45 @@ def test_a_number_beyond_its_limit(bits, value):
     else:
         with pytest.raises(InvalidInput, match="is beyond"):
             reader.number("x", greatest)
+
+
+# Delivery on the machine itself.
+
+HERE = "http://127.0.0.1:8080/api/v1/commits"
+HERE_RECORD = "090e3132372e302e302e313a38303830"
+
+
+def _with_record(hex_digits: str) -> str:
+    payload = bytes.fromhex("11" * 32 + "03465354") + A + bytes.fromhex("32" + hex_digits)
+    return "offset:" + bech32m.encode("invoice", [0, *bech32m.symbols_of(payload)])
+
+
+def test_a_delivery_on_the_machine_itself():
+    """Spec 13 §3.1: record 9 has host and port, and the path is known."""
+    request = PaymentRequest(INVOICE, delivery=HERE)
+    assert format_uri(request) == _with_record(HERE_RECORD)
+    assert parse_uri(_with_record(HERE_RECORD)) == request
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ("0309612e6578616d706c65" + HERE_RECORD, "there is a delivery address already"),
+        ("090b31302e302e302e313a3830", "http:// is only for this machine"),
+        ("090b6c6f63616c686f73742f61", "have the path /api/v1/commits"),
+        ("090c6c6f63616c686f73743f613d", "have the path /api/v1/commits"),
+        ("090b6140" + b"localhost".hex(), "no user name"),
+    ],
+    ids=["two addresses", "another machine", "another path", "a query", "a user name"],
+)
+def test_a_delivery_that_leads_elsewhere(record, reason):
+    """No text makes a buyer's program post to anything but stweb on its own machine."""
+    with pytest.raises(InvalidInput, match=reason):
+        parse_uri(_with_record(record))
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "127.9.9.9", "[::1]:8080"])
+def test_hosts_of_the_machine_itself(host):
+    """Each survives its text."""
+    request = PaymentRequest(INVOICE, delivery=f"http://{host}/api/v1/commits")
+    assert parse_uri(format_uri(request)) == request

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
     from offset_ctrl.rules.moving import MoveRefused
     from offset_ctrl.rules.proofs import InvalidProof
+    from offset_ctrl.sdk.delivery import DeliveryFailed, deliver_commit, deliver_to
     from offset_ctrl.sdk.errors import (
         CommitNotDelivered,
         InvoiceNotOpen,
@@ -51,6 +52,7 @@ __all__ = [
     "AmountTooLarge",
     "CommitNotDelivered",
     "ConnectionClosed",
+    "DeliveryFailed",
     "EntriesArchived",
     "FeesTooHigh",
     "InvalidProof",
@@ -78,12 +80,15 @@ __all__ = [
     "SellerUnknown",
     "UnknownName",
     "connect",
+    "deliver_commit",
+    "deliver_to",
 ]
 
 __version__ = "0.2.0"
 
 _HOMES = {
     "connection.client": ("ConnectionClosed", "NodeConnectionError", "NotAnnounced", "RoutesUnavailable"),
+    "sdk.delivery": ("DeliveryFailed", "deliver_commit", "deliver_to"),
     "sdk.errors": (
         "CommitNotDelivered",
         "InvoiceNotOpen",

@@ -44,6 +44,18 @@ def _certificate(directory, *names):
     return certificate
 
 
+def test_a_public_address():
+    """Buyers' programs are told it, and it is a name of the server beside its own; it is no origin of a page."""
+    front = make_front(("127.0.0.1", 8080), None, None, "https://shop.example.org/pay/")
+    assert front.delivery == "https://shop.example.org/pay/api/v1/commits"
+    assert front.origins.hosts == {"127.0.0.1:8080", "localhost:8080", "shop.example.org"}
+    assert front.origins.origins == {"http://127.0.0.1:8080", "http://localhost:8080"}
+    assert make_front(("127.0.0.1", 80), None, None, "http://127.0.0.1").delivery == "http://127.0.0.1/api/v1/commits"
+    for public in ("http://shop.example.org", "shop.example.org", "https://a@b", "http://127.0.0.1/pay", "https://a#b"):
+        with pytest.raises(InvalidInput, match="--public-address"):
+            make_front(("127.0.0.1", 8080), None, None, public)
+
+
 def _serve(app, body, certificate=None):
     """Does something while *app* is served; *body* gets the port."""
 

@@ -11,6 +11,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `permissions`          what an app may ask for, with what the original does not know
 `files`                identities, tickets, invoices, receipts as files
 `uri`                  what people hand over, as one line of text
+`web_address`          addresses to which programs post by themselves
 `payload`, `bech32m`   the bytes and the letters of such a line
 `contacts`             a node's friends and their settings as a file
 `message_json`         messages as JSON, and JSON read strictly

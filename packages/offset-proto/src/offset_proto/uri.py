@@ -18,11 +18,9 @@ Rules.
 A checksum is no signature: it finds slips, and nobody who wants to cheat.
 """
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from offset_proto import bech32m
 from offset_proto.errors import InvalidInput
@@ -31,15 +29,18 @@ from offset_proto.layout import layout_of
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.payload import PayloadReader, bytes_of, number_bytes, record_bytes
 from offset_proto.types import U64_MAX
+from offset_proto.web_address import ADDRESS_BYTES_MAX, parse_web_address
 
 __all__ = [
     "ADDRESS_BYTES_MAX",
+    "COMMITS_PATH",
     "DESCRIPTION_BYTES_MAX",
     "KINDS",
     "SCHEME",
     "TEXT_CHARACTERS_MAX",
     "PaymentRequest",
     "Texted",
+    "check_delivery",
     "format_uri",
     "kind_of",
     "parse_uri",
@@ -55,14 +56,16 @@ TEXT_CHARACTERS_MAX: Final = 4296
 DESCRIPTION_BYTES_MAX: Final = 256
 """UTF-8 bytes of a description: about as much as people read before they pay."""
 
-ADDRESS_BYTES_MAX: Final = 256
-"""Bytes of a delivery address, as of a network address."""
+COMMITS_PATH: Final = "/api/v1/commits"
+"""
+Where stweb takes commits. A delivery address on the buyer's own machine has this path and no other, so that no request
+for a payment can make the buyer's program post to whatever else listens there.
+"""
 
 _HTTPS: Final = "https://"
-_ADDRESS: Final = re.compile(r"https://[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+", re.ASCII)
-"""RFC 3986: what a URI has, without the fragment."""
+_HTTP: Final = "http://"
 
-_DESCRIPTION, _DELIVERY, _END = 1, 3, 5  # types of records: old programs may go on without each
+_DESCRIPTION, _DELIVERY, _END, _HERE = 1, 3, 5, 9  # types of records: old programs may go on without each
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class PaymentRequest:
     Attributes:
         invoice: What is to be paid.
         description: For what, in words: 1 to 256 bytes of UTF-8 without control characters, or None.
-        delivery: HTTPS address at which a program may deliver the commit, at most 256 bytes. None: people hand it over.
+        delivery: Address at which a program may deliver the commit: HTTPS, at most 256 bytes, or HTTP on the machine
+            itself with the path `COMMITS_PATH`. None: people hand it over.
         end: When the seller's node cancels the invoice, in seconds since 1970. None: nothing is said about that.
 
     Raises:
@@ -89,7 +93,7 @@ class PaymentRequest:
         if self.description is not None:
             _check_description(self.description)
         if self.delivery is not None:
-            _check_delivery(self.delivery)
+            check_delivery(self.delivery)
         if self.end is not None and not 0 <= self.end <= U64_MAX:
             raise InvalidInput(f"the end of an invoice is seconds since 1970, from 0 to {U64_MAX}, not {self.end}")
 
@@ -159,7 +163,7 @@ def parse_uri(text: str) -> Texted:
     cls: Any = KINDS[kind]
     if cls is PaymentRequest:
         invoice = reader.value(layout_of(Invoice), kind)
-        return _request(invoice, reader.records(frozenset((_DESCRIPTION, _DELIVERY, _END))))
+        return _request(invoice, reader.records(frozenset((_DESCRIPTION, _DELIVERY, _END, _HERE))))
     value: Texted = reader.value(layout_of(cls), kind)
     reader.records(frozenset())
     return value
@@ -205,24 +209,34 @@ def _records(request: PaymentRequest) -> dict[int, bytes]:
     records = {}
     if request.description is not None:
         records[_DESCRIPTION] = request.description.encode()
-    if request.delivery is not None:
+    if request.delivery is not None and request.delivery.startswith(_HTTPS):
         records[_DELIVERY] = request.delivery.removeprefix(_HTTPS).encode()
+    elif request.delivery is not None:
+        records[_HERE] = request.delivery.removeprefix(_HTTP).removesuffix(COMMITS_PATH).encode()
     if request.end is not None:
         records[_END] = number_bytes(request.end)
     return records
 
 
 def _request(invoice: Invoice, records: dict[int, bytes]) -> PaymentRequest:
-    description, delivery, end = (records.get(kind) for kind in (_DESCRIPTION, _DELIVERY, _END))
+    description, end = (records.get(kind) for kind in (_DESCRIPTION, _END))
     try:
         return PaymentRequest(
             invoice,
             None if description is None else description.decode(),
-            None if delivery is None else _HTTPS + delivery.decode(),
+            _delivery(records),
             None if end is None else _whole_number(end),
         )
     except UnicodeDecodeError:
         raise InvalidInput("invoice: its description or delivery address is not UTF-8") from None
+
+
+def _delivery(records: dict[int, bytes]) -> str | None:
+    if _DELIVERY in records and _HERE in records:
+        raise InvalidInput(f"record {_HERE}: there is a delivery address already, in record {_DELIVERY}")
+    if _DELIVERY in records:
+        return _HTTPS + records[_DELIVERY].decode()
+    return _HTTP + records[_HERE].decode() + COMMITS_PATH if _HERE in records else None
 
 
 def _whole_number(data: bytes) -> int:
@@ -247,16 +261,13 @@ def _check_description(text: str) -> None:
             )
 
 
-def _check_delivery(address: str) -> None:
-    """RFC 9110 §4.2.2: https with a host; and no user name, which there is only to mislead (§4.2.4)."""
-    if not address.startswith(_HTTPS) or not _ADDRESS.fullmatch(address):
-        raise InvalidInput(f"the delivery address {address[:300]!r} is no https:// address without a fragment (#)")
-    if len(address) > ADDRESS_BYTES_MAX:
-        raise InvalidInput(f"a delivery address has at most {ADDRESS_BYTES_MAX} bytes, and this has {len(address)}")
-    try:
-        parts = urlsplit(address)
-        is_good = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-    except ValueError as error:
-        raise InvalidInput(f"the delivery address {address!r} is wrong: {error}") from None
-    if not is_good:
-        raise InvalidInput(f"the delivery address {address!r} needs a host, and must have no user name and no port 0")
+def check_delivery(text: str) -> None:
+    """
+    Check that a payment request may name this address.
+
+    Raises:
+        InvalidInput: It may not, and why.
+    """
+    address = parse_web_address(text, "the delivery address")
+    if not address.is_secure and text != f"{_HTTP}{address.authority}{COMMITS_PATH}":
+        raise InvalidInput(f"the delivery address {text!r} is here, and addresses here have the path {COMMITS_PATH}")

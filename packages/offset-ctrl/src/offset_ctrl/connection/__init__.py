@@ -6,7 +6,8 @@ An app's connection to its node.
 `client`      shell: one connection, with all messages of the app protocol
 `history`     what a node says of its history over one connection
 `session`     shell: a connection that is made again when it is lost
+`posting`     shell: one request over HTTP to somebody else's program
 ============  ============================================================================================
 
-May import: `offset_ctrl.rules`, crypto and proto. Used by: `sdk` and `programs`.
+May import: `offset_ctrl.rules`, crypto and proto. Used by: `sdk`, `web` and `programs`.
 """

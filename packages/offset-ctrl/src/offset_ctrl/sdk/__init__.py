@@ -18,6 +18,7 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `planning`       what a payment would do now
 `search`         where the parts of a payment go
 `parts`          what was sent, and what became of it
+`delivery`       a commit, delivered to the address that a payment request names
 `commits`        what the invoices of a seller were paid with, and who waits for that
 `history`        what changed the balances, entry by entry
 `journal`        payments on disk, so that they survive the app

@@ -15,6 +15,7 @@ A web server for nodes, as an app of theirs: an API for programs in any language
 `problems`          errors as answers
 `desk`              what the server has in its hands
 `paying`            payments while the server runs
+`deliveries`    commits that the server delivers to sellers
 `payment_book`      payments, and what was paid on which day
 `invoice_book`      invoices
 `keys`              idempotency keys

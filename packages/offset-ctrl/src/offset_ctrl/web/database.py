@@ -26,11 +26,10 @@ __all__ = ["Database", "DatabaseDamaged", "Row", "hash_secret", "open_database"]
 Row = sqlite3.Row
 
 FILE_NAME: Final = "stweb.db"
-VERSION: Final = 1
 BUSY_SECONDS: Final = 10.0
 """For another process that writes; each transaction takes milliseconds."""
 
-_TABLES: Final = """
+_FIRST_TABLES: Final = """
 CREATE TABLE tokens (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, secret BLOB NOT NULL UNIQUE, may TEXT NOT NULL, until INTEGER NOT NULL,
     created INTEGER NOT NULL, used INTEGER, revoked INTEGER
@@ -60,6 +59,15 @@ CREATE TABLE invoices (
 );
 CREATE INDEX open_invoices ON invoices (owner) WHERE state IN ('adding', 'open');
 """
+
+_DELIVERIES: Final = """
+CREATE TABLE deliveries (
+    payment_id TEXT PRIMARY KEY, address TEXT NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL
+);
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES)
+"""What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 
 class DatabaseDamaged(OffsetError):
@@ -156,12 +164,12 @@ def _set_up(database: Database, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     with database.transaction():
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _TABLES.split(";"):
+        if not 0 <= version <= len(_VERSIONS):
+            raise DatabaseDamaged(database.path, f"version {version}, and this program knows {len(_VERSIONS)}")
+        for tables in _VERSIONS[version:]:
+            for statement in tables.split(";"):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise DatabaseDamaged(database.path, f"version {version}, and this program knows {VERSION}")
+        connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
 
 
 def hash_secret(secret: str) -> bytes:

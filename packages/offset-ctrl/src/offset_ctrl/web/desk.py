@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.node import Node
@@ -45,6 +46,9 @@ class Desk:
         bell: Rings when a payment or an invoice of the books changes.
         closing: Set when the server ends; whoever sends events stops then.
         streams: The owners of the event streams that are open.
+        collecting: By the ids of invoices: held while a commit of one is taken, so that the same commit that comes
+            twice at once is the same one.
+        delivery: The address at which buyers' programs deliver commits; None: none is named.
     """
 
     database: Database
@@ -55,3 +59,5 @@ class Desk:
     bell: Bell
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: list[str] = field(default_factory=list)
+    collecting: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+    delivery: str | None = None

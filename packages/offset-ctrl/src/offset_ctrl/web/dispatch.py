@@ -6,12 +6,13 @@ For each request, in this order:
 1. Whose it is: the token in ``Authorization: Bearer``, or the cookie of a session. Both are looked up in the database
    each time, so what was revoked is refused at once. A cookie counts for reading only (`Scope.READ`); a page that
    makes a browser send it can change nothing.
-2. Whether the owner has one of the scopes of the operation.
+2. Whether the owner has one of the scopes of the operation. What anybody may do (`Scope.ANYBODY`) is done for nobody in
+   particular, whoever asks.
 3. Whether query and body have the form that the operation declares.
 4. Then the operation runs, and its errors become problem details.
 
-Of wrong secrets, only so many are looked at in a minute. Right ones are let in all the same, so nobody can be locked
-out by somebody else's attempts.
+Of wrong secrets, only so many are looked at in a minute, and of the wrong things that strangers send where anybody may.
+Right ones are let in all the same, so nobody can be locked out by somebody else's attempts.
 """
 
 import logging
@@ -25,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from offset_ctrl.web import grants
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.form_parts import encode_form
 from offset_ctrl.web.keys import hash_request
@@ -38,11 +40,32 @@ log = logging.getLogger("offset.web")
 
 SESSION_COOKIE: Final = "stweb_session"
 FAILURES_MAX: Final = 20
+STRANGE_MAX: Final = 60
+"""Wrong things that strangers have sent, in so many seconds as the next line says."""
+
 FAILURE_SECONDS: Final = 60.0
 KEY_CHARACTERS_MAX: Final = 128
 
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
+
+
+class _Attempts:
+    """Counts what was wrong in the last minute."""
+
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=most)
+
+    def count(self) -> int | None:
+        """One more; None, or the seconds to wait where there were too many."""
+        now = self._clock()
+        while self._times and self._times[0] <= now - FAILURE_SECONDS:
+            self._times.popleft()
+        if len(self._times) == self._times.maxlen:
+            return 1 + int(self._times[0] + FAILURE_SECONDS - now)
+        self._times.append(now)
+        return None
 
 
 class Entrance:
@@ -51,13 +74,13 @@ class Entrance:
 
     Args:
         desk: Of the server.
-        clock: Seconds, for the limit of wrong secrets.
+        clock: Seconds, for the limits of what is wrong.
     """
 
     def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
         self._desk = desk
-        self._clock = clock
-        self._failures: deque[float] = deque(maxlen=FAILURES_MAX)
+        self._failures = _Attempts(FAILURES_MAX, clock)
+        self._strange = _Attempts(STRANGE_MAX, clock)
 
     def find(self, request: Request) -> Visitor | None:
         """Whose request it is; None: nobody's that is known now."""
@@ -69,16 +92,20 @@ class Entrance:
 
     def failed(self) -> Rejected:
         """Count a wrong secret; what to answer."""
-        now = self._clock()
-        while self._failures and self._failures[0] <= now - FAILURE_SECONDS:
-            self._failures.popleft()
-        if len(self._failures) == FAILURES_MAX:
-            wait = str(1 + int(self._failures[0] + FAILURE_SECONDS - now))
+        wait = self._failures.count()
+        if wait is not None:
             detail = f"too many wrong secrets; try again in {wait} seconds"
-            return rejection(429, "TooManyFailures", detail, {"retry-after": wait})
-        self._failures.append(now)
+            return rejection(429, "TooManyFailures", detail, {"retry-after": str(wait)})
         detail = "send the secret of a token that is valid: Authorization: Bearer stweb_..."
         return rejection(401, "NotLetIn", detail, {"www-authenticate": "Bearer"})
+
+    def strange(self, error: Rejected) -> Rejected:
+        """Count the wrong thing of a stranger; what to answer: why it is wrong, or that there were too many."""
+        wait = self._strange.count() if error.problem.status < 500 else None
+        if wait is None:
+            return error
+        detail = f"too much that was wrong has come here; try again in {wait} seconds"
+        return rejection(429, "TooManyFailures", detail, {"retry-after": str(wait)})
 
     def admit(self, request: Request, operation: Operation) -> Visitor:
         """
@@ -87,6 +114,8 @@ class Entrance:
         Raises:
             Rejected: Nobody's, or somebody's who may not do this.
         """
+        if is_open(operation):
+            return Visitor("", grants.NOTHING)
         visitor = self.find(request)
         if visitor is None:
             raise self.failed()
@@ -98,7 +127,12 @@ class Entrance:
     @staticmethod
     def may(visitor: Visitor, operation: Operation) -> bool:
         """Whether the visitor has a scope that the operation asks for."""
-        return any(visitor.grants.has(scope) for scope in operation.may)
+        return is_open(operation) or any(visitor.grants.has(scope) for scope in operation.may)
+
+
+def is_open(operation: Operation) -> bool:
+    """Whether anybody may do it."""
+    return grants.Scope.ANYBODY in operation.may
 
 
 async def dispatch(operation: Operation, desk: Desk, entrance: Entrance, request: Request) -> Response:
@@ -107,13 +141,14 @@ async def dispatch(operation: Operation, desk: Desk, entrance: Entrance, request
         visitor = entrance.admit(request, operation)
         return await _carry_out(operation, desk, entrance, request, visitor)
     except Rejected as error:
-        return problem_response(error)
+        rejected = error
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
             log.exception("a fault of ours in %s", operation.name)
             return problem_response(rejection(500, "Fault", "a fault of this program; its log says more"))
-        return problem_response(Rejected(problem))
+        rejected = Rejected(problem)
+    return problem_response(entrance.strange(rejected) if is_open(operation) else rejected)
 
 
 async def _carry_out(

@@ -1,6 +1,6 @@
-"""What the forms of the API are made of: single values, contents of files, and why something failed."""
+"""What the forms of the API are made of: values, contents of files, what became of a commit, why something failed."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,6 +11,8 @@ __all__ = [
     "Balance",
     "CommitForm",
     "Currency",
+    "Delivered",
+    "Delivery",
     "Failure",
     "FriendTicketForm",
     "Heard",
@@ -23,8 +25,10 @@ __all__ = [
     "Name",
     "Number",
     "Problem",
+    "RateForm",
     "ReceiptForm",
     "RelayForm",
+    "Route",
     "Said",
     "Seconds",
     "U32Number",
@@ -106,6 +110,41 @@ class FriendTicketForm(Heard, frozen=True, rename="camel"):
 
     public_key: Key
     relays: Annotated[list[RelayForm], Meta(max_length=100)]
+
+
+class RateForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What forwarding costs: floor(amount * mul / 2**32) + add credits."""
+
+    mul: U32Number = 0
+    add: U32Number = 0
+
+
+class Route(Said, frozen=True):
+    """A route, what it carries, and what its mediators take together. All of one list can be used together."""
+
+    keys: list[Key]
+    capacity: Amount
+    rate: RateForm
+
+
+class Delivered(Said, frozen=True):
+    """A commit was taken: the invoice is paid."""
+
+    invoice_id: Key
+    state: Literal["collected"]
+
+
+class Delivery(Said, frozen=True):
+    """
+    The address to which the commit is delivered, and how that stands.
+
+    *state* is waiting, delivered, refused, or failed (it could not be reached); then *detail* says why, and the commit
+    can be handed over in another way.
+    """
+
+    address: str
+    state: Literal["waiting", "delivered", "refused", "failed"]
+    detail: str
 
 
 class Failure(Said, frozen=True):

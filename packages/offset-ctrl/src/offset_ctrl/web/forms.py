@@ -8,7 +8,7 @@ file can be sent as it is. What a client sends is read strictly: unknown members
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from offset_ctrl.web.form_parts import (
     Address,
@@ -16,6 +16,8 @@ from offset_ctrl.web.form_parts import (
     Balance,
     CommitForm,
     Currency,
+    Delivered,
+    Delivery,
     Failure,
     FriendTicketForm,
     Heard,
@@ -28,12 +30,15 @@ from offset_ctrl.web.form_parts import (
     Name,
     Number,
     Problem,
+    RateForm,
     ReceiptForm,
     RelayForm,
+    Route,
     Said,
     Seconds,
     U32Number,
 )
+from offset_proto.uri import TEXT_CHARACTERS_MAX
 
 __all__ = [
     "Address",
@@ -44,6 +49,8 @@ __all__ = [
     "Currency",
     "CurrencyLedger",
     "CurrencySettings",
+    "Delivered",
+    "Delivery",
     "Entry",
     "Failure",
     "Friend",
@@ -100,13 +107,6 @@ class NodeSummary(Said, frozen=True):
     may_sell: bool
     may_configure: bool
     extensions: list[str]
-
-
-class RateForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What forwarding costs: floor(amount * mul / 2**32) + add credits."""
-
-    mul: U32Number = 0
-    add: U32Number = 0
 
 
 class CurrencyLedger(Said, frozen=True):
@@ -212,11 +212,13 @@ class InvoiceReport(Said, frozen=True):
     """
     An invoice that was made through this server.
 
-    *state* is adding, open, collected, cancelled or over; *arrived* is what a commit would collect now, where it is
-    open and the node tells.
+    *text* is the same as one line for people and QR codes, with the address at which a buyer's program delivers the
+    commit, where the server has one. *state* is adding, open, collected, cancelled or over; *arrived* is what a commit
+    would collect now, where it is open and the node tells.
     """
 
     invoice: InvoiceForm
+    text: str
     node: str
     owner: str
     state: Literal["adding", "open", "collected", "cancelled", "over"]
@@ -250,13 +252,16 @@ class InvoiceList(Said, frozen=True):
 
 class NewPayment(Heard, frozen=True):
     """
-    An invoice that is to be paid.
+    What is to be paid: an *invoice*, or the *text* of a payment request.
 
-    *fees_max* is what mediators may take at most; it counts against the limit of the token until the payment has ended.
-    *timeout* is in seconds, until there is a commit.
+    Where the text names an address for the commit, it is delivered there, unless *deliver* is false. *fees_max* is what
+    mediators may take at most; it counts against the limit of the token until the payment has ended. *timeout* is in
+    seconds, until there is a commit.
     """
 
-    invoice: InvoiceForm
+    invoice: InvoiceForm | None = None
+    text: Annotated[str, Meta(min_length=1, max_length=2 * TEXT_CHARACTERS_MAX)] | None = None
+    deliver: bool = True
     fees_max: Amount = "0"
     timeout: Annotated[float, Meta(gt=0, le=3600)] = 60.0
 
@@ -290,6 +295,7 @@ class PaymentReport(Said, frozen=True):
     parts: list[PaymentPart]
     commit: CommitForm | None
     receipt: ReceiptForm | None
+    delivery: Delivery | None
     failure: Failure | None
     created: Seconds
     changed: Seconds
@@ -339,14 +345,6 @@ class PlannedPart(Said, frozen=True):
     route: list[Key]
     amount: Amount
     fees: Amount
-
-
-class Route(Said, frozen=True):
-    """A route, what it carries, and what its mediators take together. All of one list can be used together."""
-
-    keys: list[Key]
-    capacity: Amount
-    rate: RateForm
 
 
 class CapacityReport(Said, frozen=True):

@@ -9,6 +9,7 @@ them, one text for each: ``read``, ``ask``, ``configure``, and ``pay:N:CURRENCY/
 `ASK`        make invoices, cancel them, and collect with the buyer's commit
 `PAY`        pay up to N credits of a currency on each day (UTC), fees included
 `CONFIGURE`  change friends, limits, rates, relays and index servers
+`ANYBODY`    what needs no token; no token has it, and everybody may
 ===========  ===========================================================================================
 
 No scope contains another one. A token that may ask or pay and not read sees what was made with it, and nothing else.
@@ -24,7 +25,7 @@ from offset_proto.errors import InvalidInput
 from offset_proto.text import parse_integer
 from offset_proto.types import Currency, Integer
 
-__all__ = ["READ_ONLY", "Grants", "Scope", "parse_grants"]
+__all__ = ["NOTHING", "READ_ONLY", "Grants", "Scope", "parse_grants"]
 
 _DAILY_SUFFIX: Final = "/day"
 _HOW: Final = "write read, ask, configure or pay:N:CURRENCY/day, such as pay:100:FST/day"
@@ -37,6 +38,7 @@ class Scope(enum.Enum):
     ASK = "ask"
     PAY = "pay"
     CONFIGURE = "configure"
+    ANYBODY = "anybody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Grants:
 
 
 READ_ONLY: Final = Grants(frozenset({Scope.READ}))
+NOTHING: Final = Grants(frozenset())
 
 
 def parse_grants(texts: Iterable[str]) -> Grants:

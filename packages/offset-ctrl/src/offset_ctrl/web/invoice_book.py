@@ -93,9 +93,7 @@ class InvoiceBook:
         with self._database.transaction() as connection:
             made = find_key(self._database, visitor.owner, *key)
             if made is not None:
-                row = self.find(made)
-                assert row is not None
-                return row, False
+                return self.get(made), False
             now = self._database.now()
             (number,) = self._database.ask(
                 "SELECT count(*) FROM invoices "
@@ -121,9 +119,7 @@ class InvoiceBook:
             )
             connection.execute(f"INSERT INTO invoices VALUES ({', '.join('?' * len(values))})", values)
             store_key(self._database, visitor.owner, *key, invoice_id)
-            row = self.find(invoice_id)
-            assert row is not None
-        return row, True
+        return self.get(invoice_id), True
 
     def change(self, invoice_id: str, state: InvoiceState, commit: Commit | None = None) -> None:
         """An invoice has come to another state; *commit* is what it was collected with."""
@@ -149,6 +145,12 @@ class InvoiceBook:
         """An invoice by its id as text; None: there is none."""
         row = self._database.ask_one("SELECT * FROM invoices WHERE invoice_id = ?", invoice_id)
         return None if row is None else _row(row)
+
+    def get(self, invoice_id: str) -> InvoiceRow:
+        """An invoice that is there."""
+        row = self.find(invoice_id)
+        assert row is not None
+        return row
 
     def after(self, node: str, sequence: int, limit: int, owner: str | None) -> list[InvoiceRow]:
         """Invoices of a node that have changed after *sequence*, in that order; *owner* None: those of all."""

@@ -60,5 +60,6 @@ def forget_old(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute("DELETE FROM keys WHERE created < ?", (before,))
         connection.execute("DELETE FROM payments WHERE is_settled AND changed < ?", (before,))
+        connection.execute("DELETE FROM deliveries WHERE payment_id NOT IN (SELECT payment_id FROM payments)")
         connection.execute("DELETE FROM invoices WHERE state NOT IN ('adding', 'open') AND changed < ?", (before,))
         connection.execute("DELETE FROM spent WHERE day < ?", (before // 86400,))

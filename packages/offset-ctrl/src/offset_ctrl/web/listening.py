@@ -14,7 +14,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ from offset_crypto.program import ListenError
 from offset_ctrl.web.guard import Origins
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError, read_bytes
+from offset_proto.uri import COMMITS_PATH, check_delivery
+from offset_proto.web_address import parse_web_address
 
 __all__ = ["Certificate", "Front", "bind", "make_front", "serve_http"]
 
@@ -54,14 +56,18 @@ class Front:
         origins: By which names it is known.
         url: What a person opens.
         is_secure: Browsers reach it by HTTPS.
+        delivery: The address at which buyers' programs deliver commits; None: they do not.
     """
 
     origins: Origins
     url: str
     is_secure: bool
+    delivery: str | None = None
 
 
-def make_front(address: tuple[str, int], certificate: Certificate | None, proxy: str | None) -> Front:
+def make_front(
+    address: tuple[str, int], certificate: Certificate | None, proxy: str | None, public: str | None = None
+) -> Front:
     """
     How a server is reached that listens on *address*.
 
@@ -69,11 +75,28 @@ def make_front(address: tuple[str, int], certificate: Certificate | None, proxy:
         address: IP address and port.
         certificate: For HTTPS.
         proxy: The origin of a proxy in front of it, such as ``https://wallet.example.org``.
+        public: Where buyers' programs reach it, to deliver commits: ``https://shop.example.org``. It may be a proxy
+            that lets nothing through but that.
 
     Raises:
-        InvalidInput: Others could reach it, and listen; or *proxy* is no origin, or the certificate has no names.
+        InvalidInput: Others could reach it, and listen; or *proxy* is no origin, or *public* no address to deliver to,
+            or the certificate has no names.
         IoError: The certificate can not be read.
     """
+    front = _make_front(address, certificate, proxy)
+    if public is None:
+        return front
+    delivery = public.rstrip("/") + COMMITS_PATH
+    try:
+        check_delivery(delivery)
+    except InvalidInput as error:
+        raise InvalidInput(f"--public-address: {error}") from None
+    authority = parse_web_address(delivery, "the delivery address").authority.lower()
+    origins = replace(front.origins, hosts=front.origins.hosts | {authority})
+    return replace(front, origins=origins, delivery=delivery)
+
+
+def _make_front(address: tuple[str, int], certificate: Certificate | None, proxy: str | None) -> Front:
     if proxy is not None:
         if certificate is not None:
             raise InvalidInput("--behind-proxy and --tls-cert exclude each other: the proxy has the certificate")

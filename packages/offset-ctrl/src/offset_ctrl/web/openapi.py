@@ -13,6 +13,7 @@ import msgspec
 
 from offset_ctrl import __version__
 from offset_ctrl.web.forms import Problem
+from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.operations import PREFIX, Operation, Section, Streamed
 
 __all__ = ["build_document"]
@@ -93,7 +94,7 @@ def _operation(operation: Operation, section: Section, schema_of: dict[Any, Any]
         "tags": [section.name],
         "summary": summary.rstrip("."),
         "x-may": [scope.value for scope in operation.may],
-        "security": [{"token": [scope.value]} for scope in operation.may],
+        "security": [{"token": [scope.value]} for scope in operation.may if scope is not Scope.ANYBODY],
         "parameters": _parameters(operation),
         "responses": _responses(operation, schema_of),
     }

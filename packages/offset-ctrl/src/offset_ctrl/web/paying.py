@@ -29,6 +29,7 @@ from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_ctrl.web.bell import Bell
+from offset_ctrl.web.deliveries import DeliveryState, try_delivery
 from offset_ctrl.web.payment_book import PaymentBook, PaymentRow
 from offset_ctrl.web.problems import describe_failure
 from offset_ctrl.web.tokens import Visitor
@@ -117,7 +118,14 @@ class Payments:
                 self._book.settle(row.payment_id, PaymentState.FAILED)
 
     def start(
-        self, visitor: Visitor, key: tuple[str, bytes], invoice: Invoice, fees_max: int, timeout: float
+        self,
+        visitor: Visitor,
+        key: tuple[str, bytes],
+        invoice: Invoice,
+        fees_max: int,
+        timeout: float,
+        *,
+        delivery: str | None = None,
     ) -> tuple[PaymentRow, bool]:
         """
         Pay an invoice; the payment, and whether it is new. Nothing is awaited, so no two calls mix.
@@ -128,6 +136,7 @@ class Payments:
             invoice: What is paid.
             fees_max: Credits for mediators, at most.
             timeout: Seconds until there is a commit.
+            delivery: The address to which the commit is to be delivered.
 
         Raises:
             KeyReused, DailyLimitReached, TooManyOpen: See `PaymentBook.begin`.
@@ -141,7 +150,8 @@ class Payments:
             return started[0].payment_id
 
         try:
-            row, is_new = self._book.begin(visitor, format_b64(self._node.public_key), key, invoice, fees_max, start)
+            node = format_b64(self._node.public_key)
+            row, is_new = self._book.begin(visitor, node, key, invoice, fees_max, start, delivery=delivery)
         except BaseException:
             for payment in started:
                 payment.give_up("the payment could not be written down")
@@ -181,11 +191,30 @@ class Payments:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch(self, payment: Payment) -> None:
-        """Write down why a payment fails."""
+        """Deliver the commit of a payment, where that is wanted, and write down why it fails."""
+        delivering = asyncio.create_task(self._deliver(payment))
         try:
             await payment.receipt(FOR_EVER)
         except OffsetError as error:
             self._fail(format_b64(payment.payment_id), error)
+        finally:
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+        self._bell.ring()
+
+    async def _deliver(self, payment: Payment) -> None:
+        payment_id = format_b64(payment.payment_id)
+        delivery = self._book.delivery(payment_id)
+        if delivery is None or delivery.state is not DeliveryState.WAITING:
+            return
+        try:
+            commit = await payment.commit(FOR_EVER)
+        except OffsetError:
+            return  # there is none, as whoever waits for the receipt learns
+        ended = await try_delivery(delivery.address, commit)
+        if ended.state is not DeliveryState.DELIVERED:
+            log.warning("the commit of payment %s was not delivered: %s", payment_id, ended.detail)
+        self._book.tried(payment_id, ended)
         self._bell.ring()
 
     def _fail(self, payment_id: str, error: OffsetError) -> None:

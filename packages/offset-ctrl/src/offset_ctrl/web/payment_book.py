@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.web.database import Database, Row
+from offset_ctrl.web.deliveries import DeliveryRow, DeliveryState, find_delivery, store_delivery
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
 from offset_ctrl.web.tokens import Visitor
@@ -95,6 +96,8 @@ class PaymentBook:
         invoice: Invoice,
         fees_max: int,
         start: Callable[[], PaymentId],
+        *,
+        delivery: str | None = None,
     ) -> tuple[PaymentRow, bool]:
         """
         Write down a payment that is about to be sent.
@@ -107,6 +110,7 @@ class PaymentBook:
             fees_max: Credits for mediators, at most.
             start: Chooses the payment's id. It may prepare the payment and must not send anything: that has to wait
                 until this has returned.
+            delivery: The address to which the commit is to be delivered; None: somebody hands it over.
 
         Returns:
             The payment, and whether it is new; otherwise it was made by the same request before.
@@ -128,6 +132,8 @@ class PaymentBook:
             rest = (PaymentState.SENDING.value, False, None, now, now)
             connection.execute(f"INSERT INTO payments VALUES ({', '.join('?' * 14)})", (*row, *amounts, *rest))
             store_key(self._database, visitor.owner, *key, payment_id)
+            if delivery is not None:
+                store_delivery(self._database, payment_id, DeliveryRow(delivery, DeliveryState.WAITING, ""))
         return self.get(payment_id), True
 
     def _check_open(self, owner: str) -> None:
@@ -161,6 +167,16 @@ class PaymentBook:
         if row is not None:
             state = row["state"] if row["is_settled"] else PaymentState.CLOSING.value
             self._change(payment_id, {"state": state, "failure": json.dumps(failure)})
+
+    def delivery(self, payment_id: str) -> DeliveryRow | None:
+        """How the delivery of a payment's commit stands; None: somebody hands it over."""
+        return find_delivery(self._database, payment_id)
+
+    def tried(self, payment_id: str, delivery: DeliveryRow) -> None:
+        """The commit was delivered, or could not be."""
+        with self._database.transaction():
+            store_delivery(self._database, payment_id, delivery)
+            self._update(payment_id, {})
 
     def settle(self, payment_id: str, state: PaymentState) -> None:
         """

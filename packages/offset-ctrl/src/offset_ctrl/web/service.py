@@ -47,6 +47,7 @@ class Settings:
         state: The state directory.
         certificate: For HTTPS.
         proxy: The origin of a proxy in front of the server.
+        public: Where buyers' programs reach the server, to deliver commits; None: they do not.
     """
 
     identity: Identity
@@ -55,6 +56,7 @@ class Settings:
     state: Path
     certificate: Certificate | None = None
     proxy: str | None = None
+    public: str | None = None
 
 
 async def run(settings: Settings, say: Callable[[str], None]) -> None:
@@ -68,11 +70,11 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     Raises:
         OffsetError: A file, an address or a node can not be used; it says which one, and why.
     """
-    front = make_front(settings.address, settings.certificate, settings.proxy)
+    front = make_front(settings.address, settings.certificate, settings.proxy, settings.public)
     tickets = _load_tickets(settings.tickets)
     with bind(settings.address) as listener, open_database(settings.state) as database, _lock(settings.state):
         async with AsyncExitStack() as stack:
-            desk = await open_desk(stack, settings.identity, tickets, settings.state, database)
+            desk = await open_desk(stack, settings.identity, tickets, settings.state, database, delivery=front.delivery)
             _introduce(front, database, desk.tokens, say)
             app = build_application(desk, front.origins, is_secure=front.is_secure)
             await serve_http(app, listener, settings.certificate, desk.closing)
@@ -115,6 +117,8 @@ async def open_desk(
     state: Path,
     database: Database,
     ticker: Ticker | None = None,
+    *,
+    delivery: str | None = None,
 ) -> Desk:
     """
     Connect to all nodes, and go on with the payments of earlier runs.
@@ -126,6 +130,7 @@ async def open_desk(
         state: The state directory; the journal of each node is in it, under the node's key.
         database: In the same directory.
         ticker: Ticks of the process, where it has some already.
+        delivery: The address at which buyers' programs deliver commits.
 
     Raises:
         NodeConnectionError: A node was not reached, or does not trust this app.
@@ -143,7 +148,7 @@ async def open_desk(
         payments.go_on()
         stack.push_async_callback(payments.close)
         nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments))
-    return Desk(database, Tokens(database), book, InvoiceBook(database), tuple(nodes), bell)
+    return Desk(database, Tokens(database), book, InvoiceBook(database), tuple(nodes), bell, delivery=delivery)
 
 
 def _introduce(front: Front, database: Database, tokens: Tokens, say: Callable[[str], None]) -> None:

@@ -10,9 +10,11 @@ from offset_ctrl.rules.routes import Part
 from offset_ctrl.sdk.capacity import Capacity
 from offset_ctrl.sdk.planning import PaymentPlan
 from offset_ctrl.web import forms
+from offset_ctrl.web.deliveries import DeliveryRow
 from offset_ctrl.web.invoice_book import InvoiceRow
 from offset_ctrl.web.payment_book import PaymentRow
 from offset_ctrl.web.problems import describe_failure
+from offset_proto.errors import InvalidInput
 from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, RECEIPT, TICKET, FileKind, FriendTicket, Invoice
 from offset_proto.message_json import parse_json
 from offset_proto.messages.extensions import Extension, OpenInvoiceReport, OpenPaymentReport, PartReport
@@ -29,9 +31,11 @@ from offset_proto.messages.report import (
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64, parse_integer
 from offset_proto.types import Integer, PublicKey
+from offset_proto.uri import PaymentRequest, format_uri, parse_uri_of
 
 __all__ = [
     "capacity_form",
+    "delivery_form",
     "entry_form",
     "extension_names",
     "friend_form",
@@ -45,6 +49,7 @@ __all__ = [
     "payment_report",
     "plan_form",
     "read_amount",
+    "read_asked",
     "read_commit",
     "read_friend_ticket",
     "read_invoice",
@@ -76,6 +81,22 @@ def read_amount(text: str) -> int:
 def read_invoice(form: forms.InvoiceForm) -> Invoice:
     """An invoice that a client has sent. Raises InvalidInput where it is none."""
     return _from_form(INVOICE, form)
+
+
+def read_asked(form: forms.NewPayment) -> tuple[Invoice, str | None]:
+    """
+    What a client wants to pay, and the address to which its commit goes by itself.
+
+    Raises:
+        InvalidInput: There is no invoice and no text, or both; or one of them is none.
+    """
+    if (form.invoice is None) == (form.text is None):
+        raise InvalidInput("what is to be paid is said by 'invoice' or by 'text', and not by both")
+    if form.invoice is not None:
+        return read_invoice(form.invoice), None
+    assert form.text is not None
+    request = parse_uri_of(PaymentRequest, form.text)
+    return request.invoice, request.delivery if form.deliver else None
 
 
 def read_commit(form: forms.CommitForm) -> Commit:
@@ -192,10 +213,11 @@ def report_change(known: Mapping[PublicKey, FriendReport], report: ReportView) -
     )
 
 
-def invoice_report(row: InvoiceRow, node: str, arrived: int | None) -> forms.InvoiceReport:
-    """An invoice of the book; *node* is the name of its node here."""
+def invoice_report(row: InvoiceRow, node: str, arrived: int | None, delivery: str | None) -> forms.InvoiceReport:
+    """An invoice of the book; *node* is the name of its node here, *delivery* the address that its text names."""
     return forms.InvoiceReport(
         invoice=invoice_form(row.invoice),
+        text=format_uri(PaymentRequest(row.invoice, None, delivery, row.expires)),
         node=node,
         owner=row.owner,
         state=row.state.value,
@@ -247,7 +269,12 @@ def open_payment_form(report: OpenPaymentReport) -> forms.OpenPayment:
 
 
 def payment_report(
-    row: PaymentRow, node: str, parts: tuple[PartReport, ...], commit: Commit | None, receipt: Receipt | None
+    row: PaymentRow,
+    node: str,
+    parts: tuple[PartReport, ...],
+    commit: Commit | None,
+    receipt: Receipt | None,
+    delivery: DeliveryRow | None,
 ) -> forms.PaymentReport:
     """A payment of the book; *node* is the name of its node here."""
     is_paid = row.state is PaymentState.PAID  # also where it was given up, and the seller had the commit from elsewhere
@@ -262,11 +289,17 @@ def payment_report(
         parts=[part_form(part) for part in parts],
         commit=None if commit is None else _as_form(COMMIT, forms.CommitForm, commit),
         receipt=None if receipt is None else receipt_form(receipt),
+        delivery=None if delivery is None else delivery_form(delivery),
         failure=msgspec.convert(row.failure, forms.Failure) if row.failure is not None and not is_paid else None,
         created=row.created,
         changed=row.changed,
         sequence=row.sequence,
     )
+
+
+def delivery_form(delivery: DeliveryRow) -> forms.Delivery:
+    """How the delivery of a commit stands."""
+    return forms.Delivery(address=delivery.address, state=delivery.state.value, detail=delivery.detail)
 
 
 def receipt_form(receipt: Receipt) -> forms.ReceiptForm:

@@ -10,6 +10,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `befriending`     a friend from nothing, by the tickets of both
 `friend`          moving the account of a friend to its new key
 `buyer`           paying an invoice, and giving that up
+`delivering`      handing the commit over to the address that a text names
 `circles`         paying oneself, so that debts shrink
 `payment_plan`    what paying an invoice would do now
 `payment_status`  where a payment stands, and how it ended

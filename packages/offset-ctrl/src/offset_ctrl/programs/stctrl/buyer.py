@@ -16,6 +16,7 @@ from typing import Final
 import click
 
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.stctrl.delivering import address_of, deliver, finish
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
 from offset_ctrl.programs.stctrl.payment_plan import tell_plan
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
@@ -60,6 +61,8 @@ async def pay_invoice(
     asked: PaymentRequest | None = None,
     output: TextOutput = NOTHING,
     note: str | None = None,
+    receipt: Path | None = None,
+    delivers: bool = False,
 ) -> int | None:
     """
     Pay, and write the commit for the seller; where *payment* is there, go on with it. No credit has moved until then.
@@ -75,13 +78,17 @@ async def pay_invoice(
         asked: A payment request that was given as a text.
         output: How the commit is shown, once it is written.
         note: For ourselves; our node keeps it.
+        receipt: Where the receipt goes, if the commit is delivered; None: it is left to the node.
+        delivers: Deliver the commit, where what is *asked* for names an address.
 
     Returns:
-        None where the commit is there, and `NOT_FINISHED` where it is not after *timeout* seconds.
+        None where the commit is there, or is delivered and the receipt is there; `NOT_FINISHED` where one of them is
+        not after *timeout* seconds.
 
     Raises:
         CommandError: Nothing was paid, and why.
     """
+    address = address_of(asked, receipt, delivers=delivers)
     if not session.permissions.routes:
         raise CommandError(GROUP, "AppRoutesError(the ticket of this app has no permission 'routes')")
     route_seconds = min(timeout, ROUTE_TICKS * session.tick_seconds)
@@ -105,13 +112,21 @@ async def pay_invoice(
     if note is not None:
         _check_note(session, note)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
-    go_on = command_line(*files.pay_words(invoice), *(["--direct"] if direct else []))
+    request = PaymentRequest(invoice) if address is None or asked is None else asked
+    saves: list[str | Path] = [] if receipt is None else ["-r", receipt]
+    go_on = command_line(*files.pay_words(request), *saves, *(["--direct"] if direct else []))
     status = await _pay(session, files, invoice, options, timeout, go_on=go_on, note=note)
-    if status is None and output.is_wanted:
-        progress = files.progress()
-        path = commit if progress is None else Path(progress.commit_path)
-        show(GROUP, output, load(GROUP, COMMIT, path, "IoError"))
-    return status
+    if status is not None:
+        return status
+    progress = files.progress()
+    path = commit if progress is None else Path(progress.commit_path)
+    is_delivered = address is not None and await deliver(address, path, timeout)
+    shown = replace(output, as_text=False) if is_delivered else output
+    if shown.is_wanted:
+        show(GROUP, shown, load(GROUP, COMMIT, path, "IoError"))
+    if address is None:
+        return None
+    return await finish(session, payment, receipt, timeout, is_delivered=is_delivered, go_on=go_on)
 
 
 def _tell_request(asked: PaymentRequest) -> None:

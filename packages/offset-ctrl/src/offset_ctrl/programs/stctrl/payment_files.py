@@ -121,15 +121,15 @@ class PaymentFiles:
         """Whether the command has said where a commit is to go."""
         return self._commit is not None
 
-    def pay_words(self, invoice: Invoice) -> tuple[str | Path, ...]:
-        """The command that pays *invoice*, with the files as they were named."""
+    def pay_words(self, request: PaymentRequest) -> tuple[str | Path, ...]:
+        """The command that pays what is asked for, with the files as they were named."""
         assert self._commit is not None
-        source = _invoice_words(self._invoice, invoice)
+        source = _invoice_words(self._invoice, request)
         return ("buyer", "pay-invoice", *source, "-p", self.payment, "-c", self._commit)
 
     def go_on_words(self, progress: Progress) -> tuple[str | Path, ...]:
         """The command that goes on to pay."""
-        source = _invoice_words(progress.invoice_path, progress.invoice)
+        source = _invoice_words(progress.invoice_path, PaymentRequest(progress.invoice))
         return ("buyer", "pay-invoice", *source, "-p", self.payment, "-c", progress.commit_path)
 
     def part(self, request: CreateTransaction) -> PartReport:
@@ -276,6 +276,6 @@ class PaymentFiles:
             os.close(descriptor)
 
 
-def _invoice_words(path: Path | str | None, invoice: Invoice) -> tuple[str | Path, ...]:
+def _invoice_words(path: Path | str | None, request: PaymentRequest) -> tuple[str | Path, ...]:
     """How a command names an invoice: by its file, or by its text where it was given as one."""
-    return ("-i", path) if path else ("--text", format_uri(PaymentRequest(invoice)))
+    return ("-i", path) if path else ("--text", format_uri(request))

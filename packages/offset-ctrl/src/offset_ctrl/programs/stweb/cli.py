@@ -80,6 +80,12 @@ class _ServingGroup(OffsetGroup):
 @click.option(
     "--behind-proxy", metavar="ORIGIN", help="Origin of a proxy in front, such as https://wallet.example.org."
 )
+@click.option(
+    "--public-address",
+    "public",
+    metavar="URL",
+    help="Where buyers' programs reach this server to deliver commits, such as https://shop.example.org.",
+)
 @_STATE
 @PASSPHRASE_FILE
 @click.pass_context
@@ -92,6 +98,7 @@ def _stweb(
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: str | None,
+    public: str | None,
     state: Path,
     passphrase_file: Path | None,
 ) -> None:
@@ -110,7 +117,7 @@ def _stweb(
 
     certificate = Certificate(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     identity = load_identity(idfile, passphrase_file)
-    settings = Settings(identity, tickets, listen, state, certificate, behind_proxy)
+    settings = Settings(identity, tickets, listen, state, certificate, behind_proxy, public)
     run_server(lambda: run(settings, _say))
 
 

@@ -6,6 +6,7 @@ The operations of the API, by what they are about.
 `configuration`   friends, currencies, relays and index servers
 `selling`         invoices, and the commits that collect them
 `buying`          payments and receipts
+`delivering`      commits that buyers' programs deliver, without a token
 `history`         what changed the balances
 `events`          what has changed, as it changes
 `names`           how paths name friends and servers

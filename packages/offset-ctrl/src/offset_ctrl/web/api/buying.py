@@ -44,11 +44,11 @@ async def create_payment(call: Call, query: PaymentQuery, body: forms.NewPayment
     """
     Pay an invoice.
 
-    When *state* is committed, hand *commit* to the seller; nothing is paid before that. The same key gives the same
-    payment, also after a crash, and never a second one.
+    When *state* is committed, hand *commit* to the seller; nothing is paid before that. Where a *text* names an address
+    for it, it is delivered there. The same key gives the same payment, also after a crash, and never a second one.
     """
-    invoice, fees_max = views.read_invoice(body.invoice), views.read_amount(body.fees_max)
-    row, is_new = call.node.payments.start(call.visitor, call.key, invoice, fees_max, body.timeout)
+    (invoice, delivery), fees_max = views.read_asked(body), views.read_amount(body.fees_max)
+    row, is_new = call.node.payments.start(call.visitor, call.key, invoice, fees_max, body.timeout, delivery=delivery)
     await _wait(call, row.payment_id, query)
     return view(call, _find(call, row.payment_id)), is_new
 
@@ -56,7 +56,7 @@ async def create_payment(call: Call, query: PaymentQuery, body: forms.NewPayment
 @section.post("/nodes/{node}/payments/plan", may=(Scope.READ, Scope.PAY))
 async def plan_payment(call: Call, body: forms.NewPayment) -> forms.Plan:
     """What a payment would do now: parts, fees, and why it would fail. Only routes are asked for."""
-    invoice, fees_max = views.read_invoice(body.invoice), views.read_amount(body.fees_max)
+    (invoice, _), fees_max = views.read_asked(body), views.read_amount(body.fees_max)
     return views.plan_form(await call.node.node.plan_payment(invoice, PayOptions(fees_max=fees_max)))
 
 
@@ -131,4 +131,5 @@ def view(call: Call, row: PaymentRow) -> forms.PaymentReport:
     is_own = row.owner == call.visitor.owner and call.visitor.grants.has(Scope.PAY)
     commit = payments.commit(row.payment_id) if is_own and row.state is PaymentState.COMMITTED else None
     receipt = payments.receipt(row.payment_id) if row.state is PaymentState.PAID else None
-    return views.payment_report(row, call.node.name, () if payment is None else payment.parts, commit, receipt)
+    parts, delivery = () if payment is None else payment.parts, call.desk.payment_book.delivery(row.payment_id)
+    return views.payment_report(row, call.node.name, parts, commit, receipt, delivery)

@@ -1,6 +1,8 @@
 """Invoices: made, paid, cancelled."""
 
+import asyncio
 import os
+from typing import Final
 
 from msgspec import Struct
 
@@ -8,6 +10,7 @@ from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.errors import InvoiceNotOpen
 from offset_ctrl.web import forms, views
 from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
+from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.operations import Call, Section
@@ -15,10 +18,14 @@ from offset_ctrl.web.problems import rejection
 from offset_proto.entered import parse_currency
 from offset_proto.files import Invoice
 from offset_proto.messages.extensions import Extension, OpenInvoiceReport
+from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
 from offset_proto.types import InvoiceId
 
-__all__ = ["report", "section"]
+__all__ = ["collect", "report", "section"]
+
+COLLECTING_MAX: Final = 64
+"""Invoices of which a commit is in hand at once: its signature is being checked, or the node asked."""
 
 section = Section("selling", "Invoices, and the commits with which they are collected.")
 
@@ -74,15 +81,35 @@ async def read_invoice(call: Call, query: InvoiceQuery) -> forms.InvoiceReport:
 async def accept_commit(call: Call, body: forms.CommitForm) -> forms.InvoiceReport:
     """Collect a payment with the buyer's commit. The same commit may be sent again."""
     row, commit = _own(call), views.read_commit(body)
-    invoice_id, book = call.path["invoice_id"], call.desk.invoice_book
+    await collect(call.desk, call.node, row, commit)
+    return await report(call, _find(call, call.path["invoice_id"]))
+
+
+async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) -> None:
+    """
+    Collect the payment of an invoice with the buyer's commit; nothing happens where that very commit has done so.
+
+    Raises:
+        InvalidProof: The commit does not pay this invoice.
+        InvoiceNotOpen: It was collected with another commit, or cancelled, or has come to its end.
+        Rejected: Too many are being collected.
+    """
     check_commit(commit, row.invoice)
-    if not book.was_collected_with(invoice_id, commit):
-        if row.state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
-            raise InvoiceNotOpen(f"the invoice was {row.state.value} before")
-        await call.node.node.accept_commit(row.invoice, commit)
+    invoice_id, book = format_b64(row.invoice.invoice_id), desk.invoice_book
+    lock = desk.collecting.get(invoice_id)
+    if lock is None:
+        if len(desk.collecting) >= COLLECTING_MAX:
+            raise rejection(429, "TooManyCommits", "too many commits have come at once", {"retry-after": "1"})
+        lock = desk.collecting[invoice_id] = asyncio.Lock()
+    async with lock:
+        if book.was_collected_with(invoice_id, commit):
+            return
+        state = book.get(invoice_id).state
+        if state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
+            raise InvoiceNotOpen(f"the invoice was {state.value} before")
+        await node.node.accept_commit(row.invoice, commit)
         book.change(invoice_id, InvoiceState.COLLECTED, commit)
-        call.desk.bell.ring()
-    return await report(call, _find(call, invoice_id))
+    desk.bell.ring()
 
 
 @section.delete("/nodes/{node}/invoices/{invoice_id}", may=(Scope.ASK,))
@@ -136,4 +163,5 @@ def _view(call: Call, row: InvoiceRow, reports: dict[InvoiceId, OpenInvoiceRepor
     if row.state is InvoiceState.OPEN and reports is not None and known is None:
         call.desk.invoice_book.change(format_b64(row.invoice.invoice_id), InvoiceState.OVER)
         row = _find(call, format_b64(row.invoice.invoice_id))
-    return views.invoice_report(row, call.node.name, None if known is None else known.arrived)
+    arrived = None if known is None else known.arrived
+    return views.invoice_report(row, call.node.name, arrived, call.desk.delivery)

@@ -48,6 +48,13 @@ add(
     ),
     timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
     click.option("--note", help="A note for yourself, which the history shows; the seller does not get it."),
+    click.option(
+        "--deliver/--by-hand",
+        "delivers",
+        default=True,
+        help="Whether the commit is delivered to the address that the text names, if it names one.  [default: deliver]",
+    ),
+    click.option("-r", "--receipt", type=PATH, help="Output: receipt file; waits for it once the commit is delivered."),
     QR_OUTPUT,
     one_of=("invoice_path", "asked"),
 )
