@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from offset_ctrl.connection.session import NodeSession
-from offset_ctrl.programs.stctrl.delivering import address_of, deliver, finish
+from offset_ctrl.programs.stctrl.delivering import address_of, hand_over
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
 from offset_ctrl.programs.stctrl.payment_plan import tell_plan
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
@@ -33,6 +33,7 @@ from offset_proto.files import COMMIT, INVOICE, PAYMENT, Invoice
 from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PaymentStageReport
 from offset_proto.messages.history import NotePayment, check_note
+from offset_proto.messages.index import MultiRoute
 from offset_proto.text import format_b64
 from offset_proto.types import U32
 from offset_proto.uri import PaymentRequest
@@ -97,15 +98,9 @@ async def pay_invoice(
         _tell_request(asked)
     invoice = given(GROUP, INVOICE, invoice_path, None if asked is None else asked.invoice, "IoError")
     if direct:
-        seller = invoice.dest_public_key
-        if seller not in session.report.friends:
-            raise CommandError(GROUP, "NoSuitableRoute", "the seller is no friend of this node, so no route is direct")
-        options = replace(options, routes=direct_route(session.report.local_public_key, seller))
+        options = replace(options, routes=_direct_routes(session, invoice))
     if dry_run:
-        try:
-            await tell_plan(session, invoice, options)
-        except PaymentFailed as error:
-            raise CommandError(GROUP, *failure_words(error)) from None
+        await _tell_plan(session, invoice, options)
         return None
     assert payment is not None
     assert commit is not None
@@ -113,20 +108,32 @@ async def pay_invoice(
         _check_note(session, note)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
     request = PaymentRequest(invoice) if address is None or asked is None else asked
-    saves: list[str | Path] = [] if receipt is None else ["-r", receipt]
-    go_on = command_line(*files.pay_words(request), *saves, *(["--direct"] if direct else []))
+    more = [*([] if receipt is None else ["-r", receipt]), *(["--direct"] if direct else [])]
+    go_on = command_line(*files.pay_words(request), *more)
     status = await _pay(session, files, invoice, options, timeout, go_on=go_on, note=note)
     if status is not None:
         return status
     progress = files.progress()
     path = commit if progress is None else Path(progress.commit_path)
-    is_delivered = address is not None and await deliver(address, path, timeout)
-    shown = replace(output, as_text=False) if is_delivered else output
-    if shown.is_wanted:
-        show(GROUP, shown, load(GROUP, COMMIT, path, "IoError"))
-    if address is None:
-        return None
-    return await finish(session, payment, receipt, timeout, is_delivered=is_delivered, go_on=go_on)
+    if address is not None:
+        return await hand_over(session, address, (payment, path, receipt), output, timeout, go_on)
+    if output.is_wanted:
+        show(GROUP, output, load(GROUP, COMMIT, path, "IoError"))
+    return None
+
+
+async def _tell_plan(session: NodeSession, invoice: Invoice, options: PayOptions) -> None:
+    try:
+        await tell_plan(session, invoice, options)
+    except PaymentFailed as error:
+        raise CommandError(GROUP, *failure_words(error)) from None
+
+
+def _direct_routes(session: NodeSession, invoice: Invoice) -> tuple[MultiRoute, ...]:
+    seller = invoice.dest_public_key
+    if seller not in session.report.friends:
+        raise CommandError(GROUP, "NoSuitableRoute", "the seller is no friend of this node, so no route is direct")
+    return direct_route(session.report.local_public_key, seller)
 
 
 def _tell_request(asked: PaymentRequest) -> None:

@@ -7,15 +7,16 @@ import click
 
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.payment_status import payment_status
-from offset_ctrl.programs.stctrl.session import CommandError, load
+from offset_ctrl.programs.stctrl.session import CommandError, load, show
 from offset_ctrl.programs.stctrl.waiting import NOT_FINISHED, command_line
 from offset_ctrl.programs.table import printable
+from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.sdk.delivery import DeliveryFailed, deliver_commit
 from offset_proto.errors import InvalidInput
 from offset_proto.files import COMMIT
 from offset_proto.uri import PaymentRequest
 
-__all__ = ["address_of", "deliver", "finish"]
+__all__ = ["address_of", "hand_over"]
 
 GROUP: Final = "BuyerError"
 
@@ -36,31 +37,40 @@ def address_of(asked: PaymentRequest | None, receipt: Path | None, *, delivers: 
     return address
 
 
-async def deliver(address: str, commit: Path, timeout: float) -> bool:
-    """Deliver the commit in a file, and say how that went; whether the seller's program has it."""
-    value = load(GROUP, COMMIT, commit, "IoError")
-    try:
-        await deliver_commit(address, value, timeout)
-    except (DeliveryFailed, InvalidInput) as error:
-        click.echo(f"The commit was not delivered: {printable(str(error))}", err=True)
-        return False
-    click.echo(f"The commit was delivered to {address}")
-    return True
-
-
-async def finish(
-    session: NodeSession, payment: Path, receipt: Path | None, timeout: float, *, is_delivered: bool, go_on: str
+async def hand_over(
+    session: NodeSession,
+    address: str,
+    files: tuple[Path, Path, Path | None],
+    output: TextOutput,
+    timeout: float,
+    go_on: str,
 ) -> int | None:
     """
-    Wait for the receipt of a payment whose commit was delivered.
+    Deliver a commit, and wait for the receipt where there is a place for it.
+
+    Args:
+        session: To the node.
+        address: Where to.
+        files: The payment file, the commit, and where the receipt goes; None: it is left to the node.
+        output: How the commit is shown where it is not delivered.
+        timeout: Seconds for each of both.
+        go_on: The command that tries again.
 
     Returns:
-        None where there is nothing left to be done, and `NOT_FINISHED` where something is.
+        None where nothing is left to be done, and `NOT_FINISHED` where something is.
     """
-    if not is_delivered:
+    payment, path, receipt = files
+    commit = load(GROUP, COMMIT, path, "IoError")
+    try:
+        await deliver_commit(address, commit, timeout)
+    except (DeliveryFailed, InvalidInput) as error:
+        click.echo(f"The commit was not delivered: {printable(str(error))}", err=True)
+        if output.is_wanted:
+            show(GROUP, output, commit)
         click.echo("Nothing is lost: deliver it again, or hand the commit over.", err=True)
         click.echo(f"go on: {go_on}", err=True)
         return NOT_FINISHED
+    click.echo(f"The commit was delivered to {address}")
     if receipt is None:
         saves = command_line("buyer", "payment-status", "-p", payment, "-r", payment.with_suffix(".receipt"))
         click.echo(f"The receipt is saved by {saves}")
