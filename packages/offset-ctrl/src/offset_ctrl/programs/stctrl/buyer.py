@@ -108,13 +108,12 @@ async def pay_invoice(
         _check_note(session, note)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
     request = PaymentRequest(invoice) if address is None or asked is None else asked
-    more = [*([] if receipt is None else ["-r", receipt]), *(["--direct"] if direct else [])]
-    go_on = command_line(*files.pay_words(request), *more)
+    saves = () if receipt is None else ("-r", receipt)
+    go_on = command_line(*files.pay_words(request), *saves, *(["--direct"] if direct else []))
     status = await _pay(session, files, invoice, options, timeout, go_on=go_on, note=note)
     if status is not None:
         return status
-    progress = files.progress()
-    path = commit if progress is None else Path(progress.commit_path)
+    path = files.commit_path(files.progress()) or commit
     if address is not None:
         return await hand_over(session, address, (payment, path, receipt), output, timeout, go_on)
     if output.is_wanted:
