@@ -3,8 +3,10 @@
 import asyncio
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,66 @@ def test_a_text_is_paid_through_the_api(shop: Web, web: Web) -> None:
         paid = client.post(PAYMENTS_PATH, params=query, json=body, headers=headers).json()
     assert (paid["state"], paid["receipt"]["total_dest_payment"]) == ("paid", "212")
     assert paid["delivery"]["address"] == f"{shop.url}/api/v1/commits"
+
+
+class _Receiver(ThreadingHTTPServer):
+    """Takes events from the moment on at which it may; until then it fails."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Events)
+        self.may_take = threading.Event()
+        self.attempts = 0
+        self.taken: list[str] = []
+
+
+class _Events(BaseHTTPRequestHandler):
+    server: _Receiver
+
+    def do_POST(self) -> None:
+        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.attempts += 1
+        is_taken = self.server.may_take.is_set()
+        if is_taken:
+            self.server.taken.append(event["data"]["amount"])
+        self.send_response(204 if is_taken else 503)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[_Receiver]:
+    """On loopback."""
+    with _Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_events_survive_a_kill(shop: Web, web: Web, receiver: _Receiver) -> None:
+    """The receiver is down when invoices are paid, and stweb is killed before it is back: it hears of all."""
+    address = f"http://127.0.0.1:{receiver.server_port}/events"
+    with httpx.Client(base_url=shop.url, headers=shop.headers, timeout=30.0, trust_env=False) as client:
+        body = {"address": address, "topics": ["invoice.paid"]}
+        made = client.post("/api/v1/nodes/A/webhooks", json=body, headers={"idempotency-key": "events"})
+        assert made.status_code == 201, made.text
+    query = {"wait": "60", "wait_for": "end"}
+    with httpx.Client(base_url=web.url, headers=web.headers, timeout=90.0, trust_env=False) as client:
+        for amount in (221, 222, 223):
+            sent, headers = {"text": _ask_for(shop, amount)["text"], "fees_max": "5"}, {"idempotency-key": str(amount)}
+            paid = client.post(PAYMENTS_PATH, params=query, json=sent, headers=headers).json()
+            assert paid["state"] == "paid"
+    wait_until("an attempt", lambda: receiver.attempts > 0, 30)
+    shop.server.kill()
+    receiver.may_take.set()
+    shop.server.start()
+    wait_until("the events", lambda: len(receiver.taken) == 3, 60)
+    assert receiver.taken == ["221", "222", "223"]
 
 
 def test_stweb_ends_when_it_is_told_to(web: Web) -> None:

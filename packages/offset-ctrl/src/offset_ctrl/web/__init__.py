@@ -17,6 +17,9 @@ A web server for nodes, as an app of theirs: an API for programs in any language
 `paying`            payments while the server runs
 `deliveries`    commits that the server delivers to sellers
 `payment_book`      payments, and what was paid on which day
+`webhooks`      sends events to the addresses that want to hear of them
+`webhook_book`  these addresses, and the events that are still to be sent
+`webhook_forms` what is said and heard of them
 `invoice_book`      invoices
 `keys`              idempotency keys
 `tokens`            who may come in

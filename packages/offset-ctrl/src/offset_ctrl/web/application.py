@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from offset_ctrl.web.api import buying, configuration, delivering, events, history, nodes, selling
+from offset_ctrl.web.api import buying, configuration, delivering, events, history, nodes, selling, webhooks
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import SESSION_COOKIE, Entrance, dispatch, problem_response
 from offset_ctrl.web.guard import Guard, Origins
@@ -31,6 +31,7 @@ SECTIONS: Final = (
     delivering.section,
     history.section,
     events.section,
+    webhooks.section,
 )
 DOCUMENT_PATH: Final = f"{PREFIX}/openapi.json"
 

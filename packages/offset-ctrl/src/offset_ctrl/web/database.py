@@ -6,7 +6,8 @@ so nothing is kept in memory: whoever is let in is looked up at each request, an
 from the next one on. A transaction that has returned is on disk (WAL, ``synchronous=FULL``).
 
 Amounts are texts, since an integer of SQLite has 64 bits. Secrets are not in it, only their SHA-256: they have 256
-random bits, so there is nothing to guess that a slower hash would protect.
+random bits, so there is nothing to guess that a slower hash would protect. Those of webhooks are, since what is sent is
+signed with them; they let nobody in.
 """
 
 import hashlib
@@ -66,7 +67,20 @@ CREATE TABLE deliveries (
 );
 """
 
-_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES)
+_WEBHOOKS: Final = """
+CREATE TABLE webhooks (
+    webhook_id TEXT PRIMARY KEY, node TEXT NOT NULL, owner TEXT NOT NULL, address TEXT NOT NULL, topics TEXT NOT NULL,
+    secret BLOB NOT NULL, created INTEGER NOT NULL, is_over INTEGER NOT NULL, lost INTEGER NOT NULL,
+    tries INTEGER NOT NULL, due INTEGER NOT NULL, failure TEXT
+);
+CREATE TABLE webhook_events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL, webhook TEXT NOT NULL, body BLOB NOT NULL,
+    created INTEGER NOT NULL
+);
+CREATE INDEX events_of_webhooks ON webhook_events (webhook, number);
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS)
 """What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 

@@ -20,6 +20,8 @@ from typing import Final
 from offset_ctrl.web.database import Database, Row
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
 from offset_ctrl.web.tokens import Visitor
+from offset_ctrl.web.webhook_book import Outbox
+from offset_ctrl.web.webhook_forms import PaidInvoiceData
 from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
@@ -69,6 +71,7 @@ class InvoiceBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._outbox = Outbox(database)
 
     def begin(
         self, visitor: Visitor, node: str, key: tuple[str, bytes], invoice: Invoice, seconds: int | None
@@ -135,6 +138,9 @@ class InvoiceBook:
                     invoice_id,
                 ),
             )
+            if state is InvoiceState.COLLECTED:
+                row = self.get(invoice_id)
+                self._outbox.invoice_paid(row.owner, _event(row))
 
     def was_collected_with(self, invoice_id: str, commit: Commit) -> bool:
         """Whether it was this very commit that has collected an invoice."""
@@ -164,6 +170,15 @@ class InvoiceBook:
         """Of the last change of any invoice; 0: there was none."""
         (number,) = self._database.ask("SELECT ifnull(max(sequence), 0) FROM invoices")[0]
         return int(number)
+
+
+def _event(row: InvoiceRow) -> PaidInvoiceData:
+    return PaidInvoiceData(
+        node=row.node,
+        invoice_id=format_b64(row.invoice.invoice_id),
+        currency=str(row.invoice.currency),
+        amount=str(row.invoice.dest_payment),
+    )
 
 
 def _hash(commit: Commit) -> bytes:

@@ -15,6 +15,7 @@ from offset_ctrl import __version__
 from offset_ctrl.web.forms import Problem
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.operations import PREFIX, Operation, Section, Streamed
+from offset_ctrl.web.webhook_forms import InvoicePaid, PaymentFinished
 
 __all__ = ["build_document"]
 
@@ -27,7 +28,9 @@ _ABOUT_VARIABLES: Final = {
     "server": "The local name of the server, or its public key.",
     "invoice_id": "The id of an invoice.",
     "payment_id": "The id of a payment.",
+    "webhook_id": "The id of a webhook.",
 }
+_EVENTS: Final = {"invoice.paid": InvoicePaid, "payment.finished": PaymentFinished}
 _PROBLEMS: Final = {
     "400": "Something in the request is wrong.",
     "401": "The token is not valid.",
@@ -50,7 +53,9 @@ def build_document(sections: Iterable[Section]) -> dict[str, Any]:
     """The document that describes the operations of *sections*."""
     sections = list(sections)
     operations = [operation for section in sections for operation in section.operations]
-    types = {Problem} | {form for each in operations for form in (each.body, _answer(each)) if form is not None}
+    types = {Problem, *_EVENTS.values()} | {
+        form for each in operations for form in (each.body, _answer(each)) if form is not None
+    }
     schemas, components = msgspec.json.schema_components(sorted(types, key=str), ref_template=_REFERENCE)
     schema_of = dict(zip(sorted(types, key=str), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -67,6 +72,7 @@ def build_document(sections: Iterable[Section]) -> dict[str, Any]:
         },
         "tags": [{"name": section.name, "description": section.about} for section in sections],
         "paths": paths,
+        "webhooks": {name: {"post": _event(name, schema_of[form])} for name, form in _EVENTS.items()},
         "components": {
             "schemas": components,
             "securitySchemes": {
@@ -80,6 +86,19 @@ def build_document(sections: Iterable[Section]) -> dict[str, Any]:
                 for status, about in _PROBLEMS.items()
             },
         },
+    }
+
+
+def _event(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """What is sent to an address that was given to create_webhook."""
+    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "summary": f"{name}, as it is sent to a webhook; signed by the rules of Standard Webhooks 1.0",
+        "parameters": [
+            {"name": header, "in": "header", "required": True, "schema": {"type": "string"}} for header in headers
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "Taken."}, "410": {"description": "Send nothing any more."}},
     }
 
 

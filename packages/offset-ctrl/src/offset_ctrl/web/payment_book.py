@@ -18,7 +18,7 @@ Each change of a payment has a number of its own (*sequence*), so whoever follow
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.web.database import Database, Row
@@ -26,6 +26,8 @@ from offset_ctrl.web.deliveries import DeliveryRow, DeliveryState, find_delivery
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
 from offset_ctrl.web.tokens import Visitor
+from offset_ctrl.web.webhook_book import Outbox
+from offset_ctrl.web.webhook_forms import PaymentData
 from offset_proto.errors import RefusedError
 from offset_proto.files import INVOICE, Invoice
 from offset_proto.text import format_b64
@@ -37,6 +39,12 @@ OPEN_PAYMENTS_MAX: Final = 1000
 """Of one token. Each has a task and files."""
 
 DAY_SECONDS: Final = 86400
+
+_ENDS: Final[dict[PaymentState, Literal["paid", "failed", "unknown"]]] = {
+    PaymentState.PAID: "paid",
+    PaymentState.FAILED: "failed",
+    PaymentState.UNKNOWN: "unknown",
+}
 
 
 class DailyLimitReached(RefusedError):
@@ -87,6 +95,7 @@ class PaymentBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._outbox = Outbox(database)
 
     def begin(
         self,
@@ -198,6 +207,7 @@ class PaymentBook:
                 counts = payment.invoice.dest_payment + payment.fees
             self._count(payment.owner, payment.invoice.currency, row["day"], counts - counted)
             self._update(payment_id, {"state": state.value, "is_settled": True, "counted": str(counts)})
+            self._outbox.payment_finished(payment.owner, _event(payment, state))
 
     def _change(self, payment_id: str, columns: dict[str, object]) -> None:
         with self._database.transaction():
@@ -239,6 +249,18 @@ class PaymentBook:
         """Of the last change of any payment; 0: there was none."""
         (number,) = self._database.ask("SELECT ifnull(max(sequence), 0) FROM payments")[0]
         return int(number)
+
+
+def _event(payment: PaymentRow, state: PaymentState) -> PaymentData:
+    return PaymentData(
+        node=payment.node,
+        payment_id=payment.payment_id,
+        invoice_id=format_b64(payment.invoice.invoice_id),
+        currency=str(payment.invoice.currency),
+        amount=str(payment.invoice.dest_payment),
+        fees=None if payment.fees is None else str(payment.fees),
+        state=_ENDS[state],
+    )
 
 
 def _row(row: Row) -> PaymentRow:

@@ -1,5 +1,6 @@
 """The server as a whole: its state directory, its nodes, and what it says when it starts."""
 
+import asyncio
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -21,6 +22,7 @@ from offset_ctrl.web.listening import Certificate, Front, bind, make_front, serv
 from offset_ctrl.web.paying import BookedJournal, Payments
 from offset_ctrl.web.payment_book import PaymentBook
 from offset_ctrl.web.tokens import Tokens
+from offset_ctrl.web.webhooks import Webhooks
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import TICKET, IoError
 from offset_proto.messages.payment import RelayAddress
@@ -148,7 +150,14 @@ async def open_desk(
         payments.go_on()
         stack.push_async_callback(payments.close)
         nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments))
+    sending = asyncio.create_task(Webhooks(database, bell).run())
+    stack.push_async_callback(_end, sending)
     return Desk(database, Tokens(database), book, InvoiceBook(database), tuple(nodes), bell, delivery=delivery)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _introduce(front: Front, database: Database, tokens: Tokens, say: Callable[[str], None]) -> None:

@@ -147,6 +147,12 @@ class Tokens:
                 connection.execute("UPDATE tokens SET used = ? WHERE id = ?", (now, row["id"]))
         return Visitor(row["name"], _grants(row))
 
+    def grants_of(self, name: str) -> Grants | None:
+        """What the token of this name may do; None: there is none that is valid now."""
+        query = "SELECT * FROM tokens WHERE name = ? AND revoked IS NULL AND until > ?"
+        row = self._database.ask_one(query, name, self._database.now())
+        return None if row is None else _grants(row)
+
     def create_link(self) -> str:
         """The secret of a link with which one browser can log in, within an hour."""
         secret, now = secrets.token_urlsafe(32), self._database.now()

@@ -8,6 +8,7 @@ The operations of the API, by what they are about.
 `buying`          payments and receipts
 `delivering`      commits that buyers' programs deliver, without a token
 `history`         what changed the balances
+`webhooks`        addresses that hear of events
 `events`          what has changed, as it changes
 `names`           how paths name friends and servers
 `waiting`         how long a request waits for what it asks about
