@@ -15,12 +15,15 @@ A web server for nodes, as an app of theirs: an API for programs in any language
 `problems`          errors as answers
 `desk`              what the server has in its hands
 `paying`            payments while the server runs
-`deliveries`    commits that the server delivers to sellers
-`payment_book`      payments, and what was paid on which day
-`webhooks`      sends events to the addresses that want to hear of them
-`webhook_book`  these addresses, and the events that are still to be sent
-`webhook_forms` what is said and heard of them
+`deliveries`        commits that the server delivers to sellers
+`payment_book`      payments
+`webhooks`          sends events to the addresses that want to hear of them
+`webhook_book`      these addresses, and the events that are still to be sent
+`webhook_forms`     what is said and heard of them
 `invoice_book`      invoices
+`circle_runs`       circles that are paid through the API
+`circle_forms`      what is said and heard of them
+`spending`          what was paid on which day
 `keys`              idempotency keys
 `tokens`            who may come in
 `grants`            what a token may do

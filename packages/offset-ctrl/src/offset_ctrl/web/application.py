@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from offset_ctrl.web.api import buying, configuration, delivering, events, history, nodes, selling, webhooks
+from offset_ctrl.web.api import buying, circles, configuration, delivering, events, history, nodes, selling, webhooks
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import SESSION_COOKIE, Entrance, dispatch, problem_response
 from offset_ctrl.web.guard import Guard, Origins
@@ -29,6 +29,7 @@ SECTIONS: Final = (
     selling.section,
     buying.section,
     delivering.section,
+    circles.section,
     history.section,
     events.section,
     webhooks.section,

@@ -80,7 +80,16 @@ CREATE TABLE webhook_events (
 CREATE INDEX events_of_webhooks ON webhook_events (webhook, number);
 """
 
-_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS)
+_CIRCLES: Final = """
+CREATE TABLE circle_runs (
+    run_id TEXT PRIMARY KEY, node TEXT NOT NULL, owner TEXT NOT NULL, kind TEXT NOT NULL, currency TEXT NOT NULL,
+    state TEXT NOT NULL, fees_max TEXT NOT NULL, day INTEGER NOT NULL, counted TEXT NOT NULL, circles TEXT NOT NULL,
+    failure TEXT, created INTEGER NOT NULL, changed INTEGER NOT NULL
+);
+CREATE INDEX open_circle_runs ON circle_runs (owner) WHERE state = 'running';
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES)
 """What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 

@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.web.bell import Bell
+from offset_ctrl.web.circle_runs import CircleRuns
 from offset_ctrl.web.database import Database
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.paying import Payments
@@ -44,6 +45,7 @@ class Desk:
         database, tokens, payment_book, invoice_book: What is stored.
         nodes: In the order of the command line.
         bell: Rings when a payment or an invoice of the books changes.
+        circle_runs: Circles that are paid, or were.
         closing: Set when the server ends; whoever sends events stops then.
         streams: The owners of the event streams that are open.
         collecting: By the ids of invoices: held while a commit of one is taken, so that the same commit that comes
@@ -57,6 +59,7 @@ class Desk:
     invoice_book: InvoiceBook
     nodes: tuple[WebNode, ...]
     bell: Bell
+    circle_runs: CircleRuns
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: list[str] = field(default_factory=list)
     collecting: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)

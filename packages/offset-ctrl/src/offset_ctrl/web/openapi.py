@@ -29,6 +29,7 @@ _ABOUT_VARIABLES: Final = {
     "invoice_id": "The id of an invoice.",
     "payment_id": "The id of a payment.",
     "webhook_id": "The id of a webhook.",
+    "run_id": "The id of what pays circles, or has.",
 }
 _EVENTS: Final = {"invoice.paid": InvoicePaid, "payment.finished": PaymentFinished}
 _PROBLEMS: Final = {

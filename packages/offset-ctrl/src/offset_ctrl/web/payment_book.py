@@ -8,9 +8,8 @@ A payment counts against the limit of its token from before it is sent until it 
       settled as FAILED    counts nothing
       settled as UNKNOWN   goes on to count amount + fees_max: it may be paid
 
-`begin` stores the payment, its key and what it counts in one transaction, before anything is sent. The sum of a day is
-one row, read and written under the lock of that transaction, so the limit holds to the credit however many requests
-come at once and whatever ends the process between them. Nothing is counted twice, since a settled payment stays so.
+`begin` stores the payment, its key and what it counts (`spending`) in one transaction, before anything is sent. Nothing
+is counted twice, since a settled payment stays so.
 
 Each change of a payment has a number of its own (*sequence*), so whoever follows them needs to keep one number.
 """
@@ -23,12 +22,11 @@ from typing import Any, Final, Literal
 from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.web.database import Database, Row
 from offset_ctrl.web.deliveries import DeliveryRow, DeliveryState, find_delivery, store_delivery
-from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
+from offset_ctrl.web.spending import DAY_SECONDS, DailyLimitReached, count, reserve, spent
 from offset_ctrl.web.tokens import Visitor
 from offset_ctrl.web.webhook_book import Outbox
 from offset_ctrl.web.webhook_forms import PaymentData
-from offset_proto.errors import RefusedError
 from offset_proto.files import INVOICE, Invoice
 from offset_proto.text import format_b64
 from offset_proto.types import PaymentId
@@ -38,26 +36,11 @@ __all__ = ["DailyLimitReached", "PaymentBook", "PaymentRow"]
 OPEN_PAYMENTS_MAX: Final = 1000
 """Of one token. Each has a task and files."""
 
-DAY_SECONDS: Final = 86400
-
 _ENDS: Final[dict[PaymentState, Literal["paid", "failed", "unknown"]]] = {
     PaymentState.PAID: "paid",
     PaymentState.FAILED: "failed",
     PaymentState.UNKNOWN: "unknown",
 }
-
-
-class DailyLimitReached(RefusedError):
-    """
-    The token may not pay so much today; nothing was sent.
-
-    Attributes:
-        available: Credits that it may still pay today, fees included.
-    """
-
-    def __init__(self, wanted: int, available: int, currency: str) -> None:
-        super().__init__(f"this token may pay {available} {currency} more today (UTC), and this would be {wanted}")
-        self.available = available
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +117,7 @@ class PaymentBook:
                 return self.get(made), False
             self._check_open(visitor.owner)
             now, total = self._database.now(), invoice.dest_payment + fees_max
-            self._reserve(visitor, invoice.currency, now // DAY_SECONDS, total)
+            reserve(self._database, visitor, invoice.currency, now // DAY_SECONDS, total)
             payment_id = format_b64(start())
             row = (self._database.next_sequence("payments"), payment_id, node, visitor.owner, INVOICE.format(invoice))
             amounts = (str(fees_max), None, now // DAY_SECONDS, str(total))
@@ -150,21 +133,9 @@ class PaymentBook:
         if number >= OPEN_PAYMENTS_MAX:
             raise TooManyOpen(f"{number} payments of this token have not ended; no more are taken until some have")
 
-    def _reserve(self, visitor: Visitor, currency: str, day: int, total: int) -> None:
-        available = visitor.grants.limit(currency) - self.spent(visitor.owner, currency, day)
-        if not visitor.grants.has(Scope.PAY) or total > available:
-            raise DailyLimitReached(total, max(0, available), currency)
-        self._count(visitor.owner, currency, day, total)
-
-    def _count(self, owner: str, currency: str, day: int, change: int) -> None:
-        amount = self.spent(owner, currency, day) + change
-        self._database.ask("INSERT OR REPLACE INTO spent VALUES (?, ?, ?, ?)", owner, currency, day, str(amount))
-
     def spent(self, owner: str, currency: str, day: int) -> int:
         """Credits that count against the limit of a token on a day; *day* counts from 1970-01-01 (UTC)."""
-        query = "SELECT amount FROM spent WHERE owner = ? AND currency = ? AND day = ?"
-        row = self._database.ask_one(query, owner, currency, day)
-        return 0 if row is None else int(row[0])
+        return spent(self._database, owner, currency, day)
 
     def committed(self, payment_id: str, fees: int) -> None:
         """There is a commit, for *fees* credits beyond the amount; to be called before anybody gets it."""
@@ -205,7 +176,7 @@ class PaymentBook:
                 counts = 0
             elif state is PaymentState.PAID and payment.fees is not None:
                 counts = payment.invoice.dest_payment + payment.fees
-            self._count(payment.owner, payment.invoice.currency, row["day"], counts - counted)
+            count(self._database, payment.owner, payment.invoice.currency, row["day"], counts - counted)
             self._update(payment_id, {"state": state.value, "is_settled": True, "counted": str(counts)})
             self._outbox.payment_finished(payment.owner, _event(payment, state))
 

@@ -14,6 +14,7 @@ from offset_ctrl.connection.session import open_session
 from offset_ctrl.sdk.node import use_session
 from offset_ctrl.web.application import build_application
 from offset_ctrl.web.bell import Bell
+from offset_ctrl.web.circle_runs import CircleRuns
 from offset_ctrl.web.database import Database, open_database
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.invoice_book import InvoiceBook
@@ -152,7 +153,10 @@ async def open_desk(
         nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments))
     sending = asyncio.create_task(Webhooks(database, bell).run())
     stack.push_async_callback(_end, sending)
-    return Desk(database, Tokens(database), book, InvoiceBook(database), tuple(nodes), bell, delivery=delivery)
+    runs = CircleRuns(database, bell)
+    stack.push_async_callback(runs.close)
+    invoices = InvoiceBook(database)
+    return Desk(database, Tokens(database), book, invoices, tuple(nodes), bell, runs, delivery=delivery)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -7,6 +7,7 @@ The operations of the API, by what they are about.
 `selling`         invoices, and the commits that collect them
 `buying`          payments and receipts
 `delivering`      commits that buyers' programs deliver, without a token
+`circles`         payments of the node to itself
 `history`         what changed the balances
 `webhooks`        addresses that hear of events
 `events`          what has changed, as it changes
