@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import pytest
@@ -168,6 +171,68 @@ async def open_server(fake: ScriptedNode, state: Path) -> AsyncIterator[Server]:
         yield server
 
 
+class Browser:
+    """A browser that has logged in, without scripts: it opens pages, and sends the forms that are in them."""
+
+    def __init__(self, server: Server, client: httpx.AsyncClient) -> None:
+        self._server = server
+        self.client = client
+
+    async def open(self, path: str) -> str:
+        """A page that is there."""
+        answer = await self.client.get(path, follow_redirects=True)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    async def send(self, page: str, action: str, *, follow: bool = True, **fields: str) -> httpx.Response:
+        """Send the form of *page* whose action ends with *action*; *fields* are what the person has entered."""
+        found = next(form for form in forms_of(page) if form.action.endswith(action))
+        return await self.client.post(found.action, data={**found.fields, **fields}, follow_redirects=follow)
+
+
+@dataclass
+class Form:
+    """A form of a page: where it goes, and what is in it before a person has entered anything."""
+
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+        self._select = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        have = dict(attrs)
+        if tag == "form":
+            self.found.append(Form(have["action"] or ""))
+        elif tag == "input" and self.found and have.get("name"):
+            if have.get("type") != "checkbox" or "checked" in have:
+                self.found[-1].fields[str(have["name"])] = have.get("value") or ""
+        elif tag == "select":
+            self._select = str(have["name"])
+        elif tag == "option" and "selected" in have:
+            self.found[-1].fields[self._select] = have.get("value") or ""
+
+
+def forms_of(page: str) -> list[Form]:
+    """All forms of a page, in order."""
+    parser = _Forms()
+    parser.feed(page)
+    return parser.found
+
+
+@asynccontextmanager
+async def open_browser(server: Server) -> AsyncIterator[Browser]:
+    """A browser that logs in by a link."""
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20.0) as client:
+        answer = await client.post("/log-in", data={"link": server.desk.tokens.create_link()})
+        assert answer.status_code == 303
+        yield Browser(server, client)
+
+
 RunServer = Callable[[Callable[[Server], Awaitable[object]]], None]
 
 
@@ -183,3 +248,9 @@ def run_server(fake: ScriptedNode, tmp_path: Path) -> RunServer:
         asyncio.run(main())
 
     return run
+
+
+@pytest.fixture
+def web() -> ModuleType:
+    """This module, for what the tests of the wallet need of it."""
+    return sys.modules[__name__]

@@ -122,7 +122,7 @@ def test_a_session_of_a_browser(run_server):
             cookie = answer.headers["set-cookie"].lower()
             assert "httponly" in cookie
             assert "samesite=strict" in cookie
-            assert "node: connected" in (await browser.get("/")).text
+            assert "What you have" in (await browser.get("/", follow_redirects=True)).text
             assert (await browser.get(f"{NODES}/node/report")).status_code == 200
             for path in (PAYMENTS, f"{NODES}/node/invoices"):
                 paid = await browser.post(path, json={}, headers={"idempotency-key": "a"})
@@ -207,12 +207,12 @@ def test_slow_clients_are_let_go(run_server, monkeypatch):
 
     async def body(server):
         assert await _say(server) == ""
-        assert await _say(server, "GET / HTTP/1.1\r\nHost: {host}\r\n") == ""
+        assert await _say(server, "GET /log-in HTTP/1.1\r\nHost: {host}\r\n") == ""
         slow = await _say(server, "POST /log-in HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nab")
         assert " 408 " in slow
-        whole = await _say(server, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        whole = await _say(server, "GET /log-in HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
         assert " 200 " in whole
-        second = await _say(server, "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n", "GET / HTTP/1.1\r\nHost")
+        second = await _say(server, "GET /log-in HTTP/1.1\r\nHost: {host}\r\n\r\n", "GET / HTTP/1.1\r\nHost")
         assert second.count("HTTP/1.1 200") == 1
 
     run_server(body)

@@ -1,15 +1,16 @@
 """
-A web server for nodes, as an app of theirs: an API for programs in any language.
+A web server for nodes, as an app of theirs: a wallet for people, and an API for programs in any language.
 
 ==================  ====================================================================================
 `service`           the server as a whole: state directory, nodes, what it says when it starts
 `listening`         where it listens, by which names it is known, and uvicorn's missing limits
 `guard`             what holds for every request: names, origins, sizes, times
-`application`       routes, and the pages for a browser
+`application`       the routes of all that
 `dispatch`          who may do what; from a request to an operation and back
 `operations`        how operations are declared
 `openapi`           the document that describes them
 `api`               the operations
+`wallet`            the pages for the owner of a node
 `forms`             what the API says and hears; `form_parts` is what it is made of
 `views`             what the SDK knows, in these forms
 `problems`          errors as answers
@@ -24,6 +25,7 @@ A web server for nodes, as an app of theirs: an API for programs in any language
 `circle_runs`       circles that are paid through the API
 `circle_forms`      what is said and heard of them
 `spending`          what was paid on which day
+`requests`          what payments were for
 `keys`              idempotency keys
 `tokens`            who may come in
 `grants`            what a token may do

@@ -89,7 +89,15 @@ CREATE TABLE circle_runs (
 CREATE INDEX open_circle_runs ON circle_runs (owner) WHERE state = 'running';
 """
 
-_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES)
+_REQUESTS: Final = """
+CREATE INDEX payments_by_age ON payments (node, created);
+CREATE INDEX invoices_by_age ON invoices (node, created);
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY, invoice_id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, created INTEGER NOT NULL
+);
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS)
 """What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 

@@ -12,6 +12,7 @@ from offset_ctrl.web.database import Database
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.paying import Payments
 from offset_ctrl.web.payment_book import PaymentBook
+from offset_ctrl.web.requests import Requests
 from offset_ctrl.web.tokens import Tokens
 
 __all__ = ["Desk", "WebNode"]
@@ -42,7 +43,7 @@ class Desk:
     What a server has.
 
     Attributes:
-        database, tokens, payment_book, invoice_book: What is stored.
+        database, tokens, payment_book, invoice_book, requests: What is stored.
         nodes: In the order of the command line.
         bell: Rings when a payment or an invoice of the books changes.
         circle_runs: Circles that are paid, or were.
@@ -57,6 +58,7 @@ class Desk:
     tokens: Tokens
     payment_book: PaymentBook
     invoice_book: InvoiceBook
+    requests: Requests
     nodes: tuple[WebNode, ...]
     bell: Bell
     circle_runs: CircleRuns

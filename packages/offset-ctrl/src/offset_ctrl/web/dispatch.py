@@ -5,7 +5,8 @@ For each request, in this order:
 
 1. Whose it is: the token in ``Authorization: Bearer``, or the cookie of a session. Both are looked up in the database
    each time, so what was revoked is refused at once. A cookie counts for reading only (`Scope.READ`); a page that
-   makes a browser send it can change nothing.
+   makes a browser send it can change nothing. (The wallet goes by the same sessions, and has a rule of its own for
+   what its forms may do: `offset_ctrl.web.wallet.visits`.)
 2. Whether the owner has one of the scopes of the operation. What anybody may do (`Scope.ANYBODY`) is done for nobody in
    particular, whoever asks.
 3. Whether query and body have the form that the operation declares.
@@ -89,6 +90,11 @@ class Entrance:
             return self._desk.tokens.visitor(secret.strip())
         cookie = request.cookies.get(SESSION_COOKIE)
         return None if cookie is None else self._desk.tokens.browser(cookie)
+
+    def session(self, request: Request) -> str | None:
+        """The secret of the session that a browser has; None: it has none that is valid now."""
+        cookie = request.cookies.get(SESSION_COOKIE)
+        return cookie if cookie is not None and self._desk.tokens.browser(cookie) is not None else None
 
     def failed(self) -> Rejected:
         """Count a wrong secret; what to answer."""

@@ -25,7 +25,7 @@ from offset_proto.errors import InvalidInput
 from offset_proto.text import parse_integer
 from offset_proto.types import Currency, Integer
 
-__all__ = ["NOTHING", "READ_ONLY", "Grants", "Scope", "parse_grants"]
+__all__ = ["EVERYTHING", "NOTHING", "READ_ONLY", "Grants", "Scope", "parse_grants"]
 
 _DAILY_SUFFIX: Final = "/day"
 _HOW: Final = "write read, ask, configure or pay:N:CURRENCY/day, such as pay:100:FST/day"
@@ -49,14 +49,18 @@ class Grants:
     Attributes:
         scopes: Without `PAY`, which follows from *daily*.
         daily: Credits of each currency that may be paid on one day, fees included.
+        is_unlimited: It may pay whatever it likes; of the node's owner alone, and never of a token.
     """
 
     scopes: frozenset[Scope]
     daily: tuple[tuple[Currency, int], ...] = ()
+    is_unlimited: bool = False
 
     def has(self, scope: Scope) -> bool:
         """Whether it may do things of this kind."""
-        return bool(self.daily) if scope is Scope.PAY else scope in self.scopes
+        if scope is Scope.PAY:
+            return self.is_unlimited or bool(self.daily)
+        return scope in self.scopes
 
     def limit(self, currency: str) -> int:
         """Credits of *currency* that may be paid on one day; 0: none."""
@@ -70,6 +74,8 @@ class Grants:
 
 READ_ONLY: Final = Grants(frozenset({Scope.READ}))
 NOTHING: Final = Grants(frozenset())
+EVERYTHING: Final = Grants(frozenset({Scope.READ, Scope.ASK, Scope.CONFIGURE}), is_unlimited=True)
+"""What the owner of the node may do, in the wallet."""
 
 
 def parse_grants(texts: Iterable[str]) -> Grants:

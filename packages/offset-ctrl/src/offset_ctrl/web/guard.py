@@ -8,7 +8,8 @@ What holds for every request, before anything else looks at it.
 * *Size and time.* A body has a limit of bytes, must have come within a limit of seconds, and is read before the request
   is handled. A client that does not read its answer is dropped. uvicorn limits neither; it limits the time between two
   requests, the size of the headers and not the time for them (`listening`).
-* *Headers of the answer*: no page is framed, sniffed, cached, or told to others.
+* *Headers of the answer*: no page is framed, sniffed, or told to others, nor cached where it does not say so
+  itself; and pages show and run only what comes from here as a file of its own.
 """
 
 import asyncio
@@ -34,13 +35,28 @@ SEND_SECONDS: Final = 30.0
 """For a client to make room for more of an answer."""
 
 _ANSWER_HEADERS: Final = [
-    (b"content-security-policy", b"default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"; ".join(
+            (
+                b"default-src 'none'",
+                b"script-src 'self'",
+                b"style-src 'self'",
+                b"img-src 'self'",
+                b"connect-src 'self'",
+                b"manifest-src 'self'",
+                b"form-action 'self'",
+                b"base-uri 'none'",
+                b"frame-ancestors 'none'",
+            )
+        ),
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
 ]
+_NOT_CACHED: Final = (b"cache-control", b"no-store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +102,10 @@ class Guard:
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *_ANSWER_HEADERS]}
+                headers = [*message.get("headers", ()), *_ANSWER_HEADERS]
+                if all(name.lower() != b"cache-control" for name, _ in headers):
+                    headers.append(_NOT_CACHED)
+                message = {**message, "headers": headers}
             try:
                 async with asyncio.timeout(self._send_seconds):
                     await send(message)

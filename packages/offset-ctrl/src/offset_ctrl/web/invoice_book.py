@@ -166,6 +166,11 @@ class InvoiceBook:
         )
         return [_row(row) for row in self._database.ask(query, node, sequence, owner, limit)]
 
+    def latest(self, node: str, limit: int) -> list[InvoiceRow]:
+        """The invoices of a node that were made last, the newest first."""
+        query = "SELECT * FROM invoices WHERE node = ? ORDER BY created DESC, rowid DESC LIMIT ?"
+        return [_row(row) for row in self._database.ask(query, node, limit)]
+
     def last_sequence(self) -> int:
         """Of the last change of any invoice; 0: there was none."""
         (number,) = self._database.ask("SELECT ifnull(max(sequence), 0) FROM invoices")[0]

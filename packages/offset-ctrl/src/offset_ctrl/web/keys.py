@@ -63,4 +63,5 @@ def forget_old(database: Database) -> None:
         connection.execute("DELETE FROM deliveries WHERE payment_id NOT IN (SELECT payment_id FROM payments)")
         connection.execute("DELETE FROM invoices WHERE state NOT IN ('adding', 'open') AND changed < ?", (before,))
         connection.execute("DELETE FROM circle_runs WHERE state <> 'running' AND changed < ?", (before,))
+        connection.execute("DELETE FROM requests WHERE created < ?", (before,))
         connection.execute("DELETE FROM spent WHERE day < ?", (before // 86400,))

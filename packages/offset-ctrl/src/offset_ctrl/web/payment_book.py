@@ -216,6 +216,11 @@ class PaymentBook:
         query = "SELECT * FROM payments WHERE node = ? AND NOT is_settled ORDER BY sequence"
         return [_row(row) for row in self._database.ask(query, node)]
 
+    def latest(self, node: str, limit: int) -> list[PaymentRow]:
+        """The payments of a node that were begun last, the newest first."""
+        query = "SELECT * FROM payments WHERE node = ? ORDER BY created DESC, rowid DESC LIMIT ?"
+        return [_row(row) for row in self._database.ask(query, node, limit)]
+
     def last_sequence(self) -> int:
         """Of the last change of any payment; 0: there was none."""
         (number,) = self._database.ask("SELECT ifnull(max(sequence), 0) FROM payments")[0]

@@ -22,6 +22,7 @@ from offset_ctrl.web.keys import forget_old
 from offset_ctrl.web.listening import Certificate, Front, bind, make_front, serve_http
 from offset_ctrl.web.paying import BookedJournal, Payments
 from offset_ctrl.web.payment_book import PaymentBook
+from offset_ctrl.web.requests import Requests
 from offset_ctrl.web.tokens import Tokens
 from offset_ctrl.web.webhooks import Webhooks
 from offset_proto.errors import InvalidInput, OffsetError
@@ -155,8 +156,8 @@ async def open_desk(
     stack.push_async_callback(_end, sending)
     runs = CircleRuns(database, bell)
     stack.push_async_callback(runs.close)
-    invoices = InvoiceBook(database)
-    return Desk(database, Tokens(database), book, invoices, tuple(nodes), bell, runs, delivery=delivery)
+    books = (book, InvoiceBook(database), Requests(database))
+    return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, delivery=delivery)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

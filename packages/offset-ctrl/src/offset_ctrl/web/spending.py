@@ -39,7 +39,7 @@ def reserve(database: Database, visitor: Visitor, currency: str, day: int, total
     """
     most = visitor.grants.limit(currency)
     available = most - spent(database, visitor.owner, currency, day)
-    if most == 0 or total > available:
+    if not visitor.grants.is_unlimited and (most == 0 or total > available):
         raise DailyLimitReached(total, max(0, available), currency)
     count(database, visitor.owner, currency, day, total)
 

@@ -5,9 +5,12 @@ A secret is shown once, when it is made, and only its hash is stored. Payments, 
 paid on a day belong to the *name* of a token. A token that is made under the name of one that was revoked goes on with
 them; so a secret can be replaced, and its daily limit does not begin anew by that.
 
-A browser comes in by a link that is good for one log-in and for an hour, and gets a session for it. Sessions may read.
+A browser comes in by a link that is good for one log-in and for an hour, and gets a session for it. To the API a
+session may read. In the wallet it may do everything, since whoever has it is the owner of the node; but only by a form
+that a page of the wallet has made (`form_token`).
 """
 
+import hmac
 import secrets
 import sqlite3
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from offset_ctrl.web.grants import READ_ONLY, Grants, parse_grants
 from offset_proto.entered import parse_name
 from offset_proto.errors import InvalidInput, RefusedError
 
-__all__ = ["Token", "TokenExists", "Tokens", "UnknownToken", "Visitor"]
+__all__ = ["Token", "TokenExists", "Tokens", "UnknownToken", "Visitor", "form_token", "is_form_token"]
 
 SECRETS_BEGIN: Final = "stweb_"
 """So that programs that look for leaked secrets know what they have found."""
@@ -182,9 +185,34 @@ class Tokens:
         found = self._database.ask_one(query, hash_secret(secret), self._database.now())
         return None if found is None else Visitor("", READ_ONLY, is_browser=True)
 
+    def end_session(self, secret: str) -> None:
+        """Log a browser out."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM sessions WHERE secret = ?", (hash_secret(secret),))
+
+    def end_sessions(self) -> None:
+        """Log all browsers out."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM sessions")
+
     def had_browser(self) -> bool:
         """Whether a browser has a session."""
         return self._database.ask_one("SELECT 1 FROM sessions") is not None
+
+
+def form_token(session: str) -> str:
+    """
+    What each form of a session carries, so that a page from elsewhere can not make the browser send one.
+
+    It follows from the secret of the session and does not tell it. Browsers send the cookie of the session by
+    themselves; what is in a page of ours, only a page of ours can read.
+    """
+    return hash_secret(f"form of {session}").hex()
+
+
+def is_form_token(session: str, given: str) -> bool:
+    """Whether a form was made by a page of this session."""
+    return hmac.compare_digest(form_token(session).encode(), given.encode("utf-8", "surrogatepass"))
 
 
 def _grants(row: sqlite3.Row) -> Grants:

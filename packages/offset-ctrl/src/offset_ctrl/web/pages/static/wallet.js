@@ -1,0 +1,158 @@
+// What the pages can do more where scripts run. Every page works without it.
+"use strict";
+
+(() => {
+  const REFRESH_MILLISECONDS = 150;
+  const FILE_BYTES_MAX = 48 * 1024;
+
+  // As the server has sent it, to tell whether a new answer is another one.
+  const sent = new Map();
+
+  function regions(root) {
+    return [...root.querySelectorAll("[data-live]")];
+  }
+
+  function isEdited(region) {
+    const fields = [...region.querySelectorAll("input, textarea, select")];
+    return fields.some((field) => {
+      if (field.type === "hidden" || field.readOnly) return false;
+      if (field === document.activeElement) return true;
+      if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+      if (field.type === "file") return field.files.length > 0;
+      return field.tagName !== "SELECT" && field.value !== field.defaultValue;
+    });
+  }
+
+  // Times in the zone and the words of whoever reads them.
+  function localise(root) {
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      const moment = new Date(time.dateTime);
+      if (!Number.isNaN(moment.valueOf())) {
+        time.textContent = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+      }
+    }
+  }
+
+  function showCopies(root) {
+    for (const button of root.querySelectorAll("[data-copy]")) {
+      button.hidden = !navigator.clipboard;
+    }
+    for (const field of root.querySelectorAll(".open-file")) {
+      field.hidden = false;
+    }
+  }
+
+  function prepare(root) {
+    localise(root);
+    showCopies(root);
+  }
+
+  function replace(region, found) {
+    const open = [...region.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+    const focused = region.contains(document.activeElement) ? document.activeElement : null;
+    const mark = focused && (focused.id ? `#${CSS.escape(focused.id)}` : focused.getAttribute("href") && `[href="${CSS.escape(focused.getAttribute("href"))}"]`);
+    region.replaceChildren(...found.childNodes);
+    for (const summary of region.querySelectorAll("details > summary")) {
+      if (open.includes(summary.textContent)) summary.parentElement.open = true;
+    }
+    if (mark) region.querySelector(mark)?.focus();
+    if (found.dataset.say && found.dataset.say !== region.dataset.say) {
+      region.dataset.say = found.dataset.say;
+      document.getElementById("said").textContent = found.dataset.say;
+    }
+    prepare(region);
+  }
+
+  let isRefreshing = false;
+  let isWanted = false;
+
+  async function refresh() {
+    isWanted = true;
+    if (isRefreshing) return;
+    isRefreshing = true;
+    try {
+      while (isWanted) {
+        isWanted = false;
+        await new Promise((resume) => setTimeout(resume, REFRESH_MILLISECONDS));
+        const answer = await fetch(location.href, { credentials: "same-origin", headers: { accept: "text/html" } });
+        if (answer.status === 401) {
+          location.reload();
+          return;
+        }
+        if (!answer.ok) return;
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        for (const region of regions(document)) {
+          const found = page.getElementById(region.id);
+          if (!found || isEdited(region) || sent.get(region.id) === shown(found)) continue;
+          sent.set(region.id, shown(found));
+          replace(region, found);
+        }
+      }
+    } catch {
+      // The next event tries again.
+    } finally {
+      isRefreshing = false;
+    }
+  }
+
+  // Each page has idempotency keys of its own, which say nothing of what it shows.
+  function shown(region) {
+    return region.innerHTML.replace(/name="key" value="[^"]*"/g, "");
+  }
+
+  // A browser has few connections to one host, so a page that nobody looks at holds none.
+  function follow() {
+    const address = document.body.dataset.events;
+    if (!address || !regions(document).length || !window.EventSource) return;
+    let source = null;
+    function open() {
+      source = new EventSource(address);
+      for (const name of ["report", "report-change", "payment", "invoice"]) {
+        source.addEventListener(name, refresh);
+      }
+    }
+    function look() {
+      if (document.hidden) {
+        source?.close();
+        source = null;
+      } else if (!source) {
+        open();
+      }
+    }
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("pagehide", () => source?.close());
+    look();
+  }
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).value);
+    document.getElementById("said").textContent = "Copied";
+    const words = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = words; }, 1500);
+  });
+
+  document.addEventListener("change", async (event) => {
+    const into = event.target.dataset?.into;
+    const file = event.target.files?.[0];
+    if (!into || !file) return;
+    const field = document.getElementById(into);
+    if (file.size > FILE_BYTES_MAX) {
+      field.value = "";
+      field.setCustomValidity("This file is too large to be the right one.");
+      field.reportValidity();
+      return;
+    }
+    field.setCustomValidity("");
+    field.value = await file.text();
+    field.focus();
+  });
+
+  document.addEventListener("input", (event) => event.target.setCustomValidity?.(""));
+
+  for (const region of regions(document)) sent.set(region.id, shown(region));
+  prepare(document);
+  follow();
+})();
