@@ -53,7 +53,8 @@ _ANSWER_HEADERS: Final = [
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not no-referrer: with that, browsers send the forms of our own pages with an Origin of null (Fetch, section 3.2).
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _NOT_CACHED: Final = (b"cache-control", b"no-store")

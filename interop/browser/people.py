@@ -1,0 +1,109 @@
+"""People with nodes and wallets, and what they do with the pages."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from interop.network import Network
+from interop.ports import find_free_port
+from interop.programs import Server
+
+__all__ = ["DESKTOP", "PHONE", "Person", "open_wallet"]
+
+DESKTOP: Final = (1100, 900)
+PHONE: Final = (390, 844)
+
+
+@dataclass
+class Person:
+    """
+    Somebody at a browser.
+
+    Attributes:
+        name: Of the person, and of the node.
+        url: Of the wallet.
+        page: What is open.
+        screenshots: Where pictures of the pages go; None: nowhere.
+        looked_at: The pages that were looked at, by what is in their titles.
+    """
+
+    name: str
+    url: str
+    page: Page
+    screenshots: Path | None
+    looked_at: int = 0
+
+    def go(self, way: str) -> None:
+        """Take one of the ways at the top, or at the bottom of a phone."""
+        self.page.get_by_role("navigation").get_by_role("link", name=way, exact=True).click()
+
+    def fill(self, label: str, text: str) -> None:
+        """Enter something into the field of a label."""
+        self.page.get_by_label(label, exact=True).fill(text)
+
+    def press(self, name: str) -> None:
+        """Press a button."""
+        self.page.get_by_role("button", name=re.compile(name)).click()
+
+    def text_of(self, label: str) -> str:
+        """What is in a field."""
+        return self.page.get_by_label(label, exact=True).input_value()
+
+    def sees(self, heading: str) -> None:
+        """Wait for a heading."""
+        expect(self.page.get_by_role("heading", name=re.compile(heading), level=1)).to_be_visible(timeout=30_000)
+
+    def look(self, what: str) -> None:
+        """What is shown fits into the window, and nobody who reads it by other means than the eyes is left out."""
+        width = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert width <= 0, f"{what}: {width} pixels too wide"
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            found = Axe().run(self.page).response["violations"]
+            told = [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+            assert not told, f"{what}, {scheme}: " + "\n".join(told)
+            if self.screenshots is not None:
+                size = "phone" if self.page.viewport_size["width"] < 600 else "desktop"
+                path = self.screenshots / f"{what}-{self.name}-{size}-{scheme}.png"
+                self.page.screenshot(path=path, full_page=size == "desktop")
+        self.looked_at += 1
+
+
+@contextmanager
+def open_wallet(
+    network: Network, name: str, browser: Browser, size: tuple[int, int], screenshots: Path | None
+) -> Iterator[Person]:
+    """A wallet that has just been started, and a browser that has logged in by the link that it printed."""
+    port = find_free_port()
+    log = network.path(f"{name}-web.log")
+    state = ["-l", f"127.0.0.1:{port}", "--state", str(network.path(f"{name}-web"))]
+    command = [network.cast.of("stweb").program("stweb"), *network.login(name), *state]
+    server = Server(f"{name}-web", command, port, log)
+    server.start()
+    context: BrowserContext = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, accept_downloads=True, locale="en-GB", timezone_id="UTC"
+    )
+    try:
+        page = context.new_page()
+        strangers: list[str] = []
+        page.on("request", lambda request: strangers.append(request.url))
+        failures: list[str] = []
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
+        [link] = re.findall(r"http://\S+/log-in\?link=\S+", log.read_text())
+        page.goto(link)
+        person = Person(name, f"http://127.0.0.1:{port}", page, screenshots)
+        person.look("log-in")
+        person.press("Log this browser in")
+        yield person
+        assert all(url.startswith(person.url) for url in strangers), strangers
+        assert [each for each in failures if "401 (Unauthorized)" not in each] == []
+    finally:
+        context.close()
+        server.stop()
