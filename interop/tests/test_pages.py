@@ -13,6 +13,7 @@ from interop.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
+INSTALL_WEB = "pip install offset-ctrl[web]\n"
 
 _PAGE_PORTS = re.compile(r"\b(?:[a-z]+\.example\.net|0\.0\.0\.0|127\.0\.0\.1):(\d+)\b")
 _INDEX_SERVERS = re.compile(r"^(stmgr setup-index .*)$", re.MULTILINE)
@@ -130,10 +131,19 @@ def test_the_api(tmp_path: Path) -> None:
     on_loopback = _Loopback()
     first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
     install, *blocks = _blocks((HOW_TO / "api.md").read_text())
-    assert install == "pip install offset-ctrl[web]\n"
+    assert install == INSTALL_WEB
     said = _run(tmp_path, *first_payment, *(on_loopback.rewrite(block) for block in blocks))
     for part in ('"committed"', '"open"', "event: history", "groceries"):
         assert part in said, said
+
+
+def test_the_wallet(tmp_path: Path) -> None:
+    """It is started as the page says, and prints a link for each browser; what a person sees is in interop/browser."""
+    on_loopback = _Loopback()
+    first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
+    blocks = _blocks((HOW_TO / "wallet.md").read_text())
+    said = _run(tmp_path, *first_payment, *(on_loopback.rewrite(block.removeprefix(INSTALL_WEB)) for block in blocks))
+    assert said.count("/log-in?link=") == 2, said
 
 
 def _federation(on_loopback: _Loopback) -> Iterator[str]:

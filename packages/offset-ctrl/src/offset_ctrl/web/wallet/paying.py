@@ -16,10 +16,11 @@ from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.sdk.payment import PayOptions
 from offset_ctrl.web.api.buying import give_up_payment
 from offset_ctrl.web.payment_book import PaymentRow
-from offset_ctrl.web.problems import rejection
+from offset_ctrl.web.problems import problem_of, rejection
 from offset_ctrl.web.wallet.home import item_path, name_of
 from offset_ctrl.web.wallet.taking import take_amount, take_request
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Visit
+from offset_proto.errors import InvalidInput
 from offset_proto.files import COMMIT, RECEIPT, Invoice
 from offset_proto.text import format_b64
 from offset_proto.uri import format_uri
@@ -38,8 +39,11 @@ async def show_pay(visit: Visit) -> Answer:
     text = visit.text("text")
     if not text or visit.problem is not None:
         return Shown("pay.html", {"text": text})
-    node, request = visit.web_node, take_request(text)
-    row = _under_way(visit, request.invoice)
+    try:
+        request = take_request(text)
+    except InvalidInput as error:
+        return Shown("pay.html", {"text": text, "problem": problem_of(error)}, 400)
+    node, row = visit.web_node, _under_way(visit, request.invoice)
     if row is not None:
         return Gone(item_path(node, "payments", row.payment_id))
     plan = await node.node.plan_payment(request.invoice, PayOptions(fees_max=None))

@@ -184,7 +184,8 @@ def _form_of(handle: Handler, shown_on: Handler, desk: Desk, entrance: Entrance)
         except Exception:
             log.exception("a fault of ours in %s", request.url.path)
             problem = _FAULT
-        return _response(visit, await _show(shown_on, replace(visit, problem=problem)), problem.status)
+        again = replace(visit, problem=problem)
+        return _response(again, await _show(shown_on, again), problem.status)
 
     return serve
 

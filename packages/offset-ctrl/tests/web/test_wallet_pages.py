@@ -1,0 +1,373 @@
+"""The pages of the wallet: what they show, and what their forms do."""
+
+import asyncio
+import re
+from dataclasses import replace
+
+import pytest
+
+from offset_ctrl.testing import build_commit, build_receipt
+from offset_ctrl.web.wallet.visits import FIELDS_MAX
+from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, RECEIPT, FriendTicket
+from offset_proto.messages.app import (
+    AddFriend,
+    CommitInvoice,
+    CreatePayment,
+    DisableFriend,
+    EnableFriend,
+    OpenFriendCurrency,
+    PaymentStatusSuccess,
+    RemoveFriend,
+    ResetFriendChannel,
+    ResponseClosePayment,
+    SetFriendCurrencyMaxDebt,
+    SetFriendCurrencyRate,
+)
+from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport
+from offset_proto.messages.friend import CurrencyBalance
+from offset_proto.messages.payment import Rate
+from offset_proto.messages.report import (
+    AddFriendReport,
+    ChannelConsistentReport,
+    ChannelInconsistentReport,
+    CurrencyConfigReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderMutationReport,
+    FunderReport,
+    IndexClientReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+    PkFriendReportMutation,
+    RemoveFriendReport,
+    ResetTermsReport,
+    SetChannelStatus,
+    SetStatus,
+    UpdateCurrencyConfig,
+)
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, Signature, Uid
+from offset_proto.uri import PaymentRequest, format_uri, parse_uri
+
+HOME = "/wallet/node"
+HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
+
+
+def _set_friend(fake, web, **changes):
+    """What the node reports of its only friend."""
+    report = FriendReport(
+        "bob", (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport(()), FriendStatusReport.ENABLED
+    )
+    friends = PkFriendReportList((PkFriendReport(web.BOB.public_key, replace(report, **changes)),))
+    fake._report = NodeReport(FunderReport(web.NODE.public_key, (), friends), IndexClientReport((), None))
+
+
+def _carry_out(asked):
+    """What a node reports after it has done as it was asked."""
+
+    def of_friend(key, change):
+        return (FunderMutationReport(PkFriendReportMutation(key, change)),)
+
+    def config(limit=0, is_open=False):
+        made = CurrencyConfigReport(asked.currency, Rate(0, 0), limit, is_open)
+        return of_friend(asked.friend_public_key, UpdateCurrencyConfig(made))
+
+    match asked:
+        case AddFriend(key, relays, name):
+            return (FunderMutationReport(AddFriendReport(key, name, relays, None, ChannelConsistentReport(()))),)
+        case RemoveFriend(key):
+            return (FunderMutationReport(RemoveFriendReport(key)),)
+        case EnableFriend(key):
+            return of_friend(key, SetStatus(FriendStatusReport.ENABLED))
+        case DisableFriend(key):
+            return of_friend(key, SetStatus(FriendStatusReport.DISABLED))
+        case SetFriendCurrencyRate():
+            return config()
+        case SetFriendCurrencyMaxDebt():
+            return config(asked.remote_max_debt)
+        case OpenFriendCurrency():
+            return config(250, is_open=True)
+        case ResetFriendChannel(key):
+            return of_friend(key, SetChannelStatus(ChannelConsistentReport(())))
+    return ()
+
+
+def _know_invoices(server):
+    """The node tells what is open: each invoice that it was asked for, until it is collected."""
+
+    def reports():
+        gone = {each.commit.invoice_id for each in server.fake.asked(CommitInvoice)}
+        return tuple(
+            OpenInvoiceReport(each.invoice_id, each.currency, each.total_dest_payment, 0, 0, 0, None)
+            for each in server.fake.asked(AddExpiringInvoice)
+            if each.invoice_id not in gone
+        )
+
+    server.fake.invoices = reports
+
+
+def _in_wallet(run_server, web, body):
+    """Run *body* with a server and a browser that has logged in."""
+
+    async def with_browser(server):
+        async with web.open_browser(server) as browser:
+            await body(server, browser)
+
+    run_server(with_browser)
+
+
+def _request(server, number=1, description="Tea"):
+    return format_uri(PaymentRequest(server.invoice(number), description))
+
+
+async def _until(browser, path, words):
+    """A page, as soon as it says *words*."""
+    for _ in range(200):
+        page = await browser.open(path)
+        if words in page:
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{path} does not come to say {words!r}")
+
+
+def test_home(run_server, web):
+    """What there is, and who owes whom, in words as well as in a bar."""
+
+    async def body(server, browser):
+        page = await browser.open("/")
+        assert "You owe" in page
+        assert 'aria-label="You owe bob 30 FST, without a limit"' in page
+        assert "1 of 1 connected" in page
+
+    _in_wallet(run_server, web, body)
+
+
+def test_hostile_names(run_server, web, fake):
+    """A name is text wherever it is shown, whatever a friend or a seller calls itself."""
+    _set_friend(fake, web, name=HOSTILE)
+
+    async def body(server, browser):
+        key = format_b64(web.BOB.public_key)
+        invoice = server.invoice(1)
+        server.let_pay(invoice)
+        request = format_uri(PaymentRequest(invoice, HOSTILE))
+        review = await browser.client.get(f"{HOME}/pay", params={"text": request})
+        paths = [HOME, f"{HOME}/friends", f"{HOME}/friends/{key}", f"{HOME}/friends/{key}/part"]
+        for page in [review.text, *[await browser.open(path) for path in paths]]:
+            assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+            assert "<script>alert" not in page
+            assert "{{ 7 * 7 }}" in page
+
+    _in_wallet(run_server, web, body)
+
+
+def test_a_payment(run_server, web):
+    """Seen, confirmed, handed over and paid; sent twice or opened twice, it is one payment."""
+
+    async def body(server, browser):
+        invoice = server.invoice(1)
+        server.let_pay(invoice, collects=False)
+        page = (await browser.client.get(f"{HOME}/pay", params={"text": _request(server)})).text
+        assert "Tea" in page
+        assert "Pay this?" in page
+        answers = await asyncio.gather(*[browser.send(page, "/pay", follow=False) for _ in range(5)])
+        [path] = {answer.headers["location"] for answer in answers}
+        page = await _until(browser, path, "One more step")
+        again = await browser.client.get(f"{HOME}/pay", params={"text": _request(server)})
+        assert again.headers["location"] == path
+        assert len(server.fake.asked(CreatePayment)) == 1
+        commit = parse_uri(re.search(r"offset:commit1[a-z0-9]+", page)[0])
+        assert commit.invoice_id == invoice.invoice_id
+        assert COMMIT.parse(await browser.open(f"{path}/commit")) == commit
+        assert (await browser.client.get(f"{path}/receipt")).status_code == 404
+        assert "Waiting for the seller" in await browser.open(HOME)
+        [asked] = server.fake.asked(CreatePayment)
+        receipt = PaymentStatusSuccess(build_receipt(invoice, web.SELLER), Uid(bytes(16)))
+        server.fake.tell(ResponseClosePayment(asked.payment_id, receipt))
+        await _until(browser, path, "Save the receipt")
+        assert RECEIPT.parse(await browser.open(f"{path}/receipt")).invoice_id == invoice.invoice_id
+        assert (await browser.client.get(f"{path}/commit")).status_code == 404
+        review = await browser.client.get(f"{HOME}/pay", params={"text": _request(server)})
+        refused = await browser.send(review.text, "/pay")
+        assert refused.status_code == 409
+        assert len(server.fake.asked(CreatePayment)) == 1
+
+    _in_wallet(run_server, web, body)
+
+
+def test_a_payment_that_can_not_be_made(run_server, web, fake):
+    """The page says why, and has no button."""
+    fake.routes = lambda asked: ()
+
+    async def body(server, browser):
+        page = (await browser.client.get(f"{HOME}/pay", params={"text": _request(server)})).text
+        assert "This can not be paid now" in page
+        assert not [form for form in web.forms_of(page) if form.action.endswith("/pay")]
+
+    _in_wallet(run_server, web, body)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("rubbish", "beginning is missing"),
+        ("offset:invoice1qqqq", "checksum|wrong"),
+        ("{}", "This is not a request to pay"),
+        ("x" * 9000, "at most"),
+    ],
+)
+def test_what_is_no_request(run_server, web, given, says):
+    """The page says what is wrong."""
+
+    async def body(server, browser):
+        answer = await browser.client.get(f"{HOME}/pay", params={"text": given})
+        assert answer.status_code == 400
+        assert re.search(says, answer.text), answer.text
+
+    _in_wallet(run_server, web, body)
+
+
+def test_asking_for_a_payment(run_server, web):
+    """A request with a note and a QR code; with what the buyer hands over it is paid."""
+
+    async def body(server, browser):
+        _know_invoices(server)
+        page = await browser.open(f"{HOME}/ask")
+        entered = {"amount": "1 200", "currency": "FST", "note": "Rent & more"}
+        answers = [await browser.send(page, "/ask", follow=False, **entered) for _ in range(2)]
+        [path] = {answer.headers["location"] for answer in answers}
+        assert len(server.fake.asked(AddExpiringInvoice)) == 1
+        page = await browser.open(path)
+        request = parse_uri(re.search(r"offset:invoice1[a-z0-9]+", page)[0])
+        assert (request.invoice.dest_payment, request.description) == (1200, "Rent & more")
+        assert request.end is not None
+        assert "<svg" in page
+        assert INVOICE.parse(await browser.open(f"{path}/file")) == request.invoice
+        wrong = await browser.send(page, "/commit", text=format_uri(build_commit(server.invoice(9), web.SELLER)))
+        assert (wrong.status_code, len(server.fake.asked(CommitInvoice))) == (400, 0)
+        assert "another request" in wrong.text
+        await browser.send(page, "/commit", text=format_uri(build_commit(request.invoice, web.NODE)))
+        assert len(server.fake.asked(CommitInvoice)) == 1
+        assert "<h1>Paid</h1>" in await browser.open(path)
+
+    _in_wallet(run_server, web, body)
+
+
+@pytest.mark.parametrize(
+    ("entered", "says"),
+    [
+        ({"amount": "0"}, "at least 1"),
+        ({"amount": "1.5"}, "whole number"),
+        ({"amount": "9" * 60}, "128 bits|less than|too large|most"),
+        ({"currency": "x" * 17}, "16 bytes|at most"),
+        ({"note": "é" * 200}, "256 bytes"),
+        ({"end": "tomorrow"}, "choose when"),
+    ],
+)
+def test_requests_that_can_not_be_made(run_server, web, entered, says):
+    """The page of the form says so, and keeps what was entered; the node hears of nothing."""
+
+    async def body(server, browser):
+        page = await browser.open(f"{HOME}/ask")
+        fields = {"amount": "5", "currency": "FST", "note": "for you", **entered}
+        answer = await browser.send(page, "/ask", **fields)
+        assert answer.status_code == 400
+        assert re.search(says, answer.text, re.IGNORECASE), answer.text
+        assert f'value="{fields["amount"]}"' in answer.text
+        assert not server.fake.asked(AddExpiringInvoice)
+
+    _in_wallet(run_server, web, body)
+
+
+def test_friends(run_server, web, fake):
+    """Invited, with a limit; paused; and removed only by somebody who is sure."""
+    fake.mutations = _carry_out
+
+    async def body(server, browser):
+        page = await browser.open(f"{HOME}/friends/new")
+        assert parse_uri(re.search(r"offset:friend1[a-z0-9]+", page)[0]).public_key == web.NODE.public_key
+        carol = FriendTicket(web.SELLER.public_key, ())
+        entered = {"name": "carol", "currency": "FST", "limit": "250"}
+        answer = await browser.send(page, "/friends/new", text=FRIEND_TICKET.format(carol), **entered)
+        assert answer.status_code == 200, answer.text
+        assert "<h1><bdi>carol</bdi></h1>" in answer.text
+        assert [each.name for each in server.fake.asked(AddFriend)] == ["carol"]
+        assert [each.remote_max_debt for each in server.fake.asked(SetFriendCurrencyMaxDebt)] == [250]
+        assert len(server.fake.asked(OpenFriendCurrency)) == 1
+        again = await browser.send(page, "/friends/new", text=format_uri(carol), **{**entered, "name": "bob"})
+        assert "friend of this name already" in again.text
+        own = await browser.send(
+            page, "/friends/new", text=FRIEND_TICKET.format(server.desk.nodes[0].node.friend_ticket()), **entered
+        )
+        assert "your own invitation" in own.text
+        await browser.send(answer.text, "/pause")
+        assert len(server.fake.asked(DisableFriend)) == 1
+        part = await browser.open(answer.url.path + "/part")
+        assert (await browser.send(part, "/part")).status_code == 400
+        assert not server.fake.asked(RemoveFriend)
+        gone = await browser.send(part, "/part", is_sure="yes")
+        assert gone.url.path == f"{HOME}/friends"
+        assert "carol" not in gone.text
+
+    _in_wallet(run_server, web, body)
+
+
+def test_a_disagreement(run_server, web, fake):
+    """Both sides are shown in words, and one button takes the friend's."""
+    theirs = ResetTermsReport(Signature(bytes(64)), (CurrencyBalance(Currency("FST"), 5),))
+    broken = ChannelInconsistentReport((CurrencyBalance(Currency("FST"), 30),), theirs)
+    _set_friend(fake, web, channel_status=broken)
+    fake.mutations = _carry_out
+
+    async def body(server, browser):
+        assert "You and <bdi>bob</bdi> disagree" in await browser.open(HOME)
+        page = await browser.open(f"{HOME}/friends/bob")
+        assert "<bdi>bob</bdi> owes you 30" in page
+        assert "you owe 5" in page
+        await browser.send(page, "/accept")
+        assert len(server.fake.asked(ResetFriendChannel)) == 1
+
+    _in_wallet(run_server, web, body)
+
+
+def test_tokens(run_server, web):
+    """A secret is shown by the answer to its form, and nowhere else."""
+
+    async def body(server, browser):
+        page = await browser.open(f"{HOME}/settings")
+        entered = {"name": "shop", "read": "yes", "amount": "5", "currency": "FST"}
+        answer = await browser.send(page, "/tokens", **entered)
+        [secret] = re.findall(r"stweb_[\w-]+", answer.text)
+        assert server.desk.tokens.visitor(secret).grants.texts() == ["read", "pay:5:FST/day"]
+        assert (await browser.send(page, "/tokens", **entered)).status_code == 409
+        page = await browser.open(f"{HOME}/settings")
+        assert secret not in page
+        [form] = [each for each in web.forms_of(page) if each.fields.get("name") == "shop"]
+        await browser.client.post(form.action, data=form.fields)
+        assert server.desk.tokens.visitor(secret) is None
+
+    _in_wallet(run_server, web, body)
+
+
+def test_what_is_not_there(run_server, web):
+    """A page says so, in the frame of the wallet where there is one."""
+
+    async def body(server, browser):
+        for path in ("/wallet/other", f"{HOME}/payments/x", f"{HOME}/invoices/x", f"{HOME}/friends/nobody"):
+            answer = await browser.client.get(path)
+            assert (answer.status_code, "That did not work" in answer.text) == (404, True), path
+
+    _in_wallet(run_server, web, body)
+
+
+def test_a_form_with_too_many_fields(run_server, web):
+    """Is a form without a token."""
+
+    async def body(server, browser):
+        page = await browser.open(f"{HOME}/ask")
+        more = {f"x{number}": "" for number in range(FIELDS_MAX)}
+        assert (await browser.send(page, "/ask", **more)).status_code == 403
+
+    _in_wallet(run_server, web, body)
