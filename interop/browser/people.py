@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -18,6 +18,12 @@ __all__ = ["DESKTOP", "PHONE", "Person", "open_wallet"]
 
 DESKTOP: Final = (1100, 900)
 PHONE: Final = (390, 844)
+
+_SCHEMES: Final[tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...]] = (
+    ("light", {}),
+    ("dark", {"runOnly": ["color-contrast"]}),
+)
+"""Of colours, each with what axe is to look at: all of it, or what differs."""
 
 
 @dataclass
@@ -63,7 +69,7 @@ class Person:
         """What is shown fits into the window, and nobody who reads it by other means than the eyes is left out."""
         width = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert width <= 0, f"{what}: {width} pixels too wide"
-        for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        for scheme, options in _SCHEMES:
             self.page.emulate_media(color_scheme=scheme)
             found = Axe().run(self.page, options=options).response["violations"]
             told = [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]

@@ -164,7 +164,7 @@ def test_servers_are_tried_at_once(examined: Callable[..., tuple[int, str]], mon
     assert other_key.problem is not None
     assert "Connect call failed" in str(refused.problem) or "refused" in str(refused.problem).lower()
     assert mute.problem is not None
-    assert (onion.is_tried, onion.problem) == (False, "it is reached through Tor only")
+    assert (onion.is_tried, onion.problem) == (False, "it is reached through Tor only: give --proxy")
     assert unknown.problem is not None
     assert len(seen) == 1
     assert NODE.public_key not in seen

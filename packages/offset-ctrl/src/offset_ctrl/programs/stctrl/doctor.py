@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-from offset_crypto.aio import ConnectFailed, Ticker, connect
+from offset_crypto.aio import ConnectFailed, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import NodeConnection, open_node
@@ -33,6 +33,7 @@ from offset_proto.errors import OffsetError
 from offset_proto.files import TICKET
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PartStateReport
 from offset_proto.messages.report import FriendLivenessReport, FriendStatusReport
+from offset_proto.proxies import ProxyUrl, is_onion
 from offset_proto.report_view import ReportView
 from offset_proto.text import split_host_port
 from offset_proto.types import PrivateKey, PublicKey
@@ -53,6 +54,7 @@ def doctor(
     idfile: Path | None,
     ticket: Path | None,
     passphrase_file: Path | None,
+    proxy: ProxyUrl | None = None,
     *,
     database: Path | None,
     tries: bool,
@@ -63,7 +65,8 @@ def doctor(
     Look at everything, and print the page; nothing that is wrong with the node is an error of the command.
 
     Args:
-        idfile, ticket, passphrase_file: Who we are, and the node, as for all commands.
+        idfile, ticket, passphrase_file, proxy: Who we are, the node, and the way there, as for all commands. Relays and
+            index servers are tried by the same way.
         database: Of the node; None: ``node.db`` beside *ticket*, where there is one.
         tries: Whether to connect to relays and index servers.
         as_json: For a script.
@@ -75,7 +78,8 @@ def doctor(
     if database is None and ticket is not None and ticket.with_name("node.db").exists():
         database = ticket.with_name("node.db")
     stored = None if database is None else read_database(database)
-    facts = asyncio.run(_look(idfile, ticket, passphrase_file, stored, tries=tries, ticker=ticker))
+    through = None if proxy is None else Proxy(proxy)
+    facts = asyncio.run(_look(idfile, ticket, passphrase_file, through, stored, tries=tries, ticker=ticker))
     findings = diagnose(replace(facts, is_clock_set=clock_is_set()))
     (_print_json if as_json else _print)(facts.now, findings)
     return STATUS[worst(findings)]
@@ -85,6 +89,7 @@ async def _look(
     idfile: Path | None,
     ticket: Path | None,
     passphrase_file: Path | None,
+    proxy: Proxy | None,
     stored: StoredNode | None,
     *,
     tries: bool,
@@ -93,16 +98,18 @@ async def _look(
     ticker = ticker or Ticker()
     node, problem = None, None
     try:
-        node = await _ask(idfile, ticket, passphrase_file, ticker)
+        node = await _ask(idfile, ticket, passphrase_file, proxy, ticker)
     except OffsetError as error:
         problem = str(error)
     if node is None and stored is not None and stored.report is not None:
         node = NodeFacts(ReportView(stored.report), is_live=False)
-    servers = await try_servers(node.report, ticker) if tries and node is not None else ()
+    servers = await try_servers(node.report, ticker, proxy) if tries and node is not None else ()
     return Facts(int(time.time()), node, problem, servers, None if stored is None else stored.facts)
 
 
-async def _ask(idfile: Path | None, ticket: Path | None, passphrase_file: Path | None, ticker: Ticker) -> NodeFacts:
+async def _ask(
+    idfile: Path | None, ticket: Path | None, passphrase_file: Path | None, proxy: Proxy | None, ticker: Ticker
+) -> NodeFacts:
     """
     What the node tells.
 
@@ -113,7 +120,7 @@ async def _ask(idfile: Path | None, ticket: Path | None, passphrase_file: Path |
         raise OffsetError("nobody said which one it is")
     place = TICKET.load(ticket)
     app = open_identity(idfile, passphrase_file)
-    async with open_node(place.address, place.public_key, app, ticker) as node:
+    async with open_node(place.address, place.public_key, app, ticker, proxy) as node:
         return await _told(node)
 
 
@@ -139,7 +146,7 @@ def _frozen(payment: OpenPaymentReport) -> list[Frozen]:
     ]
 
 
-async def try_servers(report: ReportView, ticker: Ticker) -> tuple[ServerFacts, ...]:
+async def try_servers(report: ReportView, ticker: Ticker, proxy: Proxy | None = None) -> tuple[ServerFacts, ...]:
     """
     Connect to the servers of a node and to the relays of its friends who are offline, all at once.
 
@@ -154,24 +161,23 @@ async def try_servers(report: ReportView, ticker: Ticker) -> tuple[ServerFacts, 
             }
     stranger = Identity(PrivateKey(os.urandom(PrivateKey.SIZE)))
     chosen = list(wanted.items())[:SERVERS_MAX]
-    return tuple(await asyncio.gather(*(_try(key, address, stranger, ticker) for key, address in chosen)))
+    return tuple(await asyncio.gather(*(_try(key, address, stranger, ticker, proxy) for key, address in chosen)))
 
 
-async def _try(key: PublicKey, address: str, stranger: Identity, ticker: Ticker) -> ServerFacts:
-    if _is_onion(address):
-        return ServerFacts(key, address, "it is reached through Tor only", is_tried=False)
+async def _try(key: PublicKey, address: str, stranger: Identity, ticker: Ticker, proxy: Proxy | None) -> ServerFacts:
+    if proxy is None and _is_onion_address(address):
+        return ServerFacts(key, address, "it is reached through Tor only: give --proxy", is_tried=False)
     try:
-        connection = await connect(address, stranger, key, ticker)
+        connection = await connect(address, stranger, key, ticker, proxy=proxy)
     except ConnectFailed as error:
         return ServerFacts(key, address, str(error).removeprefix(f"{address}: "))
     connection.close("it answers")
     return ServerFacts(key, address, None)
 
 
-def _is_onion(address: str) -> bool:
-    """Whether a name would be asked for that no resolver is to see (RFC 7686)."""
+def _is_onion_address(address: str) -> bool:
     try:
-        return split_host_port(address)[0].endswith(".onion")
+        return is_onion(split_host_port(address)[0])
     except ValueError:
         return False
 

@@ -1,11 +1,15 @@
 """The command of stctrl that looks for what is wrong, as it is given. Spec 09 §6."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from offset_ctrl.programs.stctrl.commands.options import JSON, PATH
 from offset_proto.cli import OffsetCommand
+
+if TYPE_CHECKING:
+    from offset_proto.proxies import ProxyUrl
 
 __all__ = ["COMMANDS"]
 
@@ -16,7 +20,11 @@ __all__ = ["COMMANDS"]
 @JSON
 @click.pass_obj
 def _doctor(
-    login: tuple[Path | None, Path | None, Path | None], database: Path | None, *, local: bool, as_json: bool
+    login: "tuple[Path | None, Path | None, Path | None, ProxyUrl | None]",
+    database: Path | None,
+    *,
+    local: bool,
+    as_json: bool,
 ) -> int:
     """
     Say what is wrong with the node and what to do about it, on one page without secrets.
