@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from offset_proto.cli import fail
 from offset_proto.log_events import EVENTS, FRIEND_OFFLINE, FRIEND_ONLINE, LIMIT_REACHED, RELAY_LOST, tell
 from offset_proto.log_sums import CAUSES_MAX, LINES_FREE, QUIET_SECONDS, WINDOWS, Sums
 from offset_proto.logs import FORMATS, SummingHandler, change_logging, set_up_server_logging, write_sums
@@ -142,6 +143,18 @@ def test_what_is_counted_at_the_end_is_told() -> None:
         sums.admit("g", "c", n, n)
     assert [(total.last, total.times) for total in sums.end(8)] == [(7, 2)]
     assert sums.end(9) == []
+
+
+def test_what_ends_a_server_is_the_last_line_of_its_log() -> None:
+    """Sums come before it, so that whoever looks at the end sees why."""
+    written = _log_to(Clock())
+    for _ in range(LINES_FREE + 2):
+        tell(log, LIMIT_REACHED, limit="L", what="refused")
+    with pytest.raises(SystemExit):
+        fail("run() error", "DatabaseError(full)")
+    *_, total, last = written.getvalue().splitlines()
+    assert total.endswith("(the last of 2 in 0 s)")
+    assert last.endswith(" ERROR server] run() error: DatabaseError(full)")
 
 
 def test_whoever_asks_for_debug_gets_every_line() -> None:

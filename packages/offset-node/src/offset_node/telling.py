@@ -97,7 +97,7 @@ class NodeLog:
         """An attempt to reach a friend has failed."""
         friend = self._friend(key)
         if not self._is_unusable(relay.address, f"relay of friend {friend['friend']}") and self._friends.is_news(key):
-            tell(log, events.FRIEND_NOT_REACHED, **friend, relay=relay.address, reason=reason)
+            tell(log, events.FRIEND_NOT_REACHED, **friend, relay=relay.address, reason=_without(relay.address, reason))
 
     def friend_message_refused(self, key: PublicKey, reason: str) -> None:
         """What a friend said counts for nothing."""
@@ -131,6 +131,7 @@ class NodeLog:
         if self._relays.went(relay, self._clock()) is not None:
             tell(log, events.RELAY_LOST, relay=relay.address, reason=reason, next=next_ticks)
         elif not self._is_unusable(relay.address, "relay of this node") and self._relays.is_news(relay):
+            reason = _without(relay.address, reason)
             tell(log, events.RELAY_NOT_REACHED, relay=relay.address, reason=reason, next=next_ticks)
 
     def index_connected(self, server: NamedIndexServerAddress) -> None:
@@ -141,7 +142,7 @@ class NodeLog:
 
     def index_lost(self, server: NamedIndexServerAddress, reason: str, next_ticks: int) -> None:
         """The link to an index server has ended, or did not come about."""
-        fields = {"server": server.name, "address": server.address, "reason": reason}
+        fields = {"server": server.name, "address": server.address, "reason": _without(server.address, reason)}
         if self._index_servers.went(server.public_key, self._clock()) is not None:
             tell(log, events.INDEX_LOST, **fields, next=next_ticks)
         elif not self._is_unusable(server.address, f"index server {server.name}") and self._index_servers.is_news(
@@ -181,3 +182,8 @@ class NodeLog:
         """What an app asked for was not done: for want of rights, or plugins or the state of the node forbid it."""
         app = None if key is None else format_b64(key)
         tell(log, events.REQUEST_REFUSED, request=type(request).__name__, app=app, by=by, reason=reason)
+
+
+def _without(address: str, reason: str) -> str:
+    """A reason for which no link came about begins with the address, which is a field already."""
+    return reason.removeprefix(f"{address}: ")

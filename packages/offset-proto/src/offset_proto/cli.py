@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.logs import set_up_logging
+from offset_proto.logs import end_sums, set_up_logging
 from offset_proto.text import parse_integer, parse_socket_address
 from offset_proto.types import Integer
 
@@ -236,7 +236,8 @@ class OffsetGroup(_StrictGrammar, click.Group):
 
 
 def fail(prefix: str, error: object) -> NoReturn:
-    """Report a runtime failure and exit with status 1."""
+    """Report a runtime failure, as the last line of the log, and exit with status 1."""
+    end_sums()
     logging.getLogger("offset").error("%s: %s", prefix, error)
     sys.exit(1)
 

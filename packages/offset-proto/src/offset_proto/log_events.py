@@ -89,6 +89,8 @@ def tell(log: logging.Logger, event: LogEvent, **fields: Field) -> None:
 
 
 def _clipped(value: Field) -> Field:
+    if isinstance(value, float):
+        return round(value, 3)
     return value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
 
 
@@ -349,7 +351,7 @@ SERVER_CONNECTED: Final = LogEvent(
 SERVER_LOST: Final = LogEvent(
     "server_lost",
     _INFO,
-    "{key}: {reason}; next attempt in {next} s",
+    "{key}: {reason}; seconds until the next attempt: {next}",
     "The link to another index server has ended. Where the other one is to connect, there is no next attempt of ours.",
     {"key": _KEY, "reason": _REASON, "next": f"{_NEXT}; null where the other one connects"},
     "server_link",

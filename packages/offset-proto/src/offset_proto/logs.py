@@ -27,6 +27,7 @@ __all__ = [
     "LEVELS",
     "SummingHandler",
     "change_logging",
+    "end_sums",
     "parse_level",
     "set_up_logging",
     "set_up_server_logging",
@@ -128,19 +129,26 @@ class SummingHandler(logging.StreamHandler[TextIO]):
         finally:
             self.release()
 
-    def close(self) -> None:
-        """Write what was counted, at the end of the program."""
+    def end_sums(self) -> None:
+        """Write all that was counted: the program is about to end."""
         self.acquire()
         try:
             self._write(self._sums.end(self._clock()))
         finally:
             self.release()
+
+    def close(self) -> None:
+        """Write what was counted, if anything; nothing is written after that."""
+        self.end_sums()
         super().close()
 
     def _write(self, sums: Iterable[Sum[logging.LogRecord]]) -> None:
         for total in sums:
-            total.last.total = total
-            super().emit(total.last)
+            record = total.last
+            record.total = total
+            record.created = time.time()  # lines stay in the order of their times
+            record.msecs = record.created % 1 * 1000
+            super().emit(record)
 
 
 def _origin(record: logging.LogRecord) -> tuple[str, tuple[Field, ...]]:
@@ -183,6 +191,13 @@ def change_logging(program: str, level: str | None, form: str | None) -> None:
     for handler in root.handlers:
         handler.setFormatter(_formatter(program, form or "text"))
     root.setLevel(LEVELS[level or "info"])
+
+
+def end_sums() -> None:
+    """Write all that was counted, before the last word of a program."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, SummingHandler):
+            handler.end_sums()
 
 
 def write_sums() -> None:
