@@ -6,7 +6,7 @@ and writes an event of `offset_proto.log_events`.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from offset_funder.friend_mutations import SetConsistent, SetInconsistent
@@ -30,6 +30,8 @@ SLOW_COMMIT_SECONDS: Final = 1.0
 
 ADDRESSES_TOLD_MAX: Final = 256
 """Addresses that were told to be unusable. Friends choose some of them, so there is an end."""
+
+_OF_CHANNELS: Final = (SetInconsistent, SetConsistent)
 
 _PERMISSIONS: Final = ("routes", "buyer", "seller", "config", "history")
 
@@ -67,18 +69,20 @@ class NodeLog:
         """Something goes beyond a limit, and *what* becomes of it."""
         tell(log, events.LIMIT_REACHED, limit=limit, what=what)
 
-    def stored(self, mutations: Iterable[object], seconds: float) -> None:
+    def stored(self, mutations: Sequence[object], seconds: float) -> None:
         """A batch is durable, after so many seconds."""
-        count = 0
-        for mutation in mutations:
-            count += 1
-            match mutation:
-                case FriendMutation(key, SetInconsistent(channel)):
-                    self._inconsistent(key, channel)
-                case FriendMutation(key, SetConsistent()) if self._terms.pop(key, None) is not None:
-                    tell(log, events.CHANNEL_CONSISTENT, **self._friend(key))
+        for mutation in mutations:  # a payment has dozens, of which none is worth a line: what is cheap comes first
+            if isinstance(mutation, FriendMutation) and isinstance(mutation.part, _OF_CHANNELS):
+                self._channel_changed(mutation)
         if seconds > SLOW_COMMIT_SECONDS:
-            tell(log, events.SLOW_COMMIT, seconds=seconds, mutations=count)
+            tell(log, events.SLOW_COMMIT, seconds=seconds, mutations=len(mutations))
+
+    def _channel_changed(self, change: FriendMutation) -> None:
+        match change:
+            case FriendMutation(key, SetInconsistent(channel)):
+                self._inconsistent(key, channel)
+            case FriendMutation(key, SetConsistent()) if self._terms.pop(key, None) is not None:
+                tell(log, events.CHANNEL_CONSISTENT, **self._friend(key))
 
     # Friends.
 
