@@ -145,6 +145,17 @@ def test_what_is_counted_at_the_end_is_told() -> None:
     assert sums.end(9) == []
 
 
+def test_a_message_may_have_a_cause() -> None:
+    """What is said of each of many friends is said of each."""
+    written = _log_to(Clock())
+    for n in range(2 * LINES_FREE):
+        log.error("%s", f"friend {n} is heard", extra={"cause": n})
+        log.error("friend %s is ahead", n)
+    text = written.getvalue()
+    assert text.count("is heard") == 2 * LINES_FREE
+    assert text.count("is ahead") == LINES_FREE
+
+
 def test_what_ends_a_server_is_the_last_line_of_its_log() -> None:
     """Sums come before it, so that whoever looks at the end sees why."""
     written = _log_to(Clock())

@@ -203,7 +203,7 @@ class Node:
     def _tick(self) -> None:
         self.apps.look_at_tickets()
         for warning in self.engine.tick(int(time.time())):
-            log.error("%s", warning)
+            log.error("%s", warning, extra={"cause": warning})  # each of many friends has a line of its own
         self._look_at_inbox(None)
 
     async def _work(self) -> None:

@@ -152,10 +152,15 @@ class SummingHandler(logging.StreamHandler[TextIO]):
 
 
 def _origin(record: logging.LogRecord) -> tuple[str, tuple[Field, ...]]:
-    """Group and cause. A record that is no event has its text before values are put in, which others do not choose."""
+    """
+    Group and cause.
+
+    A record that is no event has its text before values are put in, which others do not choose; and what the caller
+    gives as ``extra={"cause": ...}``, such as a friend.
+    """
     if isinstance(record.msg, Told):
         return record.msg.group, record.msg.cause
-    return "message", (record.name, str(record.msg))
+    return "message", (record.name, str(record.msg), getattr(record, "cause", None))
 
 
 def set_up_logging(program: str) -> None:
