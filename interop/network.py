@@ -8,7 +8,7 @@ and stverify; a cast says which implementation plays which role. Nothing listens
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +71,7 @@ class Network:
         domain: Relays and index servers are told to others by names under it, where given, and not by a number; a proxy
             must know them.
         patience: Seconds after which waiting for something that the nodes report is given up.
+        options: Further options of a server, by its name.
     """
 
     directory: Path
@@ -80,6 +81,7 @@ class Network:
     ports: dict[str, int] = field(default_factory=dict)
     patience: float = 60.0
     domain: str | None = None
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __enter__(self) -> "Network":
         return self
@@ -213,7 +215,7 @@ class Network:
         server.start()
 
     def _start(self, name: str, port: int, program: str, *arguments: object) -> None:
-        command = [self.cast.of(name).program(program), *map(str, arguments)]
+        command = [self.cast.of(name).program(program), *map(str, arguments), *self.options.get(name, ())]
         server = self.servers[name] = Server(name, command, port, self.path(f"{name}.log"))
         server.start()
 
