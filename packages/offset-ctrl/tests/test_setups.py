@@ -122,3 +122,25 @@ def test_a_profile_that_names_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ProfileError) as caught:
         default_directory()
     assert str(caught.value).startswith(f"ProfileError({profile}: ")
+
+
+def test_a_unit_needs_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not installed, that is said, and nothing is made."""
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    with pytest.raises(OffsetError, match="strelay is not installed: pip install offset-relay"):
+        _run("setup-relay", tmp_path / "relay", "-a", "127.0.0.1:4000", "--systemd")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unit_says_what_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory whose name would begin a line of its own is refused; another one is named as systemd reads it."""
+    monkeypatch.setattr("shutil.which", lambda name, path=None: f"/programs/{name}")
+    with pytest.raises(OffsetError, match="a unit can not name the directory"):
+        _run("setup-relay", tmp_path / "a\nExecStartPre=false", "-a", "127.0.0.1:4000", "--systemd")
+    assert list(tmp_path.iterdir()) == []
+    said = _run("setup-relay", tmp_path / "50% $off", "-a", "127.0.0.1:4000", "--systemd")
+    assert f"sudo cp '{tmp_path}/50% $off/offset-50---off.service' /etc/systemd/system/" in said
+    lines = (tmp_path / "50% $off" / "offset-50---off.service").read_text().splitlines()
+    assert f'ExecStart=/programs/strelay --config "{tmp_path}/50%% $$off/relay.toml"' in lines
+    assert f'ReadOnlyPaths="{tmp_path}/50%% $off"' in lines
+    assert "Type=notify" in lines
