@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import logging
 import os
@@ -26,8 +25,6 @@ from offset_proto.text import split_host_port
 from offset_proto.types import PublicKey
 
 __all__ = ["Listening", "connect", "listen", "serve"]
-
-log = logging.getLogger("offset.link")
 
 log = logging.getLogger("offset.link")
 
@@ -192,19 +189,12 @@ async def _create_connection(
 
 async def _connect_by_name(host: str, port: int) -> socket.socket:
     if is_onion(host):
-        _tell_of_onions()
         raise OSError(_NEEDS_PROXY)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     try:
         return await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS)
     except RuntimeError as error:  # what uvloop may raise for an OSError
         raise OSError(str(error)) from None
-
-
-@functools.cache
-def _tell_of_onions() -> None:
-    """Once, since it stays so as long as the process runs; each attempt fails with the same words."""
-    log.error("%s", _NEEDS_PROXY)
 
 
 def _is_numeric(host: str) -> bool:
