@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-import segno
 from markupsafe import Markup
 
 from offset_proto.text import format_b64
@@ -80,6 +79,8 @@ def _qr(text: str) -> Markup:
     In upper case, which a code stores in fewer modules (spec 13 §1). It has attributes and no styles, since the content
     security policy lets no style of a page take effect.
     """
+    import segno  # takes memory, and a server that only programs use shows no code
+
     code = segno.make_qr(text.upper(), mode="alphanumeric", error="l", boost_error=True)
     return Markup(code.svg_inline(border=_QUIET_ZONE, light="white", omitsize=True, svgclass="qr"))  # noqa: S704
 
