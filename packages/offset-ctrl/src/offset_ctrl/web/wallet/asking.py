@@ -60,14 +60,13 @@ def _check_note(note: str) -> None:
 
 
 def _row(visit: Visit) -> InvoiceRow:
-    row = visit.desk.invoice_book.find(visit.call.path["invoice"])
+    row = visit.desk.invoice_book.find(visit.call.path["invoice_id"])
     if row is None or row.node != visit.web_node.key:
         raise rejection(404, "UnknownInvoice", "there is no such request here")
-    visit.call.path["invoice_id"] = format_b64(row.invoice.invoice_id)
     return row
 
 
-@pages.page("/wallet/{node}/invoices/{invoice}")
+@pages.page("/wallet/{node}/invoices/{invoice_id}")
 async def show_invoice(visit: Visit) -> Answer:
     """A request to hand over, and whether it is paid."""
     row = _row(visit)
@@ -83,14 +82,14 @@ async def show_invoice(visit: Visit) -> Answer:
     return Shown("invoice.html", values)
 
 
-@pages.page("/wallet/{node}/invoices/{invoice}/file")
+@pages.page("/wallet/{node}/invoices/{invoice_id}/file")
 async def save_invoice(visit: Visit) -> Answer:
     """The request as a file, which holds the invoice alone."""
     row = _row(visit)
     return Saved(f"request-{format_b64(row.invoice.invoice_id)}.invoice", INVOICE.format(row.invoice))
 
 
-@pages.form("/wallet/{node}/invoices/{invoice}/commit", show_invoice)
+@pages.form("/wallet/{node}/invoices/{invoice_id}/commit", show_invoice)
 async def accept(visit: Visit) -> Answer:
     """Collect with what the buyer has handed over."""
     row = _row(visit)
@@ -101,7 +100,7 @@ async def accept(visit: Visit) -> Answer:
     return Gone(item_path(visit.web_node, "invoices", format_b64(row.invoice.invoice_id)))
 
 
-@pages.form("/wallet/{node}/invoices/{invoice}/cancel", show_invoice)
+@pages.form("/wallet/{node}/invoices/{invoice_id}/cancel", show_invoice)
 async def cancel(visit: Visit) -> Answer:
     """Expect the payment no more."""
     row = _row(visit)

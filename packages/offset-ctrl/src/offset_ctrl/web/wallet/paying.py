@@ -87,13 +87,13 @@ def _under_way(visit: Visit, invoice: Invoice) -> PaymentRow | None:
 
 
 def _row(visit: Visit) -> PaymentRow:
-    row = visit.desk.payment_book.find(visit.call.path["payment"])
+    row = visit.desk.payment_book.find(visit.call.path["payment_id"])
     if row is None or row.node != visit.web_node.key:
         raise rejection(404, "UnknownPayment", "there is no such payment here")
     return row
 
 
-@pages.page("/wallet/{node}/payments/{payment}")
+@pages.page("/wallet/{node}/payments/{payment_id}")
 async def show_payment(visit: Visit) -> Answer:
     """How a payment stands, what to do next, and what proves it."""
     node, row = visit.web_node, _row(visit)
@@ -113,17 +113,15 @@ async def show_payment(visit: Visit) -> Answer:
     return Shown("payment.html", values)
 
 
-@pages.form("/wallet/{node}/payments/{payment}/give-up", show_payment)
+@pages.form("/wallet/{node}/payments/{payment_id}/give-up", show_payment)
 async def give_up(visit: Visit) -> Answer:
     """Send nothing more of a payment that has no commit yet."""
-    call = visit.call
     row = _row(visit)
-    call.path["payment_id"] = row.payment_id
-    await give_up_payment(call)
+    await give_up_payment(visit.call)
     return Gone(item_path(visit.web_node, "payments", row.payment_id))
 
 
-@pages.page("/wallet/{node}/payments/{payment}/commit")
+@pages.page("/wallet/{node}/payments/{payment_id}/commit")
 async def save_commit(visit: Visit) -> Answer:
     """The commit as a file."""
     row = _row(visit)
@@ -135,7 +133,7 @@ async def save_commit(visit: Visit) -> Answer:
     return Saved(f"payment-{row.payment_id}.commit", COMMIT.format(commit))
 
 
-@pages.page("/wallet/{node}/payments/{payment}/receipt")
+@pages.page("/wallet/{node}/payments/{payment_id}/receipt")
 async def save_receipt(visit: Visit) -> Answer:
     """The receipt as a file."""
     row = _row(visit)
