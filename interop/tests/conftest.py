@@ -1,5 +1,11 @@
-"""Networks of real processes, made once for each module that asks for one."""
+"""
+Networks of real processes, made once for each module that asks for one.
 
+These tests wait for ticks of a second for most of their time. So with ``-n auto`` there are half as many workers more
+than cores.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +13,12 @@ import pytest
 
 from interop.network import Cast, Network, NodeSpec
 from interop.ready import OURS_READY
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many workers ``-n auto`` means."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 def build_chain(directory: Path) -> Network:
