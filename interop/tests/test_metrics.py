@@ -59,7 +59,7 @@ MEASURES: Final[dict[str, tuple[Measure[Any], ...]]] = {
 }
 ELSEWHERE: Final = {
     "offset_link_unread_total": "a peer that reads nothing for 16 seconds: offset-crypto, test_links",
-    "offset_index_declarations_refused_total": "a thousand currencies of one node: offset-index, test_server",
+    "offset_index_declarations_refused_total": "a thousand currencies of one node: offset-index, test_routes",
     "offset_index_oversized_messages_total": "offset-index, test_service",
     "offset_long_pending": "an hour: offset-node, test_waiting",
     "offset_friends_overdue": "a minute: offset-node, test_token_watch",

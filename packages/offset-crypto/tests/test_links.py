@@ -333,6 +333,7 @@ def test_a_peer_that_does_not_read_is_left_by_bytes():
             sent += 1
         await collector.closed.wait()
         assert sent > 16
+        assert ticker.links.unread == 1
         again = await connect(f"127.0.0.1:{port}", C, S.public_key, ticker)
         again.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from offset_crypto.aio import Ticker, serve
+from offset_crypto.aio import Proxy, Ticker, serve
 from offset_crypto.identity import Identity
 from offset_ctrl.programs.stctrl import cli
 from offset_ctrl.programs.stctrl import doctor as program
@@ -42,6 +42,7 @@ from offset_proto.messages.report import (
     PkFriendReport,
     PkFriendReportList,
 )
+from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, Uid
@@ -172,6 +173,16 @@ def test_servers_are_tried_at_once(examined: Callable[..., tuple[int, str]], mon
     status, page = examined(ScriptedNode(NODE, _report((RELAY, "127.0.0.1:1"))), tries=False)
     assert status == 4
     assert "127.0.0.1:1" not in page
+
+
+def test_behind_a_proxy_no_server_is_tried_past_it() -> None:
+    """Onion services are tried, too; here nobody is at the proxy."""
+    relays = [(RELAY, ONION), (OTHER, "relay.invalid:4000")]
+    proxy = Proxy(ProxyUrl("127.0.0.1", 1))
+    report = ReportView(_report(*relays))
+    for found in asyncio.run(program.try_servers(report, Ticker(0.03), proxy)):
+        assert found.is_tried
+        assert "the proxy socks5h://127.0.0.1:1 is not reached" in str(found.problem)
 
 
 def _doctor(*words: object) -> tuple[int, str]:

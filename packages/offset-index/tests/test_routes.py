@@ -401,6 +401,7 @@ def test_a_node_declares_in_so_many_currencies(monkeypatch):
     for currency in currencies:
         graph.update(currency, _key(0), _key(1), Declaration(1, FREE))
     assert [graph.currency(currency) is not None for currency in currencies] == [True, True, True, False, False]
+    assert graph.refused == 2
     graph.update(currencies[2], _key(0), _key(2), Declaration(1, FREE))
     graph.remove(currencies[0], _key(0), _key(1))
     graph.update(currencies[4], _key(0), _key(1), Declaration(1, FREE))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from dataclasses import replace
 
 from offset_crypto.aio import Ticker, connect, serve
 from offset_crypto.identity import Identity
@@ -148,6 +149,8 @@ def test_what_the_pages_show():
             )
             connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(update))
             request = RequestRoutes(Uid(bytes(16)), Currency("FST"), 1, node.public_key, stranger, None)
+            oversized = replace(request, currency=str.__new__(Currency, "F" * 40))
+            connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(oversized))
             connection.send(wire.INDEX_CLIENT_TO_SERVER.encode(request))
             async with asyncio.timeout(30):
                 while service.counts.searches.count == 0:  # noqa: ASYNC110  the service tells nobody
@@ -157,6 +160,7 @@ def test_what_the_pages_show():
             assert figures["offset_index_neighbours"] == {"connected": 0, "missing": 1}
             ends = figures["offset_index_updates_total"]
             assert {end: count for end, count in ends.items() if count} == {"not_recent": 1}
+            assert figures["offset_index_oversized_messages_total"] == 1
             assert figures["offset_index_fruitless_searches_total"] == 1
         finally:
             connection.close()
