@@ -12,12 +12,15 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from interop.network import Network
 from interop.ports import find_free_port
-from interop.programs import Server
+from interop.programs import Server, wait_until
 
 __all__ = ["DESKTOP", "PHONE", "Person", "open_wallet"]
 
 DESKTOP: Final = (1100, 900)
 PHONE: Final = (390, 844)
+
+PATIENCE_MS: Final = 120_000
+"""For one thing on a page; the machine may be busy with others."""
 
 _SCHEMES: Final[tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...]] = (
     ("light", {}),
@@ -63,7 +66,7 @@ class Person:
 
     def sees(self, heading: str) -> None:
         """Wait for a heading."""
-        expect(self.page.get_by_role("heading", name=re.compile(heading), level=1)).to_be_visible(timeout=30_000)
+        expect(self.page.get_by_role("heading", name=re.compile(heading), level=1)).to_be_visible()
 
     def look(self, what: str) -> None:
         """What is shown fits into the window, and nobody who reads it by other means than the eyes is left out."""
@@ -81,6 +84,19 @@ class Person:
         self.looked_at += 1
 
 
+def _printed_link(log: Path) -> str:
+    """What a wallet prints at its first start, which is a moment after it listens."""
+    found: list[str] = []
+
+    def is_there() -> bool:
+        found[:] = re.findall(r"http://\S+/log-in\?link=\S+", log.read_text())
+        return bool(found)
+
+    wait_until("the wallet to print its link", is_there)
+    [link] = found
+    return link
+
+
 @contextmanager
 def open_wallet(
     network: Network, name: str, browser: Browser, size: tuple[int, int], screenshots: Path | None
@@ -96,14 +112,15 @@ def open_wallet(
         viewport={"width": size[0], "height": size[1]}, accept_downloads=True, locale="en-GB", timezone_id="UTC"
     )
     try:
+        context.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         page = context.new_page()
         strangers: list[str] = []
         page.on("request", lambda request: strangers.append(request.url))
         failures: list[str] = []
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-        [link] = re.findall(r"http://\S+/log-in\?link=\S+", log.read_text())
-        page.goto(link)
+        page.goto(_printed_link(log))
         person = Person(name, f"http://127.0.0.1:{port}", page, screenshots)
         person.look("log-in")
         person.press("Log this browser in")

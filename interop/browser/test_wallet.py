@@ -59,8 +59,8 @@ def _befriend(alice: Person, bob: Person) -> None:
         person.sees(other.name)
     for person in (alice, bob):
         # Nobody loads the page again: the stream of events brings it.
-        expect(person.page.get_by_text("Nothing is owed").first).to_be_visible(timeout=40_000)
-        expect(person.page.get_by_text("Connected", exact=True)).to_be_visible(timeout=40_000)
+        expect(person.page.get_by_text("Nothing is owed").first).to_be_visible()
+        expect(person.page.get_by_text("Connected", exact=True)).to_be_visible()
         person.look("friend")
 
 
