@@ -197,6 +197,34 @@ def test_a_payment(run_server, web):
     _in_wallet(run_server, web, body)
 
 
+@pytest.mark.parametrize(("status", "says"), [(200, "The seller has what is needed"), (404, "has answered 404")])
+def test_a_payment_that_is_delivered(run_server, web, listen, status, says):
+    """Where the request names an address, the person need do nothing; where that refuses, there is the text."""
+    heard = []
+
+    async def shop(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        heard.append(
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+        )
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\n\r\n{}" % status)
+
+    async def body(server, browser):
+        invoice = server.invoice(1)
+        server.let_pay(invoice, collects=False)
+        async with listen(shop) as port:
+            request = PaymentRequest(invoice, "Tea", f"http://127.0.0.1:{port}/api/v1/commits")
+            page = (await browser.client.get(f"{HOME}/pay", params={"text": format_uri(request)})).text
+            assert f"by itself, to <bdi>127.0.0.1:{port}</bdi>" in page
+            path = (await browser.send(page, "/pay", follow=False)).headers["location"]
+            page = await _until(browser, path, says)
+        assert ("<h1>Nearly there…</h1>" in page) == (status == 200)
+        commit = parse_uri(re.search(r"offset:commit1[a-z0-9]+", page)[0])
+        assert COMMIT.parse(heard[0].decode()) == commit
+
+    _in_wallet(run_server, web, body)
+
+
 def test_a_payment_that_can_not_be_made(run_server, web, fake):
     """The page says why, and has no button."""
     fake.routes = lambda asked: ()
@@ -234,6 +262,8 @@ def test_asking_for_a_payment(run_server, web):
 
     async def body(server, browser):
         _know_invoices(server)
+        address = "https://alice.example.org/api/v1/commits"
+        object.__setattr__(server.desk, "delivery", address)
         page = await browser.open(f"{HOME}/ask")
         entered = {"amount": "1 200", "currency": "FST", "note": "Rent & more"}
         answers = [await browser.send(page, "/ask", follow=False, **entered) for _ in range(2)]
@@ -243,6 +273,7 @@ def test_asking_for_a_payment(run_server, web):
         request = parse_uri(re.search(r"offset:invoice1[a-z0-9]+", page)[0])
         assert (request.invoice.dest_payment, request.description) == (1200, "Rent & more")
         assert request.end is not None
+        assert request.delivery == address
         assert "<svg" in page
         assert INVOICE.parse(await browser.open(f"{path}/file")) == request.invoice
         wrong = await browser.send(page, "/commit", text=format_uri(build_commit(server.invoice(9), web.SELLER)))

@@ -49,7 +49,7 @@ async def ask(visit: Visit) -> Answer:
     invoice_id = made.invoice.invoice_id
     row = visit.desk.invoice_book.find(invoice_id)
     assert row is not None
-    visit.desk.requests.keep(PaymentRequest(row.invoice, note or None, end=row.expires))
+    visit.desk.requests.keep(PaymentRequest(row.invoice, note or None, visit.desk.delivery, row.expires))
     return Gone(item_path(visit.web_node, "invoices", invoice_id))
 
 

@@ -5,8 +5,9 @@ Paying a request, and how a payment stands.
    routes are asked for.
 2. The person confirms. The form carries a key that was made with the page: sent twice, it is one payment. A second page
    of the same request leads to the payment that is under way.
-3. When enough is frozen there is a commit, and the person hands it to the seller. Whoever has it can let the seller
-   collect; so it is shown to the owner who has paid, and to nobody else.
+3. When enough is frozen there is a commit. Where the request names an address, it is delivered there by itself;
+   otherwise, and where that fails, the person hands it to the seller. Whoever has it can let the seller collect; so it
+   is shown to the owner who has paid, and to nobody else.
 4. When the seller has collected there is a receipt.
 """
 
@@ -24,6 +25,7 @@ from offset_proto.errors import InvalidInput
 from offset_proto.files import COMMIT, RECEIPT, Invoice
 from offset_proto.text import format_b64
 from offset_proto.uri import format_uri
+from offset_proto.web_address import parse_web_address
 
 __all__ = ["pages"]
 
@@ -59,6 +61,7 @@ async def show_pay(visit: Visit) -> Answer:
         "seller": name_of(node, request.invoice.dest_public_key),
         "plan": plan,
         "routes": routes,
+        "host": _host(request.delivery),
         "is_over": request.end is not None and request.end <= visit.desk.database.now(),
     }
     return Shown("review.html", values)
@@ -72,9 +75,16 @@ async def pay(visit: Visit) -> Answer:
     fees_max = take_amount(visit.text("fees_max"), "the most that mediators may take")
     row = _under_way(visit, request.invoice)
     if row is None:
-        row, _ = node.payments.start(visit.call.visitor, visit.call.key, request.invoice, fees_max, PAY_SECONDS)
+        row, _ = node.payments.start(
+            visit.call.visitor, visit.call.key, request.invoice, fees_max, PAY_SECONDS, delivery=request.delivery
+        )
     visit.desk.requests.keep(request)
     return Gone(item_path(node, "payments", row.payment_id))
+
+
+def _host(address: str | None) -> str | None:
+    """What a person gets to see of the address that a commit is delivered to."""
+    return None if address is None else parse_web_address(address, "the delivery address").authority
 
 
 def _under_way(visit: Visit, invoice: Invoice) -> PaymentRow | None:
@@ -101,8 +111,11 @@ async def show_payment(visit: Visit) -> Answer:
     is_own = row.owner == visit.call.visitor.owner
     commit = node.payments.commit(row.payment_id) if is_own and row.state is PaymentState.COMMITTED else None
     receipt = node.payments.receipt(row.payment_id) if row.state is PaymentState.PAID else None
+    delivery = visit.desk.payment_book.delivery(row.payment_id)
     values = {
         "row": row,
+        "delivery": delivery,
+        "host": _host(None if delivery is None else delivery.address),
         "request": visit.desk.requests.of(row.invoice),
         "seller": name_of(node, row.invoice.dest_public_key),
         "parts": () if payment is None else payment.parts,
