@@ -117,14 +117,14 @@ def test_a_file_that_is_no_database(tmp_path):
         pass
 
 
-def test_a_database_of_the_first_version(tmp_path):
+def test_a_database_from_before_the_wallet(tmp_path):
     """It gets what came later, and keeps what it has."""
     with open_database(tmp_path) as database:
         secret = Tokens(database).create("shop", ALL, database.now() + 100)
         database.ask("DROP TABLE requests")
         database.ask("DROP INDEX payments_by_age")
         database.ask("DROP INDEX invoices_by_age")
-        database.ask("PRAGMA user_version = 1")
+        database.ask("PRAGMA user_version = 4")
     for _ in range(2):
         with open_database(tmp_path) as database:
             assert database.ask("SELECT * FROM requests") == []
