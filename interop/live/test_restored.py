@@ -23,7 +23,7 @@ def test_a_friend_of_the_original(tmp_path: Path, original: Implementation) -> N
             assert network.pay("B", "A", "FST", 5, f"before{number}") == "Receipt is valid!"
             network.servers["B"].stop()
             restore(network, "B", back_up(network, "B"))
-            wait_until("A to be heard", lambda: "is heard, and all goes on" in log_of(network, "B"), 100)
+            wait_until("A to be heard", lambda: "friend 'A' is heard" in log_of(network, "B"), 100)
 
         backup = back_up(network, "B")
         assert network.pay("B", "A", "FST", 7, "forgotten") == "Receipt is valid!"

@@ -61,6 +61,7 @@ ELSEWHERE: Final = {
     "offset_link_unread_total": "a peer that reads nothing for 16 seconds: offset-crypto, test_links",
     "offset_index_declarations_refused_total": "a thousand currencies of one node: offset-index, test_routes",
     "offset_index_oversized_messages_total": "offset-index, test_service",
+    "offset_index_requests_waiting": "a moment, between two looks: the same",
     "offset_long_pending": "an hour: offset-node, test_waiting",
     "offset_friends_overdue": "a minute: offset-node, test_token_watch",
     "offset_friends_unheard": "a backup that was restored: offset-node, test_unheard_watch",
@@ -207,7 +208,9 @@ def test_every_figure_moves(network: Network, pages: dict[str, int]) -> None:
         network.run("stmgr", "backup", "-d", network.path("A.db"), "-o", network.path("A.backup"))
         _lose_servers(network, pages)
         _wait_until_ready(pages)
-        time.sleep(1)
+        for one, other in (("A", "B"), ("B", "C")):
+            network.wait_for("both to be back", one, other, lambda friend: bool(friend["online"]))
+        time.sleep(2)  # the watcher looks twice
     finally:
         watcher.stop()
     unmoved = {

@@ -5,6 +5,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -19,20 +21,28 @@ PAYMENTS: Final = 3
 AMOUNT: Final = 3
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """Two friends who listen at both of two relays."""
-    options = {"relay0": ("--grace", str(GRACE_SECONDS)), "relay1": ("--grace", "3600")}
-    with Network(tmp_path_factory.mktemp("ends"), options=options) as made:
-        made.add_relay("relay0")
-        made.add_relay("relay1")
-        made.add_index_servers(["index0"])
+@contextmanager
+def _two_friends(directory: Path, grace: int) -> Iterator[Network]:
+    """Two friends whose tunnel is at relay0, which has so many seconds to end; they have relay1, too, which is down."""
+    with Network(directory, options={"relay0": ("--grace", str(grace))}) as network:
+        network.add_relay("relay0")
+        network.add_relay("relay1")
+        network.servers["relay1"].stop()
+        network.add_index_servers(["index0"])
         for name in ("A", "C"):
-            made.add_node(NodeSpec(name, "relay0", "index0"))
-            made.stctrl(name, "config", "add-relay", "-r", made.path("relay1.ticket"), "-n", "relay1")
-        made.befriend("A", "C", "FST")
-        made.set_limit("C", "A", "FST", 100_000)
-        yield made
+            network.add_node(NodeSpec(name, "relay0", "index0"))
+            network.stctrl(name, "config", "add-relay", "-r", network.path("relay1.ticket"), "-n", "relay1")
+        network.befriend("A", "C", "FST")
+        network.set_limit("C", "A", "FST", 100_000)
+        yield network
+
+
+def _start_the_other_relay(network: Network) -> None:
+    network.servers["relay1"].start()
+    connected = f"relay_connected: 127.0.0.1:{network.ports['relay1']}"
+    for name in ("A", "C"):
+        log = network.servers[name].log
+        wait_until(f"{name} to be at relay1", lambda log=log: connected in log.read_text(), 60)  # type: ignore[misc]
 
 
 class _Payments:
@@ -58,31 +68,33 @@ def _process(network: Network, name: str) -> "subprocess.Popen[bytes]":
     return process
 
 
-def test_no_payment_is_lost(network: Network) -> None:
+def test_no_payment_is_lost(tmp_path: Path) -> None:
     """The relay that carries everything ends within its limit, with status 0, while payments go on."""
-    wait_for_route(network, "A", "C", "FST", AMOUNT)
-    before = network.balance("A", "C", "FST")["balance"]
-    payments = _Payments(network)
-    payments.thread.start()
-    wait_until("the first payment", lambda: payments.paid > 0, 60)
-    relay = _process(network, "relay0")
-    relay.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    assert relay.wait(60) == 0
-    assert time.monotonic() - began >= GRACE_SECONDS - 1  # nodes keep their tunnels as long as they may
-    payments.thread.join()
-    assert payments.paid == PAYMENTS
-    paid = {"balance": before - PAYMENTS * AMOUNT, "local_pending_debt": 0, "remote_pending_debt": 0}
-    assert network.balance("A", "C", "FST") == paid
+    with _two_friends(tmp_path, GRACE_SECONDS) as network:
+        _start_the_other_relay(network)
+        wait_for_route(network, "A", "C", "FST", AMOUNT)
+        before = network.balance("A", "C", "FST")["balance"]
+        payments = _Payments(network)
+        payments.thread.start()
+        wait_until("the first payment", lambda: payments.paid > 0, 60)
+        relay = _process(network, "relay0")
+        relay.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert relay.wait(60) == 0
+        assert time.monotonic() - began >= GRACE_SECONDS - 1  # nodes keep their tunnels as long as they may
+        payments.thread.join()
+        assert payments.paid == PAYMENTS
+        paid = {"balance": before - PAYMENTS * AMOUNT, "local_pending_debt": 0, "remote_pending_debt": 0}
+        assert network.balance("A", "C", "FST") == paid
 
 
-def test_a_second_sigterm_ends_at_once(network: Network) -> None:
+def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
     """After the first one the relay goes on for its friends' sake, and takes nobody new."""
-    relay = network.servers["relay1"]
-    process = _process(network, "relay1")
-    process.send_signal(signal.SIGTERM)
-    wait_until("the relay to take no more connections", lambda: not relay.listens(), 30)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(2)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    with _two_friends(tmp_path, 3600) as network:
+        relay, process = network.servers["relay0"], _process(network, "relay0")
+        process.send_signal(signal.SIGTERM)
+        wait_until("the relay to take no more connections", lambda: not relay.listens(), 30)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -128,6 +128,15 @@ def test_a_flood_of_declarations_is_slowed_down():
     asyncio.run(main())
 
 
+def test_requests_that_wait_are_shown():
+    """Of all nodes together, before any of them has had its turn."""
+    service = IndexService(OWN, {}, Ticker())
+    status = show_index(service)
+    for client in (object(), object()):
+        service.queue_search(client)
+    assert {measure.name: value for measure, value in status.read()}["offset_index_requests_waiting"] == 2
+
+
 def test_what_the_pages_show():
     """Neighbours that are missing, what became of updates, and searches; a missing neighbour is named."""
 

@@ -214,7 +214,7 @@ class Node:
             batch = engine.next_batch()
             self._tell_refused(batch)
             for note in batch.notes:
-                log.info("%s", note)
+                log.info("%s", note, extra={"cause": note})
             if batch.mutations:
                 began = time.monotonic()
                 await self._database.apply(batch.mutations)
