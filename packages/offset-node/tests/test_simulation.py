@@ -138,7 +138,7 @@ def test_index_servers_are_replaced_while_payments_pass(seed):
     faults = Faults(crash=0.01, crash_before_storing=0.01, crash_after_storing=0.01, index_change=0.05)
     scenario = Scenario(Plan(nodes=10, payments=100, topology="ring", per_tick=2, faults=faults), Random(seed))
     summary = scenario.run()
-    assert summary.index_changes > 10
+    assert summary.index_changes > 5
     assert summary.outcomes["paid"] > 50
     stored = [node.stored.index_servers for node in scenario.monitor.nodes.values()]
     assert any(server.name == "another index" for servers in stored for server in servers)
