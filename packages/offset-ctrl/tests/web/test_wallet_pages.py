@@ -188,6 +188,7 @@ def test_a_payment(run_server, web):
         server.fake.tell(ResponseClosePayment(asked.payment_id, receipt))
         await _until(browser, path, "Save the receipt")
         assert RECEIPT.parse(await browser.open(f"{path}/receipt")).invoice_id == invoice.invoice_id
+        assert INVOICE.parse(await browser.open(f"{path}/request")) == invoice
         assert (await browser.client.get(f"{path}/commit")).status_code == 404
         review = await browser.client.get(f"{HOME}/pay", params={"text": _request(server)})
         refused = await browser.send(review.text, "/pay")

@@ -222,11 +222,13 @@ def test_who_hears_of_what(run_server, listen, poll):
     mine, everything, gone = Receiver(), Receiver(), Receiver()
 
     async def body(server):
-        asks, reads = server.token("asks", "ask"), server.token("reads", "read")
-        lost = server.token("lost", "read")
+        asks, reads = server.token("asks", "ask", "configure"), server.token("reads", "read", "configure")
+        lost = server.token("lost", "read", "configure")
         async with _hears(listen, mine) as a, _hears(listen, everything) as b, _hears(listen, gone) as c:
             refused = await _register(server, a, ["payment.finished"], **asks)
             assert (refused.status_code, refused.json()["title"]) == (403, "NotGranted")
+            refused = await _register(server, a, ["invoice.paid"], **server.token("only asks", "ask"))
+            assert (refused.status_code, "this machine" in refused.json()["detail"]) == (403, True)
             await _register(server, a, ["invoice.paid"], **asks)
             await _register(server, b, **reads)
             await _register(server, c, **lost)

@@ -44,6 +44,11 @@ class WebAddress:
     authority: str
     target: str
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it leads to a program of this machine."""
+        return _is_here(self.host)
+
 
 def parse_web_address(text: str, what: str) -> WebAddress:
     """

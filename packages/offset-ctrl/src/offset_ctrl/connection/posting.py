@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from offset_proto.errors import OffsetError
+from offset_proto.proxies import is_onion
 from offset_proto.web_address import WebAddress
 
 __all__ = ["Answer", "PostFailed", "post"]
@@ -70,6 +71,8 @@ async def post(address: WebAddress, headers: Mapping[str, str], body: bytes, sec
 
 
 async def _exchange(address: WebAddress, request: bytes) -> bytes:
+    if is_onion(address.host):
+        raise PostFailed(f"{address.text} is an onion service, which is not reached from here; nobody is asked for it")
     context = ssl.create_default_context() if address.is_secure else None
     reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
     received = bytearray()
@@ -102,5 +105,5 @@ def _parse(address: WebAddress, data: bytes) -> Answer:
     try:
         response.begin()
         return Answer(response.status, response.read())
-    except (http.client.HTTPException, ValueError) as error:
+    except (http.client.HTTPException, ValueError, OverflowError) as error:  # the last one: absurd lengths
         raise PostFailed(f"{address.text} has answered no HTTP: {type(error).__name__}") from None

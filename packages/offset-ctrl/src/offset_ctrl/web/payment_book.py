@@ -142,10 +142,16 @@ class PaymentBook:
         self._change(payment_id, {"state": PaymentState.COMMITTED.value, "fees": str(fees)})
 
     def failing(self, payment_id: str, failure: dict[str, Any]) -> None:
-        """The payment was given up because of *failure*; what is frozen has not come back yet."""
-        row = self._database.ask_one("SELECT state, is_settled FROM payments WHERE payment_id = ?", payment_id)
+        """
+        The payment goes on no more because of *failure*.
+
+        Without a commit it was given up, and what is frozen comes back. With one it may still be paid, whatever has
+        failed: the state stays, and so does the commit.
+        """
+        row = self._database.ask_one("SELECT state FROM payments WHERE payment_id = ?", payment_id)
         if row is not None:
-            state = row["state"] if row["is_settled"] else PaymentState.CLOSING.value
+            is_given_up = row["state"] == PaymentState.SENDING.value
+            state = PaymentState.CLOSING.value if is_given_up else row["state"]
             self._change(payment_id, {"state": state, "failure": json.dumps(failure)})
 
     def delivery(self, payment_id: str) -> DeliveryRow | None:

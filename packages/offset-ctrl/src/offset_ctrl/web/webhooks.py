@@ -94,6 +94,9 @@ class Webhooks:
             error = self._sending.pop(webhook_id).exception()
             if error is not None:
                 log.error("a fault of ours in a webhook", exc_info=error)
+                webhook = self._book.find(webhook_id)
+                if webhook is not None:
+                    self._book.failed(webhook, "a fault of this program; its log says more")
 
     async def _send(self, webhook: WebhookRow) -> None:
         event = self._book.first(webhook.webhook_id)

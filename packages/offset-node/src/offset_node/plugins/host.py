@@ -235,7 +235,7 @@ class PluginHost:
             except PluginFailed as error:
                 reason = f"plugin {worker.name}, {hook}: {error}"
             worker.failures += 1
-            log.error("%s", reason)
+            log.error("%s", reason, extra={"cause": reason})
             return on_failure(reason)
 
         return await asyncio.gather(*(ask(worker) for worker in self._workers if hook in worker.hooks))

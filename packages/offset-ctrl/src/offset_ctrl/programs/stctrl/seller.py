@@ -85,8 +85,19 @@ async def create_invoice(
 
 
 async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
-    """Cancel an invoice, and delete its file."""
+    """
+    Cancel an invoice, and delete its file.
+
+    A node acknowledges it for any invoice. So one of another node is refused, and its file kept: it may be what proves
+    a payment, beside the receipt. The same goes for one that is not open, where the node tells that.
+    """
     value = load(GROUP, INVOICE, invoice, "IoError")
+    if value.dest_public_key != node.report.local_public_key:
+        raise CommandError(
+            GROUP, "NotOurInvoice", f"{invoice} is to be paid to another node, which alone can cancel it"
+        )
+    if Extension.OPEN_PAYMENTS in node.extensions:
+        await _check_open(node, value.invoice_id, "cancelled", "CancelInvoiceError")
     await _request(node, CancelInvoice(value.invoice_id), "CancelInvoiceError")
     try:
         invoice.unlink()
@@ -110,17 +121,17 @@ async def commit_invoice(
     except InvalidProof as error:
         raise CommandError(GROUP, str(error)) from None
     if Extension.OPEN_PAYMENTS in node.extensions:
-        await _check_open(node, expected.invoice_id)
+        await _check_open(node, expected.invoice_id, "collected", "CommitInvoiceError")
     await _request(node, CommitInvoice(offered), "CommitInvoiceError")
 
 
-async def _check_open(node: NodeConnection, invoice_id: InvoiceId) -> None:
+async def _check_open(node: NodeConnection, invoice_id: InvoiceId, what: str, failure: str) -> None:
     try:
         await node.follow_invoices()
     except ConnectionClosed as error:
-        raise CommandError(GROUP, f"CommitInvoiceError({error})") from None
+        raise CommandError(GROUP, f"{failure}({error})") from None
     if invoice_id not in node.invoices.reports:
-        words = "it was collected already, or cancelled, or it has come to its end; nothing was collected now"
+        words = f"it was collected already, or cancelled, or it has come to its end; nothing was {what} now"
         raise CommandError(GROUP, "InvoiceNotOpen", words)
 
 

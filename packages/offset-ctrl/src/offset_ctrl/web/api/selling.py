@@ -96,12 +96,7 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
     """
     check_commit(commit, row.invoice)
     invoice_id, book = format_b64(row.invoice.invoice_id), desk.invoice_book
-    lock = desk.collecting.get(invoice_id)
-    if lock is None:
-        if len(desk.collecting) >= COLLECTING_MAX:
-            raise rejection(429, "TooManyCommits", "too many commits have come at once", {"retry-after": "1"})
-        lock = desk.collecting[invoice_id] = asyncio.Lock()
-    async with lock:
+    async with _lock_of(desk, invoice_id):
         if book.was_collected_with(invoice_id, commit):
             return
         state = book.get(invoice_id).state
@@ -112,14 +107,26 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
     desk.bell.ring()
 
 
+def _lock_of(desk: Desk, invoice_id: str) -> asyncio.Lock:
+    """Held by whoever collects or cancels an invoice. Raises Rejected where that happens to too many at once."""
+    lock = desk.collecting.get(invoice_id)
+    if lock is None:
+        if len(desk.collecting) >= COLLECTING_MAX:
+            raise rejection(429, "TooManyCommits", "too many commits have come at once", {"retry-after": "1"})
+        lock = desk.collecting[invoice_id] = asyncio.Lock()
+    return lock
+
+
 @section.delete("/nodes/{node}/invoices/{invoice_id}", may=(Scope.ASK,))
 async def cancel_invoice(call: Call) -> None:
     """Expect a payment no more; what is frozen for it goes back to the buyer."""
-    row = _own(call)
-    if row.state is InvoiceState.COLLECTED:
-        raise InvoiceNotOpen("the invoice was collected before")
-    await call.node.node.cancel_invoice(row.invoice)
-    call.desk.invoice_book.change(call.path["invoice_id"], InvoiceState.CANCELLED)
+    _own(call)
+    async with _lock_of(call.desk, call.path["invoice_id"]):
+        row = _own(call)  # a commit may have come before us
+        if row.state is InvoiceState.COLLECTED:
+            raise InvoiceNotOpen("the invoice was collected before")
+        await call.node.node.cancel_invoice(row.invoice)
+        call.desk.invoice_book.change(call.path["invoice_id"], InvoiceState.CANCELLED)
     call.desk.bell.ring()
 
 
@@ -158,10 +165,18 @@ async def report(call: Call, row: InvoiceRow) -> forms.InvoiceReport:
 
 
 def _view(call: Call, row: InvoiceRow, reports: dict[InvoiceId, OpenInvoiceReport] | None) -> forms.InvoiceReport:
-    """An invoice, as the node knows it: one that is open in the book, and unknown to the node, is over."""
+    """
+    An invoice, as the node knows it: one that is open in the book, and unknown to the node, is over.
+
+    The book is read after the node was asked, and nothing is decided about an invoice that somebody is just collecting
+    or cancelling: the node may have done so already.
+    """
+    invoice_id = format_b64(row.invoice.invoice_id)
+    row = _find(call, invoice_id)
     known = None if reports is None else reports.get(row.invoice.invoice_id)
-    if row.state is InvoiceState.OPEN and reports is not None and known is None:
-        call.desk.invoice_book.change(format_b64(row.invoice.invoice_id), InvoiceState.OVER)
-        row = _find(call, format_b64(row.invoice.invoice_id))
+    is_in_hand = invoice_id in call.desk.collecting
+    if row.state is InvoiceState.OPEN and reports is not None and known is None and not is_in_hand:
+        call.desk.invoice_book.change(invoice_id, InvoiceState.OVER)
+        row = _find(call, invoice_id)
     arrived = None if known is None else known.arrived
     return views.invoice_report(row, call.node.name, arrived, call.desk.delivery)

@@ -22,7 +22,10 @@ async def create_webhook(call: Call, body: NewWebhook) -> tuple[WebhookMade, boo
     A token hears of what was made with it, and of everything where it may read. The secret is said here and nowhere
     else.
     """
-    parse_web_address(body.address, "the address of a webhook")
+    where = parse_web_address(body.address, "the address of a webhook")
+    if where.is_here and not call.visitor.grants.has(Scope.CONFIGURE):
+        detail = "only a token that may configure can have events sent to a program of this machine"
+        raise rejection(403, "NotGranted", detail)
     for topic in body.topics:
         if not call.visitor.grants.has(Scope.READ) and not call.visitor.grants.has(NEEDED[topic]):
             wanted = f"{Scope.READ.value} or {NEEDED[topic].value}"

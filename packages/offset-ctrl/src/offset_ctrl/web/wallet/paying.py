@@ -22,7 +22,7 @@ from offset_ctrl.web.wallet.home import item_path, name_of
 from offset_ctrl.web.wallet.taking import take_amount, take_request
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Visit
 from offset_proto.errors import InvalidInput
-from offset_proto.files import COMMIT, RECEIPT, Invoice
+from offset_proto.files import COMMIT, INVOICE, RECEIPT, Invoice
 from offset_proto.text import format_b64
 from offset_proto.uri import format_uri
 from offset_proto.web_address import parse_web_address
@@ -144,6 +144,13 @@ async def save_commit(visit: Visit) -> Answer:
     if commit is None:
         raise rejection(404, "NoCommit", "this payment has nothing to hand over")
     return Saved(f"payment-{row.payment_id}.commit", COMMIT.format(commit))
+
+
+@pages.page("/wallet/{node}/payments/{payment_id}/request")
+async def save_request(visit: Visit) -> Answer:
+    """The request as a file; with the receipt it proves what was paid for."""
+    row = _row(visit)
+    return Saved(f"payment-{row.payment_id}.invoice", INVOICE.format(row.invoice))
 
 
 @pages.page("/wallet/{node}/payments/{payment_id}/receipt")
