@@ -1,6 +1,11 @@
 """Invoices through the API."""
 
+import asyncio
+
+import pytest
+
 from offset_crypto.identity import Identity
+from offset_ctrl.sdk.node import Node
 from offset_ctrl.testing import build_commit
 from offset_proto.files import COMMIT, INVOICE
 from offset_proto.message_json import format_json, parse_json
@@ -59,6 +64,38 @@ def test_an_invoice_that_is_paid(run_server):
         assert len(server.fake.asked(CommitInvoice)) == 1
         assert (await server.client.get(f"{path}?wait=20")).json()["state"] == "collected"
         assert (await server.client.delete(path)).json()["title"] == "InvoiceNotOpen"
+
+    run_server(body)
+
+
+@pytest.mark.parametrize("verb", ["accept_commit", "cancel_invoice"])
+def test_an_invoice_that_is_in_hand(run_server, monkeypatch, verb):
+    """The node has collected or cancelled it, and the book has not heard: whoever looks does not take it for over."""
+    is_done, may_end = asyncio.Event(), asyncio.Event()
+    carry_out = getattr(Node, verb)
+
+    async def hold(*given):
+        await carry_out(*given)
+        is_done.set()
+        await may_end.wait()
+
+    async def body(server):
+        _knows_invoices(server)
+        found = (await _create(server)).json()
+        path = f"{INVOICES}/{found['invoice']['invoice_id']}"
+        monkeypatch.setattr(Node, verb, hold)
+        collects = verb == "accept_commit"
+        post, delete = server.client.post(f"{path}/commit", json=_commit(found)), server.client.delete(path)
+        first, second = (post, delete) if collects else (delete, post)
+        ending = asyncio.ensure_future(first)
+        await is_done.wait()
+        assert (await server.client.get(path)).json()["state"] == "open"
+        other = asyncio.ensure_future(second)  # waits for the first one, and comes too late
+        await asyncio.sleep(0.1)
+        may_end.set()
+        assert (await ending).status_code == (200 if collects else 204)
+        assert (await other).status_code == 409
+        assert (await server.client.get(path)).json()["state"] == ("collected" if collects else "cancelled")
 
     run_server(body)
 
