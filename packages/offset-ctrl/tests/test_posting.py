@@ -82,8 +82,19 @@ def test_answers(ask: Ask, said: bytes, answer: Answer) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "answered no HTTP"),
         (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n", "answered no HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(posting.ANSWER_BYTES_MAX), "more than 65536 bytes"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\nhi" % 10**20, "answered no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\nhi" % 16**20, "answered no HTTP"),
     ],
-    ids=["nothing", "another protocol", "cut off", "chunks that are none", "too many headers", "too much"],
+    ids=[
+        "nothing",
+        "another protocol",
+        "cut off",
+        "chunks that are none",
+        "too many headers",
+        "too much",
+        "a length beyond all",
+        "a chunk beyond all",
+    ],
 )
 def test_answers_that_are_none(ask: Ask, said: bytes, reason: str) -> None:
     """Each is said to be one."""
@@ -108,6 +119,14 @@ def test_whoever_is_not_there(address: str) -> None:
     """Also a name that no name server could know."""
     with pytest.raises(PostFailed, match="can not be reached"):
         asyncio.run(post(parse_web_address(address, "the address"), {}, b"", 5.0))
+
+
+def test_an_onion_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can not be reached from here, and nobody is asked for its name (RFC 7686 §2)."""
+    monkeypatch.setattr(asyncio, "open_connection", None)
+    address = parse_web_address(f"https://{'a' * 56}.onion/", "the address")
+    with pytest.raises(PostFailed, match="is an onion service"):
+        asyncio.run(post(address, {}, b"", 5.0))
 
 
 # TLS.

@@ -124,6 +124,16 @@ def test_a_failure_is_kept(database):
     book.settle("unknown", PaymentState.PAID)
 
 
+def test_a_failure_beside_a_commit(database):
+    """Whoever has the commit can still let the seller collect: the payment was not given up."""
+    book = PaymentBook(database)
+    payment = _begin(book, 1, 60)
+    book.committed(payment, 0)
+    book.failing(payment, {"name": "PaymentEndUnknown", "detail": "nobody knows"})
+    assert book.get(payment).state is PaymentState.COMMITTED
+    assert book.get(payment).failure["name"] == "PaymentEndUnknown"
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(
