@@ -15,6 +15,7 @@ from interop.network import Cast, Network, NodeSpec
 from interop.ready import OURS_READY
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """How many workers ``-n auto`` means."""
     cores = os.cpu_count() or 1
