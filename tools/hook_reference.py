@@ -9,11 +9,12 @@ import inspect
 import sys
 from pathlib import Path
 
+from made_pages import keep_part
 from offset_node.plugins import hooks as hookspecs
 from offset_proto.messages.app import AppRequest, RequestResult
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"
-BEGIN, END = "<!-- made by tools/hook_reference.py -->\n", "<!-- end -->\n"
+BEGIN = "<!-- made by tools/hook_reference.py -->\n"
 
 
 def reference() -> str:
@@ -43,22 +44,5 @@ def _name(annotation: object) -> str:
     return " | ".join(part.strip().rpartition(".")[2] for part in str(annotation).split("|"))
 
 
-def main(arguments: list[str]) -> int:
-    """Write or check; returns the exit status."""
-    text = DOCUMENT.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        print(f"{DOCUMENT.name}: the marks of the reference are missing")
-        return 1
-    made = f"{before}{BEGIN}\n{reference()}\n{END}{after}"
-    if "--check" not in arguments:
-        DOCUMENT.write_text(made)
-    elif made != text:
-        print(f"{DOCUMENT.name}: the reference is not that of the hookspecs; run tools/hook_reference.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_part(DOCUMENT, BEGIN, reference(), "the hookspecs", sys.argv))

@@ -9,6 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
+from made_pages import keep
 from offset_proto.log_events import EVENTS, LogEvent
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "log-events.md"
@@ -43,15 +44,5 @@ def _section(event: LogEvent) -> str:
     return "\n".join([*head, *rows]) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write or check; returns the exit status."""
-    if "--check" not in arguments:
-        DOCUMENT.write_text(reference())
-    elif not DOCUMENT.exists() or DOCUMENT.read_text() != reference():
-        print(f"{DOCUMENT.name}: not that of the table of events; run tools/log_reference.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep(DOCUMENT, reference(), "the events of the table", sys.argv))

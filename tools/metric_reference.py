@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from made_pages import keep_part
 from offset_crypto.link_counts import LINK_MEASURES
 from offset_crypto.measures import Measure
 from offset_crypto.status_pages import STATUS_MEASURES
@@ -18,7 +19,7 @@ from offset_node.metrics import NODE_MEASURES
 from offset_relay.metrics import RELAY_MEASURES
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "metrics.md"
-BEGIN, END = "<!-- made by tools/metric_reference.py -->\n", "<!-- end -->\n"
+BEGIN = "<!-- made by tools/metric_reference.py -->\n"
 
 
 def reference() -> str:
@@ -44,22 +45,5 @@ def _label(measure: Measure[Any]) -> str:
     return f". Label `{measure.label}`: {values}"
 
 
-def main(arguments: list[str]) -> int:
-    """Write or check; returns the exit status."""
-    text = DOCUMENT.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        print(f"{DOCUMENT.name}: the marks of the reference are missing")
-        return 1
-    made = f"{before}{BEGIN}\n{reference()}\n{END}{after}"
-    if "--check" not in arguments:
-        DOCUMENT.write_text(made)
-    elif made != text:
-        print(f"{DOCUMENT.name}: the reference is not that of the declarations; run tools/metric_reference.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_part(DOCUMENT, BEGIN, reference(), "the declarations", sys.argv))

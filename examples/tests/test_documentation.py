@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("tool", ["hook_reference", "metric_reference"])
+@pytest.mark.parametrize("tool", ["hook_reference", "log_reference", "metric_reference"])
 def test_a_reference_is_made_from_the_declarations(tool: str) -> None:
-    """That of docs/plugins.md from the hookspecs, that of docs/reference/metrics.md from the tables of metrics."""
+    """Those of docs/plugins.md, docs/reference/log-events.md and docs/reference/metrics.md."""
     command = [sys.executable, ROOT / "tools" / f"{tool}.py", "--check"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout

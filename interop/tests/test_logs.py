@@ -7,12 +7,9 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +29,6 @@ from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
 from offset_proto.messages.relay import Connect
 from offset_proto.types import NetAddress, PrivateKey, PublicKey, Uid
 
-ROOT = Path(__file__).parents[2]
 NOBODY = PublicKey(b"\x55" * 32)
 
 
@@ -327,10 +323,3 @@ def test_no_secret_is_in_any_log(story: JsonNetwork) -> None:
     assert len(identities) >= 7
     for path in identities:
         assert json.loads(path.read_text())["privateKey"] not in logs
-
-
-def test_the_reference_of_events_is_that_of_the_table() -> None:
-    """docs/reference/log-events.md is made from it."""
-    command = [sys.executable, str(ROOT / "tools" / "log_reference.py"), "--check"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout

@@ -22,7 +22,6 @@ processor, open files). Both come with the extra ``metrics`` of each server pack
 import asyncio
 import contextlib
 import functools
-import ipaddress
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from offset_crypto.measures import Distribution, Kind, Measure, Value, gauge
 from offset_crypto.program import ListenError
 from offset_proto.errors import OffsetError
+from offset_proto.proxies import is_loopback
 
 if TYPE_CHECKING:
     from h11 import Event, Request
@@ -264,7 +264,7 @@ async def serve_status(address: tuple[str, int] | None, status: Status) -> "Asyn
     except ImportError as error:
         need = f"--metrics needs {error.name}: pip install '{status.distribution}[metrics]'"
         raise MetricsUnavailable(need) from None
-    if not ipaddress.ip_address(address[0]).is_loopback:
+    if not is_loopback(address[0]):
         log.error("metrics: anybody who reaches %s:%d can read them; a loopback address is safer", *address)
     pages = _Pages(status)
     try:

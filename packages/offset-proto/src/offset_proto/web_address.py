@@ -5,13 +5,13 @@ Whoever posts to an address that somebody else has named lets that person choose
 user name in it, which would only mislead (RFC 9110 §4.2.4), and nothing goes over a network in the clear.
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from offset_proto.errors import InvalidInput
+from offset_proto.proxies import is_loopback
 
 __all__ = ["ADDRESS_BYTES_MAX", "WebAddress", "parse_web_address"]
 
@@ -81,7 +81,4 @@ def parse_web_address(text: str, what: str) -> WebAddress:
 
 
 def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost" or is_loopback(host)

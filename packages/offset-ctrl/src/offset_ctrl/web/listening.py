@@ -11,7 +11,6 @@ It can also drop a connection whose client does not read, which an application c
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from offset_crypto.program import ListenError
 from offset_ctrl.web.guard import Origins
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError, read_bytes
+from offset_proto.proxies import is_loopback
 from offset_proto.uri import COMMITS_PATH, check_delivery
 from offset_proto.web_address import parse_web_address
 
@@ -104,7 +104,7 @@ def _make_front(address: tuple[str, int], certificate: Certificate | None, proxy
     host, port = address
     if certificate is not None:
         return _front("https", _certified_names(certificate), port)
-    if not ipaddress.ip_address(host).is_loopback:
+    if not is_loopback(host):
         raise InvalidInput(
             f"{host} can be reached by others, who could listen to what is said: listen on 127.0.0.1, "
             "or use --tls-cert and --tls-key, or --behind-proxy"
