@@ -10,8 +10,9 @@ from offset_ctrl.connection.client import ConnectionClosed, NotAnnounced
 from offset_ctrl.connection.greeting import Greeting
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.open_reports import (
+    InvoiceEnding,
+    InvoiceReports,
     OpenReports,
-    apply_invoices,
     apply_payments,
     oldest_invoices,
     oldest_payments,
@@ -21,6 +22,7 @@ from offset_ctrl.testing import ScriptedNode
 from offset_proto import wire
 from offset_proto.messages.app import AddInvoice, AppPermissions, AppRequest
 from offset_proto.messages.extensions import (
+    ALL_EXTENSIONS,
     AddExpiringInvoice,
     AppGreeting,
     Extension,
@@ -42,7 +44,7 @@ from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
 NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
 FST = Currency("FST")
 ROUTE = FriendsRoute((NODE.public_key, APP.public_key))
-ALL = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY
+ALL = ALL_EXTENSIONS
 FROZEN, CANCELLED = PartStateReport.FROZEN, PartStateReport.CANCELLED
 
 
@@ -87,10 +89,39 @@ def test_the_oldest_come_first() -> None:
     apply_payments(payments, OpenPayments(True, (idle, young, old), ()))
     assert oldest_payments(payments) == (old, young, idle)
 
-    invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
+    invoices = InvoiceReports()
     empty, late, early = _invoice(1, 0, 0), _invoice(2, 1, 9), _invoice(3, 2, 5)
-    apply_invoices(invoices, OpenInvoices(True, (empty, late, early), ()))
+    invoices.take(OpenInvoices(True, (empty, late, early), (), ()))
     assert oldest_invoices(invoices) == (early, late, empty)
+
+
+ONE, OTHER = (_invoice(number, 0, 0).invoice_id for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("messages", "ending"),
+    [
+        ([], InvoiceEnding.OPEN),
+        ([OpenInvoices(False, (), (OTHER,), (OTHER,))], InvoiceEnding.OPEN),
+        ([OpenInvoices(False, (), (ONE, OTHER), (OTHER,))], InvoiceEnding.NOT_COLLECTED),
+        ([OpenInvoices(False, (), (ONE, OTHER), (ONE,))], InvoiceEnding.COLLECTED),
+        ([OpenInvoices(True, (_invoice(1, 0, 0),), (), (OTHER,))], InvoiceEnding.OPEN),
+        ([OpenInvoices(True, (), (), (ONE,))], InvoiceEnding.COLLECTED),
+        ([OpenInvoices(True, (_invoice(2, 0, 0),), (), ())], InvoiceEnding.UNKNOWN),
+        ([OpenInvoices(False, (), (ONE,), (ONE,)), OpenInvoices(True, (), (), ())], InvoiceEnding.COLLECTED),
+        ([OpenInvoices(False, (), (ONE,), ()), OpenInvoices(True, (), (), ())], InvoiceEnding.NOT_COLLECTED),
+    ],
+)
+def test_how_an_invoice_ended(messages: list[OpenInvoices], ending: InvoiceEnding) -> None:
+    """As changes say, and as well as a snapshot can say it; what is known stays known."""
+    invoices = InvoiceReports()
+    invoices.take(OpenInvoices(True, (_invoice(1, 0, 0), _invoice(2, 0, 0)), (), ()))
+    with invoices.watch(ONE) as watched:
+        for message in messages:
+            invoices.take(message)
+    assert watched.ending is ending
+    invoices.take(OpenInvoices(False, (), (ONE,), (ONE,)))
+    assert watched.ending is ending  # nobody waits for it any more
 
 
 @pytest.mark.parametrize(("sent", "known"), [(0, Extension(0)), (ALL ^ 2, ALL ^ Extension(2)), (2**64 - 1, ALL)])

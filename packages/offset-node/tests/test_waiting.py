@@ -22,6 +22,7 @@ from offset_node.plugins.values import Grant
 from offset_node.state import NodeState, RemovePendingSince, SetPendingSince, apply
 from offset_node.telling import NodeLog
 from offset_node.waiting.ends import InvoiceEnds
+from offset_node.waiting.invoices import OpenInvoicesView
 from offset_node.waiting.times import LONG_LOOK_TICKS, LONG_SECONDS, LOOK_TICKS, OLD_SECONDS, PendingTimes
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import (
@@ -54,6 +55,7 @@ from offset_proto.messages.extensions import (
 )
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.history import EVERY_ENTRY, FollowHistory, ReadHistory
+from offset_proto.messages.payment import Commit
 from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
 
 NOW = 1_800_000_000
@@ -312,14 +314,64 @@ def test_a_seller_sees_what_has_arrived(pair):
     _told(pair, OpenInvoices, 1)
     invoice, _ = _pay(pair, 1, 10, of=30)
     last = _told(pair, OpenInvoices, 1)[-1]
-    assert last == OpenInvoices(False, (OpenInvoiceReport(invoice, FST, 30, 10, 1, NOW, NOW + 600),), ())
+    assert last == OpenInvoices(False, (OpenInvoiceReport(invoice, FST, 30, 10, 1, NOW, NOW + 600),), (), ())
     seller.ask(FollowInvoices())
     pair.settle()
     (snapshot,) = _told(pair, OpenInvoices, 1)
-    assert snapshot == OpenInvoices(True, last.invoices, ())
+    assert snapshot == OpenInvoices(True, last.invoices, (), ())
     seller.ask(CancelInvoice(invoice))
     pair.settle()
-    assert _told(pair, OpenInvoices, 1) == [OpenInvoices(False, (), (invoice,))]
+    assert _told(pair, OpenInvoices, 1) == [OpenInvoices(False, (), (invoice,), ())]
+
+
+def _commit(pair) -> Commit:
+    """That the buyer's app has been told of last."""
+    results = [message.result for message in _told(pair, TransactionResult)]
+    (complete,) = [result for result in results if isinstance(result, Complete)]
+    return complete.commit
+
+
+def test_a_seller_learns_which_invoices_were_collected(pair):
+    """From the change, and from a snapshot as long as the collect is queued; then the history has it."""
+    seller = pair.nodes[1]
+    collected, _ = _pay(pair, 1, 30)
+    commit = _commit(pair)
+    _pay(pair, 2, 20)
+    _told(pair, OpenInvoices, 1)
+    seller.ask(CommitInvoice(commit))
+    seller.ask(FollowInvoices())
+    seller.ask(CancelInvoice(InvoiceId(b"\x02" * 32)))
+    pair.settle()
+    change, snapshot = sorted(_told(pair, OpenInvoices, 1), key=lambda message: message.is_snapshot)
+    assert (set(change.ended), change.collected) == ({collected, InvoiceId(b"\x02" * 32)}, (collected,))
+    assert snapshot.collected == (collected,)
+    seller.ask(FollowInvoices())
+    pair.settle()
+    assert _told(pair, OpenInvoices, 1) == [OpenInvoices(True, (), (), ())]
+
+
+def test_an_invoice_that_has_come_to_its_end_was_not_collected(pair):
+    """A commit that comes a moment later is acknowledged, and changes nothing."""
+    seller = pair.nodes[1]
+    invoice, _ = _pay(pair, 1, 30, seconds=600)
+    commit = _commit(pair)
+    _told(pair, OpenInvoices, 1)
+    seller.engine.tick(NOW + 600)
+    seller.ask(CommitInvoice(commit))
+    pair.settle()
+    assert _told(pair, OpenInvoices, 1) == [OpenInvoices(False, (), (invoice,), ())]
+
+
+def test_what_a_mediator_collects_is_no_invoice_of_its_own():
+    """Its apps do not learn the ids of payments that pass."""
+    network, view = _network(), OpenInvoicesView(PendingTimes({}))
+    _, request = _begin(network)
+    network.disconnect("A", "B")
+    network.request("C", CommitInvoice(network.result("A", request).commit))
+    network.settle()
+    funder = network.nodes["B"].funder
+    assert any(friend.channel.pending_backwards_ops for friend in funder.state.friends.values())
+    assert view.snapshot(funder.state, funder.open_requests, NOW).collected == ()
 
 
 def test_nobody_is_told_who_has_left(pair):
@@ -446,7 +498,7 @@ def test_what_was_not_announced_ends_the_connection(new_node):
         (closed,) = engine.apps.receive(app, AppToAppServer(_uid(number), request), Grant())
         assert isinstance(closed, CloseApp)
         assert "did not announce" in closed.reason
-    assert len(ALL_EXTENSIONS) == 4
+    assert len(ALL_EXTENSIONS) == 5
 
 
 def test_a_snapshot_may_be_larger_than_what_an_app_may_leave_unread():
@@ -463,7 +515,7 @@ async def _follow_much(connection: "FullConnection") -> None:
     )
     links.open(connection, ALL_PERMISSIONS)
     invoice = OpenInvoiceReport(InvoiceId(b"\x01" * 32), FST, 2**127, 2**127, 1, NOW, NOW)
-    large = OpenInvoices(True, (invoice,) * (APP_OUTBOX_BYTES_MAX // 64), ())
+    large = OpenInvoices(True, (invoice,) * (APP_OUTBOX_BYTES_MAX // 64), (), ())
     for effect in server.start_following(1, _uid(1), large):
         links.perform(effect)
     assert connection.unread > APP_OUTBOX_BYTES_MAX

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from offset_ctrl.sdk.delivery import DeliveryFailed, deliver_commit, deliver_to
     from offset_ctrl.sdk.errors import (
         CommitNotDelivered,
+        InvoiceEndUnknown,
         InvoiceNotOpen,
         NotPermitted,
         PaymentPending,
@@ -56,6 +57,7 @@ __all__ = [
     "EntriesArchived",
     "FeesTooHigh",
     "InvalidProof",
+    "InvoiceEndUnknown",
     "InvoiceNotOpen",
     "MediatorRefused",
     "MoveRefused",
@@ -91,6 +93,7 @@ _HOMES = {
     "sdk.delivery": ("DeliveryFailed", "deliver_commit", "deliver_to"),
     "sdk.errors": (
         "CommitNotDelivered",
+        "InvoiceEndUnknown",
         "InvoiceNotOpen",
         "NotPermitted",
         "PaymentPending",

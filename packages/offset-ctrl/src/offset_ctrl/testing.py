@@ -21,7 +21,9 @@ from offset_proto.files import Invoice
 from offset_proto.messages.app import (
     AppPermissions,
     AppRequest,
+    CancelInvoice,
     ClientResponseRoutes,
+    CommitInvoice,
     CreateTransaction,
     PaymentStatus,
     ReportMutations,
@@ -48,7 +50,7 @@ from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import NodeReport
 from offset_proto.permissions import ExtendedPermissions
-from offset_proto.types import HashResult, NetAddress, PaymentId, PlainLock, Signature, Uid
+from offset_proto.types import HashResult, InvoiceId, NetAddress, PaymentId, PlainLock, Signature, Uid
 
 __all__ = ["ScriptedNode", "build_commit", "build_receipt"]
 
@@ -98,6 +100,8 @@ class ScriptedNode:
         mutations: What a request changes in the report.
         payments: The snapshot of an app that follows the payments; None: there is no answer.
         invoices: The same for invoices.
+        collected: Of the same snapshot.
+        collects: Whether a commit collects its invoice; False: that has ended just before; None: nothing changes.
         archived: Up to this number, what was in its history is in an archive.
         history: Its history, from the first entry on; pages have three entries at most. Of filters, it knows those by
             friend and currency.
@@ -115,6 +119,8 @@ class ScriptedNode:
         self.mutations: Callable[[AppRequest], tuple[Any, ...]] = lambda asked: ()
         self.payments: Callable[[], tuple[OpenPaymentReport, ...] | None] = lambda: ()
         self.invoices: Callable[[], tuple[OpenInvoiceReport, ...] | None] = lambda: ()
+        self.collected: Callable[[], tuple[InvoiceId, ...]] = lambda: ()
+        self.collects: Callable[[Commit], bool | None] = lambda commit: True
         self.history: list[HistoryEntry] = []
         self.archived = 0
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
@@ -188,7 +194,14 @@ class ScriptedNode:
             case FollowInvoices():
                 invoices = self.invoices()
                 if invoices is not None:
-                    tell(OpenInvoices(True, invoices, ()))
+                    tell(OpenInvoices(True, invoices, (), self.collected()))
+            case CommitInvoice(commit) if Extension.COLLECTED in self.extensions:
+                is_collected = self.collects(commit)
+                if is_collected is not None:
+                    ended = (commit.invoice_id,)
+                    tell(OpenInvoices(False, (), ended, ended if is_collected else ()))
+            case CancelInvoice(invoice_id) if Extension.COLLECTED in self.extensions:
+                tell(OpenInvoices(False, (), (invoice_id,), ()))
             case FollowHistory():
                 tell(HistoryEnd(len(self.history)))
             case _:

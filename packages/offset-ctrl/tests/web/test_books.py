@@ -197,11 +197,18 @@ def test_an_invoice(database, clock):
         book.begin(SHOP, "node", ("key", b"s"), other, 60)
     name = format_b64(invoice.invoice_id)
     commit = build_commit(invoice, SELLER)
-    book.change(name, InvoiceState.COLLECTED, commit)
+    book.change(name, InvoiceState.OPEN)
+    assert not book.was_handed(name)
+    book.collecting(name, commit)
+    assert (book.was_handed(name), book.was_handed(name, commit)) == (True, True)
+    assert not book.was_collected_with(name, commit)
+    book.change(name, InvoiceState.COLLECTED)
     assert book.find(name).state is InvoiceState.COLLECTED
     assert book.was_collected_with(name, commit)
     assert not book.was_collected_with(name, build_commit(_invoice(6), SELLER))
-    assert book.last_sequence() == 2
+    book.collecting(name, None)  # too late to be forgotten
+    assert book.was_collected_with(name, commit)
+    assert book.last_sequence() == 3
 
 
 def test_the_number_of_open_invoices_has_a_limit(database, clock, monkeypatch):

@@ -5,13 +5,15 @@ import asyncio
 import pytest
 
 from offset_crypto.identity import Identity
+from offset_ctrl.connection.client import ConnectionClosed
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.testing import build_commit
 from offset_proto.files import COMMIT, INVOICE
 from offset_proto.message_json import format_json, parse_json
 from offset_proto.messages.app import AddInvoice, CancelInvoice, CommitInvoice
-from offset_proto.messages.extensions import AddExpiringInvoice, Extension, OpenInvoiceReport
-from offset_proto.types import Currency, InvoiceId, PrivateKey
+from offset_proto.messages.extensions import ALL_EXTENSIONS, AddExpiringInvoice, Extension, OpenInvoiceReport
+from offset_proto.messages.history import EntryKind, HistoryEntry
+from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
 
 INVOICES = "/api/v1/nodes/node/invoices"
 NODE = Identity(PrivateKey(b"\x01" * 32))
@@ -135,6 +137,90 @@ def test_an_invoice_that_the_node_has_ended(run_server):
     async def body(server):
         found = (await _create(server)).json()
         assert found["state"] == "over"  # the node knows of none
+
+    run_server(body)
+
+
+def _is_cut_off(monkeypatch, server, *, is_collected):
+    """The node has the commit, and has collected or not, when the connection ends: the server does not learn which."""
+    carry_out = Node.accept_commit
+
+    async def cut_off(node, invoice, commit):
+        if is_collected:
+            await carry_out(node, invoice, commit)
+            received = (invoice.invoice_id, None, Uid(bytes(16)))
+            kind, party = EntryKind.RECEIVED, PublicKey(bytes(32))
+            entry = HistoryEntry(1, 2**40, party, invoice.currency, kind, 0, 30, 30, 0, None, *received, "", None)
+            server.fake.history = [entry]
+        monkeypatch.setattr(Node, "accept_commit", carry_out)
+        raise ConnectionClosed("the test wants it")
+
+    monkeypatch.setattr(Node, "accept_commit", cut_off)
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_server_that_is_stopped_while_it_collects(run_server, monkeypatch, looks):
+    """Whoever looks later is told that it was collected, and so is the buyer who hands the commit over again."""
+
+    async def body(server):
+        _knows_invoices(server)
+        found = (await _create(server)).json()
+        path, commit = f"{INVOICES}/{found['invoice']['invoice_id']}", _commit(found)
+        _is_cut_off(monkeypatch, server, is_collected=True)
+        assert (await server.client.post(f"{path}/commit", json=commit)).status_code == 503
+        if looks:
+            assert (await server.client.get(path)).json()["state"] == "collected"
+            assert (await server.client.get(INVOICES)).json()["invoices"][0]["state"] == "collected"
+        again = await server.client.post(f"{path}/commit", json=commit)
+        assert (again.status_code, again.json()["state"]) == (200, "collected")
+        assert len(server.fake.asked(CommitInvoice)) == 1
+
+    run_server(body)
+
+
+def test_a_server_that_is_stopped_before_the_node_has_the_commit(run_server, monkeypatch):
+    """The invoice is open, and the commit collects when it comes again."""
+
+    async def body(server):
+        _knows_invoices(server)
+        found = (await _create(server)).json()
+        path, commit = f"{INVOICES}/{found['invoice']['invoice_id']}", _commit(found)
+        _is_cut_off(monkeypatch, server, is_collected=False)
+        assert (await server.client.post(f"{path}/commit", json=commit)).status_code == 503
+        assert (await server.client.get(path)).json()["state"] == "open"
+        again = await server.client.post(f"{path}/commit", json=commit)
+        assert (again.status_code, again.json()["state"]) == (200, "collected")
+
+    run_server(body)
+
+
+def test_a_commit_whose_end_the_node_does_not_tell(fake, run_server, monkeypatch):
+    """The invoice is not called over: it may have been paid."""
+    fake.extensions = ALL_EXTENSIONS ^ Extension.HISTORY
+
+    async def body(server):
+        _knows_invoices(server)
+        found = (await _create(server)).json()
+        path = f"{INVOICES}/{found['invoice']['invoice_id']}"
+        _is_cut_off(monkeypatch, server, is_collected=True)
+        await server.client.post(f"{path}/commit", json=_commit(found))
+        assert (await server.client.get(path)).json()["state"] == "open"
+
+    run_server(body)
+
+
+def test_an_invoice_that_ends_just_before_its_commit_comes(run_server):
+    """Is not collected, and the buyer is told so, each time."""
+
+    async def body(server):
+        _knows_invoices(server)
+        server.fake.collects = lambda commit: False
+        found = (await _create(server)).json()
+        path = f"{INVOICES}/{found['invoice']['invoice_id']}"
+        for _ in range(2):
+            answer = await server.client.post(f"{path}/commit", json=_commit(found))
+            assert (answer.status_code, answer.json()["title"]) == (409, "InvoiceNotOpen")
+        assert (await server.client.get(path)).json()["state"] == "over"
 
     run_server(body)
 

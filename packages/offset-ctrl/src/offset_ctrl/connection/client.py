@@ -19,7 +19,7 @@ from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.greeting import Greeting
 from offset_ctrl.connection.history import HistoryFeed
-from offset_ctrl.rules.open_reports import OpenReports, apply_invoices, apply_payments
+from offset_ctrl.rules.open_reports import InvoiceReports, OpenReports, apply_payments
 from offset_proto import wire
 from offset_proto.errors import OffsetError, PeerError, RefusedError
 from offset_proto.limits import APP_ACK_TICKS, APP_GREETING_TICKS, INDEX_REQUEST_TICKS
@@ -43,7 +43,6 @@ from offset_proto.messages.extensions import (
     FollowInvoices,
     FollowPayments,
     GiveUpPayment,
-    OpenInvoiceReport,
     OpenInvoices,
     OpenPaymentReport,
     OpenPayments,
@@ -52,7 +51,7 @@ from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.report import NodeReportMutation
 from offset_proto.report_view import ReportView
-from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
+from offset_proto.types import PaymentId, PublicKey, Uid
 
 __all__ = [
     "ConnectionClosed",
@@ -82,6 +81,7 @@ _WORDS: Final = {
     Extension.EXPIRING_INVOICES: "end an invoice by itself",
     Extension.GIVE_UP: "give a payment up",
     Extension.HISTORY: "tell what changed its balances: it keeps no history for apps",
+    Extension.COLLECTED: "tell which invoices were collected",
 }
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ class NodeConnection:
         self._results: dict[Uid, asyncio.Queue[TransactionResult]] = {}
         self._closes: dict[PaymentId, asyncio.Future[ResponseClosePayment]] = {}
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
-        self.invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
+        self.invoices = InvoiceReports()
         self.history = HistoryFeed()
         self._snapshots: dict[type, asyncio.Future[None]] = {}
         self.on_open: Callable[[], object] | None = None
@@ -318,7 +318,7 @@ class NodeConnection:
             apply_payments(self.payments, message)
             followed = FollowPayments
         else:
-            apply_invoices(self.invoices, message)
+            self.invoices.take(message)
             followed = FollowInvoices
         if message.is_snapshot:
             _resolve(self._snapshots.get(followed), None)

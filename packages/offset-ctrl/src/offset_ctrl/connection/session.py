@@ -24,7 +24,7 @@ from offset_ctrl.connection.client import (
     NotAnnounced,
     open_node,
 )
-from offset_ctrl.rules.open_reports import OpenReports
+from offset_ctrl.rules.open_reports import InvoiceReports, OpenReports
 from offset_proto.messages.app import (
     AppPermissions,
     AppRequest,
@@ -32,11 +32,11 @@ from offset_proto.messages.app import (
     ResponseClosePayment,
     TransactionResult,
 )
-from offset_proto.messages.extensions import Extension, OpenInvoiceReport, OpenPaymentReport
+from offset_proto.messages.extensions import Extension, OpenPaymentReport
 from offset_proto.messages.history import HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.report_view import ReportView
-from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
+from offset_proto.types import PaymentId, PublicKey, Uid
 
 __all__ = ["NodeSession", "open_session"]
 
@@ -76,7 +76,7 @@ class NodeSession:
         self._proxy = proxy
         self.version = 0
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
-        self.invoices: OpenReports[InvoiceId, OpenInvoiceReport] = OpenReports()
+        self.invoices = InvoiceReports()
         self._connection: NodeConnection | None = None
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()

@@ -7,9 +7,20 @@ ended meanwhile is left, and nothing that was missed is missing.
 
 A part that has ended is told once more, with its end, and not again. It is kept with its payment until the payment
 is told again, so whoever looks after each message sees every end; `waiting_parts` leaves it out.
+
+Of an invoice one has to know how it ended, if one has just sent its commit. `InvoiceReports.watch` follows one:
+
+    OPEN --- a change names it as collected, or a snapshot does --> COLLECTED
+      |----- a change says that it has ended, and not as collected --> NOT_COLLECTED
+      '----- a snapshot does not name it at all -------------------> UNKNOWN
+
+The last one comes about where a connection was lost in between: the history has the answer then.
 """
 
-from collections.abc import Callable, Iterable
+import enum
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from offset_proto.messages.extensions import (
@@ -22,7 +33,16 @@ from offset_proto.messages.extensions import (
 )
 from offset_proto.types import InvoiceId, PaymentId
 
-__all__ = ["OpenReports", "apply_invoices", "apply_payments", "oldest_invoices", "oldest_payments", "waiting_parts"]
+__all__ = [
+    "InvoiceEnding",
+    "InvoiceReports",
+    "OpenReports",
+    "WatchedInvoice",
+    "apply_payments",
+    "oldest_invoices",
+    "oldest_payments",
+    "waiting_parts",
+]
 
 ENDS: Final = frozenset({PartStateReport.COLLECTED, PartStateReport.CANCELLED})
 
@@ -58,14 +78,58 @@ class OpenReports(Generic[Key, Report]):
         self.version += 1
 
 
+class InvoiceEnding(enum.Enum):
+    """How an invoice has ended, as far as a node has said."""
+
+    OPEN = "open"
+    COLLECTED = "collected"
+    NOT_COLLECTED = "not collected"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class WatchedInvoice:
+    """An invoice whose end somebody waits for; *ending* says what is known by now."""
+
+    invoice_id: InvoiceId
+    ending: InvoiceEnding = InvoiceEnding.OPEN
+
+
+class InvoiceReports(OpenReports[InvoiceId, OpenInvoiceReport]):
+    """The invoices that are open, and how those have ended that somebody watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: list[WatchedInvoice] = []
+
+    @contextmanager
+    def watch(self, invoice_id: InvoiceId) -> Iterator[WatchedInvoice]:
+        """Take note of how an invoice ends, for the length of a ``with`` block."""
+        watched = WatchedInvoice(invoice_id)
+        self._watched.append(watched)
+        try:
+            yield watched
+        finally:
+            self._watched = [each for each in self._watched if each is not watched]
+
+    def take(self, message: OpenInvoices) -> None:
+        """Take what a node says of its invoices."""
+        self.apply(message.invoices, lambda each: each.invoice_id, message.ended, is_snapshot=message.is_snapshot)
+        for watched in self._watched:
+            if watched.ending in (InvoiceEnding.OPEN, InvoiceEnding.UNKNOWN):
+                watched.ending = self._ending_by(message, watched)
+
+    def _ending_by(self, message: OpenInvoices, watched: WatchedInvoice) -> InvoiceEnding:
+        if watched.invoice_id in message.collected:
+            return InvoiceEnding.COLLECTED
+        if message.is_snapshot:
+            return InvoiceEnding.OPEN if watched.invoice_id in self.reports else InvoiceEnding.UNKNOWN
+        return InvoiceEnding.NOT_COLLECTED if watched.invoice_id in message.ended else watched.ending
+
+
 def apply_payments(known: OpenReports[PaymentId, OpenPaymentReport], message: OpenPayments) -> None:
     """Take what a node says of its payments."""
     known.apply(message.payments, lambda payment: payment.payment_id, message.ended, is_snapshot=message.is_snapshot)
-
-
-def apply_invoices(known: OpenReports[InvoiceId, OpenInvoiceReport], message: OpenInvoices) -> None:
-    """Take what a node says of its invoices."""
-    known.apply(message.invoices, lambda invoice: invoice.invoice_id, message.ended, is_snapshot=message.is_snapshot)
 
 
 def waiting_parts(payment: OpenPaymentReport) -> tuple[PartReport, ...]:
@@ -83,7 +147,7 @@ def oldest_payments(known: OpenReports[PaymentId, OpenPaymentReport]) -> tuple[O
     return tuple(sorted(known.reports.values(), key=age))
 
 
-def oldest_invoices(known: OpenReports[InvoiceId, OpenInvoiceReport]) -> tuple[OpenInvoiceReport, ...]:
+def oldest_invoices(known: InvoiceReports) -> tuple[OpenInvoiceReport, ...]:
     """All that are open, the one that credits have waited for longest first; those that nothing came for come last."""
     return tuple(
         sorted(

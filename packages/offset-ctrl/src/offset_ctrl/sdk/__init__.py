@@ -19,6 +19,7 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `search`         where the parts of a payment go
 `parts`          what was sent, and what became of it
 `delivery`       a commit, delivered to the address that a payment request names
+`collecting`     a commit or a cancellation that is handed to the node, and what came of it
 `commits`        what the invoices of a seller were paid with, and who waits for that
 `history`        what changed the balances, entry by entry
 `journal`        payments on disk, so that they survive the app

@@ -8,7 +8,15 @@ which goes on.
 from offset_ctrl.sdk.payment import Payment
 from offset_proto.errors import OffsetError, RefusedError
 
-__all__ = ["CommitNotDelivered", "InvoiceNotOpen", "NotPermitted", "PaymentPending", "RequestRefused", "UnknownName"]
+__all__ = [
+    "CommitNotDelivered",
+    "InvoiceEndUnknown",
+    "InvoiceNotOpen",
+    "NotPermitted",
+    "PaymentPending",
+    "RequestRefused",
+    "UnknownName",
+]
 
 
 class NotPermitted(RefusedError):
@@ -21,6 +29,10 @@ class RequestRefused(RefusedError):
 
 class InvoiceNotOpen(RefusedError):
     """The invoice was collected already, or cancelled, or has come to its end; the commit collects nothing."""
+
+
+class InvoiceEndUnknown(OffsetError):
+    """A connection was lost while an invoice was collected, and nobody tells this app how it has ended."""
 
 
 class UnknownName(RefusedError):

@@ -21,7 +21,7 @@ again when the history has gone on.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -54,6 +54,7 @@ __all__ = [
     "note_request",
     "read_entries",
     "read_range",
+    "received_since",
 ]
 
 PAGE_ENTRIES: Final = 500
@@ -238,6 +239,26 @@ async def last_entries(
         if before <= after + 1:
             break
     return found[::-1]
+
+
+async def received_since(source: HistorySource, invoices: Collection[InvoiceId], after: int) -> set[InvoiceId]:
+    """
+    Those of the invoices of which something was collected, as entries after the number *after* tell.
+
+    Raises:
+        NotAnnounced: The node keeps no history.
+        NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
+    """
+    wanted = HistoryFilter(None, None, (EntryKind.RECEIVED,), 0, 0)
+    found: set[InvoiceId] = set()
+    before = 0
+    while before != 1 and len(found) < len(invoices):
+        page = await source.read_history(_ask(wanted, after=after, before=before, newest_first=True))
+        found |= {invoice_id for invoice_id in invoices if any(invoice_id == e.opt_invoice_id for e in page.entries)}
+        before = page.through
+        if before <= after + 1:
+            break
+    return found
 
 
 def note_request(subject: InvoiceId | PaymentId | int, note: str) -> NoteRequest:

@@ -21,6 +21,7 @@ from offset_ctrl.rules.moving import Move, MoveRefused, plan_move
 from offset_ctrl.sdk.circles import Circles, ClearedCircle
 from offset_ctrl.sdk.errors import (
     CommitNotDelivered,
+    InvoiceEndUnknown,
     InvoiceNotOpen,
     NotPermitted,
     PaymentPending,
@@ -40,6 +41,7 @@ from offset_proto.types import U128, Currency, PublicKey
 
 __all__ = [
     "CommitNotDelivered",
+    "InvoiceEndUnknown",
     "InvoiceNotOpen",
     "Node",
     "NotPermitted",

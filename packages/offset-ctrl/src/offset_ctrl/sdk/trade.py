@@ -4,17 +4,18 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
 from offset_ctrl.connection.session import NodeSession
-from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments
+from offset_ctrl.rules.open_reports import InvoiceEnding, oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.capacity import Capacity, ask_capacity
+from offset_ctrl.sdk.collecting import cancel, collect, endings_of
 from offset_ctrl.sdk.commits import Commits
 from offset_ctrl.sdk.configuration import NodeConfiguration
-from offset_ctrl.sdk.errors import CommitNotDelivered, InvoiceNotOpen, PaymentPending
+from offset_ctrl.sdk.errors import CommitNotDelivered, PaymentPending
 from offset_ctrl.sdk.failures import AlreadyPaid
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
@@ -23,8 +24,8 @@ from offset_ctrl.sdk.view import FriendName
 from offset_proto.entered import parse_currency
 from offset_proto.errors import InvalidInput
 from offset_proto.files import Invoice
-from offset_proto.messages.app import AddInvoice, CancelInvoice, CommitInvoice
-from offset_proto.messages.extensions import AddExpiringInvoice, Extension, OpenInvoiceReport, OpenPaymentReport
+from offset_proto.messages.app import AddInvoice
+from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport, OpenPaymentReport
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.types import U128, Currency, InvoiceId, PublicKey, Uid
@@ -170,9 +171,14 @@ class NodeTrade(NodeConfiguration):
         return oldest_invoices(self._session.invoices)
 
     async def cancel_invoice(self, invoice: Invoice) -> None:
-        """Expect a payment no more; what was frozen for it goes back to the buyer."""
+        """
+        Expect a payment no more; what was frozen for it goes back to the buyer.
+
+        Raises:
+            InvoiceNotOpen: It was collected a moment before; known only where the node tells that.
+        """
         self._check("seller")
-        await self._session.request(CancelInvoice(invoice.invoice_id))
+        await cancel(self._session, invoice.invoice_id)
         self._commits.cancel(invoice.invoice_id)
 
     async def accept_commit(self, invoice: Invoice, commit: Commit) -> None:
@@ -181,17 +187,33 @@ class NodeTrade(NodeConfiguration):
 
         Raises:
             InvalidProof: The commit does not pay this invoice; nothing was collected.
-            InvoiceNotOpen: It was collected or cancelled before; nothing was collected now. Known only where the node
-                tells what is open.
+            InvoiceNotOpen: It was collected or cancelled before, or has come to its end; nothing was collected now.
+                Known only where the node tells what is open.
+            RequestRefused: The node does not take the commit; the invoice stays open.
+            InvoiceEndUnknown: A connection was lost, and the app may not read the history, which would tell.
         """
         self._check("seller")
         check_commit(commit, invoice)
-        if Extension.OPEN_PAYMENTS in self.extensions:
-            await self._session.follow_invoices()
-            if invoice.invoice_id not in self._session.invoices.reports:
-                raise InvoiceNotOpen("the invoice was collected already, or cancelled, or has come to its end")
-        await self._session.request(CommitInvoice(commit))
+        await collect(self._session, commit)
         self._commits.accept(invoice.invoice_id, commit)
+
+    async def invoice_endings(
+        self, invoices: Collection[InvoiceId], created: float
+    ) -> Mapping[InvoiceId, InvoiceEnding]:
+        """
+        How invoices have ended that this node had; for apps that were stopped while they collected.
+
+        Args:
+            invoices: Their ids.
+            created: When the first of them was made, in seconds since 1970; older entries of the history are not
+                looked at.
+
+        Returns:
+            For each of them UNKNOWN where the node does not tell, and where the app may not read the history and
+            nothing of the invoice is on its way any more.
+        """
+        self._check("seller")
+        return await endings_of(self._session, invoices, created)
 
     async def wait_for_payment(self, invoice: Invoice, timeout: float = 3600.0) -> Commit:
         """

@@ -10,6 +10,9 @@ States, and what leads from one to another:
 An invoice is written down, with the idempotency key of its request, before the node hears of it. A request that is
 repeated while the invoice is *adding* asks the node for the same invoice again: nobody has been given it, so it can
 neither be paid nor be made twice.
+
+A commit is written down before the node hears of it, too. An invoice that is *open* and has a commit is one whose end
+was not seen, because the connection was lost or the server was killed; the node and its history tell it.
 """
 
 import enum
@@ -124,15 +127,13 @@ class InvoiceBook:
             store_key(self._database, visitor.owner, *key, invoice_id)
         return self.get(invoice_id), True
 
-    def change(self, invoice_id: str, state: InvoiceState, commit: Commit | None = None) -> None:
-        """An invoice has come to another state; *commit* is what it was collected with."""
-        collected_with = None if commit is None else _hash(commit)
+    def change(self, invoice_id: str, state: InvoiceState) -> None:
+        """An invoice has come to another state."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE invoices SET state = ?, collected_with = ?, sequence = ?, changed = ? WHERE invoice_id = ?",
+                "UPDATE invoices SET state = ?, sequence = ?, changed = ? WHERE invoice_id = ?",
                 (
                     state.value,
-                    collected_with,
                     self._database.next_sequence("invoices"),
                     self._database.now(),
                     invoice_id,
@@ -142,10 +143,25 @@ class InvoiceBook:
                 row = self.get(invoice_id)
                 self._outbox.invoice_paid(row.owner, _event(row))
 
+    def collecting(self, invoice_id: str, commit: Commit | None) -> None:
+        """A commit is about to be handed to the node; None: the node has said that it did not collect with it."""
+        collected_with = None if commit is None else _hash(commit)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE invoices SET collected_with = ? WHERE invoice_id = ? AND state = ?",
+                (collected_with, invoice_id, InvoiceState.OPEN.value),
+            )
+
+    def was_handed(self, invoice_id: str, commit: Commit | None = None) -> bool:
+        """Whether the node was handed this commit for an invoice, or any at all."""
+        query = "SELECT collected_with FROM invoices WHERE invoice_id = ?"
+        row = self._database.ask_one(query, invoice_id)
+        handed = None if row is None else row["collected_with"]
+        return handed is not None and (commit is None or handed == _hash(commit))
+
     def was_collected_with(self, invoice_id: str, commit: Commit) -> bool:
         """Whether it was this very commit that has collected an invoice."""
-        query = "SELECT 1 FROM invoices WHERE invoice_id = ? AND collected_with = ?"
-        return self._database.ask_one(query, invoice_id, _hash(commit)) is not None
+        return self.get(invoice_id).state is InvoiceState.COLLECTED and self.was_handed(invoice_id, commit)
 
     def find(self, invoice_id: str) -> InvoiceRow | None:
         """An invoice by its id as text; None: there is none."""

@@ -7,7 +7,7 @@ An error that is not in the table is a fault of ours, and its text goes to the l
 from typing import Final
 
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
-from offset_ctrl.sdk.errors import InvoiceNotOpen, NotPermitted, RequestRefused, UnknownName
+from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, NotPermitted, RequestRefused, UnknownName
 from offset_ctrl.sdk.failures import PaymentFailed
 from offset_ctrl.web.forms import Failure, Problem
 from offset_ctrl.web.keys import KeyReused, TooManyOpen
@@ -26,6 +26,7 @@ _STATUSES: Final[tuple[tuple[type[OffsetError], int], ...]] = (
     (RequestRefused, 409),
     (PaymentFailed, 409),
     (NotAnnounced, 501),
+    (InvoiceEndUnknown, 503),
     (NodeConnectionError, 503),
     (ConnectionClosed, 503),
     (RoutesUnavailable, 503),

@@ -3,10 +3,16 @@ The open invoices, as an app that follows them is told. Pure. Spec 12 §3.
 
 Contract: `observe` gets the mutations of each event, `changes` is called when a batch is through. Each answer is what
 the state says then, so an invoice that changed several times in a batch is told once.
+
+An app that has sent a commit learns from the acknowledgement only that the node has dealt with it: the invoice may have
+come to its end just before. So those who follow are told which invoices were collected. One who was not connected in
+that moment gets it from the snapshot, for as long as a collect waits for the token that carries it, and from the
+history afterwards, whose entry is stored with that token. Between these two there is no gap.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from offset_funder.effects import InvoicePaid, Occurrence
 from offset_funder.ledger import Side
 from offset_funder.mutations import (
     AddIncomingTransaction,
@@ -20,9 +26,10 @@ from offset_funder.mutations import (
 )
 from offset_funder.open_requests import OpenRequests
 from offset_funder.seller import incoming_transaction
-from offset_funder.state import FunderState, OpenInvoice
+from offset_funder.state import Consistent, FunderState, OpenInvoice
 from offset_node.waiting.times import PendingTimes
 from offset_proto.messages.extensions import OpenInvoiceReport, OpenInvoices
+from offset_proto.messages.friend import CollectSendFundsOp
 from offset_proto.types import U64, InvoiceId
 
 __all__ = ["OpenInvoicesView"]
@@ -39,15 +46,17 @@ class OpenInvoicesView:
     def __init__(self, times: PendingTimes) -> None:
         self._times = times
         self._changed: dict[InvoiceId, None] = {}
+        self._collected: set[InvoiceId] = set()
         self._is_all_changed = False
 
     def snapshot(self, state: FunderState, open_requests: OpenRequests, now: U64) -> OpenInvoices:
         """All open invoices."""
         reports = [self._report(state, open_requests, now, *item) for item in state.open_invoices.items()]
-        return OpenInvoices(True, tuple(reports), ())
+        return OpenInvoices(True, tuple(reports), (), tuple(dict.fromkeys(_being_collected(state))))
 
-    def observe(self, mutations: Iterable[Mutation]) -> None:
+    def observe(self, mutations: Iterable[Mutation], occurrences: Iterable[Occurrence]) -> None:
         """An event has changed the state."""
+        self._collected |= {each.invoice_id for each in occurrences if isinstance(each, InvoicePaid)}
         for mutation in mutations:
             match mutation:
                 case AddInvoice() | AddIncomingTransaction() | RemoveIncomingTransaction() | RemoveInvoice():
@@ -58,7 +67,8 @@ class OpenInvoicesView:
     def changes(self, state: FunderState, open_requests: OpenRequests, now: U64) -> OpenInvoices | None:
         """What has changed since the last answer; None where nothing has."""
         changed = [*self._changed, *(state.open_invoices if self._is_all_changed else ())]
-        self._changed, self._is_all_changed = {}, False
+        collected = self._collected
+        self._changed, self._collected, self._is_all_changed = {}, set(), False
         if not changed:
             return None
         reports, ended = [], []
@@ -68,7 +78,7 @@ class OpenInvoicesView:
                 ended.append(invoice_id)
             else:
                 reports.append(self._report(state, open_requests, now, invoice_id, invoice))
-        return OpenInvoices(False, tuple(reports), tuple(ended))
+        return OpenInvoices(False, tuple(reports), tuple(ended), tuple(filter(collected.__contains__, ended)))
 
     def _report(
         self, state: FunderState, open_requests: OpenRequests, now: U64, invoice_id: InvoiceId, invoice: OpenInvoice
@@ -89,3 +99,17 @@ class OpenInvoicesView:
             min(times, default=0),
             invoice.opt_end,
         )
+
+
+def _being_collected(state: FunderState) -> Iterator[InvoiceId]:
+    """The invoices of which a collect is queued for a friend."""
+    for friend in state.friends.values():
+        if not isinstance(friend.channel, Consistent):
+            continue
+        ledgers = friend.channel.token_channel.ledgers
+        for currency, operation in friend.channel.pending_backwards_ops:
+            ledger = ledgers.get(currency)
+            if isinstance(operation, CollectSendFundsOp) and ledger is not None:
+                transaction = ledger.pending_remote.get(operation.request_id)
+                if transaction is not None and not transaction.route:  # others only pass through us
+                    yield transaction.invoice_id

@@ -91,7 +91,7 @@ class WaitingWatch:
         if self._payments is not None:
             self._payments.observe(funder.state, self.now, outcome.mutations, frozenset(_failed(outcome)))
         if self._invoices is not None:
-            self._invoices.observe(outcome.mutations)
+            self._invoices.observe(outcome.mutations, outcome.occurrences)
 
     def changes(self, funder: Funder) -> Iterable[OpenPayments | OpenInvoices]:
         """What has changed of what is followed since the last call."""

@@ -43,9 +43,13 @@ class Extension(enum.IntFlag):
     """`GiveUpPayment`: a payment is closed, and what has not been sent of it is not sent any more."""
     HISTORY = 8
     """`ReadHistory` and `FollowHistory`: each change of a balance, and why; and what the owner notes to it."""
+    COLLECTED = 16
+    """`OpenInvoices.collected`: which of the invoices that have ended were collected."""
 
 
-ALL_EXTENSIONS: Final = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY
+ALL_EXTENSIONS: Final = (
+    Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY | Extension.COLLECTED
+)
 """What a node of this version can have."""
 
 
@@ -240,8 +244,11 @@ class OpenInvoices:
         is_snapshot: These are all. Otherwise they take the place of what was said of them before.
         invoices: As they are now.
         ended: Those that were collected or cancelled.
+        collected: In a change, those of *ended* that were collected. In a snapshot, those that were collected and of
+            which something is on its way still; the history has the others. Empty without `Extension.COLLECTED`.
     """
 
     is_snapshot: bool
     invoices: tuple[OpenInvoiceReport, ...]
     ended: tuple[InvoiceId, ...]
+    collected: tuple[InvoiceId, ...]

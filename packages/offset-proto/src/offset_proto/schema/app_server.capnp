@@ -261,6 +261,7 @@ struct OpenInvoices {
   isSnapshot @0 :Bool;
   invoices @1 :List(OpenInvoiceReport);
   ended @2 :List(Common.InvoiceId);
+  collected @3 :List(Common.InvoiceId);
 }
 
 struct OpenInvoiceReport {

@@ -18,6 +18,7 @@ Otherwise it would make a new debt of ours, and not clear an old one. And it is 
 the payer allows.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ import click
 from offset_crypto.identity import Identity
 from offset_ctrl.clearing.report import PlannedCircle, circles_of
 from offset_ctrl.programs.stclear.text import printable
-from offset_ctrl.sdk.errors import UnknownName
+from offset_ctrl.sdk.errors import InvoiceNotOpen, UnknownName
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.node import Node, connect
 from offset_ctrl.sdk.payment import PaymentFailed, PayOptions
@@ -34,7 +35,7 @@ from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import INVOICE, Invoice, read_text, save_text
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
-from offset_proto.messages.payment import Commit, Rate
+from offset_proto.messages.payment import Rate
 from offset_proto.types import U32, Currency, PublicKey
 
 __all__ = ["CirclesNotPaid", "pay", "pay_circles"]
@@ -120,7 +121,7 @@ async def _see_to(node: Node, currency: Currency, circle: PlannedCircle, directo
     invoice = await node.create_invoice(currency, circle.amount)
     INVOICE.save(path, invoice)
     try:
-        await node.pay(invoice, lambda commit: _collect(node, invoice, commit), _options(circle))
+        await node.pay(invoice, lambda commit: node.accept_commit(invoice, commit), _options(circle))
     except PaymentFailed:
         await node.cancel_invoice(invoice)
         path.unlink()
@@ -135,18 +136,17 @@ async def _is_paid(node: Node, invoice: Invoice, directory: Path) -> bool:
     payment = next((payment for payment in node.payments if payment.invoice == invoice), None)
     if payment is not None:
         try:
-            await _collect(node, invoice, await payment.commit())
+            with contextlib.suppress(InvoiceNotOpen):  # it was collected, and then the program was stopped
+                await node.accept_commit(invoice, await payment.commit())
             await payment.receipt()
             return True
         except PaymentFailed:
             pass  # it was given up before there was a commit
-    await node.cancel_invoice(invoice)
+    try:
+        await node.cancel_invoice(invoice)
+    except InvoiceNotOpen:
+        return True  # it was collected, whatever became of the payment's files
     return False
-
-
-async def _collect(node: Node, invoice: Invoice, commit: Commit) -> None:
-    # The node takes a commit a second time without complaint, and collects once.
-    await node.accept_commit(invoice, commit)
 
 
 def _options(circle: PlannedCircle) -> PayOptions:

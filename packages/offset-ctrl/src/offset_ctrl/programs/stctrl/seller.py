@@ -8,10 +8,12 @@ from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotA
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, parse_currency, show
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
+from offset_ctrl.sdk.collecting import cancel, collect
+from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, RequestRefused
 from offset_ctrl.sdk.history import note_request
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import COMMIT, INVOICE, Invoice, OutputAlreadyExists
-from offset_proto.messages.app import AddInvoice, AppRequest, CancelInvoice, CommitInvoice
+from offset_proto.messages.app import AddInvoice, AppRequest
 from offset_proto.messages.extensions import AddExpiringInvoice, Extension
 from offset_proto.messages.payment import Commit
 from offset_proto.types import U32, U128, InvoiceId
@@ -97,8 +99,13 @@ async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
             GROUP, "NotOurInvoice", f"{invoice} is to be paid to another node, which alone can cancel it"
         )
     if Extension.OPEN_PAYMENTS in node.extensions:
-        await _check_open(node, value.invoice_id, "cancelled", "CancelInvoiceError")
-    await _request(node, CancelInvoice(value.invoice_id), "CancelInvoiceError")
+        await _check_open(node, value.invoice_id)
+    try:
+        await cancel(node, value.invoice_id)
+    except ConnectionClosed as error:
+        raise CommandError(GROUP, f"CancelInvoiceError({error})") from None
+    except InvoiceNotOpen as error:
+        raise CommandError(GROUP, "InvoiceNotOpen", f"{error}; nothing was cancelled") from None
     try:
         invoice.unlink()
     except OSError as error:
@@ -111,8 +118,8 @@ async def commit_invoice(
     """
     Collect a payment with the buyer's commit, from a file or as it was given by its text.
 
-    A node acknowledges the commit of an invoice that it does not know, too. So it is asked first what is open, where it
-    tells that.
+    A node acknowledges the commit of an invoice that it does not know, too. So it is asked before what is open, and
+    then what was collected, where it tells that.
     """
     expected = load(GROUP, INVOICE, invoice, "IoError")
     offered = given(GROUP, COMMIT, commit, commit_text, "IoError")
@@ -120,23 +127,22 @@ async def commit_invoice(
         check_commit(offered, expected)
     except InvalidProof as error:
         raise CommandError(GROUP, str(error)) from None
-    if Extension.OPEN_PAYMENTS in node.extensions:
-        await _check_open(node, expected.invoice_id, "collected", "CommitInvoiceError")
-    await _request(node, CommitInvoice(offered), "CommitInvoiceError")
+    try:
+        await collect(node, offered)
+    except ConnectionClosed as error:
+        raise CommandError(GROUP, f"CommitInvoiceError({error})") from None
+    except InvoiceNotOpen as error:
+        raise CommandError(GROUP, "InvoiceNotOpen", f"{error}; nothing was collected now") from None
+    except (RequestRefused, InvoiceEndUnknown) as error:
+        raise CommandError(GROUP, type(error).__name__, str(error)) from None
 
 
-async def _check_open(node: NodeConnection, invoice_id: InvoiceId, what: str, failure: str) -> None:
+async def _check_open(node: NodeConnection, invoice_id: InvoiceId) -> None:
+    """An invoice that the node does not name as open keeps its file, which may prove a payment."""
     try:
         await node.follow_invoices()
     except ConnectionClosed as error:
-        raise CommandError(GROUP, f"{failure}({error})") from None
+        raise CommandError(GROUP, f"CancelInvoiceError({error})") from None
     if invoice_id not in node.invoices.reports:
-        words = f"it was collected already, or cancelled, or it has come to its end; nothing was {what} now"
+        words = "it was collected already, or cancelled, or it has come to its end; nothing was cancelled now"
         raise CommandError(GROUP, "InvoiceNotOpen", words)
-
-
-async def _request(node: NodeConnection, message: AppRequest, failure: str) -> None:
-    try:
-        await node.request(message)
-    except ConnectionClosed as error:
-        raise CommandError(GROUP, f"{failure}({error})") from None

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
 
+from offset_ctrl.rules.open_reports import InvoiceEnding
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.errors import InvoiceNotOpen
 from offset_ctrl.web import forms, views
@@ -16,6 +18,7 @@ from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
 from offset_proto.entered import parse_currency
+from offset_proto.errors import RefusedError
 from offset_proto.files import Invoice
 from offset_proto.messages.extensions import Extension, OpenInvoiceReport
 from offset_proto.messages.payment import Commit
@@ -62,10 +65,8 @@ async def create_invoice(call: Call, body: forms.NewInvoice) -> tuple[forms.Invo
 async def list_invoices(call: Call, query: ChangesQuery) -> forms.InvoiceList:
     """The invoices that were made here, in the order of their last changes."""
     rows = call.desk.invoice_book.after(call.node.key, query.after, query.limit, call.owner)
-    reports = await _open_reports(call)
-    return forms.InvoiceList(
-        invoices=[_view(call, row, reports) for row in rows], next=rows[-1].sequence if rows else query.after
-    )
+    next_sequence = rows[-1].sequence if rows else query.after
+    return forms.InvoiceList(invoices=await _reports(call, rows), next=next_sequence)
 
 
 @section.get("/nodes/{node}/invoices/{invoice_id}", may=(Scope.READ, Scope.ASK))
@@ -92,7 +93,10 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
     Raises:
         InvalidProof: The commit does not pay this invoice.
         InvoiceNotOpen: It was collected with another commit, or cancelled, or has come to its end.
+        RequestRefused: The node does not take the commit.
         Rejected: Too many are being collected.
+        InvoiceEndUnknown, NodeConnectionError, ConnectionClosed: The node has not said how it ended; it may be asked
+            again with the same commit.
     """
     check_commit(commit, row.invoice)
     invoice_id, book = format_b64(row.invoice.invoice_id), desk.invoice_book
@@ -102,9 +106,48 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
         state = book.get(invoice_id).state
         if state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
             raise InvoiceNotOpen(f"the invoice was {state.value} before")
-        await node.node.accept_commit(row.invoice, commit)
-        book.change(invoice_id, InvoiceState.COLLECTED, commit)
+        was_handed = book.was_handed(invoice_id, commit)
+        book.collecting(invoice_id, commit)
+        try:
+            await node.node.accept_commit(row.invoice, commit)
+        except RefusedError:
+            # Somebody may have collected before: we ourselves with this commit, and then were killed.
+            await _settle(desk, node, [book.get(invoice_id)])
+            is_collected = book.get(invoice_id).state is InvoiceState.COLLECTED
+            if not was_handed:
+                book.collecting(invoice_id, None)
+            if not (was_handed and is_collected):
+                raise
+            return
+        book.change(invoice_id, InvoiceState.COLLECTED)
     desk.bell.ring()
+
+
+async def _settle(desk: Desk, node: WebNode, rows: Sequence[InvoiceRow]) -> None:
+    """
+    Write down how invoices have ended that the book has as open, and the node does not.
+
+    One whose commit the node was handed stays open where the node does not tell what became of it.
+    """
+    if not rows:
+        return
+    endings = await node.node.invoice_endings(
+        [row.invoice.invoice_id for row in rows], min(row.created for row in rows)
+    )
+    book = desk.invoice_book
+    for row in rows:
+        invoice_id = format_b64(row.invoice.invoice_id)
+        if book.get(invoice_id).state is not InvoiceState.OPEN:
+            continue  # somebody else has seen its end meanwhile
+        match endings[row.invoice.invoice_id]:
+            case InvoiceEnding.OPEN:
+                pass
+            case InvoiceEnding.COLLECTED:
+                book.change(invoice_id, InvoiceState.COLLECTED)
+            case InvoiceEnding.UNKNOWN if book.was_handed(invoice_id):
+                pass
+            case _:
+                book.change(invoice_id, InvoiceState.OVER)
 
 
 def _lock_of(desk: Desk, invoice_id: str) -> asyncio.Lock:
@@ -161,22 +204,27 @@ async def _open_reports(call: Call) -> dict[InvoiceId, OpenInvoiceReport] | None
 
 async def report(call: Call, row: InvoiceRow) -> forms.InvoiceReport:
     """An invoice, as the node knows it now."""
-    return _view(call, row, await _open_reports(call))
+    (known,) = await _reports(call, [row])
+    return known
 
 
-def _view(call: Call, row: InvoiceRow, reports: dict[InvoiceId, OpenInvoiceReport] | None) -> forms.InvoiceReport:
+async def _reports(call: Call, rows: Sequence[InvoiceRow]) -> list[forms.InvoiceReport]:
     """
-    An invoice, as the node knows it: one that is open in the book, and unknown to the node, is over.
+    Invoices, as the node knows them: of one that is open in the book, and unknown to the node, the end is found out.
 
     The book is read after the node was asked, and nothing is decided about an invoice that somebody is just collecting
     or cancelling: the node may have done so already.
     """
-    invoice_id = format_b64(row.invoice.invoice_id)
-    row = _find(call, invoice_id)
-    known = None if reports is None else reports.get(row.invoice.invoice_id)
-    is_in_hand = invoice_id in call.desk.collecting
-    if row.state is InvoiceState.OPEN and reports is not None and known is None and not is_in_hand:
-        call.desk.invoice_book.change(invoice_id, InvoiceState.OVER)
-        row = _find(call, invoice_id)
-    arrived = None if known is None else known.arrived
+    known = await _open_reports(call)
+    ids = [format_b64(row.invoice.invoice_id) for row in rows]
+    if known is not None:
+        found = [_find(call, invoice_id) for invoice_id in ids if invoice_id not in call.desk.collecting]
+        ended = [row for row in found if row.state is InvoiceState.OPEN and row.invoice.invoice_id not in known]
+        await _settle(call.desk, call.node, ended)
+    return [_view(call, _find(call, invoice_id), known or {}) for invoice_id in ids]
+
+
+def _view(call: Call, row: InvoiceRow, known: Mapping[InvoiceId, OpenInvoiceReport]) -> forms.InvoiceReport:
+    opened = known.get(row.invoice.invoice_id)
+    arrived = None if opened is None else opened.arrived
     return views.invoice_report(row, call.node.name, arrived, call.desk.delivery)

@@ -1,0 +1,208 @@
+"""A commit that is handed to the node, and what became of it. The node is one that says what the test wants."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from offset_crypto.aio import Connection, Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl import InvoiceEndUnknown, InvoiceNotOpen, Node, RequestRefused, connect
+from offset_ctrl.rules.open_reports import InvoiceEnding
+from offset_ctrl.testing import ScriptedNode, build_commit
+from offset_proto.files import Invoice
+from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
+from offset_proto.messages.extensions import Extension, FollowInvoices, OpenInvoiceReport, OpenInvoices
+from offset_proto.messages.history import EntryKind, HistoryEntry
+from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
+from offset_proto.permissions import ExtendedPermissions
+from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
+
+NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
+FST, BOB = Currency("FST"), PublicKey(b"\x05" * 32)
+BILL, OTHER = (Invoice(InvoiceId(bytes([n]) * 32), FST, NODE.public_key, 20) for n in (7, 8))
+COMMIT = build_commit(BILL, NODE)
+TELLS = Extension.OPEN_PAYMENTS | Extension.HISTORY | Extension.COLLECTED
+SELLS = AppPermissions(routes=False, buyer=False, seller=True, config=False)
+READS = ExtendedPermissions(routes=False, buyer=False, seller=True, config=False, history=True)
+
+
+def _node() -> ScriptedNode:
+    """A node that tells everything, of which the bill is open until it has been handed the commit."""
+    fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), NO_INDEX))
+    fake.extensions, fake.permissions = TELLS, READS
+    fake.invoices = lambda: (_open(OTHER),) if fake.asked(CommitInvoice) else (_open(BILL), _open(OTHER))
+    return fake
+
+
+NO_INDEX = IndexClientReport((), None)
+
+
+def _open(invoice: Invoice) -> OpenInvoiceReport:
+    return OpenInvoiceReport(invoice.invoice_id, FST, 20, 20, 1, 1000, None)
+
+
+def _received(number: int, invoice: Invoice, time: int = 2**40) -> HistoryEntry:
+    """A part of an invoice was collected; long after the test."""
+    ids = (invoice.invoice_id, None, Uid(bytes(16)))
+    kind = EntryKind.RECEIVED
+    return HistoryEntry(number, time, BOB, FST, kind, 20 * number, 20 * number + 20, 20, 0, None, *ids, "", None)
+
+
+def _run(fake: ScriptedNode, body: Callable[[Node], Awaitable[object]]) -> None:
+    async def main() -> None:
+        ticker = Ticker(0.03)
+        async with asyncio.timeout(20), fake.serve(ticker) as ticket, connect(ticket, APP, ticker=ticker) as node:
+            await body(node)
+
+    asyncio.run(main())
+
+
+def _is_lost_once(fake: ScriptedNode) -> None:
+    """The connection ends when the commit has come, and nothing was said of it."""
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        if isinstance(asked, CommitInvoice) and len(fake.asked(CommitInvoice)) == 1:
+            fake.drop()
+            return False
+        return True
+
+    fake.before = before
+    fake.collects = lambda commit: None  # the commit that comes again finds no invoice
+
+
+def test_who_waits_for_a_payment_gets_its_commit() -> None:
+    """The node has told that it collected; it is asked for nothing more."""
+    fake = _node()
+
+    async def body(node: Node) -> None:
+        await node.accept_commit(BILL, COMMIT)
+        assert await node.wait_for_payment(BILL, 5) == COMMIT
+
+    _run(fake, body)
+    assert [type(each) for each in fake.requests] == [FollowInvoices, CommitInvoice]
+
+
+def test_an_invoice_that_ends_just_before_its_commit_comes() -> None:
+    """The node acknowledges the commit; the app hands nothing out."""
+    fake = _node()
+    fake.collects = lambda commit: False
+
+    async def body(node: Node) -> None:
+        with pytest.raises(InvoiceNotOpen, match="came to its end, before"):
+            await node.accept_commit(BILL, COMMIT)
+        with pytest.raises(TimeoutError):
+            await node.wait_for_payment(BILL, 0.1)
+
+    _run(fake, body)
+
+
+def test_a_commit_that_the_node_does_not_take() -> None:
+    """It is acknowledged, and the invoice stays open."""
+    fake = _node()
+    fake.invoices, fake.collects = lambda: (_open(BILL),), lambda commit: None
+
+    async def body(node: Node) -> None:
+        with pytest.raises(RequestRefused):
+            await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+@pytest.mark.parametrize("received", [[BILL], [OTHER, BILL, *[OTHER] * 9]])
+def test_a_collect_that_only_the_history_tells(received: list[Invoice]) -> None:
+    """The connection was lost, and the collect is in a token by now."""
+    fake = _node()
+    _is_lost_once(fake)
+    fake.history = [_received(number, invoice) for number, invoice in enumerate(received, 1)]
+
+    async def body(node: Node) -> None:
+        await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+def test_a_collect_that_is_on_its_way() -> None:
+    """The snapshot of the next connection names it."""
+    fake = _node()
+    _is_lost_once(fake)
+    fake.collected = lambda: (BILL.invoice_id,) if fake.asked(CommitInvoice) else ()
+
+    async def body(node: Node) -> None:
+        await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+@pytest.mark.parametrize("history", [[], [_received(1, OTHER)], [_received(1, BILL, time=1000)]])
+def test_an_invoice_that_is_gone_after_the_connection_was_lost(history: list[HistoryEntry]) -> None:
+    """It is in no snapshot, and nothing of it has come since it was handed over."""
+    fake = _node()
+    _is_lost_once(fake)
+    fake.history = history
+
+    async def body(node: Node) -> None:
+        with pytest.raises(InvoiceNotOpen):
+            await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+@pytest.mark.parametrize(("extensions", "may"), [(TELLS ^ Extension.HISTORY, READS), (TELLS, SELLS)])
+def test_an_end_that_nobody_tells(extensions: Extension, may: AppPermissions) -> None:
+    """There is no history, or the app may not read it: neither paid nor not paid, and that is what it is told."""
+    fake = _node()
+    _is_lost_once(fake)
+    fake.extensions, fake.permissions = extensions, may
+
+    async def body(node: Node) -> None:
+        with pytest.raises(InvoiceEndUnknown, match="the balance with the friend tells"):
+            await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+def test_the_ends_of_several_invoices() -> None:
+    """An app that was stopped asks for all that it does not know, at once."""
+    fake = _node()
+    gone, paid = InvoiceId(b"\x09" * 32), InvoiceId(b"\x0a" * 32)
+    fake.invoices, fake.collected = lambda: (_open(OTHER),), lambda: (BILL.invoice_id,)
+    fake.history = [_received(1, Invoice(paid, FST, NODE.public_key, 20))]
+
+    async def body(node: Node) -> None:
+        assert await node.invoice_endings([BILL.invoice_id, OTHER.invoice_id, gone, paid], 1000.0) == {
+            BILL.invoice_id: InvoiceEnding.COLLECTED,
+            OTHER.invoice_id: InvoiceEnding.OPEN,
+            gone: InvoiceEnding.NOT_COLLECTED,
+            paid: InvoiceEnding.COLLECTED,
+        }
+
+    _run(fake, body)
+
+
+def test_a_cancellation_that_comes_after_the_collect() -> None:
+    """The app is told, and does not take it for cancelled."""
+    fake = _node()
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        if asked == CancelInvoice(BILL.invoice_id):  # another app was faster
+            fake.tell(OpenInvoices(False, (), (BILL.invoice_id,), (BILL.invoice_id,)))
+        return True
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        with pytest.raises(InvoiceNotOpen, match="collected already"):
+            await node.cancel_invoice(BILL)
+        await node.cancel_invoice(OTHER)
+
+    _run(fake, body)
+
+
+def test_a_node_that_does_not_tell_how_invoices_end() -> None:
+    """One of the original, or an older one of ours: its acknowledgement is all there is."""
+    for extensions in (Extension(0), Extension.OPEN_PAYMENTS):
+        fake = _node()
+        fake.extensions = extensions
+        _run(fake, lambda node: node.accept_commit(BILL, COMMIT))
+        assert len(fake.asked(CommitInvoice)) == 1
