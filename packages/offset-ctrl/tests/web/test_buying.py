@@ -242,6 +242,31 @@ def test_a_server_that_is_back(run_server):
     run_server(after)
 
 
+def test_a_server_that_is_stopped_before_a_commit_is_written(run_server, monkeypatch):
+    """The book has it and the journal does not: nobody has got the commit, and the payment comes back, and says so."""
+
+    async def before(server):
+        invoice = server.invoice(1)
+        server.let_pay(invoice, collects=False)
+        found = (await server.pay("a", server.form(invoice, fees_max="7"), "?wait=20")).json()
+        assert found["state"] == "committed"
+
+    async def after(server):
+        invoice = server.invoice(1)
+        found = (await server.pay("a", server.form(invoice, fees_max="7"), "?wait=0")).json()
+        assert (found["state"], found["commit"]) == ("closing", None)
+        assert "before the payment was complete" in found["failure"]["detail"]
+        server.fake.status = lambda asked: Canceled(Uid(bytes(16)))
+        server.fake.drop()  # the node is asked again
+        found = (await server.pay("a", server.form(invoice, fees_max="7"))).json()
+        assert (found["state"], _spent(server)) == ("failed", 0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("offset_ctrl.sdk.journal.Journal.committed", lambda self, payment_id, commit: None)
+        run_server(before)
+    run_server(after)
+
+
 def test_a_payment_that_was_never_sent(run_server, monkeypatch):
     """It was written down and the process ended: nothing was paid, and it counts nothing."""
 

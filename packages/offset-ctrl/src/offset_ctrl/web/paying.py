@@ -10,8 +10,10 @@ after the process is killed at any point:
    stored and before the journal forgets it.
 
 So when the server starts, each payment that is not settled is either in the journal, and goes on from there; or the
-process ended before it was begun, and nothing was sent. A payment that has its commit and is in no journal can not
-come about like that. Where somebody has removed the files, it is settled as UNKNOWN, which is what it is.
+process ended before it was begun, and nothing was sent. One that has its commit in the book and none in the journal
+ended between the two: nobody has got the commit, the SDK gives the payment up, and the book takes the commit back. A
+payment that has its commit and is in no journal can not come about like that. Where somebody has removed the files, it
+is settled as UNKNOWN, which is what it is.
 
 Payments without a commit are given up when the server ends, since fees and limits of the request end with it.
 """
@@ -103,6 +105,8 @@ class Payments:
     def go_on(self) -> None:
         """Look after the payments of earlier runs; to be called once, before anything is awaited."""
         for payment in self._node.payments:
+            if self._journal.commit_of(payment.payment_id) is None:
+                self._book.not_committed(format_b64(payment.payment_id))
             self._look_after(payment)
         for row in self._book.unsettled(format_b64(self._node.public_key)):
             payment_id = parse_b64(PaymentId, row.payment_id)

@@ -141,6 +141,12 @@ class PaymentBook:
         """There is a commit, for *fees* credits beyond the amount; to be called before anybody gets it."""
         self._change(payment_id, {"state": PaymentState.COMMITTED.value, "fees": str(fees)})
 
+    def not_committed(self, payment_id: str) -> None:
+        """The commit was written down here and nowhere else, so that nobody has got it; as if there had been none."""
+        row = self.find(payment_id)
+        if row is not None and row.state is PaymentState.COMMITTED and not row.is_settled:
+            self._change(payment_id, {"state": PaymentState.SENDING.value, "fees": None})
+
     def failing(self, payment_id: str, failure: dict[str, Any]) -> None:
         """
         The payment goes on no more because of *failure*.
