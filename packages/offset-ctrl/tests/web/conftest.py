@@ -16,11 +16,12 @@ import pytest
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.web.accepting import serve_http
 from offset_ctrl.web.application import build_application
 from offset_ctrl.web.database import Database, open_database
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.grants import parse_grants
-from offset_ctrl.web.listening import bind, make_front, serve_http
+from offset_ctrl.web.listening import bind, make_front
 from offset_ctrl.web.service import open_desk
 from offset_ctrl.web.tokens import UnknownToken
 from offset_proto.files import INVOICE, Invoice

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from offset_ctrl.web import guard, listening
+from offset_ctrl.web import accepting, guard
 from offset_ctrl.web.application import SECTIONS
 from offset_ctrl.web.grants import Scope
 from offset_proto.messages.app import CreatePayment
@@ -201,7 +201,7 @@ async def _say(server, *texts):
 
 def test_slow_clients_are_let_go(run_server, monkeypatch):
     """Whoever does not send the headers, or the body, in time."""
-    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(accepting, "HEADER_SECONDS", 0.3)
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.3)
     monkeypatch.setattr(guard.Guard.__init__, "__defaults__", (0.3, 30.0))
 
@@ -220,7 +220,7 @@ def test_slow_clients_are_let_go(run_server, monkeypatch):
 
 def test_the_number_of_connections_has_a_limit(run_server, monkeypatch):
     """Those beyond it are closed, and those within it go on."""
-    monkeypatch.setattr(listening, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(accepting, "CONNECTIONS_MAX", 3)
 
     async def body(server):
         assert (await server.client.get(NODES)).status_code == 200

@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.responses import PlainTextResponse, StreamingResponse
 
 from offset_crypto.program import ListenError
+from offset_ctrl.web import accepting
+from offset_ctrl.web.accepting import serve_http
 from offset_ctrl.web.guard import Guard
-from offset_ctrl.web.listening import Certificate, bind, make_front, serve_http
+from offset_ctrl.web.listening import Certificate, bind, make_front
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError
 
@@ -85,6 +87,32 @@ def test_https(tmp_path):
     front = make_front(("0.0.0.0", 443), certificate, None)  # noqa: S104
     assert front.origins.hosts == {"localhost", "localhost:443", "127.0.0.1", "127.0.0.1:443"}
     assert (front.url, front.is_secure) == ("https://localhost", True)
+
+
+def test_handshakes_count_and_have_a_limit_of_time(tmp_path, monkeypatch):
+    """A client of HTTPS that connects and says nothing has one of the places, and loses it soon."""
+    monkeypatch.setattr(accepting, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 1.0)
+    certificate = _certificate(tmp_path, x509.DNSName("localhost"))
+
+    async def body(port):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        ends = [asyncio.create_task(_end_of(reader)) for reader, _ in silent]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        assert sum(end.done() for end in ends) == 1
+        await asyncio.wait(ends)
+        context = ssl.create_default_context(cafile=str(certificate.path))
+        async with httpx.AsyncClient(verify=context, trust_env=False) as client:
+            assert (await client.get(f"https://localhost:{port}/")).text == "fine"
+        for _, writer in silent:
+            writer.close()
+
+    _serve(PlainTextResponse("fine"), body, certificate)
+
+
+async def _end_of(reader):
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
 
 
 def test_certificates_that_can_not_be_used(tmp_path):

@@ -3,7 +3,8 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 
 ==================  ====================================================================================
 `service`           the server as a whole: state directory, nodes, what it says when it starts
-`listening`         where it listens, by which names it is known, and uvicorn's missing limits
+`listening`         where it listens, and by which names it is known
+`accepting`         how it takes connections, and uvicorn's missing limits
 `guard`             what holds for every request: names, origins, sizes, times
 `application`       the routes of all that
 `dispatch`          who may do what; from a request to an operation and back

@@ -7,7 +7,7 @@ What holds for every request, before anything else looks at it.
   follows a link to a page (``Sec-Fetch-Mode: navigate`` with a GET). Programs send neither header, and pass.
 * *Size and time.* A body has a limit of bytes, must have come within a limit of seconds, and is read before the request
   is handled. A client that does not read its answer is dropped. uvicorn limits neither; it limits the time between two
-  requests, the size of the headers and not the time for them (`listening`).
+  requests, the size of the headers and not the time for them (`accepting`).
 * *Headers of the answer*: no page is framed, sniffed, or told to others, nor cached where it does not say so
   itself; and pages show and run only what comes from here as a file of its own.
 """

@@ -1,42 +1,25 @@
 """
-Where the server listens, by which names it is known, and uvicorn with the limits that it lacks.
+Where the server listens, and by which names it is known.
 
 Without a certificate and without a proxy the server listens on loopback and nowhere else: tokens would pass the network
 in the clear. With a certificate it is known by the names in that; behind a proxy, by the origin that people type.
-
-uvicorn limits the time between two requests, and not the time in which the headers of one must come: a client that
-sends a byte each minute would keep its connection for ever. `LimitedProtocol` adds that, and the number of connections.
-It can also drop a connection whose client does not read, which an application can not do.
 """
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
-
-import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from offset_crypto.program import ListenError
 from offset_ctrl.web.guard import Origins
 from offset_proto.errors import InvalidInput
-from offset_proto.files import IoError, read_bytes
+from offset_proto.files import read_bytes
 from offset_proto.proxies import is_loopback
 from offset_proto.uri import COMMITS_PATH, check_delivery
 from offset_proto.web_address import parse_web_address
 
-__all__ = ["Certificate", "Front", "bind", "make_front", "serve_http"]
-
-CONNECTIONS_MAX: Final = 256
-HEADER_BYTES_MAX: Final = 16 * 1024
-HEADER_SECONDS: Final = 10.0
-IDLE_SECONDS: Final = 60
-END_SECONDS: Final = 5
-"""For requests under way when the server ends; then they are cancelled."""
+__all__ = ["Certificate", "Front", "bind", "make_front"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,90 +147,3 @@ def bind(address: tuple[str, int]) -> Iterator[socket.socket]:
         except OSError as error:
             raise ListenError(address, error) from None
         yield listener
-
-
-class LimitedProtocol(H11Protocol):
-    """uvicorn's connection, with the limits that it lacks."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, "abort": transport.abort}
-        if len(self.connections) > CONNECTIONS_MAX:
-            transport.abort()
-        else:
-            self._deadline = self.loop.call_later(HEADER_SECONDS, transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes have come: if they are not a whole request yet, the time for it runs."""
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_clock()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        self._stop_clock()
-        super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers: the program has its own, as all programs here do."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def serve_http(
-    app: ASGIApp, listener: socket.socket, certificate: Certificate | None, closing: asyncio.Event
-) -> None:
-    """
-    Serve until cancelled; then requests under way have a moment to end.
-
-    Args:
-        app: Answers.
-        listener: Listens.
-        certificate: For HTTPS.
-        closing: Is set when the server ends, so that streams end by themselves.
-
-    Raises:
-        IoError: The certificate can not be used.
-    """
-    config = uvicorn.Config(
-        app,
-        http=LimitedProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=END_SECONDS,
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
-        ssl_certfile=None if certificate is None else str(certificate.path),
-        ssl_keyfile=None if certificate is None else str(certificate.key),
-    )
-    try:
-        config.load()
-    except OSError as error:
-        assert certificate is not None
-        raise IoError(certificate.key, error.strerror or str(error)) from None
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve([listener]))
-    try:
-        await asyncio.shield(serving)
-    finally:
-        closing.set()
-        server.should_exit = True
-        await serving

@@ -12,6 +12,7 @@ from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.session import open_session
 from offset_ctrl.sdk.node import use_session
+from offset_ctrl.web.accepting import serve_http
 from offset_ctrl.web.application import build_application
 from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.circle_runs import CircleRuns
@@ -19,7 +20,7 @@ from offset_ctrl.web.database import Database, open_database
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.keys import forget_old
-from offset_ctrl.web.listening import Certificate, Front, bind, make_front, serve_http
+from offset_ctrl.web.listening import Certificate, Front, bind, make_front
 from offset_ctrl.web.paying import BookedJournal, Payments
 from offset_ctrl.web.payment_book import PaymentBook
 from offset_ctrl.web.requests import Requests
