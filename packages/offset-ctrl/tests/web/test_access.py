@@ -12,6 +12,7 @@ from offset_proto.messages.app import CreatePayment
 
 NODES = "/api/v1/nodes"
 PAYMENTS = "/api/v1/nodes/node/payments"
+ASK = "GET /log-in HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
 GRANTS = {Scope.READ: "read", Scope.ASK: "ask", Scope.PAY: "pay:5:FST/day", Scope.CONFIGURE: "configure"}
 
 
@@ -218,20 +219,108 @@ def test_slow_clients_are_let_go(run_server, monkeypatch):
     run_server(body)
 
 
-def test_the_number_of_connections_has_a_limit(run_server, monkeypatch):
-    """Those beyond it are closed, and those within it go on."""
+async def _connect(server, request="", *, is_answered=False):
+    """A connection on which something is sent, and the answer begins where there is one; what waits for its end."""
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request.format(host=f"{host}:{port}", token=server.client.headers["authorization"]).encode())
+
+    if is_answered:
+        await reader.readuntil(b"\r\n")
+
+    async def end():
+        try:
+            while await reader.read(4096):
+                pass
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    return asyncio.create_task(end())
+
+
+def test_who_waits_longest_makes_room(run_server, monkeypatch):
+    """Nothing said, a part of a request said, or an answer got before: in the order in which they began to wait."""
     monkeypatch.setattr(accepting, "CONNECTIONS_MAX", 3)
 
     async def body(server):
-        assert (await server.client.get(NODES)).status_code == 200
-        host, port = server.url.removeprefix("http://").split(":")
-        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
-        assert await _say(server) == ""
-        assert (await server.client.get(NODES)).status_code == 200
-        for _, writer in held:
-            writer.close()
+        answered = await _connect(server, "GET /log-in HTTP/1.1\r\nHost: {host}\r\n\r\n", is_answered=True)
+        partial = await _connect(server, "POST /log-in HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nab")
+        await asyncio.sleep(0.1)
+        held = [answered, partial, await _connect(server)]
+        for number in range(3):
+            await asyncio.sleep(0.1)
+            assert " 200 " in await _say(server, ASK)
+            await held[number]
+            assert not any(end.done() for end in held[number + 1 :])
+            held.append(await _connect(server))
+        await asyncio.sleep(0.1)
+        for end in held:
+            end.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
 
     run_server(body)
+
+
+def test_requests_under_way_keep_their_places(run_server, monkeypatch):
+    """Where all have one, a new connection is closed; with the end of one it finds a place."""
+    monkeypatch.setattr(accepting, "CONNECTIONS_MAX", 2)
+    head = "Host: {host}\r\nAuthorization: {token}\r\nConnection: close\r\n\r\n"
+    asked = f"GET /api/v1/nodes/node/events?topic=report HTTP/1.1\r\n{head}"
+
+    async def body(server):
+        streams = [await _connect(server, asked, is_answered=True) for _ in range(2)]
+        assert await _say(server, ASK) == ""
+        assert not any(end.done() for end in streams)
+        server.desk.closing.set()
+        await asyncio.gather(*streams)
+        assert " 200 " in await _say(server, ASK)
+
+    run_server(body)
+
+
+def test_one_address_has_a_part_of_the_places():
+    """Its own connections make room for its next ones; those of others stay, also where they have waited longer."""
+    places, dropped = accepting.Places(), []
+
+    def take(peer, now, *, is_busy=False):
+        place = places.take(peer, now)
+        if place is not None:
+            place.is_busy, place.drop = is_busy, lambda: dropped.append((peer, now))
+        return place
+
+    assert take("192.0.2.1", 0) is not None
+    for now in range(1, accepting.CONNECTIONS_OF_ONE_MAX):
+        assert take("192.0.2.2", now, is_busy=True) is not None
+    assert take("192.0.2.2", 100) is not None
+    assert dropped == []
+    assert take("192.0.2.2", 101, is_busy=True) is not None
+    assert dropped == [("192.0.2.2", 100)]
+    assert take("192.0.2.2", 102) is None
+    for now in range(accepting.CONNECTIONS_MAX - accepting.CONNECTIONS_OF_ONE_MAX - 1):
+        assert take(None, 200 + now, is_busy=True) is not None
+    assert len(dropped) == 1
+    assert take(None, 500, is_busy=True) is not None
+    assert dropped[1:] == [("192.0.2.1", 0)]
+    assert take("192.0.2.3", 501) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "peer"),
+    [
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("::ffff:127.0.0.1", None),
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_what_counts_as_one_address(host, peer):
+    """Loopback never; of IPv6 the network that one customer has."""
+    assert accepting.peer_of(host) == peer
 
 
 @pytest.mark.parametrize("hosts", ["Host: a\r\nHost: b\r\n", ""])

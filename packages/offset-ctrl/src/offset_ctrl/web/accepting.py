@@ -8,14 +8,32 @@ by itself, and hands a connection on to uvicorn when there is something for it t
 uvicorn limits the time between two requests, and not the time in which the headers of one must come: a client that
 sends a byte each minute would keep its connection for ever. `LimitedProtocol` adds that. It can also drop a connection
 whose client does not read, which an application can not do.
+
+When all places are taken, the connection that has waited longest makes room for a new one. So whoever holds many and
+asks for nothing keeps nobody out, and a page that was opened a minute ago connects again by itself.
+
+    accepted --(handshake)--> waits for a request --(the whole of it is here)--> busy
+                                      ^                                            |
+                                      '------------ the answer is sent ------------'
+
+A busy connection is never closed for another one. A request that is still coming is not busy: nothing has been done for
+it, and otherwise bodies that come a byte at a time would hold places. Its time of waiting begins with its first byte,
+and does not begin anew with each.
+
+Where clients connect directly, which is where there is a certificate, one address has `CONNECTIONS_OF_ONE_MAX` places
+at most, and beyond these its own connections make room: so requests that are answered slowly, too, take a part of the
+places and not all of them. Behind a proxy, every client has the address of the proxy, and on loopback that of this
+machine: a limit for these would be one for everybody, so there is none. Of IPv6, a network of 64 bits counts as one
+address, as that is what one customer is given.
 """
 
 import asyncio
 import contextlib
 import functools
+import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +50,7 @@ __all__ = ["serve_http"]
 log = logging.getLogger("offset.web")
 
 CONNECTIONS_MAX: Final = 256
+CONNECTIONS_OF_ONE_MAX: Final = 64
 HANDSHAKE_SECONDS: Final = 5.0
 HEADER_BYTES_MAX: Final = 16 * 1024
 HEADER_SECONDS: Final = 10.0
@@ -49,12 +68,18 @@ class Place:
     The place of a connection.
 
     Attributes:
+        peer: The address that counts, as `peer_of` says; None: it has no limit of its own.
+        since: The loop's seconds at which it began to wait.
         drop: Ends the connection at once.
         is_open: uvicorn has it.
+        is_busy: A whole request is here, and the answer is not sent yet.
     """
 
-    drop: Callable[[], object]
+    peer: str | None
+    since: float
+    drop: Callable[[], object] = lambda: None
     is_open: bool = False
+    is_busy: bool = False
 
 
 class Places:
@@ -63,17 +88,48 @@ class Places:
     def __init__(self) -> None:
         self._taken: set[Place] = set()
 
-    def take(self) -> Place | None:
-        """A place for a new connection; None: there is none."""
-        if len(self._taken) >= CONNECTIONS_MAX:
+    def take(self, peer: str | None, now: float) -> Place | None:
+        """A place for a new connection, where need be that of another one, which is dropped; None: all are busy."""
+        own = [place for place in self._taken if place.peer == peer]
+        is_full = len(self._taken) >= CONNECTIONS_MAX
+        if peer is not None and len(own) >= CONNECTIONS_OF_ONE_MAX:
+            if not self._make_room(own):
+                return None
+        elif is_full and not self._make_room(self._taken):
             return None
-        place = Place(lambda: None)
+        place = Place(peer, now)
         self._taken.add(place)
         return place
 
     def leave(self, place: Place) -> None:
         """The connection is gone."""
         self._taken.discard(place)
+
+    def _make_room(self, places: Iterable[Place]) -> bool:
+        waiting = [place for place in places if not place.is_busy]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda place: place.since)
+        self.leave(oldest)
+        oldest.drop()
+        return True
+
+
+def peer_of(host: str) -> str | None:
+    """
+    What counts as one address; None: loopback, where a proxy or a program of this machine is.
+
+    Args:
+        host: A number, as the system tells it; of IPv6 it may have a zone.
+    """
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
 class LimitedProtocol(H11Protocol):
@@ -95,11 +151,25 @@ class LimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: if they are not a whole request yet, the time for it runs."""
+        is_first = self._deadline is None and (self.cycle is None or self.cycle.response_complete)
         super().data_received(data)
+        if is_first:
+            self._place.since = self.loop.time()
+        self._note()
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_clock()
         elif self._deadline is None:
             self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def on_response_complete(self) -> None:
+        """An answer is sent, and the next request may be here already."""
+        self._place.since = self.loop.time()
+        super().on_response_complete()
+        self._note()
+
+    def _note(self) -> None:
+        cycle = self.cycle
+        self._place.is_busy = cycle is not None and not cycle.response_complete and not cycle.more_body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
@@ -135,19 +205,20 @@ class _Acceptor:
         try:
             while True:
                 try:
-                    connected, _ = await loop.sock_accept(listener)
+                    connected, address = await loop.sock_accept(listener)
                 except OSError as error:
                     log.error("no connection can be accepted now: %s", error.strerror or error)
                     await asyncio.sleep(PAUSE_SECONDS)
                 else:
-                    self._take(connected)
+                    self._take(connected, address[0])
         finally:
             for task in self._opening:
                 task.cancel()
             await asyncio.gather(*self._opening, return_exceptions=True)
 
-    def _take(self, connected: socket.socket) -> None:
-        place = self._places.take()
+    def _take(self, connected: socket.socket, host: str) -> None:
+        peer = None if self._config.ssl is None else peer_of(host)
+        place = self._places.take(peer, asyncio.get_running_loop().time())
         if place is None:
             connected.close()
             return
