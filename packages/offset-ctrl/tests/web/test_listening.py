@@ -47,15 +47,56 @@ def _certificate(directory, *names):
 
 
 def test_a_public_address():
-    """Buyers' programs are told it, and it is a name of the server beside its own; it is no origin of a page."""
+    """Buyers' programs are told it; it is no name of the wallet's, and no origin of a page."""
     front = make_front(("127.0.0.1", 8080), None, None, "https://shop.example.org/pay/")
     assert front.delivery == "https://shop.example.org/pay/api/v1/commits"
-    assert front.origins.hosts == {"127.0.0.1:8080", "localhost:8080", "shop.example.org"}
+    assert front.origins.hosts == {"127.0.0.1:8080", "localhost:8080"}
+    assert front.origins.public_hosts == {"shop.example.org"}
     assert front.origins.origins == {"http://127.0.0.1:8080", "http://localhost:8080"}
     assert make_front(("127.0.0.1", 80), None, None, "http://127.0.0.1").delivery == "http://127.0.0.1/api/v1/commits"
     for public in ("http://shop.example.org", "shop.example.org", "https://a@b", "http://127.0.0.1/pay", "https://a#b"):
         with pytest.raises(InvalidInput, match="--public-address"):
             make_front(("127.0.0.1", 8080), None, None, public)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "status"),
+    [
+        ("shop.example.org", "/api/v1/commits", 200),
+        ("SHOP.example.org", "/checkout/abc", 200),
+        ("shop.example.org", "/checkout", 404),
+        ("shop.example.org", "/api/v1/commits/", 404),
+        ("shop.example.org", "/", 404),
+        ("shop.example.org", "/log-in", 404),
+        ("shop.example.org", "/api/v1/nodes", 404),
+        ("shop.example.org", "/api/v1/openapi.json", 404),
+        ("elsewhere.example.org", "/api/v1/commits", 421),
+        ("127.0.0.1:8080", "/log-in", 200),
+        ("127.0.0.1:8080", "/api/v1/commits", 200),
+    ],
+)
+def test_what_is_reached_by_the_public_address(host, path, status):
+    """The paths for buyers, and nothing of the wallet or of the API."""
+    front = make_front(("127.0.0.1", 8080), None, None, "https://shop.example.org")
+    guarded = httpx.ASGITransport(Guard(PlainTextResponse("fine"), front.origins))
+
+    async def ask():
+        async with httpx.AsyncClient(transport=guarded, base_url="http://127.0.0.1:8080") as client:
+            return (await client.get(path, headers={"host": host})).status_code
+
+    assert asyncio.run(ask()) == status
+
+
+def test_a_public_address_that_is_the_own_one():
+    """The wallet stays where it is."""
+    front = make_front(("0.0.0.0", 8080), None, "https://shop.example.org", "https://shop.example.org")  # noqa: S104
+    guarded = httpx.ASGITransport(Guard(PlainTextResponse("fine"), front.origins))
+
+    async def ask():
+        async with httpx.AsyncClient(transport=guarded, base_url="http://shop.example.org") as client:
+            return (await client.get("/log-in")).status_code
+
+    assert asyncio.run(ask()) == 200
 
 
 def _serve(app, body, certificate=None):

@@ -2,7 +2,8 @@
 What holds for every request, before anything else looks at it.
 
 * *Host.* A page of somebody else can point its own name at this address (DNS rebinding), and its scripts would then be
-  of our origin. So the ``Host`` must be one of the names that the server was told.
+  of our origin. So the ``Host`` must be one of the names that the server was told. By the name under which buyers
+  reach it, it answers at `PUBLIC_PATHS` and nowhere else, whatever the proxy of that name lets through.
 * *Origin.* A browser says from where a request comes. What comes from elsewhere is refused, but for a person who
   follows a link to a page (``Sec-Fetch-Mode: navigate`` with a GET). Programs send neither header, and pass.
 * *Size and time.* A body has a limit of bytes, must have come within a limit of seconds, and is read before the request
@@ -21,8 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from offset_ctrl.web.dispatch import problem_response
 from offset_ctrl.web.problems import Rejected, rejection
+from offset_proto.uri import COMMITS_PATH
 
-__all__ = ["BODY_BYTES_MAX", "Guard", "Origins"]
+__all__ = ["BODY_BYTES_MAX", "PUBLIC_PATHS", "Guard", "Origins"]
+
+PUBLIC_PATHS: Final = (COMMITS_PATH, "/checkout/")
+"""What buyers may reach; one that ends with a slash stands for all that begin with it."""
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """An invoice with a payment around it has less than one KiB, a friend's ticket with 100 relays about 40."""
@@ -68,10 +73,12 @@ class Origins:
     Attributes:
         hosts: What ``Host`` may say, in lower case: a name, with its port where that is not the usual one.
         origins: What ``Origin`` may say.
+        public_hosts: What ``Host`` may say besides for `PUBLIC_PATHS`.
     """
 
     hosts: frozenset[str]
     origins: frozenset[str]
+    public_hosts: frozenset[str] = frozenset()
 
 
 class Guard:
@@ -127,8 +134,11 @@ class Guard:
         headers: dict[bytes, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name, []).append(value.decode("latin-1"))
-        hosts = headers.get(b"host", [])
-        if len(hosts) != 1 or hosts[0].lower() not in self._origins.hosts:
+        hosts = [host.lower() for host in headers.get(b"host", [])]
+        if len(hosts) == 1 and hosts[0] in self._origins.public_hosts - self._origins.hosts:
+            if not _is_public(scope["path"]):
+                raise rejection(404, "NotFound", "there is nothing at this path for those who come by this name")
+        elif len(hosts) != 1 or hosts[0] not in self._origins.hosts:
             known = ", ".join(sorted(self._origins.hosts))
             raise rejection(421, "WrongHost", f"this server is known as {known}, and the request names another host")
         is_visit = scope["method"] in ("GET", "HEAD") and headers.get(b"sec-fetch-mode") == ["navigate"]
@@ -162,6 +172,10 @@ class Guard:
         if size > BODY_BYTES_MAX:
             raise rejection(413, "BodyTooLarge", f"a body has at most {BODY_BYTES_MAX} bytes")
         return bytes(body)
+
+
+def _is_public(path: str) -> bool:
+    return any(path == each or (each.endswith("/") and path.startswith(each)) for each in PUBLIC_PATHS)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -58,8 +58,8 @@ def make_front(
         address: IP address and port.
         certificate: For HTTPS.
         proxy: The origin of a proxy in front of it, such as ``https://wallet.example.org``.
-        public: Where buyers' programs reach it, to deliver commits: ``https://shop.example.org``. It may be a proxy
-            that lets nothing through but that.
+        public: Where buyers' programs reach it, to deliver commits: ``https://shop.example.org``. Who comes by that
+            name reaches nothing else.
 
     Raises:
         InvalidInput: Others could reach it, and listen; or *proxy* is no origin, or *public* no address to deliver to,
@@ -75,7 +75,7 @@ def make_front(
     except InvalidInput as error:
         raise InvalidInput(f"--public-address: {error}") from None
     authority = parse_web_address(delivery, "the delivery address").authority.lower()
-    origins = replace(front.origins, hosts=front.origins.hosts | {authority})
+    origins = replace(front.origins, public_hosts=frozenset({authority}))
     return replace(front, origins=origins, delivery=delivery)
 
 

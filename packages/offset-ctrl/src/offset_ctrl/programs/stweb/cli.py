@@ -84,7 +84,8 @@ class _ServingGroup(OffsetGroup):
     "--public-address",
     "public",
     metavar="URL",
-    help="Where buyers' programs reach this server to deliver commits, such as https://shop.example.org.",
+    help="Where buyers' programs reach this server to deliver commits, such as https://shop.example.org; nothing else "
+    "is served there.",
 )
 @_STATE
 @PASSPHRASE_FILE
