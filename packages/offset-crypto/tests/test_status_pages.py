@@ -30,7 +30,7 @@ SHOP = (
 
 
 @asynccontextmanager
-async def _served(status: Status) -> AsyncIterator[tuple[int, CollectorRegistry]]:
+async def _served(status: Status, *names: str) -> AsyncIterator[tuple[int, CollectorRegistry]]:
     server: list[asyncio.Server] = []
     start = asyncio.start_server
 
@@ -40,7 +40,7 @@ async def _served(status: Status) -> AsyncIterator[tuple[int, CollectorRegistry]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio, "start_server", started)
-        async with serve_status(("127.0.0.1", 0), status) as registry:
+        async with serve_status(("127.0.0.1", 0), status, names) as registry:
             assert registry is not None
             yield server[0].sockets[0].getsockname()[1], registry
 
@@ -60,7 +60,7 @@ async def _say(port: int, request: bytes) -> tuple[int, str]:
 
 
 async def _get(port: int, path: str) -> tuple[int, str]:
-    return await _say(port, f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+    return await _say(port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
 
 async def _figures(port: int) -> dict[str, float]:
@@ -147,13 +147,13 @@ def test_health_and_what_is_missing() -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "expected"),
     [
-        (b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", 404),
-        (b"POST /metrics HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nabcd", 405),
-        (b"HEAD /healthz HTTP/1.1\r\nHost: here\r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nabcd", 405),
+        (b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
         (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
         (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
         (b"\x00\xff garbage\r\n\r\n", 400),
-        (b"GET /" + b"a" * 2 * HEAD_BYTES_MAX + b" HTTP/1.1\r\nHost: here\r\n\r\n", 431),
+        (b"GET /" + b"a" * 2 * HEAD_BYTES_MAX + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
     ],
 )
 def test_odd_requests_get_an_answer_that_says_so(request_bytes: bytes, expected: int) -> None:
@@ -169,18 +169,81 @@ def test_odd_requests_get_an_answer_that_says_so(request_bytes: bytes, expected:
     asyncio.run(scenario())
 
 
-def test_clients_that_say_nothing_are_limited_in_number_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While they hold all places, others are turned away; then they lose theirs."""
-    monkeypatch.setattr(status_pages, "CLIENT_SECONDS", 1.0)
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9701", 200),
+        ("192.0.2.1", 200),
+        ("[::1]:9701", 200),
+        ("[2001:db8::1]", 200),
+        ("LocalHost:9701", 200),
+        ("Figures.example.org:9701", 200),
+        ("figures.example.org", 200),
+        ("evil.example.org:9701", 421),
+        ("localhost.evil.example.org", 421),
+        ("127.0.0.1.evil.example.org", 421),
+        ("figures.example.org.", 421),
+        ("1", 421),
+        ("", 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
+def test_by_which_names_the_pages_are_reached(path: str, host: str, status: int) -> None:
+    """Numbers, localhost, and what was configured; a website that lets its own name lead here reads nothing."""
+
+    async def scenario() -> tuple[int, str]:
+        shown = _status(_Shop())
+        shown.missing = list
+        async with _served(shown, "figures.Example.org") as (port, _):
+            return await _say(port, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+
+    found, text = asyncio.run(scenario())
+    assert found == status
+    assert ("--metrics-name" in text) == (status == 421)
+
+
+def test_clients_that_say_nothing_keep_nobody_out() -> None:
+    """The one that has been silent longest makes room, also in the middle of its request."""
 
     async def scenario() -> None:
         async with _served(_status(_Shop())) as (port, _):
             silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CLIENTS_MAX)]
-            assert await _get(port, "/healthz") == (0, "")
-            for reader, writer in silent:
+            silent[0][1].write(b"GET /healthz HTTP/1.1\r\nHost")
+            await asyncio.sleep(0.1)
+            for reader, _ in list(silent):
+                assert await _get(port, "/healthz") == (200, "ok\n")
                 assert await _end_of(reader) == b""
+                silent.append(await asyncio.open_connection("127.0.0.1", port))
+            for _, writer in silent:
                 writer.close()
-            assert await _get(port, "/healthz") == (200, "ok\n")
+
+    asyncio.run(scenario())
+
+
+def test_clients_that_say_nothing_have_a_limit_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nobody else wants their places."""
+    monkeypatch.setattr(status_pages, "CLIENT_SECONDS", 0.5)
+
+    async def scenario() -> None:
+        async with _served(_status(_Shop())) as (port, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await _end_of(reader) == b""
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_an_answer_keeps_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all places are those of clients that have asked, the next one is turned away; they get their answers."""
+    monkeypatch.setattr(status_pages, "SPACING_SECONDS", 1.0)
+
+    async def scenario() -> None:
+        async with _served(_status(_Shop())) as (port, _):
+            await _figures(port)  # the next one has to wait
+            asking = [asyncio.create_task(_figures(port)) for _ in range(CLIENTS_MAX)]
+            await asyncio.sleep(0.3)
+            assert await _get(port, "/healthz") == (0, "")
+            assert all("shop_sold_total" in figures for figures in await asyncio.gather(*asking))
 
     asyncio.run(scenario())
 

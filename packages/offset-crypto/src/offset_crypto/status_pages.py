@@ -10,10 +10,16 @@ page          what it says
 ============  =====================================================================================================
 
 Whoever can connect may read the pages, so programs serve them only where they are told to, which should be a loopback
-address. Nobody holds up the program with them. There are at most `CLIENTS_MAX` connections, each with one request of at
-most `HEAD_BYTES_MAX` bytes and with `CLIENT_SECONDS` for all of it. Figures are read in the loop, where nothing changes
-meanwhile, and made into text by a thread, since collectors of plugins may take their time. One text is made at once,
-for all who wait for it, and the next one begins no sooner than `SPACING_SECONDS` later.
+address. A page of a website in a browser of this machine can connect, too, and it could read what it gets if it came
+from the same name: its owner only has to let that name lead here (DNS rebinding). So a request must name this server by
+a number, as localhost, or as the program was told that others call it. A number can be any one, since nobody can let
+it lead elsewhere. A request without a ``Host``, which HTTP/1.0 permits, comes from no browser.
+
+Nobody holds up the program with these pages. There are at most `CLIENTS_MAX` connections, each with one request of at
+most `HEAD_BYTES_MAX` bytes and with `CLIENT_SECONDS` for all of it. Beyond that number, the one that has gone longest
+without a whole request is closed for the new one; where all have asked, the new one is. Figures are read in the loop,
+where nothing changes meanwhile, and made into text by a thread, since collectors of plugins may take their time. One
+text is made at once, for all who wait for it, and the next one begins no sooner than `SPACING_SECONDS` later.
 
 h11 reads what the clients say, and prometheus-client writes the figures, to which it adds those of the process (memory,
 processor, open files). Both come with the extra ``metrics`` of each server package.
@@ -22,9 +28,11 @@ processor, open files). Both come with the extra ``metrics`` of each server pack
 import asyncio
 import contextlib
 import functools
+import ipaddress
 import logging
+import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from offset_crypto.measures import Distribution, Kind, Measure, Value, gauge
@@ -45,6 +53,7 @@ HEAD_BYTES_MAX: Final = 8192
 CLIENT_SECONDS: Final = 10.0
 SPACING_SECONDS: Final = 0.25
 _READ_BYTES: Final = 4096
+_PORT: Final = re.compile(r":[0-9]*$", re.ASCII)
 
 Subject = TypeVar("Subject")
 
@@ -169,19 +178,25 @@ def _settle(made: "asyncio.Future[Any]", settle: Callable[[Any], None], result: 
 
 
 class _Pages:
-    """The clients of the pages."""
+    """The clients of the pages: those who have not asked yet, the first to come first, and those who have."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, names: Collection[str]) -> None:
         self.page = _Page(status)
         self._status = status
-        self._clients = 0
+        self._names = {"localhost", *(name.lower() for name in names)}
+        self._silent: dict[asyncio.StreamWriter, None] = {}
+        self._asking: set[asyncio.StreamWriter] = set()
 
     async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, and close."""
-        if self._clients >= CLIENTS_MAX:
-            writer.transport.abort()
-            return
-        self._clients += 1
+        if len(self._silent) + len(self._asking) >= CLIENTS_MAX:
+            if not self._silent:
+                writer.transport.abort()
+                return
+            longest = next(iter(self._silent))
+            del self._silent[longest]
+            longest.transport.abort()
+        self._silent[writer] = None
         try:
             async with asyncio.timeout(CLIENT_SECONDS):
                 await self._talk(reader, writer)
@@ -190,7 +205,8 @@ class _Pages:
         except (OSError, TimeoutError):
             pass
         finally:
-            self._clients -= 1
+            self._silent.pop(writer, None)
+            self._asking.discard(writer)
             writer.transport.abort()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -203,8 +219,10 @@ class _Pages:
         except h11.RemoteProtocolError as error:
             status, kind, body = error.error_status_hint, "text/plain; charset=utf-8", f"{error}\n".encode()
         else:
-            if not isinstance(event, h11.Request):
+            if not isinstance(event, h11.Request) or writer not in self._silent:
                 return
+            del self._silent[writer]
+            self._asking.add(writer)
             status, kind, body = await self._answer(event)
         headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")]
         if status == 405:
@@ -218,6 +236,9 @@ class _Pages:
 
     async def _answer(self, request: "Request") -> tuple[int, str, bytes]:
         """Status, type and text of the answer."""
+        host = next((value for name, value in request.headers if name == b"host"), None)
+        if host is not None and not self._is_ours(host.decode("latin-1")):
+            return _plain(421, "this server does not know that it is called so; --metrics-name NAME tells it")
         if request.method not in (b"GET", b"HEAD"):
             return _plain(405, "only GET")
         match request.target.partition(b"?")[0]:
@@ -234,19 +255,31 @@ class _Pages:
             case _:
                 return _plain(404, "/metrics, /healthz, /readyz")
 
+    def _is_ours(self, host: str) -> bool:
+        """Whether a request for *host*, which may have a port behind it, is meant for this server."""
+        name = _PORT.sub("", host).lower()
+        try:
+            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return name in self._names
+        return True
+
 
 def _plain(status: int, text: str) -> tuple[int, str, bytes]:
     return status, "text/plain; charset=utf-8", f"{text}\n".encode()
 
 
 @contextlib.asynccontextmanager
-async def serve_status(address: tuple[str, int] | None, status: Status) -> "AsyncIterator[CollectorRegistry | None]":
+async def serve_status(
+    address: tuple[str, int] | None, status: Status, names: Collection[str] = ()
+) -> "AsyncIterator[CollectorRegistry | None]":
     """
     Serve the pages of *status* for the length of a block.
 
     Args:
         address: To listen on; None: no pages.
         status: May be told more while the pages are served.
+        names: By which others reach the address, without a port; numbers and localhost need not be among them.
 
     Yields:
         The registry of the page of figures, for collectors of plugins; None where there is no page.
@@ -266,7 +299,7 @@ async def serve_status(address: tuple[str, int] | None, status: Status) -> "Asyn
         raise MetricsUnavailable(need) from None
     if not is_loopback(address[0]):
         log.error("metrics: anybody who reaches %s:%d can read them; a loopback address is safer", *address)
-    pages = _Pages(status)
+    pages = _Pages(status, names)
     try:
         server = await asyncio.start_server(pages.client, *address, limit=HEAD_BYTES_MAX)
     except OSError as error:

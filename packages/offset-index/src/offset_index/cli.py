@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import METRICS, ServerCommand, reading_again
+from offset_proto.server_cli import METRICS, METRICS_NAME, ServerCommand, reading_again
 
 if TYPE_CHECKING:
     from offset_proto.proxies import ProxyUrl
@@ -24,6 +24,7 @@ _PATH = click.Path(path_type=Path)
 @PASSPHRASE_FILE
 @PROXY
 @METRICS
+@METRICS_NAME
 def _stindex(
     *,
     idfile: Path,
@@ -33,6 +34,7 @@ def _stindex(
     passphrase_file: Path | None,
     proxy: "ProxyUrl | None",
     metrics: tuple[str, int] | None,
+    metrics_names: tuple[str, ...],
 ) -> None:
     """Index server of the Offset credit network: collects what nodes declare, finds routes for payments."""
     from offset_crypto.aio import Proxy, Ticker
@@ -47,7 +49,7 @@ def _stindex(
     service = IndexService(identity, load_trusted_servers(trusted), Ticker(), through)
 
     async def serve() -> None:
-        async with serve_status(metrics, show_index(service)):
+        async with serve_status(metrics, show_index(service), metrics_names):
             try:
                 await service.run(lclient, lserver)
             except OSError as error:

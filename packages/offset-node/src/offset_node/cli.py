@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import METRICS, ServerCommand, reading_again
+from offset_proto.server_cli import METRICS, METRICS_NAME, ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -39,6 +39,7 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option("--without", metavar="NAME", multiple=True, is_eager=True, help="Switch a plugin off; may be repeated.")
 @click.option("--plugin-settings", type=_PATH, help="TOML file with a table of settings for each plugin.")
 @METRICS
+@METRICS_NAME
 @click.option(
     "--plugins",
     is_flag=True,
@@ -72,7 +73,7 @@ def _stnode(
 
     async def serve() -> None:
         status = Status("offset-node", "the database is not open yet")
-        async with serve_status(options["metrics"], status) as registry:
+        async with serve_status(options["metrics"], status, options["metrics_names"]) as registry:
             await serve_node(status, registry)
 
     async def serve_node(status: Status, registry: object | None) -> None:

@@ -23,7 +23,7 @@ from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_loggin
 from offset_proto.reloading import Change, RunningSettings
 from offset_proto.text import format_host_port
 
-__all__ = ["METRICS", "ConfigError", "ServerCommand", "reading_again"]
+__all__ = ["METRICS", "METRICS_NAME", "ConfigError", "ServerCommand", "reading_again"]
 
 METRICS: Final = click.option(
     "--metrics",
@@ -32,6 +32,16 @@ METRICS: Final = click.option(
     "whoever reaches it can read them.",
 )
 """The option of all servers that show how they are doing."""
+
+METRICS_NAME: Final = click.option(
+    "--metrics-name",
+    "metrics_names",
+    metavar="NAME",
+    multiple=True,
+    help="A name by which others reach the address of --metrics, without a port; may be repeated. Numbers and "
+    "localhost need none.",
+)
+"""Goes with `METRICS`."""
 
 CONFIG_BYTES_MAX: Final = 65_536
 

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, run_program
-from offset_proto.server_cli import METRICS, ServerCommand, reading_again
+from offset_proto.server_cli import METRICS, METRICS_NAME, ServerCommand, reading_again
 
 __all__ = ["main"]
 
@@ -19,6 +19,7 @@ GRACE_SECONDS: Final = 5
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on, IP:port.")
 @PASSPHRASE_FILE
 @METRICS
+@METRICS_NAME
 @click.option(
     "--grace",
     type=click.IntRange(0, 3600),
@@ -30,6 +31,7 @@ def _strelay(
     laddr: tuple[str, int],
     passphrase_file: Path | None,
     metrics: tuple[str, int] | None,
+    metrics_names: tuple[str, ...],
     grace: int,
 ) -> None:
     """Relay of the Offset credit network: lets nodes reach each other without open ports of their own."""
@@ -44,7 +46,7 @@ def _strelay(
     relay = RelayService(identity, Ticker())
 
     async def serve() -> None:
-        async with serve_status(metrics, show_relay(relay)):
+        async with serve_status(metrics, show_relay(relay), metrics_names):
             try:
                 await relay.run(laddr)
             except OSError as error:
