@@ -157,7 +157,7 @@ async def open_server(fake: ScriptedNode, state: Path) -> AsyncIterator[Server]:
         listener = stack.enter_context(bind(("127.0.0.1", 0)))
         address = listener.getsockname()
         front = make_front(address, None, None)
-        app = build_application(desk, front.origins, is_secure=front.is_secure)
+        app = build_application(desk, front)
         serving = asyncio.create_task(serve_http(app, listener, None, desk.closing))
 
         async def stop() -> None:

@@ -133,6 +133,30 @@ def test_a_session_of_a_browser(run_server):
     run_server(body)
 
 
+def test_two_servers_on_one_host(fake, tmp_path, web):
+    """Who is logged in to one of them stays so when the other one gives its cookie, and when it takes that back."""
+
+    async def main():
+        async with (
+            asyncio.timeout(30),
+            web.open_server(fake, tmp_path / "one") as one,
+            web.open_server(fake, tmp_path / "two") as two,
+            httpx.AsyncClient(trust_env=False) as browser,
+        ):
+            for server in (one, two):
+                link = {"link": server.desk.tokens.create_link()}
+                assert (await browser.post(f"{server.url}/log-in", data=link)).status_code == 303
+            for server in (one, two):
+                assert (await browser.get(f"{server.url}{NODES}")).status_code == 200
+            page = (await browser.get(f"{two.url}/wallet/node/settings")).text
+            left = next(form for form in web.forms_of(page) if form.action == "/log-out")
+            assert (await browser.post(f"{two.url}/log-out", data=left.fields)).status_code == 303
+            assert (await browser.get(f"{two.url}{NODES}")).status_code == 401
+            assert (await browser.get(f"{one.url}{NODES}")).status_code == 200
+
+    asyncio.run(main())
+
+
 def test_headers_of_every_answer(run_server):
     """Pages are not framed, nothing is cached, and scripts of others are not run."""
 

@@ -219,14 +219,16 @@ def test_where_a_server_may_listen():
     """On loopback; elsewhere with a certificate or behind a proxy, and by the names that these say."""
     front = make_front(("127.0.0.1", 8080), None, None)
     assert front.origins.hosts == {"127.0.0.1:8080", "localhost:8080"}
-    assert (front.url, front.is_secure) == ("http://127.0.0.1:8080", False)
+    assert (front.url, front.is_secure, front.port) == ("http://127.0.0.1:8080", False, 8080)
     assert make_front(("::1", 80), None, None).origins.hosts == {"[::1]", "localhost", "[::1]:80", "localhost:80"}
     for address in ("0.0.0.0", "192.0.2.1", "::"):  # noqa: S104
         with pytest.raises(InvalidInput, match="--tls-cert"):
             make_front((address, 80), None, None)
     proxied = make_front(("0.0.0.0", 80), None, "https://Wallet.example")  # noqa: S104
     assert proxied.origins.hosts == {"wallet.example"}
-    assert proxied.is_secure
+    assert (proxied.is_secure, proxied.port) == (True, 443)
+    assert make_front(("::1", 80), None, None).port == 80
+    assert make_front(("::1", 80), None, "http://wallet.example:81").port == 81
     for wrong in ("wallet.example", "https://", "https://a/b", "ftp://a", "https://a@b"):
         with pytest.raises(InvalidInput, match="no origin"):
             make_front(("127.0.0.1", 80), None, wrong)

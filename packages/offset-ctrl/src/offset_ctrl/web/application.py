@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 from offset_ctrl.web.api import buying, circles, configuration, delivering, events, history, nodes, selling, webhooks
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import Entrance, dispatch, problem_response
-from offset_ctrl.web.guard import Guard, Origins
+from offset_ctrl.web.guard import Guard
+from offset_ctrl.web.listening import Front
 from offset_ctrl.web.openapi import build_document
 from offset_ctrl.web.operations import PREFIX, Operation
 from offset_ctrl.web.problems import rejection
@@ -37,16 +38,15 @@ WALLET: Final = (home.pages, paying.pages, asking.pages, friends.pages, friendsh
 DOCUMENT_PATH: Final = f"{PREFIX}/openapi.json"
 
 
-def build_application(desk: Desk, origins: Origins, *, is_secure: bool) -> ASGIApp:
+def build_application(desk: Desk, front: Front) -> ASGIApp:
     """
     All that the server answers.
 
     Args:
         desk: What it has.
-        origins: By which names it is known.
-        is_secure: Browsers reach it by HTTPS, and are told to send the cookie over nothing else.
+        front: How it is reached. Where browsers do so by HTTPS, they are told to send the cookie over nothing else.
     """
-    entrance = Entrance(desk)
+    entrance = Entrance(desk, front.port)
     document = msgspec.json.encode(build_document(SECTIONS))
 
     async def read_document(request: Request) -> Response:
@@ -57,12 +57,12 @@ def build_application(desk: Desk, origins: Origins, *, is_secure: bool) -> ASGIA
         for operation in section.operations:
             by_path.setdefault(operation.path, {})[operation.method] = operation
     routes = [
-        *Doors(desk, entrance, is_secure=is_secure).routes(),
+        *Doors(desk, entrance, is_secure=front.is_secure).routes(),
         *[route for section in WALLET for route in section.routes(desk, entrance)],
         Route(DOCUMENT_PATH, read_document, methods=["GET"]),
         *[_route(path, operations, desk, entrance) for path, operations in by_path.items()],
     ]
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _not_routed}), origins)
+    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _not_routed}), front.origins)
 
 
 def _route(path: str, operations: dict[str, Operation], desk: Desk, entrance: Entrance) -> Route:

@@ -35,11 +35,10 @@ from offset_ctrl.web.operations import Call, Operation, Streamed
 from offset_ctrl.web.problems import Rejected, problem_of, rejection
 from offset_ctrl.web.tokens import Visitor
 
-__all__ = ["SESSION_COOKIE", "Entrance", "dispatch", "problem_response"]
+__all__ = ["Entrance", "dispatch", "problem_response"]
 
 log = logging.getLogger("offset.web")
 
-SESSION_COOKIE: Final = "stweb_session"
 FAILURES_MAX: Final = 20
 STRANGE_MAX: Final = 60
 """Wrong things that strangers have sent, in so many seconds as the next line says."""
@@ -75,10 +74,16 @@ class Entrance:
 
     Args:
         desk: Of the server.
+        port: At which browsers reach it.
         clock: Seconds, for the limits of what is wrong.
+
+    Attributes:
+        cookie: The name of the cookie of a session. The port is in it, since browsers do not tell the cookies of two
+            servers of one host apart by their ports (RFC 6265 §8.5), and the second one would log the first one out.
     """
 
-    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, desk: Desk, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.cookie = f"stweb_session_{port}"
         self._desk = desk
         self._failures = _Attempts(FAILURES_MAX, clock)
         self._strange = _Attempts(STRANGE_MAX, clock)
@@ -88,12 +93,12 @@ class Entrance:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self._desk.tokens.visitor(secret.strip())
-        cookie = request.cookies.get(SESSION_COOKIE)
+        cookie = request.cookies.get(self.cookie)
         return None if cookie is None else self._desk.tokens.browser(cookie)
 
     def session(self, request: Request) -> str | None:
         """The secret of the session that a browser has; None: it has none that is valid now."""
-        cookie = request.cookies.get(SESSION_COOKIE)
+        cookie = request.cookies.get(self.cookie)
         return cookie if cookie is not None and self._desk.tokens.browser(cookie) is not None else None
 
     def failed(self) -> Rejected:

@@ -10,6 +10,8 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from offset_crypto.program import ListenError
 from offset_ctrl.web.guard import Origins
@@ -20,6 +22,8 @@ from offset_proto.uri import COMMITS_PATH, check_delivery
 from offset_proto.web_address import parse_web_address
 
 __all__ = ["Certificate", "Front", "bind", "make_front"]
+
+_USUAL_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,11 @@ class Front:
     url: str
     is_secure: bool
     delivery: str | None = None
+
+    @property
+    def port(self) -> int:
+        """At which browsers reach it."""
+        return urlsplit(self.url).port or _USUAL_PORTS[urlsplit(self.url).scheme]
 
 
 def make_front(
@@ -101,7 +110,7 @@ def _bracketed(host: str) -> str:
 
 def _front(scheme: str, names: list[str], port: int) -> Front:
     hosts = [f"{name}:{port}".lower() for name in names]
-    if port == {"http": 80, "https": 443}[scheme]:
+    if port == _USUAL_PORTS[scheme]:
         hosts = [name.lower() for name in names] + hosts
     origins = Origins(frozenset(hosts), frozenset(f"{scheme}://{host}" for host in hosts))
     return Front(origins, f"{scheme}://{hosts[0]}", scheme == "https")

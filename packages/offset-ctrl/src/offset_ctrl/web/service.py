@@ -81,7 +81,7 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
         async with AsyncExitStack() as stack:
             desk = await open_desk(stack, settings.identity, tickets, settings.state, database, delivery=front.delivery)
             _introduce(front, database, desk.tokens, say)
-            app = build_application(desk, front.origins, is_secure=front.is_secure)
+            app = build_application(desk, front)
             await serve_http(app, listener, settings.certificate, desk.closing)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from offset_ctrl.web.desk import Desk
-from offset_ctrl.web.dispatch import SESSION_COOKIE, Entrance, problem_response
+from offset_ctrl.web.dispatch import Entrance, problem_response
 from offset_ctrl.web.problems import rejection
 from offset_ctrl.web.tokens import SESSION_SECONDS, is_form_token
 from offset_ctrl.web.wallet.rendering import STATIC, render
@@ -58,7 +58,7 @@ class Doors:
             return HTMLResponse(page, failed.problem.status, failed.headers)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            SESSION_COOKIE,
+            self._entrance.cookie,
             session,
             max_age=SESSION_SECONDS,
             httponly=True,
@@ -75,7 +75,7 @@ class Doors:
                 return problem_response(rejection(403, "CrossSite", "this form is not from a page of this session"))
             self._desk.tokens.end_session(session)
         answer = RedirectResponse("/", 303)
-        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=self._is_secure)
+        answer.delete_cookie(self._entrance.cookie, httponly=True, samesite="strict", secure=self._is_secure)
         return answer
 
     async def static(self, request: Request) -> Response:
