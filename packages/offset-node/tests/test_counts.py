@@ -33,16 +33,16 @@ def test_a_payment_lasts_from_the_request_to_the_receipt() -> None:
 
 
 def test_payments_that_never_end_take_no_more_than_their_room() -> None:
-    """Whoever asks for more of them at once is not timed; the next one is, once there is room again."""
+    """Whoever asks for them keeps no other payment from being timed: those that began first are forgotten."""
     clock = PaymentClock(lambda: 0.0)
-    for number in range(PAYMENTS_TIMED_MAX + 1):
+    for number in range(2 * PAYMENTS_TIMED_MAX):
         clock.begin(_id(number))
-    clock.end(PaymentFinished(_id(PAYMENTS_TIMED_MAX), RECEIPT))
+    for number in range(PAYMENTS_TIMED_MAX):
+        clock.end(PaymentFinished(_id(number), RECEIPT))
     assert clock.paid.count == 0
-    clock.end(PaymentFinished(_id(0), RECEIPT))
-    clock.begin(_id(PAYMENTS_TIMED_MAX))
-    clock.end(PaymentFinished(_id(PAYMENTS_TIMED_MAX), RECEIPT))
-    assert clock.paid.count == 2
+    for number in range(PAYMENTS_TIMED_MAX, 2 * PAYMENTS_TIMED_MAX):
+        clock.end(PaymentFinished(_id(number), RECEIPT))
+    assert clock.paid.count == PAYMENTS_TIMED_MAX
 
 
 def test_a_batch_that_is_stored_counts() -> None:

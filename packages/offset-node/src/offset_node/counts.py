@@ -20,7 +20,7 @@ from offset_proto.types import PaymentId
 __all__ = ["PAYMENTS_TIMED_MAX", "NodeCounts", "PaymentClock"]
 
 PAYMENTS_TIMED_MAX: Final = 1024
-"""Payments whose beginning is remembered; more are not timed."""
+"""Payments whose beginning is remembered. With more, those that began first are not timed."""
 
 
 @dataclass
@@ -65,6 +65,9 @@ class PaymentClock:
     """
     How long payments take, from the request of an app to the receipt.
 
+    An app can ask for payments that never end. They take room until `PAYMENTS_TIMED_MAX` others have begun, and keep
+    none that begins later from being timed.
+
     Args:
         now: Seconds, from any beginning.
 
@@ -79,8 +82,9 @@ class PaymentClock:
 
     def begin(self, payment_id: PaymentId) -> None:
         """An app has asked for a payment."""
-        if len(self._began) < PAYMENTS_TIMED_MAX:
-            self._began.setdefault(payment_id, self._now())
+        self._began.setdefault(payment_id, self._now())
+        if len(self._began) > PAYMENTS_TIMED_MAX:
+            del self._began[next(iter(self._began))]
 
     def end(self, finished: PaymentFinished) -> None:
         """A payment has its end."""
