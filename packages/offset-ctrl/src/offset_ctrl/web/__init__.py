@@ -32,6 +32,7 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 `grants`            what a token may do
 `database`          the file in which all of that is
 `bell`              rings when something has changed
+`going_on`          what goes on after a failure
 ==================  ====================================================================================
 
 Needs the extra ``offset-ctrl[web]``. May import: the SDK and what that may import. Used by: the program stweb, which

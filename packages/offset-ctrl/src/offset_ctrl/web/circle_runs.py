@@ -29,6 +29,7 @@ from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.circle_forms import CircleForm, circle_form
 from offset_ctrl.web.database import Database, Row
 from offset_ctrl.web.form_parts import Failure, encode_form
+from offset_ctrl.web.going_on import Late
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
 from offset_ctrl.web.problems import describe_failure
 from offset_ctrl.web.spending import DAY_SECONDS, count, reserve
@@ -90,11 +91,13 @@ class CircleRuns:
     Args:
         database: Where they are stored; those that an earlier server has left become UNKNOWN.
         bell: Rings at each change.
+        late: Writes down what has happened and could not be written down.
     """
 
-    def __init__(self, database: Database, bell: Bell) -> None:
+    def __init__(self, database: Database, bell: Bell, late: Late) -> None:
         self._database = database
         self._bell = bell
+        self._late = late
         self._tasks: set[asyncio.Task[None]] = set()
         with database.transaction() as connection:
             connection.execute("UPDATE circle_runs SET state = 'unknown' WHERE state = 'running'")
@@ -170,18 +173,18 @@ class CircleRuns:
         def tell(ended: ClearedCircle) -> None:
             failure = None if ended.failure is None else describe_failure(ended.failure)
             done.append(circle_form(ended.circle, failure))
-            self._change(run_id, {"circles": encode_form(done).decode()})
+            self._late.write(lambda: self._change(run_id, {"circles": encode_form(done).decode()}))
             self._bell.ring()
 
+        failure: OffsetError | None = None
         try:
             await pay(tell)
         except OffsetError as error:
-            self._end(run_id, done, error)
+            failure = error
         except Exception as error:
             log.exception("a fault of ours in a circle")
-            self._end(run_id, done, OffsetError(f"a fault of this program: {type(error).__name__}"))
-        else:
-            self._end(run_id, done, None)
+            failure = OffsetError(f"a fault of this program: {type(error).__name__}")
+        self._late.write(lambda: self._end(run_id, done, failure))
         self._bell.ring()
 
     def _end(self, run_id: str, done: list[CircleForm], error: OffsetError | None) -> None:

@@ -11,6 +11,7 @@ signed with them; they let nobody in.
 """
 
 import hashlib
+import logging
 import os
 import sqlite3
 import time
@@ -22,7 +23,9 @@ from typing import Final
 from offset_proto.errors import OffsetError
 from offset_proto.files import IoError
 
-__all__ = ["Database", "DatabaseDamaged", "Row", "hash_secret", "open_database"]
+__all__ = ["Database", "DatabaseDamaged", "DatabaseUnavailable", "Row", "hash_secret", "open_database"]
+
+log = logging.getLogger("offset.web")
 
 Row = sqlite3.Row
 
@@ -108,6 +111,10 @@ class DatabaseDamaged(OffsetError):
         super().__init__(f"DatabaseDamaged({path}: {reason})")
 
 
+class DatabaseUnavailable(OffsetError):
+    """The file can not be read or written now: the disk is full, or another process holds it. Nothing has changed."""
+
+
 class Database:
     """
     An open database; made by `open_database`.
@@ -126,8 +133,9 @@ class Database:
         return int(self._clock())
 
     def ask(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """All rows of a query that changes nothing."""
-        return self._connection.execute(query, values).fetchall()
+        """All rows of a query that changes nothing. Raises DatabaseUnavailable."""
+        with self._errors():
+            return self._connection.execute(query, values).fetchall()
 
     def ask_one(self, query: str, *values: object) -> sqlite3.Row | None:
         """The first row of a query that changes nothing; None: there is none."""
@@ -136,14 +144,29 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, durable at the end of the ``with`` block; nobody else writes meanwhile."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        """
+        All or nothing, durable at the end of the ``with`` block; nobody else writes meanwhile.
+
+        Raises:
+            DatabaseUnavailable: It is nothing.
+        """
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # SQLite itself rolls back where the disk is full
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            yield
+        except sqlite3.OperationalError as error:
+            log.error("%s can not be used now: %s", self.path, error)
+            raise DatabaseUnavailable(f"the database of this server can not be used now: {error}") from None
 
     def next_sequence(self, table: str) -> int:
         """The number that comes after those of all rows of *table*; only inside of a transaction."""

@@ -9,6 +9,7 @@ from offset_ctrl.sdk.node import Node
 from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.circle_runs import CircleRuns
 from offset_ctrl.web.database import Database
+from offset_ctrl.web.going_on import Late
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.paying import Payments
 from offset_ctrl.web.payment_book import PaymentBook
@@ -47,6 +48,7 @@ class Desk:
         nodes: In the order of the command line.
         bell: Rings when a payment or an invoice of the books changes.
         circle_runs: Circles that are paid, or were.
+        late: Writes down what has happened and could not be written down.
         closing: Set when the server ends; whoever sends events stops then.
         streams: The owners of the event streams that are open.
         collecting: By the ids of invoices: held while a commit of one is taken, so that the same commit that comes
@@ -62,6 +64,7 @@ class Desk:
     nodes: tuple[WebNode, ...]
     bell: Bell
     circle_runs: CircleRuns
+    late: Late
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: list[str] = field(default_factory=list)
     collecting: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)

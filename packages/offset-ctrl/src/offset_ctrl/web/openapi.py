@@ -46,7 +46,7 @@ _PROBLEMS: Final = {
     "429": "Too much at once.",
     "500": "A fault of this program.",
     "501": "The node can not do this.",
-    "503": "The node, or its index server, can not be reached now.",
+    "503": "The node, its index server, or the database of this server can not be reached now.",
 }
 
 

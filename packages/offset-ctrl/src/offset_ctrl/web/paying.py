@@ -32,11 +32,12 @@ from offset_ctrl.sdk.node import Node
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.deliveries import DeliveryState, try_delivery
+from offset_ctrl.web.going_on import Late
 from offset_ctrl.web.payment_book import PaymentBook, PaymentRow
 from offset_ctrl.web.problems import describe_failure
 from offset_ctrl.web.tokens import Visitor
 from offset_proto.errors import OffsetError
-from offset_proto.files import Invoice
+from offset_proto.files import Invoice, IoError
 from offset_proto.messages.payment import Commit, Receipt
 from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import PaymentId
@@ -54,10 +55,11 @@ ROUTE_SECONDS: Final = 10.0
 class BookedJournal(Journal):
     """The journal of a node, which tells the book as well."""
 
-    def __init__(self, directory: Path, book: PaymentBook, bell: Bell) -> None:
+    def __init__(self, directory: Path, book: PaymentBook, bell: Bell, late: Late) -> None:
         super().__init__(directory)
         self._book = book
         self._bell = bell
+        self._late = late
         self.payments: dict[PaymentId, Payment] = {}
         """Those that run."""
 
@@ -70,16 +72,28 @@ class BookedJournal(Journal):
         self._bell.ring()
 
     def paid(self, payment_id: PaymentId, receipt: Receipt) -> None:
-        """The receipt is there."""
+        """The receipt is there. Once its file is, the payment is paid, whether or not the book can be written now."""
+        try:
+            super().paid(payment_id, receipt)
+        except IoError:
+            # The node keeps the receipt, since it is not told to forget the payment; the next start asks for it again.
+            self._late.write(lambda: self._paid_late(payment_id, receipt))
+            raise
+        self._settle(payment_id, PaymentState.PAID)
+        self._bell.ring()
+
+    def _paid_late(self, payment_id: PaymentId, receipt: Receipt) -> None:
         super().paid(payment_id, receipt)
         self._book.settle(format_b64(payment_id), PaymentState.PAID)
-        self._bell.ring()
+
+    def _settle(self, payment_id: PaymentId, state: PaymentState) -> None:
+        self._late.write(lambda: self._book.settle(format_b64(payment_id), state))
 
     def ended(self, payment_id: PaymentId) -> None:
         """Nothing is left to be done for a payment."""
         payment = self.payments.pop(payment_id, None)
         if payment is not None and payment.state in (PaymentState.FAILED, PaymentState.UNKNOWN):
-            self._book.settle(format_b64(payment_id), payment.state)
+            self._settle(payment_id, payment.state)
         super().ended(payment_id)
         self._bell.ring()
 
@@ -93,13 +107,15 @@ class Payments:
         journal: That *node* was opened with.
         book: Where payments are written down.
         bell: Rings at each change.
+        late: Writes down what has happened and could not be written down.
     """
 
-    def __init__(self, node: Node, journal: BookedJournal, book: PaymentBook, bell: Bell) -> None:
+    def __init__(self, node: Node, journal: BookedJournal, book: PaymentBook, bell: Bell, late: Late) -> None:
         self._node = node
         self._journal = journal
         self._book = book
         self._bell = bell
+        self._late = late
         self._tasks: set[asyncio.Task[None]] = set()
 
     def go_on(self) -> None:
@@ -192,7 +208,12 @@ class Payments:
         self._journal.payments[payment.payment_id] = payment
         task = asyncio.create_task(self._watch(payment))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._watched)
+
+    def _watched(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("nobody delivers the commit of a payment any more: a fault of ours", exc_info=task.exception())
 
     async def _watch(self, payment: Payment) -> None:
         """Deliver the commit of a payment, where that is wanted, and write down why it fails."""
@@ -203,8 +224,10 @@ class Payments:
             self._fail(format_b64(payment.payment_id), error)
         finally:
             delivering.cancel()
-            await asyncio.gather(delivering, return_exceptions=True)
+            [failure] = await asyncio.gather(delivering, return_exceptions=True)
         self._bell.ring()
+        if isinstance(failure, Exception):
+            raise failure
 
     async def _deliver(self, payment: Payment) -> None:
         payment_id = format_b64(payment.payment_id)
@@ -218,8 +241,9 @@ class Payments:
         ended = await try_delivery(delivery.address, commit)
         if ended.state is not DeliveryState.DELIVERED:
             log.warning("the commit of payment %s was not delivered: %s", payment_id, ended.detail)
-        self._book.tried(payment_id, ended)
+        self._late.write(lambda: self._book.tried(payment_id, ended))
         self._bell.ring()
 
     def _fail(self, payment_id: str, error: OffsetError) -> None:
-        self._book.failing(payment_id, msgspec.to_builtins(describe_failure(error)))
+        failure = msgspec.to_builtins(describe_failure(error))
+        self._late.write(lambda: self._book.failing(payment_id, failure))

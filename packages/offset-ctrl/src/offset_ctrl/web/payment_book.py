@@ -11,12 +11,15 @@ A payment counts against the limit of its token from before it is sent until it 
 `begin` stores the payment, its key and what it counts (`spending`) in one transaction, before anything is sent. Nothing
 is counted twice, since a settled payment stays so.
 
+The end of a payment that `settle` can not write down is shown all the same: a payment that is paid must not be said to
+wait. What counts against the limit of its token stays as it is until then.
+
 Each change of a payment has a number of its own (*sequence*), so whoever follows them needs to keep one number.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from offset_ctrl.rules.payment import PaymentState
@@ -79,6 +82,7 @@ class PaymentBook:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._outbox = Outbox(database)
+        self._unwritten: dict[str, PaymentState] = {}
 
     def begin(
         self,
@@ -177,7 +181,15 @@ class PaymentBook:
         Args:
             payment_id: Which one.
             state: How it ended: PAID, FAILED or UNKNOWN.
+
+        Raises:
+            DatabaseUnavailable: That can not be written down; to be called again.
         """
+        self._unwritten[payment_id] = state
+        self._settle(payment_id, state)
+        del self._unwritten[payment_id]
+
+    def _settle(self, payment_id: str, state: PaymentState) -> None:
         with self._database.transaction():
             row = self._database.ask_one("SELECT * FROM payments WHERE payment_id = ?", payment_id)
             if row is None or row["is_settled"]:
@@ -207,7 +219,7 @@ class PaymentBook:
     def find(self, payment_id: str) -> PaymentRow | None:
         """A payment by its id; None: there is none."""
         row = self._database.ask_one("SELECT * FROM payments WHERE payment_id = ?", payment_id)
-        return None if row is None else _row(row)
+        return None if row is None else self._shown(row)
 
     def get(self, payment_id: str) -> PaymentRow:
         """A payment that is there."""
@@ -221,7 +233,7 @@ class PaymentBook:
             "SELECT * FROM payments WHERE node = ? AND sequence > ? AND owner = ifnull(?, owner) "
             "ORDER BY sequence LIMIT ?"
         )
-        return [_row(row) for row in self._database.ask(query, node, sequence, owner, limit)]
+        return [self._shown(row) for row in self._database.ask(query, node, sequence, owner, limit)]
 
     def unsettled(self, node: str) -> list[PaymentRow]:
         """Payments of a node that are not over."""
@@ -231,12 +243,17 @@ class PaymentBook:
     def latest(self, node: str, limit: int) -> list[PaymentRow]:
         """The payments of a node that were begun last, the newest first."""
         query = "SELECT * FROM payments WHERE node = ? ORDER BY created DESC, rowid DESC LIMIT ?"
-        return [_row(row) for row in self._database.ask(query, node, limit)]
+        return [self._shown(row) for row in self._database.ask(query, node, limit)]
 
     def last_sequence(self) -> int:
         """Of the last change of any payment; 0: there was none."""
         (number,) = self._database.ask("SELECT ifnull(max(sequence), 0) FROM payments")[0]
         return int(number)
+
+    def _shown(self, row: Row) -> PaymentRow:
+        payment = _row(row)
+        end = self._unwritten.get(payment.payment_id)
+        return payment if end is None else replace(payment, state=end, is_settled=True)
 
 
 def _event(payment: PaymentRow, state: PaymentState) -> PaymentData:

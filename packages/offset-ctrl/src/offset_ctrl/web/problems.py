@@ -9,6 +9,7 @@ from typing import Final
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, NotPermitted, RequestRefused, UnknownName
 from offset_ctrl.sdk.failures import PaymentFailed
+from offset_ctrl.web.database import DatabaseUnavailable
 from offset_ctrl.web.forms import Failure, Problem
 from offset_ctrl.web.keys import KeyReused, TooManyOpen
 from offset_ctrl.web.payment_book import DailyLimitReached
@@ -30,6 +31,7 @@ _STATUSES: Final[tuple[tuple[type[OffsetError], int], ...]] = (
     (NodeConnectionError, 503),
     (ConnectionClosed, 503),
     (RoutesUnavailable, 503),
+    (DatabaseUnavailable, 503),
     (InvalidInput, 400),
 )
 """The first class that fits says the status."""

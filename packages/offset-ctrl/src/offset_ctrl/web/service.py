@@ -18,6 +18,7 @@ from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.circle_runs import CircleRuns
 from offset_ctrl.web.database import Database, open_database
 from offset_ctrl.web.desk import Desk, WebNode
+from offset_ctrl.web.going_on import Late, keep_going
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.keys import forget_old
 from offset_ctrl.web.listening import Certificate, Front, bind, make_front
@@ -142,23 +143,25 @@ async def open_desk(
     """
     forget_old(database)
     bell, book, ticker = Bell(), PaymentBook(database), ticker or Ticker()
+    late = Late(bell)
+    stack.callback(late.try_again)
     nodes = []
     for name, ticket in tickets.items():
-        journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell)
+        journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
         session = await stack.enter_async_context(
             open_session(ticket.address, ticket.public_key, identity, ticker),
         )
         node = await stack.enter_async_context(use_session(session, journal, None))
-        payments = Payments(node, journal, book, bell)
+        payments = Payments(node, journal, book, bell, late)
         payments.go_on()
         stack.push_async_callback(payments.close)
         nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments))
-    sending = asyncio.create_task(Webhooks(database, bell).run())
-    stack.push_async_callback(_end, sending)
-    runs = CircleRuns(database, bell)
+    for name, run_part in (("sending webhooks", Webhooks(database, bell).run), ("writing late", late.run)):
+        stack.push_async_callback(_end, asyncio.create_task(keep_going(name, run_part)))
+    runs = CircleRuns(database, bell, late)
     stack.push_async_callback(runs.close)
     books = (book, InvoiceBook(database), Requests(database))
-    return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, delivery=delivery)
+    return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

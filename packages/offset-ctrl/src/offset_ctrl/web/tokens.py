@@ -13,10 +13,11 @@ that a page of the wallet has made (`form_token`).
 import hmac
 import secrets
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from offset_ctrl.web.database import Database, hash_secret
+from offset_ctrl.web.database import Database, DatabaseUnavailable, hash_secret
 from offset_ctrl.web.grants import READ_ONLY, Grants, parse_grants
 from offset_proto.entered import parse_name
 from offset_proto.errors import InvalidInput, RefusedError
@@ -146,7 +147,8 @@ class Tokens:
         if row is None:
             return None
         if row["used"] is None or now - row["used"] >= USED_SECONDS:
-            with self._database.transaction() as connection:
+            # A disk that is full keeps nobody from reading.
+            with suppress(DatabaseUnavailable), self._database.transaction() as connection:
                 connection.execute("UPDATE tokens SET used = ? WHERE id = ?", (now, row["id"]))
         return Visitor(row["name"], _grants(row))
 

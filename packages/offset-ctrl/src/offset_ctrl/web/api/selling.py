@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from offset_ctrl.web import forms, views
 from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.grants import Scope
-from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
+from offset_ctrl.web.invoice_book import InvoiceBook, InvoiceRow, InvoiceState
 from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
 from offset_proto.entered import parse_currency
@@ -100,7 +101,7 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
     """
     check_commit(commit, row.invoice)
     invoice_id, book = format_b64(row.invoice.invoice_id), desk.invoice_book
-    async with _lock_of(desk, invoice_id):
+    async with (lock := _lock_of(desk, invoice_id)):
         if book.was_collected_with(invoice_id, commit):
             return
         state = book.get(invoice_id).state
@@ -119,8 +120,14 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
             if not (was_handed and is_collected):
                 raise
             return
-        book.change(invoice_id, InvoiceState.COLLECTED)
+        # Until it is written, the invoice is in hand: the lock is held by whoever has to write it.
+        desk.late.write(partial(_change, lock, book, invoice_id, InvoiceState.COLLECTED))
     desk.bell.ring()
+
+
+def _change(held: asyncio.Lock, book: InvoiceBook, invoice_id: str, state: InvoiceState) -> None:
+    """Write down what has become of an invoice; *held* stays in `Desk.collecting` for as long as this is to be done."""
+    book.change(invoice_id, state)
 
 
 async def _settle(desk: Desk, node: WebNode, rows: Sequence[InvoiceRow]) -> None:
@@ -164,12 +171,13 @@ def _lock_of(desk: Desk, invoice_id: str) -> asyncio.Lock:
 async def cancel_invoice(call: Call) -> None:
     """Expect a payment no more; what is frozen for it goes back to the buyer."""
     _own(call)
-    async with _lock_of(call.desk, call.path["invoice_id"]):
+    async with (lock := _lock_of(call.desk, call.path["invoice_id"])):
         row = _own(call)  # a commit may have come before us
         if row.state is InvoiceState.COLLECTED:
             raise InvoiceNotOpen("the invoice was collected before")
         await call.node.node.cancel_invoice(row.invoice)
-        call.desk.invoice_book.change(call.path["invoice_id"], InvoiceState.CANCELLED)
+        change = (call.desk.invoice_book, call.path["invoice_id"], InvoiceState.CANCELLED)
+        call.desk.late.write(partial(_change, lock, *change))
     call.desk.bell.ring()
 
 
