@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from offset_ctrl.programs.stctrl import cli
 from offset_ctrl.programs.stctrl import doctor as program
 from offset_ctrl.programs.stctrl.database_facts import clock_is_set, read_database
 from offset_ctrl.rules.diagnosis import ServerFacts
+from offset_ctrl.rules.findings import Finding, Severity
 from offset_ctrl.testing import ScriptedNode
 from offset_proto.files import IDENTITY, TICKET, IdentityFile
 from offset_proto.messages.app import AppPermissions
@@ -209,14 +213,55 @@ def test_a_node_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_database_that_can_not_be_read(tmp_path: Path) -> None:
-    """What is none, and one of the original."""
-    found = read_database(tmp_path / "node.db").facts
-    assert (found.is_checked, found.problem) == (True, f"{tmp_path / 'node.db'}: No such file or directory")
+    """One of the original."""
     (tmp_path / "node.db").write_text('{"some": "json"}')
     found = read_database(tmp_path / "node.db").facts
     assert not found.is_checked
     assert "original" in str(found.problem)
     assert found.disk_free > 0
+
+
+def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
+    """It is told, and nothing is said that would be done to a file which is none of the node's."""
+    (tmp_path / "text").write_text("a letter")
+    (tmp_path / "short").write_bytes(b"SQLite")
+    for name, number in (("calendar", 0), ("backup", 0x4F464642)):
+        with closing(sqlite3.connect(tmp_path / name)) as connection, connection:
+            connection.execute(f"PRAGMA application_id = {number}")
+            connection.execute("CREATE TABLE days (day)")
+    reasons = {
+        "none": f"missing: {tmp_path}/none",
+        ".": "it is no regular file",
+        "text": "it does not begin as one does",
+        "short": "it does not begin as one does",
+        "calendar": "it is a database of another program",
+        "backup": "it is a backup of one",
+    }
+    for name, reason in reasons.items():
+        path = tmp_path / name
+        status, page = _doctor("-C", tmp_path / "nobody", "doctor", "-d", path, "--json")
+        told = {each["about"]: each for each in json.loads(page)["findings"] if each["about"] not in ("node", "clock")}
+        assert status == 5
+        assert list(told) == ["database"], name
+        if reason.startswith("it is a ") and find_spec("offset_node") is None:
+            assert "needs the package offset-node" in told["database"]["words"]
+            continue
+        assert told["database"]["words"] == f"{path} is no database of a node ({reason})"
+        assert told["database"]["remedy"] == "Name the database of the node: -d DIR/node.db"
+
+
+def test_what_strangers_choose_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does it where a program reads the page, which gets it as it is."""
+    evil = "b\x9b31m\u202e\x1b]0;o\x07b"
+    program._print(0, (Finding(f"friends {evil}", Severity.FINE, f"of {evil}", f"ask {evil}"),))
+    page = capsys.readouterr().out
+    assert page.replace("\n", "").isprintable()
+    assert page.count(r"b\x9b31m\u202e\x1b]0;o\x07b") == 3
+    program._print_json(0, (Finding(f"friends {evil}", Severity.FINE, "Zoë"),))
+    page = capsys.readouterr().out
+    assert page.replace("\n", "").isprintable()
+    assert "Zoë" in page
+    assert json.loads(page)["findings"][0]["about"] == f"friends {evil}"
 
 
 def test_a_database_beside_the_ticket(tmp_path: Path) -> None:

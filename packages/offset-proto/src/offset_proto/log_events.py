@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from offset_proto.text import printable
+
 __all__ = ["EVENTS", "Field", "LogEvent", "Told", "tell"]
 
 Field = str | int | float | None | Sequence[str] | Mapping[str, int]
@@ -99,7 +101,7 @@ def _words(value: Field) -> str:
         case None:
             return "-"
         case str():
-            return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+            return printable(value)
         case float():
             return f"{value:.1f}"
         case int():

@@ -21,6 +21,7 @@ from typing import Final, TextIO
 
 from offset_proto.log_events import Field, Told
 from offset_proto.log_sums import Sum, Sums
+from offset_proto.text import printable
 
 __all__ = [
     "FORMATS",
@@ -70,7 +71,7 @@ class _LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         level = _NAMES.get(record.levelname, record.levelname)
-        text = record.getMessage().replace("\n", " ")
+        text = printable(record.getMessage().replace("\n", " "))
         total = getattr(record, "total", None)
         if isinstance(total, Sum):
             text += f" (the last of {total.times} in {total.seconds:.0f} s)"

@@ -1,5 +1,6 @@
 """
-Text forms of values: base64url without padding, decimal numbers, socket addresses. Spec 01 §12.
+Text forms of values: base64url without padding, decimal numbers, socket addresses; and texts of others, for a terminal.
+Spec 01 §12.
 
 What is written is canonical; what is read is as lenient as the original where people may have such
 texts, and strict where leniency would cut a value (D12).
@@ -20,6 +21,7 @@ __all__ = [
     "parse_b64",
     "parse_integer",
     "parse_socket_address",
+    "printable",
     "split_host_port",
 ]
 
@@ -136,3 +138,12 @@ def parse_socket_address(text: str) -> tuple[str, int]:
     if (version == 6) != text.startswith("["):
         raise InvalidInput("invalid socket address syntax")
     return host, port
+
+
+def printable(text: str) -> str:
+    """
+    *text* with its control characters made visible, such as ``\\x1b``.
+
+    Names, currencies, addresses and reasons that others choose may hold any, and a terminal obeys them.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from offset_proto.cli import OffsetGroup, run_program
+from offset_proto.text import printable
 
 __all__ = ["main"]
 
@@ -55,9 +56,8 @@ def _verify_token(token_path: Path) -> None:
     click.echo("balances:\n")
     for entry in mc.balances:
         info = entry.balance_info
-        click.echo(
-            f"- {entry.currency}: balance={info.balance}, lpd={info.local_pending_debt}, rpd={info.remote_pending_debt}"
-        )
+        pending = f"lpd={info.local_pending_debt}, rpd={info.remote_pending_debt}"
+        click.echo(f"- {printable(entry.currency)}: balance={info.balance}, {pending}")
 
 
 def main() -> None:

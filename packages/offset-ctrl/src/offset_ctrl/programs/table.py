@@ -1,8 +1,13 @@
-"""Tables as an ASCII grid, as the original prints them. Spec 09 §6."""
+"""Tables as an ASCII grid, as the original prints them, and JSON. Spec 09 §6."""
+
+import json
+from typing import Any
 
 from wcwidth import wcswidth
 
-__all__ = ["format_table", "printable"]
+from offset_proto.text import printable
+
+__all__ = ["format_table", "printable", "shown_json"]
 
 
 def format_table(titles: list[str], rows: list[list[str]]) -> str:
@@ -25,9 +30,10 @@ def format_table(titles: list[str], rows: list[list[str]]) -> str:
     return "\n".join(text)
 
 
-def printable(text: str) -> str:
-    """*text* without control characters, which must not reach a terminal: names and currencies may hold any."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def shown_json(value: Any, indent: int | None = 2) -> str:
+    """*value* as JSON for a terminal or a script: letters of all languages, and no control characters as they are."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _lines(cell: str) -> list[str]:

@@ -88,6 +88,7 @@ class DatabaseFacts:
         frozen: Requests that hold credits frozen, also those that were forwarded; None: not known.
         pending: The number of requests that are open with each friend.
         unheard: Friends that have to speak first.
+        is_database: False: the file is no database of a node, or not there, and *problem* says which.
     """
 
     path: str
@@ -101,6 +102,7 @@ class DatabaseFacts:
     frozen: tuple[Frozen, ...] | None = None
     pending: tuple[tuple[PublicKey, int], ...] = ()
     unheard: frozenset[PublicKey] = frozenset()
+    is_database: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,8 @@ def _judge_rest(facts: Facts) -> Iterator[Finding]:
     database = facts.database
     if database is not None:
         yield from _judge_database(database)
-        yield from _judge_disk(database)
+        if database.is_database:
+            yield from _judge_disk(database)
     if facts.node is None:
         return
     relays = len(facts.node.report.relays)
@@ -237,6 +240,10 @@ def _judge_rest(facts: Facts) -> Iterator[Finding]:
 
 
 def _judge_database(database: DatabaseFacts) -> Iterator[Finding]:
+    if not database.is_database:
+        words = f"{database.path} is no database of a node ({database.problem})"
+        yield Finding("database", Severity.BROKEN, words, "Name the database of the node: -d DIR/node.db")
+        return
     if not database.is_checked:
         yield Finding("database", Severity.FINE, f"{database.path} was not checked: {database.problem}")
         return

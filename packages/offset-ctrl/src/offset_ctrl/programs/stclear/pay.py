@@ -26,7 +26,7 @@ import click
 
 from offset_crypto.identity import Identity
 from offset_ctrl.clearing.report import PlannedCircle, circles_of
-from offset_ctrl.programs.stclear.text import printable
+from offset_ctrl.programs.table import printable
 from offset_ctrl.sdk.errors import InvoiceNotOpen, UnknownName
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.node import Node, connect

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from offset_ctrl.programs.table import format_table
+from offset_ctrl.programs.table import format_table, printable
 
-__all__ = ["plan_as_text", "printable"]
+__all__ = ["plan_as_text"]
 
 
 def plan_as_text(report: dict[str, Any]) -> str:
@@ -74,8 +74,3 @@ def _claim(name: str, friend: str, balance: str | None) -> str:
     if balance.startswith("-"):
         return f"{name} says: I owe {friend} {balance[1:]}"
     return f"{name} says: {friend} owes me {balance}"
-
-
-def printable(line: str) -> str:
-    """What would steer the terminal is spelled out: names come from names of files."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -1,13 +1,12 @@
 """stctrl info capacity: how much can be paid and received now."""
 
-import json
 from typing import Any, Final
 
 import click
 
 from offset_ctrl.connection.client import NodeConnection, RoutesUnavailable
 from offset_ctrl.programs.stctrl.session import CommandError, find_friend, parse_currency
-from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.capacity import Largest
 from offset_ctrl.sdk.capacity import Capacity, ask_capacity
 from offset_proto.errors import InvalidInput
@@ -38,7 +37,7 @@ async def capacity(node: NodeConnection, currency: str, to: str | None, *, as_js
     except RoutesUnavailable as error:
         raise CommandError(GROUP, f"AppRoutesError({error})") from None
     if as_json:
-        click.echo(json.dumps(_json(found), indent=2, ensure_ascii=False))
+        click.echo(shown_json(_json(found)))
     else:
         _tell(found, printable(currency), None if to is None else printable(to))
 

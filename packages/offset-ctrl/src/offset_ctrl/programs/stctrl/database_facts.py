@@ -17,6 +17,11 @@ __all__ = ["StoredNode", "clock_is_set", "read_database"]
 _MAX_ERROR_MICROSECONDS: Final = 16_000_000
 """The kernel's largest error of a clock that somebody sets. systemd's timedatectl goes by the same limit."""
 
+_SQLITE: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_APPLICATION_ID: Final = slice(68, 72)
+"""The header of a file of SQLite: how it begins, how long it is, and where it says whose database it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredNode:
@@ -29,20 +34,33 @@ class StoredNode:
 def read_database(path: Path) -> StoredNode:
     """Look into a database, on which a node may run; what is wrong with it is a part of the answer."""
     try:
+        if path.exists() and not path.is_file():
+            return _no_database(path, "it is no regular file")
         size, disk_free = path.stat().st_size, shutil.disk_usage(path.absolute().parent).free
         with path.open("rb") as file:
-            is_original = file.read(1) == b"{"
+            start = file.read(_HEADER_BYTES)
     except OSError as error:
-        return StoredNode(DatabaseFacts(str(path), f"{path}: {error.strerror}", True, 0, 0, 2**63), None)
+        return _no_database(path, f"missing: {path}" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
     unchecked = DatabaseFacts(str(path), None, False, size, 0, disk_free)
-    if is_original:
+    if start.startswith(b"{"):
         return StoredNode(_with_problem(unchecked, "it is one of the original, which its own node checks"), None)
+    if not start.startswith(_SQLITE):
+        return _no_database(path, "it does not begin as one does")
     try:
+        from offset_node.database import tables
         from offset_node.database.backup import BACKUP_BYTES_MAX
         from offset_node.database.backup_stamp import backup_age
         from offset_node.database.examining import examine_database
     except ModuleNotFoundError:
         return StoredNode(_with_problem(unchecked, "that needs the package offset-node here"), None)
+    application_id = int.from_bytes(start[_APPLICATION_ID])
+    if application_id != tables.APPLICATION_ID:
+        others = {
+            tables.BACKUP_APPLICATION_ID: "it is a backup of one",
+            tables.ARCHIVE_APPLICATION_ID: "it is an archive of a history",
+            tables.EXPORTED_APPLICATION_ID: "its node has moved to another program",
+        }
+        return _no_database(path, others.get(application_id, "it is a database of another program"))
     try:
         found = examine_database(path)
     except OffsetError as error:
@@ -61,6 +79,10 @@ def read_database(path: Path) -> StoredNode:
         found.unheard,
     )
     return StoredNode(facts, found.report)
+
+
+def _no_database(path: Path, reason: str) -> StoredNode:
+    return StoredNode(DatabaseFacts(str(path), reason, False, 0, 0, 0, is_database=False), None)
 
 
 def _with_problem(facts: DatabaseFacts, problem: str) -> DatabaseFacts:

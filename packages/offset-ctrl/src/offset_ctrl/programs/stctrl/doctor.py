@@ -6,7 +6,6 @@ and what is open, connects to the servers with a key that is made for it, and re
 """
 
 import asyncio
-import json
 import os
 import platform
 import time
@@ -24,7 +23,7 @@ from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import NodeConnection, open_node
 from offset_ctrl.programs.stctrl.database_facts import StoredNode, clock_is_set, read_database
 from offset_ctrl.programs.stctrl.waiting import moment
-from offset_ctrl.programs.table import printable
+from offset_ctrl.programs.table import printable, shown_json
 from offset_ctrl.rules.diagnosis import Facts, NodeFacts, ServerFacts, diagnose
 from offset_ctrl.rules.findings import Finding, Severity, worst
 from offset_ctrl.rules.friendships import Frozen
@@ -198,7 +197,7 @@ def _print_json(now: int, findings: tuple[Finding, ...]) -> None:
         for each in findings
     ]
     page = {"time": moment(now), "versions": _versions(), "worst": worst(findings).value, "findings": listed}
-    click.echo(json.dumps(page, indent=2, ensure_ascii=False))
+    click.echo(shown_json(page))
 
 
 def _print(now: int, findings: tuple[Finding, ...]) -> None:
@@ -208,7 +207,7 @@ def _print(now: int, findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         if finding.about != about:
             about = finding.about
-            click.echo(f"\n{about}")
+            click.echo(f"\n{printable(about)}")
         click.echo(printable(f"  {finding.severity.value:9}  {finding.words}"))
         if finding.remedy:
             click.echo(printable(f"             -> {finding.remedy}"))

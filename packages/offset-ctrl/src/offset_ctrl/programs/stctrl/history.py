@@ -6,7 +6,6 @@ the original keeps no history, nor does an older one of ours.
 """
 
 import csv
-import json
 import sys
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
-from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.sdk.history import (
     HistorySource,
     archived_through,
@@ -147,7 +146,7 @@ async def _follow(session: NodeSession, wanted: HistoryFilter, limit: int, *, as
         if as_csv:
             writer.writerow(_cells(report, entry).values())
         else:
-            click.echo(json.dumps(_cells(report, entry), ensure_ascii=False) if as_json else _line(report, entry))
+            click.echo(shown_json(_cells(report, entry), None) if as_json else _line(report, entry))
         sys.stdout.flush()
 
 
@@ -353,7 +352,7 @@ def _line(report: ReportView, entry: HistoryEntry) -> str:
 
 def _print_all(report: ReportView, entries: list[HistoryEntry], *, as_json: bool, as_csv: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_cells(report, entry) for entry in entries], indent=2, ensure_ascii=False))
+        click.echo(shown_json([_cells(report, entry) for entry in entries]))
     elif as_csv:
         _print_csv(_COLUMNS, [list(_cells(report, entry).values()) for entry in entries])
     elif entries:

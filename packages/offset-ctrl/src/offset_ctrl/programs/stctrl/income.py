@@ -5,7 +5,6 @@ It asks a node or archives, and changes nothing.
 """
 
 import asyncio
-import json
 from datetime import datetime
 
 import click
@@ -20,7 +19,7 @@ from offset_ctrl.programs.stctrl.history import (
     tell_archived,
 )
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
-from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.sdk.history import archived_through, last_before, read_range
 from offset_proto.messages.history import EntryKind
 
@@ -66,7 +65,7 @@ async def income(
     rows = [[*key, str(earned), str(paid)] for key, (earned, paid) in sorted(sums.items())]
     titles = [by, "currency", "earned", "paid"]
     if as_json:
-        click.echo(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=2, ensure_ascii=False))
+        click.echo(shown_json([dict(zip(titles, row, strict=True)) for row in rows]))
     elif rows:
         click.echo(format_table(titles, rows))
     else:

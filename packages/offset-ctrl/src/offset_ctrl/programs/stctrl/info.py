@@ -1,6 +1,5 @@
 """stctrl info: what the node's report says; no requests are sent. Spec 09 §6."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 
 from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, find_friend, show
-from offset_ctrl.programs.table import format_table
+from offset_ctrl.programs.table import format_table, shown_json
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.recovery import contacts_of
 from offset_proto.contacts import CONTACTS
@@ -28,7 +27,7 @@ __all__ = ["contacts", "export_ticket", "friend_last_token", "friends", "index",
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(shown_json(value))
 
 
 async def relays(node: NodeConnection, *, as_json: bool) -> None:

@@ -4,7 +4,6 @@ stctrl buyer payments, stctrl seller invoices: all that is open at the node, old
 They ask and change nothing. An original's node does not tell.
 """
 
-import json
 import time
 from typing import Any
 
@@ -14,7 +13,7 @@ from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import describe_parts, describe_stage, frozen_line, moment, part_json
-from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.open_reports import oldest_invoices, oldest_payments, waiting_parts
 from offset_proto.errors import OffsetError
 from offset_proto.messages.extensions import OpenInvoiceReport, OpenPaymentReport, PaymentStageReport
@@ -25,7 +24,7 @@ __all__ = ["invoices", "payments"]
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(shown_json(value))
 
 
 async def payments(session: NodeSession, *, as_json: bool) -> None:

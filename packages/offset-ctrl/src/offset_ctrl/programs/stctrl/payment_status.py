@@ -15,7 +15,6 @@ What is said of a payment that has an end is what the original says.
 """
 
 import asyncio
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +34,7 @@ from offset_ctrl.programs.stctrl.waiting import (
     showing,
     tell_not_finished,
 )
+from offset_ctrl.programs.table import shown_json
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.payment import PaymentState, advance, event_of_end
@@ -259,7 +259,7 @@ def _tell_open(look: _Look, payment: Path, receipt: Path | None, *, as_json: boo
             "has_commit": is_written or look.commit is not None,
             "parts": [part_json(look.session.report, part) for part in look.parts],
         }
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(shown_json(value))
     else:
         click.echo(f"Payment is open: {look.words()}")
         if is_written:
@@ -323,7 +323,7 @@ def _print_end(
         "state": names[state],
         "receipt": None if receipt is None else str(receipt),
     }
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(shown_json(value))
 
 
 async def acknowledge(session: NodeSession, payment_id: PaymentId, ack_uid: Uid) -> None:

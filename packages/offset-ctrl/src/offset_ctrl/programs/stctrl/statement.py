@@ -8,7 +8,6 @@ so that the statements of two months that follow each other leave nothing out an
 import asyncio
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +31,7 @@ from offset_ctrl.programs.stctrl.history import (
 )
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
-from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.statement import Account, build_accounts
 from offset_ctrl.sdk.history import EntriesArchived, archived_through, collect_range, last_before, last_entries
 from offset_proto.errors import InvalidInput
@@ -272,7 +271,7 @@ def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -
         "until": until,
         "accounts": [account_json(account) for account in accounts],
     }
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return shown_json(whole) + "\n"
 
 
 def _as_pdf(
