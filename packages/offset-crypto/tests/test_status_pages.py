@@ -287,7 +287,12 @@ def test_an_address_that_others_reach_is_warned_of(caplog: pytest.LogCaptureFixt
             pass
 
     asyncio.run(scenario())
-    assert "anybody who reaches 0.0.0.0:0 can read them" in caplog.text
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "whoever reaches 0.0.0.0:0 can read the pages of --metrics" in record.getMessage()
+    assert record.getMessage().endswith(
+        "choose a loopback address, and let a proxy or a tunnel bring them to another machine"
+    )
 
 
 def test_without_an_address_there_are_no_pages() -> None:

@@ -39,6 +39,7 @@ from offset_crypto.measures import Distribution, Kind, Measure, Value, gauge
 from offset_crypto.program import ListenError
 from offset_proto.errors import OffsetError
 from offset_proto.proxies import is_loopback
+from offset_proto.text import format_host_port
 
 if TYPE_CHECKING:
     from h11 import Event, Request
@@ -298,7 +299,11 @@ async def serve_status(
         need = f"--metrics needs {error.name}: pip install '{status.distribution}[metrics]'"
         raise MetricsUnavailable(need) from None
     if not is_loopback(address[0]):
-        log.error("metrics: anybody who reaches %s:%d can read them; a loopback address is safer", *address)
+        log.warning(
+            "whoever reaches %s can read the pages of --metrics; choose a loopback address, and let a proxy or a "
+            "tunnel bring them to another machine",
+            format_host_port(*address),
+        )
     pages = _Pages(status, names)
     try:
         server = await asyncio.start_server(pages.client, *address, limit=HEAD_BYTES_MAX)
