@@ -13,7 +13,7 @@ from interop.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to"
-INSTALL_WEB = "pip install offset-ctrl[web]\n"
+INSTALL_WEB = "pip install 'offset-ctrl[web]'\n"
 
 _PAGE_PORTS = re.compile(r"\b(?:[a-z]+\.example\.net|0\.0\.0\.0|127\.0\.0\.1):(\d+)\b")
 _INDEX_SERVERS = re.compile(r"^(stmgr setup-index .*)$", re.MULTILINE)

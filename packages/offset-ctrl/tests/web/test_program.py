@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from offset_ctrl.programs.stweb.cli import _stweb
+from offset_ctrl.web.database import open_database
+from offset_ctrl.web.tokens import Tokens
 from offset_proto.errors import OffsetError
 from offset_proto.files import IDENTITY, TICKET, IdentityFile
 from offset_proto.messages.payment import RelayAddress
@@ -60,6 +62,24 @@ def test_errors(run, arguments, says):
         run(*arguments)
 
 
+def test_a_link_makes_the_one_before_it_void(run, tmp_path, capsys):
+    """Which is said, and not mixed with the link: a script may open that."""
+    with open_database(tmp_path / "state") as database, database.transaction() as connection:
+        connection.execute("INSERT INTO facts VALUES ('url', 'http://127.0.0.1:8080')")
+
+    def link():
+        _stweb(["link", "--state", str(tmp_path / "state")], prog_name="stweb", standalone_mode=False)
+        return capsys.readouterr()
+
+    assert link().err == ""
+    again = link()
+    assert again.out.startswith("http://127.0.0.1:8080/log-in?link=")
+    assert again.err == "The link that was printed before is void; browsers that are logged in stay so.\n"
+    with open_database(tmp_path / "state") as database:
+        assert Tokens(database).use_link(again.out.strip().rpartition("=")[2]) is not None
+    assert link().err == ""
+
+
 def _stweb_fails(*arguments):
     command = [sys.executable, "-c", "from offset_ctrl.programs.stweb.cli import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -99,5 +119,5 @@ def test_without_the_extra(monkeypatch, run):
     for name in [name for name in sys.modules if name.startswith(("offset_ctrl.web", "msgspec"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "offset_ctrl.web.database", None)
-    with pytest.raises(OffsetError, match=r"pip install offset-ctrl\[web\]"):
+    with pytest.raises(OffsetError, match=r"pip install 'offset-ctrl\[web\]'"):
         run("token", "list")

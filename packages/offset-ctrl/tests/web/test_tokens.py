@@ -80,16 +80,19 @@ def test_a_link_is_good_once_and_for_an_hour(tokens, clock):
     """And only the last one that was made."""
     first, second = tokens.create_link(), tokens.create_link()
     assert tokens.use_link(first) is None
+    assert tokens.has_link()
     assert not tokens.had_browser()
     session = tokens.use_link(second)
     assert tokens.browser(session).grants == READ_ONLY
     assert tokens.browser(session).is_browser
     assert not tokens.browser(session).grants.has(Scope.PAY)
     assert tokens.use_link(second) is None
+    assert not tokens.has_link()
     assert tokens.browser(second) is None
     third = tokens.create_link()
     clock.now += 3600
     assert tokens.use_link(third) is None
+    assert not tokens.has_link()
     clock.now = NOW + 30 * 86400
     assert tokens.browser(session) is None
 

@@ -32,7 +32,9 @@ from offset_proto.files import TICKET, IoError
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.text import format_b64
 
-__all__ = ["Settings", "StateInUse", "format_link", "log_in_link", "open_desk", "run"]
+__all__ = ["LINK_IS_VOID", "Settings", "StateInUse", "format_link", "log_in_link", "open_desk", "run"]
+
+LINK_IS_VOID: Final = "The link that was printed before is void; browsers that are logged in stay so."
 
 _URL: Final = "url"
 
@@ -175,6 +177,8 @@ def _introduce(front: Front, database: Database, tokens: Tokens, say: Callable[[
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_URL, front.url))
     say(f"stweb serves {front.url}")
     if not tokens.had_browser():
+        if tokens.has_link():
+            say(LINK_IS_VOID)
         say(f"To log a browser in, within an hour: {format_link(front.url, tokens.create_link())}")
 
 

@@ -159,12 +159,16 @@ class Tokens:
         return None if row is None else _grants(row)
 
     def create_link(self) -> str:
-        """The secret of a link with which one browser can log in, within an hour."""
+        """The secret of a link with which one browser can log in, within an hour; one that was made before is void."""
         secret, now = secrets.token_urlsafe(32), self._database.now()
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM links")
             connection.execute("INSERT INTO links VALUES (?, ?)", (hash_secret(secret), now + LINK_SECONDS))
         return secret
+
+    def has_link(self) -> bool:
+        """Whether there is a link that a browser can still log in with."""
+        return self._database.ask_one("SELECT 1 FROM links WHERE until > ?", self._database.now()) is not None
 
     def use_link(self, secret: str) -> str | None:
         """Log a browser in: the secret of its session; None: the link is not good, or not any more."""

@@ -24,7 +24,7 @@ class WebUnavailable(OffsetError):
     """What stweb serves with is not installed."""
 
     def __init__(self, error: ImportError) -> None:
-        super().__init__(f"stweb needs {error.name}: pip install offset-ctrl[web]")
+        super().__init__(f"stweb needs {error.name}: pip install 'offset-ctrl[web]'")
 
 
 @contextmanager
@@ -137,11 +137,15 @@ def _database(state: Path) -> "Iterator[Database]":
 @_stweb.command("link")
 @_STATE
 def _link(state: Path) -> None:
-    """Print a link that logs one browser in, within an hour."""
+    """Print a link that logs one browser in, within an hour; an earlier one that was not used is void from then on."""
     with _database(state) as database:
-        from offset_ctrl.web.service import log_in_link
+        from offset_ctrl.web.service import LINK_IS_VOID, log_in_link
+        from offset_ctrl.web.tokens import Tokens
 
+        is_instead = Tokens(database).has_link()
         click.echo(log_in_link(database))
+        if is_instead:
+            click.echo(LINK_IS_VOID, err=True)
 
 
 @_stweb.group("token")
