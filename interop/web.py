@@ -1,6 +1,7 @@
 """A stweb of a node of a network."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,11 @@ LIMIT: Final = 50_000
 class Web:
     """A stweb of a node, and a token that may do everything."""
 
-    def __init__(self, network: Network, directory: Path, node: str = "C") -> None:
+    def __init__(self, network: Network, directory: Path, node: str = "C", options: Sequence[str] = ()) -> None:
         self.state = directory / f"{node}-state"
         self.url = f"http://127.0.0.1:{(port := find_free_port())}"
         listen = ["-l", f"127.0.0.1:{port}", "--state", str(self.state), "--public-address", self.url]
-        command = [network.cast.of("stweb").program("stweb"), *network.login(node), *listen]
+        command = [network.cast.of("stweb").program("stweb"), *network.login(node), *listen, *options]
         self.log = directory / f"{node}-stweb.log"
         self.server = Server("stweb", command, port, self.log)
         self.server.start()

@@ -19,9 +19,9 @@ _HEAD = """\
 
 <!-- made by tools/log_reference.py -->
 
-What `stnode`, `strelay` and `stindex` tell in their logs. The default level is `info`, and an event is told once for
-each change. [Chapter 9, §3.5](../protocol/09-cli.md) has the options, the form of the lines, and what becomes of too
-many of them.
+What `stnode`, `strelay`, `stindex` and `stweb` tell in their logs. The default level is `info`, and an event is told
+once for each change. [Chapter 9, §3.5](../protocol/09-cli.md) has the options, the form of the lines, and what becomes
+of too many of them.
 
 Names and fields are stable. No field is a secret. Balances, names of friends and addresses are among them, so hand a
 log only to whom they may concern.

@@ -16,6 +16,7 @@ import pytest
 
 from interop.network import Network, NodeSpec
 from interop.programs import wait_until
+from interop.web import Web
 from offset_crypto.aio import Connection, Ticker, connect, open_tunnel
 from offset_crypto.hashing import is_lower
 from offset_crypto.identity import Identity
@@ -142,6 +143,7 @@ def _play(network: JsonNetwork) -> None:
     _play_friends(network)
     _play_old_database(network)
     _play_servers(network)
+    _play_web(network)
     _play_configuration(network)
 
 
@@ -236,6 +238,18 @@ def _play_servers(network: JsonNetwork) -> None:
 
     asyncio.run(intrude())
     network.wait_for_event("index0", "link_refused")
+
+
+def _play_web(network: JsonNetwork) -> None:
+    """stweb, whose node is away for a moment."""
+    web = Web(network, network.directory, "B", ("--log-format", "json"))
+    network.servers["stweb"] = web.server
+    network.wait_for_event("stweb", "node_connected", node="B")
+    network.servers["B"].stop()
+    network.wait_for_event("stweb", "node_lost", node="B")
+    network.servers["B"].start()
+    network.wait_for_event("stweb", "node_connected", count=2, node="B")
+    web.server.stop()
 
 
 def _play_configuration(network: JsonNetwork) -> None:

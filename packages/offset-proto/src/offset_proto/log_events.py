@@ -1,5 +1,5 @@
 """
-What servers tell in their logs: each event once, with its name, its level and its fields. Pure.
+What servers and stweb tell in their logs: each event once, with its name, its level and its fields. Pure.
 
 Names and fields are stable: whoever reads logs by a program relies on them. An event is told where a change happens,
 once for each change, by `tell`. How it becomes a line is in `offset_proto.logs`; docs/reference/log-events.md is made
@@ -367,6 +367,27 @@ SERVER_NOT_REACHED: Final = LogEvent(
     {"key": _KEY, "reason": _REASON, "next": _NEXT},
     "server_link",
     ("key",),
+)
+
+# stweb.
+
+NODE_CONNECTED: Final = LogEvent(
+    "node_connected",
+    _INFO,
+    "{node} at {address}, after {away} s",
+    "`stweb` is connected to a node.",
+    {"node": "the name of the node in `stweb`", "address": "host:port", "away": _AWAY},
+    "node_link",
+    ("address",),
+)
+NODE_LOST: Final = LogEvent(
+    "node_lost",
+    _INFO,
+    "{node} at {address}: {reason}; it is tried again",
+    "The connection to a node has ended. `stweb` tries to make another one, which is not told before there is one.",
+    {"node": "the name of the node in `stweb`", "address": "host:port", "reason": _REASON},
+    "node_link",
+    ("address",),
 )
 
 EVENTS: Final = tuple(value for value in list(globals().values()) if isinstance(value, LogEvent))

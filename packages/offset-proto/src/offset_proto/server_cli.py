@@ -23,7 +23,7 @@ from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_loggin
 from offset_proto.reloading import Change, RunningSettings
 from offset_proto.text import format_host_port
 
-__all__ = ["METRICS", "METRICS_NAME", "ConfigError", "ServerCommand", "reading_again"]
+__all__ = ["METRICS", "METRICS_NAME", "ConfigError", "ServerCommand", "log_options", "reading_again"]
 
 METRICS: Final = click.option(
     "--metrics",
@@ -76,6 +76,23 @@ class _LevelType(click.ParamType[str]):
         self.fail(f"{value!r} is none of {', '.join(LEVELS)}", param, ctx)
 
 
+def log_options() -> list[click.Option]:
+    """The options *log_level* and *log_format* of a program that runs for long; for `set_up_server_logging`."""
+    return [
+        click.Option(
+            ["--log-level"],
+            type=_LevelType(),
+            envvar="RUST_LOG",
+            help="Least level of what is logged, info by default. It goes before the variable RUST_LOG.",
+        ),
+        click.Option(
+            ["--log-format"],
+            type=click.Choice(FORMATS),
+            help="Form of the lines of the log, text by default; json is one object in each line.",
+        ),
+    ]
+
+
 class ServerCommand(OffsetCommand):
     """
     A command with the original's grammar, whose options may also stand in the file that ``--config`` names.
@@ -86,17 +103,7 @@ class ServerCommand(OffsetCommand):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.params += [
-            click.Option(
-                ["--log-level"],
-                type=_LevelType(),
-                envvar="RUST_LOG",
-                help="Least level of what is logged, info by default. It goes before the variable RUST_LOG.",
-            ),
-            click.Option(
-                ["--log-format"],
-                type=click.Choice(FORMATS),
-                help="Form of the lines of the log, text by default; json is one object in each line.",
-            ),
+            *log_options(),
             click.Option(
                 ["--config"],
                 type=click.Path(path_type=Path),

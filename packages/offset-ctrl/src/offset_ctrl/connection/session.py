@@ -60,6 +60,7 @@ class NodeSession:
         version: Counts the changes of the report.
         payments, invoices: What is open, once it is followed.
         history_end: Number of the last entry of the history, once it is followed.
+        on_link: Called with None when there is a connection again, and with the reason when one has ended.
     """
 
     permissions: AppPermissions
@@ -75,6 +76,7 @@ class NodeSession:
         self._ticker = ticker
         self._proxy = proxy
         self.version = 0
+        self.on_link: Callable[[str | None], None] = lambda reason: None
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
         self.invoices = InvoiceReports()
         self._connection: NodeConnection | None = None
@@ -107,12 +109,14 @@ class NodeSession:
                     self._address, self._node_public_key, self._app, self._ticker, self._proxy
                 ) as node:
                     self._adopt(node)
+                    self.on_link(None)
                     if not first.done():
                         first.set_result(None)
                     await self._follow_again(node)
                     await asyncio.shield(node.closed)
                 lived = (asyncio.get_running_loop().time() - started) / self._ticker.seconds
                 self._why = "the node closed the connection"
+                self.on_link(self._why)
                 pause = backoff.after_link(int(lived))
             except NodeConnectionError as error:
                 if not first.done():

@@ -289,6 +289,7 @@ async def serve_http(
     except OSError as error:
         assert certificate is not None
         raise IoError(certificate.key, error.strerror or str(error)) from None
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it says of its start, we say ourselves
     server = _Server(config)
     accepting = asyncio.create_task(_Acceptor(config, server.server_state).run(listener))
     serving = asyncio.create_task(server.serve(sockets=[]))

@@ -2,9 +2,12 @@
 
 import asyncio
 import fcntl
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +32,13 @@ from offset_ctrl.web.tokens import Tokens
 from offset_ctrl.web.webhooks import Webhooks
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import TICKET, IoError
+from offset_proto.log_events import LISTENING, NODE_CONNECTED, NODE_LOST, STARTED, tell
 from offset_proto.messages.payment import RelayAddress
-from offset_proto.text import format_b64
+from offset_proto.text import format_b64, format_host_port
 
 __all__ = ["LINK_IS_VOID", "Settings", "StateInUse", "format_link", "log_in_link", "open_desk", "run"]
+
+log = logging.getLogger("offset.web")
 
 LINK_IS_VOID: Final = "The link that was printed before is void; browsers that are logged in stay so."
 
@@ -83,9 +89,16 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     with bind(settings.address) as listener, open_database(settings.state) as database, _lock(settings.state):
         async with AsyncExitStack() as stack:
             desk = await open_desk(stack, settings.identity, tickets, settings.state, database, delivery=front.delivery)
+            tell(log, LISTENING, address=format_host_port(*settings.address), what="browsers and programs")
+            _tell_start(settings.identity, len(tickets))
             _introduce(front, database, desk.tokens, say)
             app = build_application(desk, front)
             await serve_http(app, listener, settings.certificate, desk.closing)
+
+
+def _tell_start(identity: Identity, nodes: int) -> None:
+    number, key = version("offset-ctrl"), format_b64(identity.public_key)
+    tell(log, STARTED, program="offset-ctrl", version=number, key=key, loaded={"nodes": nodes})
 
 
 def _load_tickets(paths: tuple[Path, ...]) -> dict[str, RelayAddress]:
@@ -150,9 +163,12 @@ async def open_desk(
     nodes = []
     for name, ticket in tickets.items():
         journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
+        link = _NodeLink(name, ticket.address)
         session = await stack.enter_async_context(
             open_session(ticket.address, ticket.public_key, identity, ticker),
         )
+        link.told(None)
+        session.on_link = link.told
         node = await stack.enter_async_context(use_session(session, journal, None))
         payments = Payments(node, journal, book, bell, late)
         payments.go_on()
@@ -164,6 +180,21 @@ async def open_desk(
     stack.push_async_callback(runs.close)
     books = (book, InvoiceBook(database), Requests(database))
     return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery)
+
+
+class _NodeLink:
+    """Tells in the log of a node that comes and goes."""
+
+    def __init__(self, name: str, address: str) -> None:
+        self._name, self._address, self._since = name, address, time.monotonic()
+
+    def told(self, reason: str | None) -> None:
+        """There is a connection, where *reason* is None; or it has ended."""
+        if reason is None:
+            tell(log, NODE_CONNECTED, node=self._name, address=self._address, away=time.monotonic() - self._since)
+        else:
+            self._since = time.monotonic()
+            tell(log, NODE_LOST, node=self._name, address=self._address, reason=reason)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,8 @@ import click
 
 from offset_proto.cli import PASSPHRASE_FILE, SOCKET_ADDRESS, OffsetGroup, run_program
 from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.logs import set_up_server_logging
+from offset_proto.server_cli import log_options
 
 if TYPE_CHECKING:
     from offset_ctrl.web.database import Database
@@ -51,7 +53,11 @@ _STATE = click.option(
 
 
 class _ServingGroup(OffsetGroup):
-    """A group that serves where no subcommand is named."""
+    """A group that serves where no subcommand is named, and logs as a server does."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += log_options()
 
     def invoke(self, ctx: click.Context) -> Any:
         return click.Group.invoke(self, ctx)
@@ -102,6 +108,8 @@ def _stweb(
     public: str | None,
     state: Path,
     passphrase_file: Path | None,
+    log_level: str | None,
+    log_format: str | None,
 ) -> None:
     """Serve an API over HTTP for the nodes of the tickets; or, with a command, say who may use it."""
     if ctx.invoked_subcommand is not None:
@@ -110,6 +118,7 @@ def _stweb(
         raise click.UsageError("to serve, stweb needs --idfile and --ticket", ctx)
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together", ctx)
+    set_up_server_logging("stweb", log_level, log_format)
     from offset_crypto.program import load_identity, run_server
 
     with _web():
