@@ -187,6 +187,10 @@ def test_a_friend_that_has_to_speak_first() -> None:
     facts = replace(WELL, node=_node(OFFLINE), database=replace(WHOLE, unheard=frozenset({BOB})))
     (finding,) = _bad(facts)
     assert "bob has to speak first" in finding.words
+    (finding,) = _bad(replace(WELL, node=_node(OFFLINE, unheard=frozenset({BOB}))))
+    assert "bob has to speak first" in finding.words
+    heard_since = replace(facts, node=_node(OFFLINE, unheard=frozenset()))
+    assert "speak first" not in _bad(heard_since)[0].words
 
 
 def _frozen(age: int, amount: int = 20, *, is_own: bool = True, currency: Currency = FST) -> Frozen:

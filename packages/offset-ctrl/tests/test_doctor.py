@@ -135,6 +135,14 @@ def test_what_is_asked_of_a_node(examined: Callable[..., tuple[int, str]]) -> No
         assert fake.requests == []
 
 
+def test_who_has_to_speak_first(examined: Callable[..., tuple[int, str]]) -> None:
+    """The node itself says so, to any app."""
+    fake = ScriptedNode(NODE, _report())
+    fake.extensions, fake.unheard = Extension.UNHEARD, (BOB.public_key,)
+    fake.permissions = AppPermissions(routes=False, buyer=False, seller=False, config=False)
+    assert "ob has to speak first" in examined(fake)[1]
+
+
 def test_servers_are_tried_at_once(examined: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has to prove its own key; where one says nothing, or nobody is there, the others are found all the same."""
     seen = []

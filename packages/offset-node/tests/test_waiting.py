@@ -11,13 +11,16 @@ from offset_funder.ledger import Side
 from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_funder.testing import FST, SimulatedNetwork
+from offset_funder.unheard import forgotten
 from offset_node.apps.connections import AppLinks
 from offset_node.apps.server import AppServer, CloseApp, SendToApp
 from offset_node.engine import NodeEngine
+from offset_node.links.channeler import ReportOffline, ReportOnline
 from offset_node.pauses import ReadingPauses
 from offset_node.plugins.host import PluginHost
 from offset_node.plugins.loading import find_plugins
-from offset_node.plugins.ticket import ALL_PERMISSIONS
+from offset_node.plugins.scope import NOTHING, ReportScope
+from offset_node.plugins.ticket import ALL_PERMISSIONS, NO_PERMISSIONS, is_permitted
 from offset_node.plugins.values import Grant
 from offset_node.state import NodeState, RemovePendingSince, SetPendingSince, apply
 from offset_node.telling import NodeLog
@@ -27,6 +30,7 @@ from offset_node.waiting.times import LONG_LOOK_TICKS, LONG_SECONDS, LOOK_TICKS,
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import (
     AckClosePayment,
+    AddFriend,
     AppToAppServer,
     CancelInvoice,
     CommitInvoice,
@@ -45,6 +49,7 @@ from offset_proto.messages.extensions import (
     Extension,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     GiveUpPayment,
     OpenInvoiceReport,
     OpenInvoices,
@@ -52,6 +57,7 @@ from offset_proto.messages.extensions import (
     OpenPayments,
     PartStateReport,
     PaymentStageReport,
+    UnheardFriends,
 )
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.history import EVERY_ENTRY, FollowHistory, ReadHistory
@@ -477,6 +483,89 @@ def test_a_commit_that_was_first_stays(pair):
     assert (ledger.balance, ledger.local_pending_debt) == (-30, 0)
 
 
+# Friends that have to speak first. The first of the pair was restored, and its app follows.
+
+
+@pytest.fixture
+def restored(pair):
+    """The pair without a link."""
+    node, friend = pair.nodes
+    for mutation in forgotten(node.stored.funder, Random(4).randbytes):
+        node.stored = apply(node.stored, mutation)
+    node.engine = NodeEngine(node.stored, node.identity, Random(5).randbytes, now=NOW)
+    node.app, _ = node.engine.apps.open_app(ALL_PERMISSIONS)
+    friend.engine.follow([ReportOffline(node.key)])
+    node.ask(FollowUnheard())
+    pair.settle()
+    return pair
+
+
+def _meet(pair) -> None:
+    for node, friend in (pair.nodes, pair.nodes[::-1]):
+        node.engine.follow([ReportOnline(friend.key)])
+    pair.settle()
+
+
+def test_who_is_not_heard_is_told_until_it_has_spoken(restored):
+    """The snapshot comes with the answer, the change when the friend has spoken, and then nothing more."""
+    friend = restored.nodes[1].key
+    assert _told(restored, UnheardFriends) == [UnheardFriends(True, (friend,), ())]
+    _meet(restored)
+    assert _told(restored, UnheardFriends) == [UnheardFriends(False, (), (friend,))]
+    restored.nodes[0].ask(FollowUnheard())
+    restored.settle()
+    assert _told(restored, UnheardFriends) == [UnheardFriends(True, (), ())]
+    restored.pay(3)
+    assert _told(restored, UnheardFriends) == []
+
+
+def test_who_comes_and_goes_on_such_a_node(restored):
+    """A friend that is added may have been one, and is waited for behind its report; who is removed is not any more."""
+    node, other = restored.nodes[0], PublicKey(b"\x77" * 32)
+    _told(restored, UnheardFriends)
+    node.ask(AddFriend(other, (), "other"))
+    restored.settle()
+    added, change = [m for m in _told(restored, ReportMutations | UnheardFriends) if m != ReportMutations(None, ())]
+    assert added.mutations
+    assert change == UnheardFriends(False, (other,), ())
+    node.ask(RemoveFriend(other))
+    restored.settle()
+    assert _told(restored, UnheardFriends) == [UnheardFriends(False, (), (other,))]
+    node.engine.apps.close_app(node.app)
+    node.app, _ = node.engine.apps.open_app(ALL_PERMISSIONS)
+    _meet(restored)
+    assert _told(restored, UnheardFriends) == []
+    assert node.engine._waiting._unheard is None
+
+
+def test_an_app_is_told_of_the_friends_that_it_sees(restored):
+    """Its ticket need not allow anything: this is a part of the report."""
+    node, friend = restored.nodes
+    for scope, seen in ((ReportScope(frozenset({friend.key})), (friend.key,)), (NOTHING, ())):
+        node.app, _ = node.engine.apps.open_app(NO_PERMISSIONS, scope)
+        assert is_permitted(NO_PERMISSIONS, FollowUnheard())
+        node.ask(FollowUnheard())
+        restored.settle()
+        snapshots = [
+            effect.message
+            for effect in restored.effects[0]
+            if isinstance(effect, SendToApp)
+            and effect.app_id == node.app
+            and isinstance(effect.message, UnheardFriends)
+        ]
+        assert snapshots == [UnheardFriends(True, seen, ())]
+
+
+def test_nobody_is_waited_for_where_nothing_was_forgotten(pair):
+    """And friends that come and go are not told."""
+    node, other = pair.nodes[0], PublicKey(b"\x77" * 32)
+    _told(pair, UnheardFriends)
+    for request in (FollowUnheard(), AddFriend(other, (), "other"), RemoveFriend(other)):
+        node.ask(request)
+        pair.settle()
+    assert _told(pair, UnheardFriends) == [UnheardFriends(True, (), ())]
+
+
 # Who may ask.
 
 
@@ -491,6 +580,7 @@ def test_what_was_not_announced_ends_the_connection(new_node):
             GiveUpPayment(PaymentId(bytes(16))),
             ReadHistory(_uid(1), 0, 0, False, 1, EVERY_ENTRY),
             FollowHistory(),
+            FollowUnheard(),
         ]
     ):
         engine = NodeEngine(NodeState(node.stored.funder), node.identity, Random(0).randbytes, extensions=Extension(0))
@@ -498,7 +588,7 @@ def test_what_was_not_announced_ends_the_connection(new_node):
         (closed,) = engine.apps.receive(app, AppToAppServer(_uid(number), request), Grant())
         assert isinstance(closed, CloseApp)
         assert "did not announce" in closed.reason
-    assert len(ALL_EXTENSIONS) == 5
+    assert len(ALL_EXTENSIONS) == 6
 
 
 def test_a_snapshot_may_be_larger_than_what_an_app_may_leave_unread():

@@ -39,18 +39,20 @@ from offset_proto.messages.extensions import (
     Extension,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     GiveUpPayment,
     OpenInvoiceReport,
     OpenInvoices,
     OpenPaymentReport,
     OpenPayments,
+    UnheardFriends,
 )
 from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryEntry, HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.payment import Commit, Receipt, RelayAddress
 from offset_proto.messages.report import NodeReport
 from offset_proto.permissions import ExtendedPermissions
-from offset_proto.types import HashResult, InvoiceId, NetAddress, PaymentId, PlainLock, Signature, Uid
+from offset_proto.types import HashResult, InvoiceId, NetAddress, PaymentId, PlainLock, PublicKey, Signature, Uid
 
 __all__ = ["ScriptedNode", "build_commit", "build_receipt"]
 
@@ -102,6 +104,7 @@ class ScriptedNode:
         invoices: The same for invoices.
         collected: Of the same snapshot.
         collects: Whether a commit collects its invoice; False: that has ended just before; None: nothing changes.
+        unheard: The friends that have to speak first.
         archived: Up to this number, what was in its history is in an archive.
         history: Its history, from the first entry on; pages have three entries at most. Of filters, it knows those by
             friend and currency.
@@ -121,6 +124,7 @@ class ScriptedNode:
         self.invoices: Callable[[], tuple[OpenInvoiceReport, ...] | None] = lambda: ()
         self.collected: Callable[[], tuple[InvoiceId, ...]] = lambda: ()
         self.collects: Callable[[Commit], bool | None] = lambda commit: True
+        self.unheard: tuple[PublicKey, ...] = ()
         self.history: list[HistoryEntry] = []
         self.archived = 0
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
@@ -204,6 +208,8 @@ class ScriptedNode:
                 tell(OpenInvoices(False, (), (invoice_id,), ()))
             case FollowHistory():
                 tell(HistoryEnd(len(self.history)))
+            case FollowUnheard():
+                tell(UnheardFriends(True, self.unheard, ()))
             case _:
                 pass
 

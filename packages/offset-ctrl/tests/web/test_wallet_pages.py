@@ -23,7 +23,7 @@ from offset_proto.messages.app import (
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
 )
-from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport
+from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport, UnheardFriends
 from offset_proto.messages.friend import CurrencyBalance
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
@@ -140,6 +140,24 @@ def test_home(run_server, web):
         assert "You owe" in page
         assert 'aria-label="You owe bob 30 FST, without a limit"' in page
         assert "1 of 1 connected" in page
+
+    _in_wallet(run_server, web, body)
+
+
+def test_who_was_not_heard_since_the_node_was_restored(run_server, web, fake, poll):
+    """On each page that shows the friend, until it has spoken."""
+    fake.unheard = (web.BOB.public_key,)
+    key = format_b64(web.BOB.public_key)
+
+    async def body(server, browser):
+        await poll(lambda: server.desk.nodes[0].session.unheard)
+        said = {HOME: "Not heard yet: ", f"{HOME}/friends": "Not heard since", f"{HOME}/friends/{key}": "Not heard yet"}
+        for path, words in said.items():
+            assert words in " ".join((await browser.open(path)).split())
+        fake.tell(UnheardFriends(False, (), (web.BOB.public_key,)))
+        await poll(lambda: not server.desk.nodes[0].session.unheard)
+        for path in said:
+            assert "Not heard" not in await browser.open(path)
 
     _in_wallet(run_server, web, body)
 

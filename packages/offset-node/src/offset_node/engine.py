@@ -102,8 +102,10 @@ from offset_proto.messages.extensions import (
     Extension,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     OpenInvoices,
     OpenPayments,
+    UnheardFriends,
 )
 from offset_proto.messages.history import FollowHistory, HistoryEnd
 from offset_proto.messages.report import (
@@ -225,7 +227,7 @@ class NodeEngine:
         """
         invariant(self._under_way is None, "the batch under way is stored before the next one is taken")
         handled = self._under_way = Handled()
-        for kind in (OpenPayments, OpenInvoices):
+        for kind in (OpenPayments, OpenInvoices, UnheardFriends):
             if not self.apps.is_followed(kind):
                 self._waiting.stop_following(kind)
         count = min(len(self._inbox), BATCH_EVENTS_MAX)
@@ -255,7 +257,7 @@ class NodeEngine:
         handled.batch = Batch(stored, tuple(handled.refused), tuple(handled.notes))
         return handled.batch
 
-    def _snapshot(self, request: FollowPayments | FollowInvoices | FollowHistory) -> Followed:
+    def _snapshot(self, request: FollowPayments | FollowInvoices | FollowHistory | FollowUnheard) -> Followed:
         if isinstance(request, FollowHistory):
             return HistoryEnd(self._history_end)
         return self._waiting.follow(request, self._funder)

@@ -13,15 +13,16 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar
 
 from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
+from offset_ctrl.connection.announced import NotAnnounced, check_announced
 from offset_ctrl.connection.greeting import Greeting
 from offset_ctrl.connection.history import HistoryFeed
 from offset_ctrl.rules.open_reports import InvoiceReports, OpenReports, apply_payments
 from offset_proto import wire
-from offset_proto.errors import OffsetError, PeerError, RefusedError
+from offset_proto.errors import OffsetError, PeerError
 from offset_proto.limits import APP_ACK_TICKS, APP_GREETING_TICKS, INDEX_REQUEST_TICKS
 from offset_proto.messages.app import (
     AppPermissions,
@@ -38,16 +39,17 @@ from offset_proto.messages.app import (
     TransactionResult,
 )
 from offset_proto.messages.extensions import (
-    AddExpiringInvoice,
     Extension,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     GiveUpPayment,
     OpenInvoices,
     OpenPaymentReport,
     OpenPayments,
+    UnheardFriends,
 )
-from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, NoteRequest, ReadHistory
+from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
 from offset_proto.messages.report import NodeReportMutation
 from offset_proto.report_view import ReportView
@@ -65,25 +67,6 @@ __all__ = [
 REPORT_FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 """Of a node that we chose to trust; its report grows with its friends."""
 
-_NEEDS: Final[dict[type, Extension]] = {
-    FollowPayments: Extension.OPEN_PAYMENTS,
-    FollowInvoices: Extension.OPEN_PAYMENTS,
-    AddExpiringInvoice: Extension.EXPIRING_INVOICES,
-    GiveUpPayment: Extension.GIVE_UP,
-    ReadHistory: Extension.HISTORY,
-    FollowHistory: Extension.HISTORY,
-    **dict.fromkeys(get_args(NoteRequest), Extension.HISTORY),
-}
-"""The requests that only a node with an extension knows."""
-
-_WORDS: Final = {
-    Extension.OPEN_PAYMENTS: "tell what is open",
-    Extension.EXPIRING_INVOICES: "end an invoice by itself",
-    Extension.GIVE_UP: "give a payment up",
-    Extension.HISTORY: "tell what changed its balances: it keeps no history for apps",
-    Extension.COLLECTED: "tell which invoices were collected",
-}
-
 T = TypeVar("T")
 
 
@@ -93,16 +76,6 @@ class NodeConnectionError(OffsetError):
 
 class ConnectionClosed(OffsetError):
     """The node closed the connection, or did not answer in time."""
-
-
-class NotAnnounced(RefusedError):
-    """The node does not have an extension that is needed; nothing was sent."""
-
-    def __init__(self, extension: Extension) -> None:
-        super().__init__(
-            f"this node can not {_WORDS.get(extension, str(extension))}: "
-            "it is a node of the original, or an older one than this program"
-        )
 
 
 class RoutesUnavailable(OffsetError):
@@ -119,8 +92,9 @@ class NodeConnection:
         report: The node's report, kept up to date.
         payments, invoices: What is open, kept up to date once it is followed; see `follow_payments`.
         history: What the node says of its history.
+        unheard: Friends that have to speak first, kept up to date once it is followed; see `follow_unheard`.
         closed: Done when the connection is over.
-        on_report: Called after each change of the report.
+        on_report: Called after each change of the report, or of *unheard*.
         on_open: Called after each change of *payments* or *invoices*.
     """
 
@@ -136,6 +110,7 @@ class NodeConnection:
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
         self.invoices = InvoiceReports()
         self.history = HistoryFeed()
+        self.unheard: set[PublicKey] = set()
         self._snapshots: dict[type, asyncio.Future[None]] = {}
         self.on_open: Callable[[], object] | None = None
         self.on_report: Callable[[], object] | None = None
@@ -171,7 +146,7 @@ class NodeConnection:
             NotAnnounced: The node does not know such a request.
             ConnectionClosed: No answer within `APP_ACK_TICKS` ticks, or the connection ended.
         """
-        self.check_announced(request)
+        check_announced(request, self.extensions)
         app_request_id = Uid(os.urandom(Uid.SIZE))
         future = self._acks[app_request_id] = asyncio.get_running_loop().create_future()
         try:
@@ -179,17 +154,6 @@ class NodeConnection:
             return await self._within(APP_ACK_TICKS, future)
         finally:
             self._acks.pop(app_request_id, None)
-
-    def check_announced(self, request: AppRequest) -> None:
-        """
-        Check that the node knows such a request.
-
-        Raises:
-            NotAnnounced: It does not.
-        """
-        needed = _NEEDS.get(type(request))
-        if needed is not None and needed not in self.extensions:
-            raise NotAnnounced(needed)
 
     async def follow_payments(self) -> None:
         """
@@ -210,6 +174,10 @@ class NodeConnection:
         """Be told how far the history goes, now and whenever it goes on; the rest is as with `follow_payments`."""
         await self._follow(FollowHistory())
 
+    async def follow_unheard(self) -> None:
+        """Have *unheard* filled now, and kept up to date; the rest is as with `follow_payments`."""
+        await self._follow(FollowUnheard())
+
     async def read_history(self, request: ReadHistory) -> HistoryPage:
         """
         A page of the history of the node.
@@ -218,12 +186,12 @@ class NodeConnection:
             NotAnnounced: The node keeps none.
             ConnectionClosed: No answer within `APP_ACK_TICKS` ticks, or the connection ended.
         """
-        self.check_announced(request)
+        check_announced(request, self.extensions)
         with self.history.awaited(request.request_id) as page:
             self._send(AppToAppServer(Uid(os.urandom(Uid.SIZE)), request))
             return await self._within(APP_ACK_TICKS, page)
 
-    async def _follow(self, request: FollowPayments | FollowInvoices | FollowHistory) -> None:
+    async def _follow(self, request: FollowPayments | FollowInvoices | FollowHistory | FollowUnheard) -> None:
         future = self._snapshots.get(type(request))
         if future is None or future.done():
             future = self._snapshots[type(request)] = asyncio.get_running_loop().create_future()
@@ -305,6 +273,8 @@ class NodeConnection:
             case HistoryEnd():
                 self.history.take(message)
                 _resolve(self._snapshots.get(FollowHistory), None)
+            case UnheardFriends():
+                self._take_unheard(message)
             case ClientResponseRoutes(request_id, RoutesFound(multi_routes)):
                 _resolve(self._routes.get(request_id), multi_routes)
             case ClientResponseRoutes(request_id, RoutesFailure()):
@@ -324,6 +294,16 @@ class NodeConnection:
             _resolve(self._snapshots.get(followed), None)
         if self.on_open is not None:
             self.on_open()
+
+    def _take_unheard(self, message: UnheardFriends) -> None:
+        if message.is_snapshot:
+            self.unheard.clear()
+        self.unheard.update(message.friends)
+        self.unheard.difference_update(message.heard)
+        if message.is_snapshot:
+            _resolve(self._snapshots.get(FollowUnheard), None)
+        if self.on_report is not None:
+            self.on_report()
 
     def connection_closed(self) -> None:
         """The connection is over: every wait ends."""

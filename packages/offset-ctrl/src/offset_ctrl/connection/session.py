@@ -10,7 +10,7 @@ connections; while there is none, they say what was so last.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -57,10 +57,11 @@ class NodeSession:
         permissions: What this app may ask for, as the node said last.
         extensions: What the node can do beyond the original's protocol, as it said last.
         report: The node's report, as last seen.
-        version: Counts the changes of the report.
+        version: Counts the changes of the report, and of *unheard*.
         payments, invoices: What is open, once it is followed.
         history_end: Number of the last entry of the history, once it is followed.
         on_link: Called with None when there is a connection again, and with the reason when one has ended.
+        unheard: Friends that have to speak first, once it is followed.
     """
 
     permissions: AppPermissions
@@ -68,7 +69,13 @@ class NodeSession:
     report: ReportView
 
     def __init__(
-        self, address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker, proxy: Proxy | None = None
+        self,
+        address: str,
+        node_public_key: PublicKey,
+        app: Identity,
+        ticker: Ticker,
+        proxy: Proxy | None = None,
+        follows: Iterable[Callable[[NodeConnection], Awaitable[None]]] = (),
     ) -> None:
         self._address = address
         self._node_public_key = node_public_key
@@ -79,13 +86,14 @@ class NodeSession:
         self.on_link: Callable[[str | None], None] = lambda reason: None
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
         self.invoices = InvoiceReports()
+        self.unheard: set[PublicKey] = set()
         self._connection: NodeConnection | None = None
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
         self._open_changed = asyncio.Event()
         self.history_end = 0
         self._history_moved = asyncio.Event()
-        self._followed: set[Callable[[NodeConnection], Awaitable[None]]] = set()
+        self._followed = set(follows)
         self._why = "not connected yet"
         self._transactions: dict[Uid, tuple[CreateTransaction, asyncio.Queue[TransactionResult]]] = {}
 
@@ -131,7 +139,9 @@ class NodeSession:
     def _adopt(self, node: NodeConnection) -> None:
         self._connection = node
         self.permissions, self.extensions, self.report = node.permissions, node.extensions, node.report
-        node.payments, node.invoices = self.payments, self.invoices
+        node.payments, node.invoices, node.unheard = self.payments, self.invoices, self.unheard
+        if Extension.UNHEARD not in self.extensions:
+            self.unheard.clear()  # what another version of the node said does not stay
         node.on_report, node.on_open = self._report_changed, self._open_reports_changed
         node.history.on_end = self._history_end_told
         self._connected.set()
@@ -218,6 +228,10 @@ class NodeSession:
     async def follow_invoices(self) -> None:
         """Have *invoices* filled anew now, and kept up to date; the rest is as with `follow_payments`."""
         await self._follow(NodeConnection.follow_invoices, ATTEMPTS)
+
+    async def follow_unheard(self) -> None:
+        """Have *unheard* filled anew now, and kept up to date; the rest is as with `follow_payments`."""
+        await self._follow(NodeConnection.follow_unheard, ATTEMPTS)
 
     async def _follow(self, follow: Callable[[NodeConnection], Awaitable[None]], attempts: int | None) -> None:
         await self.insist(follow, attempts=attempts)
@@ -309,7 +323,13 @@ class NodeSession:
 
 @asynccontextmanager
 async def open_session(
-    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None, proxy: Proxy | None = None
+    address: str,
+    node_public_key: PublicKey,
+    app: Identity,
+    ticker: Ticker | None = None,
+    proxy: Proxy | None = None,
+    *,
+    follows: Iterable[Callable[[NodeConnection], Awaitable[None]]] = (),
 ) -> AsyncIterator[NodeSession]:
     """
     Connect an app to its node and keep it connected, for the length of a ``with`` block.
@@ -320,11 +340,13 @@ async def open_session(
         app: Identity of the app; the node must trust it.
         ticker: Ticks of the process; by default a new one.
         proxy: The node is reached through it; None: directly.
+        follows: What to follow on each connection where the node tells it, such as `NodeConnection.follow_unheard`.
+            Nobody waits for its first answer.
 
     Raises:
         NodeConnectionError: The first attempt failed: not reached, another key, not trusted, or no greeting in time.
     """
-    session = NodeSession(address, node_public_key, app, ticker or Ticker(), proxy)
+    session = NodeSession(address, node_public_key, app, ticker or Ticker(), proxy, follows)
     first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     keeping = asyncio.create_task(session.keep(first))
     try:

@@ -45,6 +45,7 @@ class NodeFacts:
         frozen: Requests of its own payments that hold credits frozen; None: it does not tell.
         queued: Of its own payments, the number of requests that wait for each friend to be sent to.
         latest: The latest moment that it told, in seconds since 1970, by its clock; 0: none.
+        unheard: Friends that have to speak first; None: it does not tell.
     """
 
     report: ReportView
@@ -53,6 +54,7 @@ class NodeFacts:
     frozen: tuple[Frozen, ...] | None = None
     queued: tuple[tuple[PublicKey, int], ...] = ()
     latest: int = 0
+    unheard: frozenset[PublicKey] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,9 @@ def _judge_friends(facts: Facts) -> Iterator[Finding]:
     node, database = facts.node, facts.database
     if node is None:
         return
-    unheard = frozenset[PublicKey]() if database is None else database.unheard
+    unheard = node.unheard
+    if unheard is None:
+        unheard = frozenset() if database is None else database.unheard
     unreached = {each.public_key: each.problem for each in facts.servers if each.is_tried and each.problem is not None}
     for key, friend in sorted(node.report.friends.items(), key=lambda item: (item[1].name, item[0])):
         yield from judge_friend(friend, is_live=node.is_live, is_heard=key not in unheard, unreached=unreached)

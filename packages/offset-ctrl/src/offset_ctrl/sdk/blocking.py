@@ -144,6 +144,7 @@ class BlockingNode:
     set_max_debt = _blocking(Node.set_max_debt)
     set_rate = _blocking(Node.set_rate)
     reset_channel = _blocking(Node.reset_channel)
+    unheard = _blocking(Node.unheard)
     history = _iterating(Node.history)
     set_note = _blocking(Node.set_note)
     find_routes = _blocking(Node.find_routes)

@@ -113,6 +113,19 @@ class NodeView:
                 return report.balance
         raise UnknownName(f"there is no balance of {currency} with {friend!r}")
 
+    async def unheard(self) -> frozenset[PublicKey]:
+        """
+        The friends that have to speak first, since the node was restored or goes on without its database.
+
+        Nothing is said to them before they have told where they are, and a balance with them is as old as the backup.
+        Having asked once, `reports` and `wait_until` look again when it changes.
+
+        Raises:
+            NotAnnounced: The node does not tell: an original never waits, and an older one of ours may.
+        """
+        await self._session.follow_unheard()
+        return frozenset(self._session.unheard)
+
     def friend_ticket(self) -> FriendTicket:
         """What to hand to somebody who is to become a friend."""
         relays = tuple(RelayAddress(relay.public_key, relay.address) for relay in self.report.relays)

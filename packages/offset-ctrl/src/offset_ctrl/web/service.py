@@ -13,6 +13,7 @@ from typing import Final
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
+from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.connection.session import open_session
 from offset_ctrl.sdk.node import use_session
 from offset_ctrl.web.accepting import serve_http
@@ -165,7 +166,7 @@ async def open_desk(
         journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
         link = _NodeLink(name, ticket.address)
         session = await stack.enter_async_context(
-            open_session(ticket.address, ticket.public_key, identity, ticker),
+            open_session(ticket.address, ticket.public_key, identity, ticker, follows=(NodeConnection.follow_unheard,)),
         )
         link.told(None)
         session.on_link = link.told

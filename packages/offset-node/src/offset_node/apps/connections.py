@@ -19,7 +19,7 @@ from offset_node.telling import NodeLog
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer, CreatePayment
-from offset_proto.messages.extensions import AppGreeting, OpenInvoices, OpenPayments
+from offset_proto.messages.extensions import AppGreeting, OpenInvoices, OpenPayments, UnheardFriends
 from offset_proto.types import PublicKey
 
 __all__ = ["AppConnection", "AppLinks"]
@@ -212,7 +212,7 @@ class AppLinks:
                 if self._encoded[0] is not message:
                     self._encoded = (message, wire.APP_SERVER_TO_APP.encode(message))
                 if link is not None:
-                    if isinstance(message, OpenPayments | OpenInvoices) and message.is_snapshot:
+                    if isinstance(message, OpenPayments | OpenInvoices | UnheardFriends) and message.is_snapshot:
                         self._make_room(link.connection, self._encoded[1])
                     link.connection.send(self._encoded[1])
             case CloseApp(_, reason):

@@ -13,6 +13,7 @@ from offset_proto.messages.extensions import (
     Extension,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     GiveUpPayment,
 )
 from offset_proto.messages.history import FollowHistory, NoteEntry, NoteInvoice, NotePayment, ReadHistory
@@ -34,6 +35,7 @@ UNANSWERABLE = (
     NoteInvoice,
     NotePayment,
     NoteEntry,
+    FollowUnheard,
 )
 """Requests whose answer says to an app that they were carried out: the protocol has no word for a refusal."""
 
@@ -49,5 +51,7 @@ def extension_of(request: AppRequest) -> Extension:
             return Extension.GIVE_UP
         case ReadHistory() | FollowHistory() | NoteInvoice() | NotePayment() | NoteEntry():
             return Extension.HISTORY
+        case FollowUnheard():
+            return Extension.UNHEARD
         case _:
             return Extension(0)

@@ -40,6 +40,7 @@ from offset_funder.capacities import Declared, declared_by, diff
 from offset_funder.events import AppRequested
 from offset_node.apps.requests import UNANSWERABLE, extension_of
 from offset_node.plugins.scope import EVERYTHING, ReportScope
+from offset_node.plugins.ticket import includes
 from offset_node.plugins.values import NotGranted, Refusal, Verdict
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import (
@@ -61,9 +62,11 @@ from offset_proto.messages.extensions import (
     Extension,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     GiveUpPayment,
     OpenInvoices,
     OpenPayments,
+    UnheardFriends,
 )
 from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, NoteRequest, ReadHistory, check_note
 from offset_proto.messages.index import IndexMutation, RequestRoutes
@@ -143,11 +146,11 @@ class DeclareCapacities:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """An app asks for what is open, or how far the history goes, and to be told of each change."""
+    """An app asks for what is open, how far the history goes, or who has to speak first; and for each change."""
 
     app_id: AppId
     app_request_id: Uid
-    request: FollowPayments | FollowInvoices | FollowHistory
+    request: FollowPayments | FollowInvoices | FollowHistory | FollowUnheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ AppServerOutput = (
 
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
 
-Followed = OpenPayments | OpenInvoices | HistoryEnd
+Followed = OpenPayments | OpenInvoices | HistoryEnd | UnheardFriends
 
 PAGES_MAX: Final = 4
 """Pages of the history that are being read for one app; each may have 300 kB."""
@@ -193,6 +196,10 @@ class _App:
     awaited: set[Awaited] = field(default_factory=set)
     follows: set[type[Followed]] = field(default_factory=set)
     pages: int = 0
+
+    def seen(self, message: Followed) -> Followed:
+        """What it is told of what it follows."""
+        return self.scope.filter_unheard(message) if isinstance(message, UnheardFriends) else message
 
 
 class AppServer:
@@ -234,7 +241,7 @@ class AppServer:
         app = self._apps.get(app_id)
         if app is None or app.permissions == permissions:
             return []
-        if permissions is None or not _includes(permissions, app.permissions):
+        if permissions is None or not includes(permissions, app.permissions):
             self.close_app(app_id)
             return [CloseApp(app_id, f"the ticket of app {app_id} has changed")]
         app.permissions = permissions
@@ -270,7 +277,7 @@ class AppServer:
                 return self._read_page(app_id, request)
             case _ if isinstance(request, NoteRequest):
                 return self._keep_note(app_id, message.app_request_id, request)
-            case FollowPayments() | FollowInvoices() | FollowHistory():
+            case FollowPayments() | FollowInvoices() | FollowHistory() | FollowUnheard():
                 return [Follow(app_id, message.app_request_id, request)]
             case CreateTransaction():
                 self._await(app_id, (TransactionResult, request.request_id))
@@ -341,21 +348,20 @@ class AppServer:
         return [SendToApp(app_id, app.scope.filter_page(page))]
 
     def is_followed(self, kind: type[Followed]) -> bool:
-        """Whether an app follows the payments, or the invoices."""
+        """Whether an app follows what is told in messages of this *kind*."""
         return any(kind in app.follows for app in self._apps.values())
 
     def start_following(self, app_id: AppId, app_request_id: Uid, snapshot: Followed) -> list[AppServerOutput]:
         """An app that has asked for it is told how it is now, after its request is acknowledged."""
         effects = self._broadcast(ReportMutations(app_request_id, ()))
-        app = self._apps.get(app_id)
-        if app is not None:
+        if (app := self._apps.get(app_id)) is not None:
             app.follows.add(type(snapshot))
-            effects.append(SendToApp(app_id, snapshot))
+            effects.append(SendToApp(app_id, app.seen(snapshot)))
         return effects
 
     def tell_followers(self, change: Followed) -> list[AppServerOutput]:
         """What is followed has changed."""
-        return [SendToApp(app_id, change) for app_id, app in self._apps.items() if type(change) in app.follows]
+        return [SendToApp(key, app.seen(change)) for key, app in self._apps.items() if type(change) in app.follows]
 
     def _await(self, app_id: AppId, awaited: Awaited) -> None:
         self._awaited_by[awaited] = app_id
@@ -379,11 +385,6 @@ class AppServer:
             if key in self._report.friends:
                 view |= declared_by(key, self._report.friends[key])
         return view
-
-
-def _includes(more: AppPermissions, less: AppPermissions) -> bool:
-    names = ("routes", "buyer", "seller", "config", "history")
-    return all(more.allows(name) or not less.allows(name) for name in names)
 
 
 def _touched_friends(message: ReportMutations) -> set[PublicKey]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from offset_proto.messages.extensions import UnheardFriends
 from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryPage
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -107,6 +108,13 @@ class ReportScope:
             if self._sees(entry.friend) and self._counts(entry.currency)
         )
         return replace(page, entries=entries)
+
+    def filter_unheard(self, message: UnheardFriends) -> UnheardFriends:
+        """What such an app is told of the friends that have to speak first."""
+        if self.friends is None:
+            return message
+        friends, heard = (tuple(filter(self._sees, keys)) for keys in (message.friends, message.heard))
+        return UnheardFriends(message.is_snapshot, friends, heard)
 
     def _party(self, entry: HistoryEntry) -> PublicKey | None:
         """The other friend of what was forwarded is one of those who may be out of sight; a seller is no friend."""

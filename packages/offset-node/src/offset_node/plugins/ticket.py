@@ -13,12 +13,18 @@ from offset_proto.messages.app import (
     CreateTransaction,
     RequestClosePayment,
 )
-from offset_proto.messages.extensions import AddExpiringInvoice, FollowInvoices, FollowPayments, GiveUpPayment
+from offset_proto.messages.extensions import (
+    AddExpiringInvoice,
+    FollowInvoices,
+    FollowPayments,
+    FollowUnheard,
+    GiveUpPayment,
+)
 from offset_proto.messages.history import FollowHistory, NoteInvoice, NotePayment, ReadHistory
 from offset_proto.messages.index import RequestRoutes
 from offset_proto.permissions import ExtendedPermissions
 
-__all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions", "is_permitted"]
+__all__ = ["ALL_PERMISSIONS", "NO_PERMISSIONS", "TicketPlugin", "add_permissions", "includes", "is_permitted"]
 
 ALL_PERMISSIONS = AppPermissions(routes=True, buyer=True, seller=True, config=True)
 NO_PERMISSIONS = AppPermissions(routes=False, buyer=False, seller=False, config=False)
@@ -32,6 +38,7 @@ _BUYER = (
     GiveUpPayment,
     NotePayment,
 )
+_FLAGS = ("routes", "buyer", "seller", "config", "history")
 _SELLER = (AddInvoice, CancelInvoice, CommitInvoice, FollowInvoices, AddExpiringInvoice, NoteInvoice)
 
 
@@ -45,14 +52,17 @@ def is_permitted(permissions: AppPermissions, request: AppRequest) -> bool:
         return permissions.seller
     if isinstance(request, ReadHistory | FollowHistory):
         return permissions.allows("history")
-    return permissions.config
+    return permissions.config or isinstance(request, FollowUnheard)  # no more than a part of the report
 
 
 def add_permissions(one: AppPermissions, other: AppPermissions) -> ExtendedPermissions:
     """The permissions of an app that two sources give it: each flag is set where either sets it."""
-    return ExtendedPermissions(
-        **{flag: one.allows(flag) or other.allows(flag) for flag in ("routes", "buyer", "seller", "config", "history")}
-    )
+    return ExtendedPermissions(**{flag: one.allows(flag) or other.allows(flag) for flag in _FLAGS})
+
+
+def includes(more: AppPermissions, less: AppPermissions) -> bool:
+    """Whether an app with the permissions *more* may do all that it may do with *less*."""
+    return all(more.allows(flag) or not less.allows(flag) for flag in _FLAGS)
 
 
 class TicketPlugin:

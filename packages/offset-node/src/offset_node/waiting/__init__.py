@@ -7,6 +7,7 @@ What waits: payments and invoices that are open, since when credits are frozen, 
 `ends`         which invoices have come to their end
 `payments`     the open payments, as an app that follows them is told
 `invoices`     the open invoices, as an app that follows them is told
+`unheard`      the friends that have to speak first, as an app that follows them is told
 =============  ===========================================================================================
 
 All of it is read from the funder's state. Only the times of what has been pending for long are stored beside it; so a

@@ -5,7 +5,7 @@ What the engine of a node asks this room: one place for times, ends, and those w
 the engine calls    when
 ==================  =========================================================================================
 `tick`              a tick has passed: what has come to its end, what is to be stored, what is to be said
-`follow`            an app asks for what is open: the snapshot
+`follow`            an app asks for what is open, or whom the node waits for: the snapshot
 `observe`           an event was handled
 `changes`           a batch is through: what those who follow are told
 `stop_following`    nobody follows any more: nothing is kept for it
@@ -24,17 +24,22 @@ from offset_node.waiting.ends import InvoiceEnds
 from offset_node.waiting.invoices import OpenInvoicesView
 from offset_node.waiting.payments import OpenPaymentsView
 from offset_node.waiting.times import Looked, PendingTimes
+from offset_node.waiting.unheard import UnheardView
 from offset_proto.messages.app import Failure, TransactionResult
 from offset_proto.messages.extensions import (
     AddExpiringInvoice,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     OpenInvoices,
     OpenPayments,
+    UnheardFriends,
 )
 from offset_proto.types import U64, Uid
 
 __all__ = ["WaitingWatch"]
+
+Waiting = OpenPayments | OpenInvoices | UnheardFriends
 
 
 class WaitingWatch:
@@ -55,6 +60,7 @@ class WaitingWatch:
         self._ends = InvoiceEnds(state.funder.open_invoices)
         self._payments: OpenPaymentsView | None = None
         self._invoices: OpenInvoicesView | None = None
+        self._unheard: UnheardView | None = None
 
     @property
     def long_pending(self) -> int:
@@ -67,20 +73,25 @@ class WaitingWatch:
         due = self._ends.due(now, funder.state.open_invoices)
         return [InvoiceExpired(invoice_id, now) for invoice_id in due], self._times.look(funder.state, now)
 
-    def follow(self, request: FollowPayments | FollowInvoices, funder: Funder) -> OpenPayments | OpenInvoices:
-        """What is open, for an app that will be told of each change."""
+    def follow(self, request: FollowPayments | FollowInvoices | FollowUnheard, funder: Funder) -> Waiting:
+        """How it is now, for an app that will be told of each change."""
+        if isinstance(request, FollowUnheard):
+            self._unheard = self._unheard or UnheardView()
+            return self._unheard.snapshot(funder.state)
         if isinstance(request, FollowPayments):
             self._payments = self._payments or OpenPaymentsView(funder.state, self._times)
             return self._payments.snapshot(funder.state, self.now)
         self._invoices = self._invoices or OpenInvoicesView(self._times)
         return self._invoices.snapshot(funder.state, funder.open_requests, self.now)
 
-    def stop_following(self, kind: type[OpenPayments | OpenInvoices]) -> None:
+    def stop_following(self, kind: type[Waiting]) -> None:
         """No app is to be told of changes of this kind."""
         if kind is OpenPayments:
             self._payments = None
-        else:
+        elif kind is OpenInvoices:
             self._invoices = None
+        else:
+            self._unheard = None
 
     def observe(self, funder: Funder, event: Event | None, outcome: Outcome) -> None:
         """An event was handled; None: the tokens were made that several events share."""
@@ -92,12 +103,15 @@ class WaitingWatch:
             self._payments.observe(funder.state, self.now, outcome.mutations, frozenset(_failed(outcome)))
         if self._invoices is not None:
             self._invoices.observe(outcome.mutations, outcome.occurrences)
+        if self._unheard is not None:
+            self._unheard.observe(outcome.mutations)
 
-    def changes(self, funder: Funder) -> Iterable[OpenPayments | OpenInvoices]:
+    def changes(self, funder: Funder) -> Iterable[Waiting]:
         """What has changed of what is followed since the last call."""
         found = (
             None if self._payments is None else self._payments.changes(funder.state, self.now),
             None if self._invoices is None else self._invoices.changes(funder.state, funder.open_requests, self.now),
+            None if self._unheard is None else self._unheard.changes(funder.state),
         )
         return [message for message in found if message is not None]
 

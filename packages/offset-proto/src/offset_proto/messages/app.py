@@ -7,9 +7,11 @@ from offset_proto.messages.extensions import (
     AddExpiringInvoice,
     FollowInvoices,
     FollowPayments,
+    FollowUnheard,
     GiveUpPayment,
     OpenInvoices,
     OpenPayments,
+    UnheardFriends,
 )
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.history import (
@@ -312,6 +314,7 @@ AppRequest = (
     | NoteInvoice
     | NotePayment
     | NoteEntry
+    | FollowUnheard
 )
 declare_union(
     "app_server",
@@ -350,6 +353,7 @@ declare_union(
         "noteInvoice": NoteInvoice,
         "notePayment": NotePayment,
         "noteEntry": NoteEntry,
+        "followUnheard": FollowUnheard,
     },
 )
 
@@ -468,6 +472,7 @@ AppServerToApp = (
     | OpenInvoices
     | HistoryPage
     | HistoryEnd
+    | UnheardFriends
 )
 declare_union(
     "app_server",
@@ -481,5 +486,6 @@ declare_union(
         "openInvoices": OpenInvoices,
         "historyPage": HistoryPage,
         "historyEnd": HistoryEnd,
+        "unheardFriends": UnheardFriends,
     },
 )

@@ -20,6 +20,7 @@ __all__ = [
     "Extension",
     "FollowInvoices",
     "FollowPayments",
+    "FollowUnheard",
     "GiveUpPayment",
     "OpenInvoiceReport",
     "OpenInvoices",
@@ -29,6 +30,7 @@ __all__ = [
     "PartStateReport",
     "PaymentStageReport",
     "PaymentTarget",
+    "UnheardFriends",
 ]
 
 
@@ -45,10 +47,17 @@ class Extension(enum.IntFlag):
     """`ReadHistory` and `FollowHistory`: each change of a balance, and why; and what the owner notes to it."""
     COLLECTED = 16
     """`OpenInvoices.collected`: which of the invoices that have ended were collected."""
+    UNHEARD = 32
+    """`FollowUnheard`: the friends that have to speak first, and each change of that."""
 
 
 ALL_EXTENSIONS: Final = (
-    Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP | Extension.HISTORY | Extension.COLLECTED
+    Extension.OPEN_PAYMENTS
+    | Extension.EXPIRING_INVOICES
+    | Extension.GIVE_UP
+    | Extension.HISTORY
+    | Extension.COLLECTED
+    | Extension.UNHEARD
 )
 """What a node of this version can have."""
 
@@ -83,6 +92,11 @@ class FollowPayments:
 @member
 class FollowInvoices:
     """Tell me all invoices that are open, and then each change of them, for as long as I am connected."""
+
+
+@member
+class FollowUnheard:
+    """Tell me which friends have to speak first, and then each change of that, for as long as I am connected."""
 
 
 @struct("app_server")
@@ -252,3 +266,19 @@ class OpenInvoices:
     invoices: tuple[OpenInvoiceReport, ...]
     ended: tuple[InvoiceId, ...]
     collected: tuple[InvoiceId, ...]
+
+
+@struct("app_server")
+class UnheardFriends:
+    """
+    The friends that a node which has forgotten something waits for, or changes of them.
+
+    Attributes:
+        is_snapshot: These are all. Otherwise *friends* come to what was said before, and *heard* are taken off it.
+        friends: To whom nothing is said before they have spoken.
+        heard: Those that have spoken, and those that were removed.
+    """
+
+    is_snapshot: bool
+    friends: tuple[PublicKey, ...]
+    heard: tuple[PublicKey, ...]

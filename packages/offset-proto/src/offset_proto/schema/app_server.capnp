@@ -54,6 +54,7 @@ struct AppRequest {
     noteInvoice @30 :NoteInvoice;
     notePayment @31 :NotePayment;
     noteEntry @32 :NoteEntry;
+    followUnheard @33 :Void;
   }
 }
 
@@ -128,6 +129,7 @@ struct AppServerToApp {
     openInvoices @5 :OpenInvoices;
     historyPage @6 :HistoryPage;
     historyEnd @7 :HistoryEnd;
+    unheardFriends @8 :UnheardFriends;
   }
 }
 
@@ -365,3 +367,9 @@ struct HistoryEnd {
 struct NoteInvoice { invoiceId @0 :Common.InvoiceId; note @1 :Text; }
 struct NotePayment { paymentId @0 :Common.PaymentId; note @1 :Text; }
 struct NoteEntry { number @0 :UInt64; note @1 :Text; }
+
+struct UnheardFriends {
+  isSnapshot @0 :Bool;
+  friends @1 :List(Common.PublicKey);
+  heard @2 :List(Common.PublicKey);
+}

@@ -124,15 +124,19 @@ async def _ask(
 
 
 async def _told(node: NodeConnection) -> NodeFacts:
+    unheard = None
+    if Extension.UNHEARD in node.extensions:
+        await node.follow_unheard()
+        unheard = frozenset(node.unheard)
     if not (node.permissions.buyer and Extension.OPEN_PAYMENTS in node.extensions):
-        return NodeFacts(node.report, is_live=True, extensions=node.extensions)
+        return NodeFacts(node.report, is_live=True, extensions=node.extensions, unheard=unheard)
     await node.follow_payments()
     payments = tuple(node.payments.reports.values())
     parts = [part for payment in payments for part in waiting_parts(payment)]
     queued = Counter(part.route.public_keys[1] for part in parts if part.state is PartStateReport.QUEUED)
     latest = max((part.since for part in parts), default=0)
     frozen = tuple(each for payment in payments for each in _frozen(payment))
-    return NodeFacts(node.report, True, node.extensions, frozen, tuple(queued.items()), latest)
+    return NodeFacts(node.report, True, node.extensions, frozen, tuple(queued.items()), latest, unheard)
 
 
 def _frozen(payment: OpenPaymentReport) -> list[Frozen]:

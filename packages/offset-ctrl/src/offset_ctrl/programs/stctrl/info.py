@@ -13,6 +13,7 @@ from offset_ctrl.rules.recovery import contacts_of
 from offset_proto.contacts import CONTACTS
 from offset_proto.errors import OffsetError
 from offset_proto.files import FRIEND_TICKET, FRIEND_TOKEN, FileKind, FriendTicket, OutputAlreadyExists
+from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import CurrencyBalance
 from offset_proto.messages.report import (
     ChannelConsistentReport,
@@ -63,12 +64,19 @@ async def index(node: NodeConnection, *, as_json: bool) -> None:
 
 
 async def friends(node: NodeConnection, *, as_json: bool) -> None:
-    """Print the friends and their balances, sorted by name (D87)."""
+    """Print the friends and their balances, sorted by name (D87), and who of them was not heard, where it is told."""
+    tells = Extension.UNHEARD in node.extensions
+    if tells:
+        await node.follow_unheard()
     ordered = sorted(node.report.friends.items(), key=lambda item: (item[1].name, item[0]))
     if as_json:
-        _print_json([_friend_json(format_b64(key), friend) for key, friend in ordered])
+        heard = [{"heard": key not in node.unheard} if tells else {} for key, _ in ordered]
+        values = [_friend_json(format_b64(key), friend) for key, friend in ordered]
+        _print_json([{**value, **mark} for value, mark in zip(values, heard, strict=True)])
     elif ordered:
-        rows = [[_status(friend), friend.name, _balance_text(friend)] for _, friend in ordered]
+        marks = ["Not heard. " if key in node.unheard else "" for key, _ in ordered]
+        texts = [mark + _balance_text(friend) for mark, (_, friend) in zip(marks, ordered, strict=True)]
+        rows = [[_status(friend), friend.name, text] for (_, friend), text in zip(ordered, texts, strict=True)]
         click.echo(format_table(["st", "name", "balance"], rows))
     else:
         click.echo("No configured friends.")

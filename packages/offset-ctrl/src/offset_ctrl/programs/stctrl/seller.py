@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from offset_ctrl.connection.announced import check_announced
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotAnnounced
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, parse_currency, show
 from offset_ctrl.programs.texts import TextOutput
@@ -60,7 +61,7 @@ async def create_invoice(
         if description is not None and (Extension.HISTORY in node.extensions or not output.is_wanted):
             requests.append(note_request(invoice_id, description))
         for one in requests:
-            node.check_announced(one)
+            check_announced(one, node.extensions)
     except InvalidInput as error:
         raise CommandError(GROUP, f"InvalidNote({error})") from None
     except NotAnnounced as error:

@@ -8,9 +8,8 @@ from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError,
 from offset_ctrl.sdk.history import build_filter, last_entries
 from offset_ctrl.web.api.names import friend_key
 from offset_ctrl.web.problems import rejection
-from offset_ctrl.web.wallet.home import item_path, name_of
+from offset_ctrl.web.wallet.home import friendship_of, item_path, name_of
 from offset_ctrl.web.wallet.rendering import moment_text
-from offset_ctrl.web.wallet.standing import build_friendship
 from offset_ctrl.web.wallet.taking import take_amount, take_share
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Visit
 from offset_proto.entered import parse_currency, parse_name
@@ -41,7 +40,7 @@ async def show_friend(visit: Visit) -> Answer:
     node, key = visit.web_node, _key(visit)
     entries = await _entries(visit, key, ENTRIES_SHOWN)
     values = {
-        "friend": build_friendship(key, node.node.friend(key)),
+        "friend": friendship_of(node, key),
         "entries": None if entries is None else [(each, _party(visit, each)) for each in reversed(entries)],
     }
     return Shown("friend.html", values)
@@ -134,7 +133,7 @@ async def accept_terms(visit: Visit) -> Answer:
 async def show_part(visit: Visit) -> Answer:
     """The question before a friend is removed."""
     key = _key(visit)
-    return Shown("part.html", {"friend": build_friendship(key, visit.web_node.node.friend(key))})
+    return Shown("part.html", {"friend": friendship_of(visit.web_node, key)})
 
 
 @pages.form("/wallet/{node}/friends/{friend}/part", show_part)

@@ -12,7 +12,7 @@ from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Shown, Visit, wal
 from offset_proto.text import format_b64
 from offset_proto.types import PublicKey
 
-__all__ = ["Event", "friendships_of", "name_of", "pages"]
+__all__ = ["Event", "friendship_of", "friendships_of", "name_of", "pages"]
 
 pages = Pages()
 
@@ -36,9 +36,14 @@ class Event:
     since: int
 
 
+def friendship_of(node: WebNode, key: PublicKey) -> Friendship:
+    """A friend of a node; UnknownName where there is none."""
+    return build_friendship(key, node.node.friend(key), is_heard=key not in node.session.unheard)
+
+
 def friendships_of(node: WebNode) -> list[Friendship]:
     """The friends of a node, those with the largest balances first."""
-    found = [build_friendship(key, friend) for key, friend in node.node.report.friends.items()]
+    found = [friendship_of(node, key) for key in node.node.report.friends]
     return sorted(found, key=lambda each: (-each.weight, each.name.casefold()))
 
 
@@ -70,6 +75,7 @@ async def show_home(visit: Visit) -> Answer:
         "number": len(friendships),
         "online": sum(each.state == "online" for each in friendships),
         "disagreements": [each for each in friendships if each.terms is not None],
+        "unheard": [each for each in friendships if not each.is_heard],
         "is_connected": node.node.is_connected,
         "has_relay": bool(report.relays),
         "has_index": report.connected_server is not None,

@@ -93,6 +93,7 @@ class Friendship:
         state: online, offline or paused.
         terms: Where the two sides disagree: what each takes for right; None: they agree.
         has_terms: The friend has said what it takes for right.
+        is_heard: False: the node was restored, and the friend has to speak first. The ledgers are those of the backup.
     """
 
     key: PublicKey
@@ -101,6 +102,7 @@ class Friendship:
     ledgers: tuple[Ledger, ...]
     terms: tuple[Terms, ...] | None
     has_terms: bool
+    is_heard: bool
 
     @property
     def weight(self) -> int:
@@ -124,8 +126,8 @@ class Total:
         return self.owed - self.owing
 
 
-def build_friendship(key: PublicKey, friend: FriendReport) -> Friendship:
-    """A friend of the report."""
+def build_friendship(key: PublicKey, friend: FriendReport, *, is_heard: bool = True) -> Friendship:
+    """A friend of the report, and whether it has spoken, where it has to speak first."""
     status = friend.channel_status
     agreed = status.currency_reports if isinstance(status, ChannelConsistentReport) else ()
     reports = {each.currency: each for each in agreed}
@@ -134,9 +136,9 @@ def build_friendship(key: PublicKey, friend: FriendReport) -> Friendship:
         _ledger(currency, reports.get(currency), configs.get(currency)) for currency in sorted({*reports, *configs})
     )
     if isinstance(status, ChannelConsistentReport):
-        return Friendship(key, friend.name, _state(friend), ledgers, None, has_terms=False)
+        return Friendship(key, friend.name, _state(friend), ledgers, None, has_terms=False, is_heard=is_heard)
     has_terms = status.opt_remote_reset_terms is not None
-    return Friendship(key, friend.name, _state(friend), ledgers, _terms(status), has_terms)
+    return Friendship(key, friend.name, _state(friend), ledgers, _terms(status), has_terms, is_heard)
 
 
 def _state(friend: FriendReport) -> str:
