@@ -68,7 +68,7 @@ def _fails(*, is_refused: bool, reason: str) -> Iterator[None]:
     assert failure.value.is_refused == is_refused
 
 
-@pytest.mark.parametrize("first", [(503, ""), (429, ""), (500, "[]"), None], ids=str)
+@pytest.mark.parametrize("first", [(503, ""), (429, ""), (408, ""), (425, ""), (500, "[]"), None], ids=str)
 def test_what_may_help_is_tried_again(deliver: Deliver, first: tuple[int, str] | None) -> None:
     """The same commit, until it is taken."""
     program = Program(first, first, GOOD)

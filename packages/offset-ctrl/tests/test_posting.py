@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from offset_crypto.aio import Proxy
 from offset_ctrl.connection import posting
 from offset_ctrl.connection.posting import Answer, PostFailed, post
 from offset_proto.web_address import parse_web_address
@@ -132,10 +134,10 @@ def test_an_onion_service(monkeypatch: pytest.MonkeyPatch) -> None:
 # TLS.
 
 
-def _certificate(folder: Path) -> Path:
-    """One for localhost alone, with its key in the same file."""
+def _certificate(folder: Path, host: str = "localhost") -> Path:
+    """One for one host alone, with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -145,7 +147,7 @@ def _certificate(folder: Path) -> Path:
         .serial_number(7)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -168,3 +170,54 @@ def test_over_tls(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert ask(_says(OK), context=context, host="localhost") == Answer(200, b"hi")
     with pytest.raises(PostFailed, match="IP address mismatch"):
         ask(_says(OK), context=context, host="127.0.0.1")
+
+
+class _JoiningProxy(Proxy):
+    """Joins whoever asks to one port of this machine, whatever the host; or says no."""
+
+    def __init__(self, port: int, refusal: OSError | None = None) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self._port, self._refusal = port, refusal
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        self.asked.append((host, port))
+        if self._refusal is not None:
+            raise self._refusal
+        return socket.create_connection(("127.0.0.1", self._port))
+
+
+@pytest.mark.parametrize("host", ["shop.example", "a" * 56 + ".onion"])
+def test_through_a_proxy(listen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """The proxy gets the name, this machine looks nothing up, and the certificate is that of the name."""
+    path = _certificate(tmp_path, host)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+    async def main() -> tuple[Answer, list[tuple[str, int]]]:
+        async with asyncio.timeout(20), listen(_says(OK), context=context) as port:
+            proxy = _JoiningProxy(port)
+            answer = await post(parse_web_address(f"https://{host}/x", "the address"), {}, b"body", 5.0, proxy)
+            return answer, proxy.asked
+
+    assert asyncio.run(main()) == (Answer(200, b"hi"), [(host, 443)])
+
+
+def test_a_proxy_that_says_no() -> None:
+    """There is no other way."""
+    proxy = _JoiningProxy(0, OSError("by the proxy socks5h://x: no"))
+    address = parse_web_address("https://shop.example/x", "the address")
+    with pytest.raises(PostFailed, match="by the proxy socks5h://x: no"):
+        asyncio.run(post(address, {}, b"body", 5.0, proxy))
+
+
+def test_this_machine_needs_no_proxy(listen: Any) -> None:
+    """It is reached directly."""
+
+    async def main() -> list[tuple[str, int]]:
+        async with asyncio.timeout(20), listen(_says(OK)) as port:
+            proxy = _JoiningProxy(port)
+            await post(parse_web_address(f"http://127.0.0.1:{port}/x", "the address"), {}, b"body", 5.0, proxy)
+            return proxy.asked
+
+    assert asyncio.run(main()) == []

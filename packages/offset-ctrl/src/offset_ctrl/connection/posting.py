@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from offset_crypto.aio import Proxy
 from offset_proto.errors import OffsetError
 from offset_proto.proxies import is_onion
 from offset_proto.web_address import WebAddress
@@ -40,7 +41,9 @@ class Answer:
     body: bytes
 
 
-async def post(address: WebAddress, headers: Mapping[str, str], body: bytes, seconds: float) -> Answer:
+async def post(
+    address: WebAddress, headers: Mapping[str, str], body: bytes, seconds: float, proxy: Proxy | None = None
+) -> Answer:
     """
     Send *body* to *address*; what is answered.
 
@@ -49,6 +52,7 @@ async def post(address: WebAddress, headers: Mapping[str, str], body: bytes, sec
         headers: Beyond those that every request has; names and values are our own, without line breaks.
         body: At most as much as a peer takes at once.
         seconds: For all of it.
+        proxy: Joins us to hosts that are not of this machine, and looks their names up; None: nobody does.
 
     Raises:
         PostFailed: There is no answer in time, or too much of it, or no HTTP.
@@ -63,18 +67,23 @@ async def post(address: WebAddress, headers: Mapping[str, str], body: bytes, sec
     request = "\r\n".join([*lines, "", ""]).encode("ascii") + body
     try:
         async with asyncio.timeout(seconds):
-            return _parse(address, await _exchange(address, request))
+            return _parse(address, await _exchange(address, request, proxy))
     except TimeoutError:
         raise PostFailed(f"{address.text} has not answered within {seconds:g} seconds") from None
     except (OSError, UnicodeError) as error:  # UnicodeError: of a name that no name server could know
         raise PostFailed(f"{address.text} can not be reached: {error}") from None
 
 
-async def _exchange(address: WebAddress, request: bytes) -> bytes:
-    if is_onion(address.host):
+async def _exchange(address: WebAddress, request: bytes, proxy: Proxy | None) -> bytes:
+    if is_onion(address.host) and proxy is None:
         raise PostFailed(f"{address.text} is an onion service, which is not reached from here; nobody is asked for it")
     context = ssl.create_default_context() if address.is_secure else None
-    reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+    if proxy is not None and proxy.takes(address.host):
+        joined = await proxy.connect(address.host, address.port)
+        name = address.host if address.is_secure else None
+        reader, writer = await asyncio.open_connection(sock=joined, ssl=context, server_hostname=name)
+    else:
+        reader, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
     received = bytearray()
     try:
         writer.write(request)

@@ -54,6 +54,7 @@ class NodeSession:
     A connection to a node that is made again when it is lost; made by `open_session`.
 
     Attributes:
+        proxy: Through which the node is reached; None: directly.
         permissions: What this app may ask for, as the node said last.
         extensions: What the node can do beyond the original's protocol, as it said last.
         report: The node's report, as last seen.
@@ -81,7 +82,7 @@ class NodeSession:
         self._node_public_key = node_public_key
         self._app = app
         self._ticker = ticker
-        self._proxy = proxy
+        self.proxy = proxy
         self.version = 0
         self.on_link: Callable[[str | None], None] = lambda reason: None
         self.payments: OpenReports[PaymentId, OpenPaymentReport] = OpenReports()
@@ -113,9 +114,7 @@ class NodeSession:
         while True:
             started = asyncio.get_running_loop().time()
             try:
-                async with open_node(
-                    self._address, self._node_public_key, self._app, self._ticker, self._proxy
-                ) as node:
+                async with open_node(self._address, self._node_public_key, self._app, self._ticker, self.proxy) as node:
                     self._adopt(node)
                     self.on_link(None)
                     if not first.done():

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from offset_crypto.aio import Proxy
 from offset_ctrl.connection.posting import Answer, PostFailed, post
 from offset_proto.errors import OffsetError
 from offset_proto.files import COMMIT
@@ -30,6 +31,9 @@ RETRY_SECONDS: Final = 0.5
 
 RETRY_SECONDS_MAX: Final = 60.0
 REASON_CHARACTERS_MAX: Final = 200
+_LATER: Final = frozenset({408, 425, 429})
+"""Too slow, too early, too many: the same request may be taken later. RFC 9110, 8470, 6585."""
+
 _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -46,13 +50,15 @@ class DeliveryFailed(OffsetError):
         self.is_refused = is_refused
 
 
-def deliver_to(address: str, seconds: float = 60.0) -> Callable[[Commit], Awaitable[None]]:
+def deliver_to(
+    address: str, seconds: float = 60.0, *, proxy: Proxy | None = None
+) -> Callable[[Commit], Awaitable[None]]:
     """What `Node.pay` takes to hand the commit over: `deliver_commit` to *address*."""
     parse_web_address(address, "the delivery address")
-    return lambda commit: deliver_commit(address, commit, seconds)
+    return lambda commit: deliver_commit(address, commit, seconds, proxy=proxy)
 
 
-async def deliver_commit(address: str, commit: Commit, seconds: float = 60.0) -> None:
+async def deliver_commit(address: str, commit: Commit, seconds: float = 60.0, *, proxy: Proxy | None = None) -> None:
     """
     Deliver *commit* to the seller's program.
 
@@ -60,6 +66,7 @@ async def deliver_commit(address: str, commit: Commit, seconds: float = 60.0) ->
         address: As the payment request names it.
         commit: Of the payment. Whoever has it can do nothing but let the seller collect.
         seconds: For all attempts together.
+        proxy: The way there, such as `Node.proxy`: then the seller does not see from where it comes.
 
     Raises:
         InvalidInput: There must be no request to this address.
@@ -72,14 +79,14 @@ async def deliver_commit(address: str, commit: Commit, seconds: float = 60.0) ->
         async with asyncio.timeout(seconds):
             while True:
                 try:
-                    answer = await post(where, _HEADERS, body, ATTEMPT_SECONDS)
+                    answer = await post(where, _HEADERS, body, ATTEMPT_SECONDS, proxy)
                 except PostFailed as error:
                     reason = str(error)
                 else:
                     if 200 <= answer.status < 300:
                         return
                     reason = f"{address} has answered {answer.status}{_said(answer)}"
-                    if answer.status != 429 and answer.status < 500:
+                    if answer.status not in _LATER and answer.status < 500:
                         raise DeliveryFailed(reason, is_refused=True)
                 log.info("a commit is delivered again: %s", reason)
                 await asyncio.sleep(wait)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 
+from offset_crypto.aio import Proxy
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.errors import NotPermitted, UnknownName
 from offset_ctrl.sdk.history import build_filter, note_request, read_entries
@@ -37,6 +38,11 @@ class NodeView:
     def permissions(self) -> AppPermissions:
         """What this app may ask for."""
         return self._session.permissions
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """Through which the node is reached; commits can be delivered the same way (`deliver_to`)."""
+        return self._session.proxy
 
     @property
     def extensions(self) -> Extension:

@@ -62,7 +62,7 @@ async def hand_over(
     payment, path, receipt = files
     commit = load(GROUP, COMMIT, path, "IoError")
     try:
-        await deliver_commit(address, commit, timeout)
+        await deliver_commit(address, commit, timeout, proxy=session.proxy)
     except (DeliveryFailed, InvalidInput) as error:
         click.echo(f"The commit was not delivered: {printable(str(error))}", err=True)
         if output.is_wanted:
