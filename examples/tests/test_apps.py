@@ -1,5 +1,6 @@
 """The example apps, as their READMEs run them, on a network of three friends."""
 
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from interop.network import Network, NodeSpec
-from interop.programs import wait_until
+from interop.programs import Server, wait_until
 
 APPS = Path(__file__).parents[1] / "apps"
 
@@ -89,6 +90,59 @@ def test_the_shop_sells_its_page(triangle: Network) -> None:
         return after == before + 5
 
     wait_until("five credits", is_paid, 20)
+
+
+@contextmanager
+def _stweb(network: Network, name: str) -> Iterator[tuple[str, str]]:
+    """A node's stweb that buyers reach: its address, and a token that may ask for payments."""
+    port = network._free_port("stweb")
+    url, state = f"http://127.0.0.1:{port}", network.path(f"{name}-web")
+    options = ["-l", f"127.0.0.1:{port}", "--state", str(state), "--public-address", url]
+    command = [network.cast.of("stweb").program("stweb"), *map(str, network.login(name)), *options]
+    server = Server("stweb", command, port, network.path("stweb.log"))
+    server.start()
+    try:
+        asking = ["--name", "shop", "--may", "ask", "--until", "2099-12-31", "--state", state]
+        yield url, network.run("stweb", "token", "create", *asking).stdout.strip()
+    finally:
+        server.stop()
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Says where it is sent to, and does not go there."""
+
+    def redirect_request(self, *arguments: object) -> None:
+        return None
+
+
+def test_the_shop_for_people(triangle: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A customer is sent to a page of stweb, pays what that says, and gets what was bought; before that, nothing."""
+    port = triangle._free_port("web-shop")
+    with _stweb(triangle, "A") as (url, token):
+        monkeypatch.setenv("STWEB_TOKEN", token)
+        with _started(triangle, "shop/web_shop.py", f"{url}/api/v1/nodes/A", "--port", port) as shop:
+            assert shop.stdout is not None
+            assert shop.stdout.readline() == f"open: http://127.0.0.1:{port}/\n"
+            with pytest.raises(urllib.error.HTTPError) as raised:
+                urllib.request.build_opener(_StayHere).open(f"http://127.0.0.1:{port}/buy", b"", timeout=30)
+            with raised.value as sent:
+                checkout = sent.headers["location"]
+            assert checkout.startswith(f"{url}/checkout/")
+            with urllib.request.urlopen(checkout, timeout=30) as answer:
+                page = answer.read().decode()
+            [order] = set(re.findall(rf'href="(http://127.0.0.1:{port}/orders/[^"]+)"', page))
+            status, body = _refusal(order)
+            assert (status, checkout in body.decode(), "worth" in body.decode()) == (402, True, False)
+            assert _refusal(f"http://127.0.0.1:{port}/orders/x")[0] == 404
+            text = triangle.path("order.txt")
+            text.write_text(re.search(r"offset:invoice1[a-z0-9]+", page)[0])  # type: ignore[index]
+            files = ["-p", triangle.path("order.payment"), "-c", triangle.path("order.commit")]
+            receipt = triangle.path("order.receipt")
+            triangle.stctrl("B", "buyer", "pay-invoice", "--text", text.read_text(), *files, "-r", receipt)
+            with urllib.request.urlopen(order, timeout=30) as answer:
+                assert "worth every credit" in answer.read().decode()
+            with urllib.request.urlopen(checkout, timeout=30) as answer:
+                assert "<h1>Paid</h1>" in answer.read().decode()
 
 
 def test_a_list_is_paid(triangle: Network) -> None:

@@ -146,6 +146,15 @@ def test_the_wallet(tmp_path: Path) -> None:
     assert said.count("/log-in?link=") == 2, said
 
 
+def test_a_page_on_which_a_customer_pays(tmp_path: Path) -> None:
+    """The shop makes it, Bob pays what is on it, and both see that it is paid."""
+    on_loopback = _Loopback()
+    first_payment = (on_loopback.rewrite(commands) for commands in _first_payment())
+    blocks = _blocks((HOW_TO / "checkout.md").read_text())
+    said = _run(tmp_path, *first_payment, *(on_loopback.rewrite(block.removeprefix(INSTALL_WEB)) for block in blocks))
+    assert said.index("<h1>Pay this</h1>") < said.index("<h1>Paid</h1>") < said.rindex("true"), said
+
+
 def _federation(on_loopback: _Loopback) -> Iterator[str]:
     """The page of index servers, followed by two operators in turn; they exchange the tickets that it tells them to."""
     for block in _after_installation(HOW_TO / "index-server.md"):

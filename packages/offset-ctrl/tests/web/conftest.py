@@ -21,6 +21,7 @@ from offset_ctrl.web.application import build_application
 from offset_ctrl.web.database import Database, open_database
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.grants import parse_grants
+from offset_ctrl.web.guard import Guard
 from offset_ctrl.web.listening import bind, make_front
 from offset_ctrl.web.service import open_desk
 from offset_ctrl.web.tokens import UnknownToken
@@ -103,6 +104,7 @@ class Server:
     database: Database
     client: httpx.AsyncClient
     url: str
+    app: Guard
     paid: dict[PaymentId, Invoice] = field(default_factory=dict)
     """What the node was asked to pay."""
 
@@ -153,11 +155,12 @@ async def open_server(fake: ScriptedNode, state: Path) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         database = stack.enter_context(open_database(state))
         ticket = await stack.enter_async_context(fake.serve(ticker))
-        desk = await open_desk(stack, APP, {"node": ticket}, state, database, ticker)
         listener = stack.enter_context(bind(("127.0.0.1", 0)))
         address = listener.getsockname()
         front = make_front(address, None, None)
+        desk = await open_desk(stack, APP, {"node": ticket}, state, database, ticker, shop=front.shop)
         app = build_application(desk, front)
+        assert isinstance(app, Guard)
         serving = asyncio.create_task(serve_http(app, listener, None, desk.closing))
 
         async def stop() -> None:
@@ -167,7 +170,7 @@ async def open_server(fake: ScriptedNode, state: Path) -> AsyncIterator[Server]:
         stack.push_async_callback(stop)
         limits = httpx.Limits(max_connections=100)
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=front.url, limits=limits, trust_env=False))
-        server = Server(fake, desk, database, client, front.url)
+        server = Server(fake, desk, database, client, front.url, app)
         client.headers.update(server.token("app", "read", "ask", "configure", "pay:1000:FST/day"))
         yield server
 

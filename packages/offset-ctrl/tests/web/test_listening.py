@@ -64,6 +64,7 @@ def test_a_public_address():
     [
         ("shop.example.org", "/api/v1/commits", 200),
         ("SHOP.example.org", "/checkout/abc", 200),
+        ("shop.example.org", "/static/wallet.css", 200),
         ("shop.example.org", "/checkout", 404),
         ("shop.example.org", "/api/v1/commits/", 404),
         ("shop.example.org", "/", 404),

@@ -12,6 +12,7 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 `openapi`           the document that describes them
 `api`               the operations
 `wallet`            the pages for the owner of a node
+`checkout`          the pages for buyers, one for each invoice
 `forms`             what the API says and hears; `form_parts` is what it is made of
 `views`             what the SDK knows, in these forms
 `problems`          errors as answers
@@ -21,6 +22,7 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 `payment_book`      payments
 `webhooks`          sends events to the addresses that want to hear of them
 `webhook_book`      these addresses, and the events that are still to be sent
+`invoice_forms`     what is said and heard of invoices
 `webhook_forms`     what is said and heard of them
 `invoice_book`      invoices
 `circle_runs`       circles that are paid through the API

@@ -1,4 +1,4 @@
-"""The server as an ASGI application: the routes of the declared operations, and those of the wallet."""
+"""The server as an ASGI application: the routes of the declared operations, of the wallet, and of pages for buyers."""
 
 from typing import Final
 
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from offset_ctrl.web.api import buying, circles, configuration, delivering, events, history, nodes, selling, webhooks
+from offset_ctrl.web.checkout import Checkout
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import Entrance, dispatch, problem_response
 from offset_ctrl.web.guard import Guard
@@ -59,6 +60,7 @@ def build_application(desk: Desk, front: Front) -> ASGIApp:
     routes = [
         *Doors(desk, entrance, is_secure=front.is_secure).routes(),
         *[route for section in WALLET for route in section.routes(desk, entrance)],
+        *Checkout(desk, entrance).routes(),
         Route(DOCUMENT_PATH, read_document, methods=["GET"]),
         *[_route(path, operations, desk, entrance) for path, operations in by_path.items()],
     ]

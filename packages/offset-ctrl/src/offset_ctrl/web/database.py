@@ -7,7 +7,7 @@ from the next one on. A transaction that has returned is on disk (WAL, ``synchro
 
 Amounts are texts, since an integer of SQLite has 64 bits. Secrets are not in it, only their SHA-256: they have 256
 random bits, so there is nothing to guess that a slower hash would protect. Those of webhooks are, since what is sent is
-signed with them; they let nobody in.
+signed with them; they let nobody in. So are the names of the pages for buyers, each of which shows one request.
 """
 
 import hashlib
@@ -100,7 +100,13 @@ CREATE TABLE requests (
 );
 """
 
-_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS)
+_CHECKOUTS: Final = """
+ALTER TABLE invoices ADD COLUMN checkout TEXT;
+ALTER TABLE invoices ADD COLUMN return_to TEXT;
+CREATE UNIQUE INDEX checkouts ON invoices (checkout);
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS, _CHECKOUTS)
 """What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 

@@ -54,6 +54,7 @@ class Desk:
         collecting: By the ids of invoices: held while a commit of one is taken, so that the same commit that comes
             twice at once is the same one.
         delivery: The address at which buyers' programs deliver commits; None: none is named.
+        shop: Where buyers find the pages of invoices, without the slash at its end; None: there are none.
     """
 
     database: Database
@@ -69,3 +70,4 @@ class Desk:
     streams: list[str] = field(default_factory=list)
     collecting: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
     delivery: str | None = None
+    shop: str | None = None

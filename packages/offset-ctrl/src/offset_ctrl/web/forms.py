@@ -60,20 +60,16 @@ __all__ = [
     "HistoryEntries",
     "Id",
     "InvoiceForm",
-    "InvoiceList",
-    "InvoiceReport",
     "Key",
     "Limit",
     "Long",
     "Moment",
     "Name",
     "NewFriend",
-    "NewInvoice",
     "NewPayment",
     "NewServer",
     "NodeSummary",
     "Number",
-    "OpenInvoice",
     "OpenPayment",
     "PaidInvoice",
     "PaymentList",
@@ -195,56 +191,6 @@ class CurrencySettings(Heard, frozen=True):
     max_debt: Amount | None = None
     rate: RateForm | None = None
     is_open: bool | None = None
-
-
-# Selling.
-
-
-class NewInvoice(Heard, frozen=True):
-    """A payment that is expected; it ends after *expires_in* seconds where it is not paid by then."""
-
-    currency: Currency
-    amount: Amount
-    expires_in: Annotated[int, Meta(ge=1, le=2**32 - 1)] | None = None
-
-
-class InvoiceReport(Said, frozen=True):
-    """
-    An invoice that was made through this server.
-
-    *text* is the same as one line for people and QR codes, with the address at which a buyer's program delivers the
-    commit, where the server has one. *state* is adding, open, collected, cancelled or over; *arrived* is what a commit
-    would collect now, where it is open and the node tells.
-    """
-
-    invoice: InvoiceForm
-    text: str
-    node: str
-    owner: str
-    state: Literal["adding", "open", "collected", "cancelled", "over"]
-    arrived: Amount | None
-    expires: Seconds | None
-    created: Seconds
-    changed: Seconds
-    sequence: Number
-
-
-class OpenInvoice(Said, frozen=True):
-    """An invoice that the node knows, of any app."""
-
-    invoice_id: Key
-    currency: str
-    amount: Amount
-    arrived: Amount
-    since: Seconds | None
-    expires: Seconds | None
-
-
-class InvoiceList(Said, frozen=True):
-    """Invoices in the order of their changes; ask for those after *next* to go on."""
-
-    invoices: list[InvoiceReport]
-    next: Number
 
 
 # Buying.

@@ -24,9 +24,12 @@ from offset_ctrl.web.dispatch import problem_response
 from offset_ctrl.web.problems import Rejected, rejection
 from offset_proto.uri import COMMITS_PATH
 
-__all__ = ["BODY_BYTES_MAX", "PUBLIC_PATHS", "Guard", "Origins"]
+__all__ = ["BODY_BYTES_MAX", "CHECKOUT_PATH", "PUBLIC_PATHS", "Guard", "Origins"]
 
-PUBLIC_PATHS: Final = (COMMITS_PATH, "/checkout/")
+CHECKOUT_PATH: Final = "/checkout/"
+"""Where the pages for buyers are, which anybody may see."""
+
+PUBLIC_PATHS: Final = (COMMITS_PATH, CHECKOUT_PATH, "/static/")
 """What buyers may reach; one that ends with a slash stands for all that begin with it."""
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -74,11 +77,14 @@ class Origins:
         hosts: What ``Host`` may say, in lower case: a name, with its port where that is not the usual one.
         origins: What ``Origin`` may say.
         public_hosts: What ``Host`` may say besides for `PUBLIC_PATHS`.
+        shops: What ``Origin`` may say, too, where buyers send the form of their page. A proxy that lets strangers
+            through to that may serve pages of somebody else beside it, and those have no business in the wallet.
     """
 
     hosts: frozenset[str]
     origins: frozenset[str]
     public_hosts: frozenset[str] = frozenset()
+    shops: frozenset[str] = frozenset()
 
 
 class Guard:
@@ -142,8 +148,9 @@ class Guard:
             known = ", ".join(sorted(self._origins.hosts))
             raise rejection(421, "WrongHost", f"this server is known as {known}, and the request names another host")
         is_visit = scope["method"] in ("GET", "HEAD") and headers.get(b"sec-fetch-mode") == ["navigate"]
+        shops = self._origins.shops if scope["path"].startswith(CHECKOUT_PATH) else frozenset[str]()
         for origin in headers.get(b"origin", []):
-            if origin.lower() not in self._origins.origins:
+            if origin.lower() not in self._origins.origins | shops:
                 raise rejection(403, "CrossSite", "a page from elsewhere has no business here")
         for site in headers.get(b"sec-fetch-site", []):
             if site not in ("same-origin", "none") and not is_visit:

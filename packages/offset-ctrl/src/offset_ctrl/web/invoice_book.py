@@ -57,6 +57,8 @@ class InvoiceRow:
         expires: When the node ends it; None: never.
         state: Where it stood last.
         created, changed: When.
+        checkout: Name of its page for the buyer, which nobody guesses; None: it was made before there were such pages.
+        return_to: The address to which that page leads back; None: to nowhere.
     """
 
     sequence: int
@@ -67,6 +69,8 @@ class InvoiceRow:
     state: InvoiceState
     created: int
     changed: int
+    checkout: str | None
+    return_to: str | None
 
 
 class InvoiceBook:
@@ -77,7 +81,15 @@ class InvoiceBook:
         self._outbox = Outbox(database)
 
     def begin(
-        self, visitor: Visitor, node: str, key: tuple[str, bytes], invoice: Invoice, seconds: int | None
+        self,
+        visitor: Visitor,
+        node: str,
+        key: tuple[str, bytes],
+        invoice: Invoice,
+        seconds: int | None,
+        *,
+        checkout: str | None = None,
+        return_to: str | None = None,
     ) -> tuple[InvoiceRow, bool]:
         """
         Write down an invoice that the node is about to hear of.
@@ -88,6 +100,7 @@ class InvoiceBook:
             key: The idempotency key, and the hash of the request.
             invoice: With an id that no other has.
             seconds: From now until its end; None: it has none.
+            checkout, return_to: Of its page for the buyer.
 
         Returns:
             The invoice, and whether it is new; otherwise the same request has made it before, and it is another one.
@@ -122,6 +135,8 @@ class InvoiceBook:
                 None,
                 now,
                 now,
+                checkout,
+                return_to,
             )
             connection.execute(f"INSERT INTO invoices VALUES ({', '.join('?' * len(values))})", values)
             store_key(self._database, visitor.owner, *key, invoice_id)
@@ -166,6 +181,11 @@ class InvoiceBook:
     def find(self, invoice_id: str) -> InvoiceRow | None:
         """An invoice by its id as text; None: there is none."""
         row = self._database.ask_one("SELECT * FROM invoices WHERE invoice_id = ?", invoice_id)
+        return None if row is None else _row(row)
+
+    def find_by_checkout(self, checkout: str) -> InvoiceRow | None:
+        """An invoice by the name of its page for the buyer; None: there is none."""
+        row = self._database.ask_one("SELECT * FROM invoices WHERE checkout = ?", checkout)
         return None if row is None else _row(row)
 
     def get(self, invoice_id: str) -> InvoiceRow:
@@ -216,4 +236,6 @@ def _row(row: Row) -> InvoiceRow:
         InvoiceState(row["state"]),
         row["created"],
         row["changed"],
+        row["checkout"],
+        row["return_to"],
     )

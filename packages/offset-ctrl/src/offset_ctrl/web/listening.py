@@ -44,12 +44,14 @@ class Front:
         url: What a person opens.
         is_secure: Browsers reach it by HTTPS.
         delivery: The address at which buyers' programs deliver commits; None: they do not.
+        shop: Where buyers find the pages of invoices, without the slash at its end; None: they do not.
     """
 
     origins: Origins
     url: str
     is_secure: bool
     delivery: str | None = None
+    shop: str | None = None
 
     @property
     def port(self) -> int:
@@ -67,8 +69,9 @@ def make_front(
         address: IP address and port.
         certificate: For HTTPS.
         proxy: The origin of a proxy in front of it, such as ``https://wallet.example.org``.
-        public: Where buyers' programs reach it, to deliver commits: ``https://shop.example.org``. Who comes by that
-            name reaches nothing else.
+        public: Where buyers and their programs reach it, to see what they pay and to deliver commits:
+            ``https://shop.example.org``. Who comes by that name reaches nothing else. None: they reach it where it
+            listens, if that is without a certificate and a proxy: on this machine, to deliver by hand.
 
     Raises:
         InvalidInput: Others could reach it, and listen; or *proxy* is no origin, or *public* no address to deliver to,
@@ -77,15 +80,15 @@ def make_front(
     """
     front = _make_front(address, certificate, proxy)
     if public is None:
-        return front
+        return front if front.is_secure or proxy is not None else replace(front, shop=front.url)
     delivery = public.rstrip("/") + COMMITS_PATH
     try:
         check_delivery(delivery)
     except InvalidInput as error:
         raise InvalidInput(f"--public-address: {error}") from None
-    authority = parse_web_address(delivery, "the delivery address").authority.lower()
-    origins = replace(front.origins, public_hosts=frozenset({authority}))
-    return replace(front, origins=origins, delivery=delivery)
+    scheme, authority = public.partition("://")[0], parse_web_address(delivery, "the address").authority.lower()
+    shop = {"public_hosts": frozenset({authority}), "shops": frozenset({f"{scheme}://{authority}"})}
+    return replace(front, origins=replace(front.origins, **shop), delivery=delivery, shop=public.rstrip("/"))
 
 
 def _make_front(address: tuple[str, int], certificate: Certificate | None, proxy: str | None) -> Front:

@@ -36,13 +36,17 @@ class Requests:
 
     def of(self, invoice: Invoice) -> PaymentRequest:
         """The request for an invoice; the bare invoice, where none was kept."""
+        return self.find(invoice) or PaymentRequest(invoice)
+
+    def find(self, invoice: Invoice) -> PaymentRequest | None:
+        """The request for an invoice; None: none was kept."""
         query = "SELECT text FROM requests WHERE invoice_id = ?"
         row = self._database.ask_one(query, format_b64(invoice.invoice_id))
         if row is not None:
             try:
                 kept = parse_uri_of(PaymentRequest, row["text"])
             except InvalidInput:
-                return PaymentRequest(invoice)
+                return None
             if kept.invoice == invoice:
                 return kept
-        return PaymentRequest(invoice)
+        return None

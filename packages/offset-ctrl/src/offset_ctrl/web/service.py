@@ -62,7 +62,7 @@ class Settings:
         state: The state directory.
         certificate: For HTTPS.
         proxy: The origin of a proxy in front of the server.
-        public: Where buyers' programs reach the server, to deliver commits; None: they do not.
+        public: Where buyers and their programs reach the server, to see what they pay and to deliver commits.
     """
 
     identity: Identity
@@ -89,7 +89,15 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     tickets = _load_tickets(settings.tickets)
     with bind(settings.address) as listener, open_database(settings.state) as database, _lock(settings.state):
         async with AsyncExitStack() as stack:
-            desk = await open_desk(stack, settings.identity, tickets, settings.state, database, delivery=front.delivery)
+            desk = await open_desk(
+                stack,
+                settings.identity,
+                tickets,
+                settings.state,
+                database,
+                delivery=front.delivery,
+                shop=front.shop,
+            )
             tell(log, LISTENING, address=format_host_port(*settings.address), what="browsers and programs")
             _tell_start(settings.identity, len(tickets))
             _introduce(front, database, desk.tokens, say)
@@ -141,6 +149,7 @@ async def open_desk(
     ticker: Ticker | None = None,
     *,
     delivery: str | None = None,
+    shop: str | None = None,
 ) -> Desk:
     """
     Connect to all nodes, and go on with the payments of earlier runs.
@@ -153,6 +162,7 @@ async def open_desk(
         database: In the same directory.
         ticker: Ticks of the process, where it has some already.
         delivery: The address at which buyers' programs deliver commits.
+        shop: Where buyers find the pages of invoices.
 
     Raises:
         NodeConnectionError: A node was not reached, or does not trust this app.
@@ -180,7 +190,7 @@ async def open_desk(
     runs = CircleRuns(database, bell, late)
     stack.push_async_callback(runs.close)
     books = (book, InvoiceBook(database), Requests(database))
-    return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery)
+    return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery, shop=shop)
 
 
 class _NodeLink:

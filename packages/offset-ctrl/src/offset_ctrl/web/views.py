@@ -9,7 +9,7 @@ from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.rules.routes import Part
 from offset_ctrl.sdk.capacity import Capacity
 from offset_ctrl.sdk.planning import PaymentPlan
-from offset_ctrl.web import forms
+from offset_ctrl.web import forms, invoice_forms
 from offset_ctrl.web.deliveries import DeliveryRow
 from offset_ctrl.web.invoice_book import InvoiceRow
 from offset_ctrl.web.payment_book import PaymentRow
@@ -213,11 +213,14 @@ def report_change(known: Mapping[PublicKey, FriendReport], report: ReportView) -
     )
 
 
-def invoice_report(row: InvoiceRow, node: str, arrived: int | None, delivery: str | None) -> forms.InvoiceReport:
-    """An invoice of the book; *node* is the name of its node here, *delivery* the address that its text names."""
-    return forms.InvoiceReport(
+def invoice_report(
+    row: InvoiceRow, node: str, arrived: int | None, request: PaymentRequest, checkout: str | None
+) -> invoice_forms.InvoiceReport:
+    """An invoice of the book; *node* is the name of its node here, *checkout* the address of its page for the buyer."""
+    return invoice_forms.InvoiceReport(
         invoice=invoice_form(row.invoice),
-        text=format_uri(PaymentRequest(row.invoice, None, delivery, row.expires)),
+        text=format_uri(request),
+        checkout=checkout,
         node=node,
         owner=row.owner,
         state=row.state.value,
@@ -229,9 +232,9 @@ def invoice_report(row: InvoiceRow, node: str, arrived: int | None, delivery: st
     )
 
 
-def open_invoice_form(report: OpenInvoiceReport) -> forms.OpenInvoice:
+def open_invoice_form(report: OpenInvoiceReport) -> invoice_forms.OpenInvoice:
     """An invoice that the node knows."""
-    return forms.OpenInvoice(
+    return invoice_forms.OpenInvoice(
         invoice_id=format_b64(report.invoice_id),
         currency=report.currency,
         amount=str(report.total_dest_payment),

@@ -11,10 +11,11 @@ from msgspec import Struct
 from offset_ctrl.rules.open_reports import InvoiceEnding
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.errors import InvoiceNotOpen
-from offset_ctrl.web import forms, views
+from offset_ctrl.web import forms, invoice_forms, views
 from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.grants import Scope
+from offset_ctrl.web.guard import CHECKOUT_PATH
 from offset_ctrl.web.invoice_book import InvoiceBook, InvoiceRow, InvoiceState
 from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
@@ -25,11 +26,16 @@ from offset_proto.messages.extensions import Extension, OpenInvoiceReport
 from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
 from offset_proto.types import InvoiceId
+from offset_proto.uri import PaymentRequest
+from offset_proto.web_address import parse_web_address
 
-__all__ = ["collect", "report", "section"]
+__all__ = ["checkout_address", "collect", "report", "request_of", "section"]
 
 COLLECTING_MAX: Final = 64
 """Invoices of which a commit is in hand at once: its signature is being checked, or the node asked."""
+
+CHECKOUT_BYTES: Final = 24
+"""Random ones, in the name of a page for a buyer."""
 
 section = Section("selling", "Invoices, and the commits with which they are collected.")
 
@@ -48,12 +54,18 @@ class ChangesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @section.post("/nodes/{node}/invoices", may=(Scope.ASK,), status=201, takes_key=True)
-async def create_invoice(call: Call, body: forms.NewInvoice) -> tuple[forms.InvoiceReport, bool]:
+async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[invoice_forms.InvoiceReport, bool]:
     """Expect a payment; hand the invoice to the buyer. The same key makes the same invoice, also after a crash."""
     node, book = call.node, call.desk.invoice_book
     amount, currency = views.read_amount(body.amount), parse_currency(body.currency)
     wanted = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), currency, node.node.public_key, amount)
-    row, is_new = book.begin(call.visitor, node.key, call.key, wanted, body.expires_in)
+    PaymentRequest(wanted, body.description)  # says what is wrong before anything is made
+    if body.return_to is not None:
+        parse_web_address(body.return_to, "return_to")
+    page = {"checkout": format_b64(os.urandom(CHECKOUT_BYTES)), "return_to": body.return_to}
+    row, is_new = book.begin(call.visitor, node.key, call.key, wanted, body.expires_in, **page)
+    if body.description is not None:
+        call.desk.requests.keep(PaymentRequest(row.invoice, body.description, call.desk.delivery, row.expires))
     if row.state is InvoiceState.ADDING:
         invoice_id = row.invoice.invoice_id
         await node.node.create_invoice(currency, amount, expires=body.expires_in, invoice_id=invoice_id)
@@ -63,15 +75,15 @@ async def create_invoice(call: Call, body: forms.NewInvoice) -> tuple[forms.Invo
 
 
 @section.get("/nodes/{node}/invoices", may=(Scope.READ, Scope.ASK))
-async def list_invoices(call: Call, query: ChangesQuery) -> forms.InvoiceList:
+async def list_invoices(call: Call, query: ChangesQuery) -> invoice_forms.InvoiceList:
     """The invoices that were made here, in the order of their last changes."""
     rows = call.desk.invoice_book.after(call.node.key, query.after, query.limit, call.owner)
     next_sequence = rows[-1].sequence if rows else query.after
-    return forms.InvoiceList(invoices=await _reports(call, rows), next=next_sequence)
+    return invoice_forms.InvoiceList(invoices=await _reports(call, rows), next=next_sequence)
 
 
 @section.get("/nodes/{node}/invoices/{invoice_id}", may=(Scope.READ, Scope.ASK))
-async def read_invoice(call: Call, query: InvoiceQuery) -> forms.InvoiceReport:
+async def read_invoice(call: Call, query: InvoiceQuery) -> invoice_forms.InvoiceReport:
     """One invoice; with *wait*, as soon as it is not open any more."""
     invoice_id = call.path["invoice_id"]
     _find(call, invoice_id)
@@ -80,7 +92,7 @@ async def read_invoice(call: Call, query: InvoiceQuery) -> forms.InvoiceReport:
 
 
 @section.post("/nodes/{node}/invoices/{invoice_id}/commit", may=(Scope.ASK,))
-async def accept_commit(call: Call, body: forms.CommitForm) -> forms.InvoiceReport:
+async def accept_commit(call: Call, body: forms.CommitForm) -> invoice_forms.InvoiceReport:
     """Collect a payment with the buyer's commit. The same commit may be sent again."""
     row, commit = _own(call), views.read_commit(body)
     await collect(call.desk, call.node, row, commit)
@@ -182,7 +194,7 @@ async def cancel_invoice(call: Call) -> None:
 
 
 @section.get("/nodes/{node}/open-invoices", may=(Scope.READ,))
-async def list_open_invoices(call: Call) -> list[forms.OpenInvoice]:
+async def list_open_invoices(call: Call) -> list[invoice_forms.OpenInvoice]:
     """The invoices that the node knows, of all apps; the one that has waited longest comes first."""
     return [views.open_invoice_form(each) for each in await call.node.node.open_invoices()]
 
@@ -210,13 +222,23 @@ async def _open_reports(call: Call) -> dict[InvoiceId, OpenInvoiceReport] | None
     return {each.invoice_id: each for each in await node.open_invoices()}
 
 
-async def report(call: Call, row: InvoiceRow) -> forms.InvoiceReport:
+def request_of(desk: Desk, row: InvoiceRow) -> PaymentRequest:
+    """What is handed to the buyer of an invoice."""
+    return desk.requests.find(row.invoice) or PaymentRequest(row.invoice, None, desk.delivery, row.expires)
+
+
+def checkout_address(desk: Desk, row: InvoiceRow) -> str | None:
+    """The address of the page for the buyer; None: there is none, or buyers do not reach it."""
+    return None if desk.shop is None or row.checkout is None else f"{desk.shop}{CHECKOUT_PATH}{row.checkout}"
+
+
+async def report(call: Call, row: InvoiceRow) -> invoice_forms.InvoiceReport:
     """An invoice, as the node knows it now."""
     (known,) = await _reports(call, [row])
     return known
 
 
-async def _reports(call: Call, rows: Sequence[InvoiceRow]) -> list[forms.InvoiceReport]:
+async def _reports(call: Call, rows: Sequence[InvoiceRow]) -> list[invoice_forms.InvoiceReport]:
     """
     Invoices, as the node knows them: of one that is open in the book, and unknown to the node, the end is found out.
 
@@ -232,7 +254,8 @@ async def _reports(call: Call, rows: Sequence[InvoiceRow]) -> list[forms.Invoice
     return [_view(call, _find(call, invoice_id), known or {}) for invoice_id in ids]
 
 
-def _view(call: Call, row: InvoiceRow, known: Mapping[InvoiceId, OpenInvoiceReport]) -> forms.InvoiceReport:
+def _view(call: Call, row: InvoiceRow, known: Mapping[InvoiceId, OpenInvoiceReport]) -> invoice_forms.InvoiceReport:
     opened = known.get(row.invoice.invoice_id)
     arrived = None if opened is None else opened.arrived
-    return views.invoice_report(row, call.node.name, arrived, call.desk.delivery)
+    request, checkout = request_of(call.desk, row), checkout_address(call.desk, row)
+    return views.invoice_report(row, call.node.name, arrived, request, checkout)

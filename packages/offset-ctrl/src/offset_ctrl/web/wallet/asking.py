@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from offset_ctrl.web import forms
+from offset_ctrl.web import forms, invoice_forms
 from offset_ctrl.web.api import selling
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.problems import rejection
@@ -12,11 +12,10 @@ from offset_ctrl.web.wallet.home import item_path
 from offset_ctrl.web.wallet.taking import take_amount, take_commit
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Visit
 from offset_proto.entered import parse_currency
-from offset_proto.files import COMMIT, INVOICE, Invoice
+from offset_proto.files import COMMIT, INVOICE
 from offset_proto.message_json import parse_json
 from offset_proto.text import format_b64
-from offset_proto.types import Currency, InvoiceId, PublicKey
-from offset_proto.uri import PaymentRequest, format_uri
+from offset_proto.uri import format_uri
 
 __all__ = ["pages"]
 
@@ -43,20 +42,11 @@ async def ask(visit: Visit) -> Answer:
     currency, note = parse_currency(visit.text("currency")), visit.text("note")
     if visit.text("end") not in ENDS:
         raise rejection(400, "InvalidInput", "choose when the request ends")
-    wanted = forms.NewInvoice(currency=str(currency), amount=str(amount), expires_in=ENDS[visit.text("end")])
-    _check_note(note)
+    wanted = invoice_forms.NewInvoice(
+        currency=str(currency), amount=str(amount), expires_in=ENDS[visit.text("end")], description=note or None
+    )
     made, _ = await selling.create_invoice(visit.call, wanted)
-    invoice_id = made.invoice.invoice_id
-    row = visit.desk.invoice_book.find(invoice_id)
-    assert row is not None
-    visit.desk.requests.keep(PaymentRequest(row.invoice, note or None, visit.desk.delivery, row.expires))
-    return Gone(item_path(visit.web_node, "invoices", invoice_id))
-
-
-def _check_note(note: str) -> None:
-    """Before anything is made: a request says whether it can have such a note."""
-    nobody = Invoice(InvoiceId(bytes(InvoiceId.SIZE)), Currency("-"), PublicKey(bytes(PublicKey.SIZE)), 0)
-    PaymentRequest(nobody, note or None)
+    return Gone(item_path(visit.web_node, "invoices", made.invoice.invoice_id))
 
 
 def _row(visit: Visit) -> InvoiceRow:
@@ -75,8 +65,9 @@ async def show_invoice(visit: Visit) -> Answer:
         "row": row,
         "state": known.state,
         "arrived": int(known.arrived or 0),
-        "request": (request := visit.desk.requests.of(row.invoice)),
+        "request": (request := selling.request_of(visit.desk, row)),
         "text": format_uri(request),
+        "checkout": selling.checkout_address(visit.desk, row),
         "is_own": row.owner == visit.call.visitor.owner,
     }
     return Shown("invoice.html", values)

@@ -4,6 +4,9 @@
 (() => {
   const REFRESH_MILLISECONDS = 150;
   const FILE_BYTES_MAX = 48 * 1024;
+  const ASK_AGAIN_MILLISECONDS = 2_000;
+  const ASK_LATER_MILLISECONDS = 60_000;
+  const ASKED_MAX = 1_000;
 
   // As the server has sent it, to tell whether a new answer is another one.
   const sent = new Map();
@@ -124,6 +127,36 @@
     look();
   }
 
+  function pause(milliseconds) {
+    return new Promise((resume) => setTimeout(resume, milliseconds));
+  }
+
+  function seen() {
+    if (!document.hidden) return Promise.resolve();
+    return new Promise((resume) => document.addEventListener("visibilitychange", resume, { once: true }));
+  }
+
+  // A buyer has no stream of events. The page asks, and the server answers when it is paid, or after a while.
+  async function wait() {
+    const address = document.body.dataset.wait;
+    if (!address) return;
+    let failures = 0;
+    for (let asked = 0; asked < ASKED_MAX; asked += 1) {
+      await seen();
+      try {
+        const answer = await fetch(address, { credentials: "omit" });
+        if (answer.ok && (await answer.json()).state !== "open") {
+          location.replace(location.href);
+          return;
+        }
+        failures = answer.ok ? 0 : failures + 1;
+      } catch {
+        failures += 1;
+      }
+      await pause(Math.min(ASK_AGAIN_MILLISECONDS * 2 ** Math.min(failures, 5), ASK_LATER_MILLISECONDS));
+    }
+  }
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
@@ -155,4 +188,5 @@
   for (const region of regions(document)) sent.set(region.id, shown(region));
   prepare(document);
   follow();
+  wait();
 })();
