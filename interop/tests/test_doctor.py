@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,18 @@ def test_a_network_that_breaks_piece_by_piece(pair: Network) -> None:
     with closing(sqlite3.connect(pair.path("A.db"))) as connection, connection:
         connection.execute("DROP TABLE history")
     assert "history" in _bad(_doctor(pair, "A")[1])["database"]
+
+
+@pytest.mark.parametrize(("number", "reason"), [(0, "of another program"), (0x4F464642, "it is a backup of one")])
+def test_a_database_of_something_else(pair: Network, tmp_path: Path, number: int, reason: str) -> None:
+    """It is told as that, and nothing else is said of it."""
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
+        connection.execute(f"PRAGMA application_id = {number}")
+        connection.execute("CREATE TABLE days (day)")
+    asked = pair.stctrl("A", "doctor", "--json", "-d", tmp_path / "x.db", check=False)
+    told = [each["words"] for each in json.loads(asked.stdout)["findings"] if each["about"] in ("database", "disk")]
+    assert len(told) == 1
+    assert reason in told[0]
 
 
 def _two_hours_pass(network: Network, node: str) -> None:

@@ -19,7 +19,7 @@ from offset_node.telling import NodeLog
 from offset_proto import wire
 from offset_proto.limits import APP_OUTBOX_BYTES_MAX
 from offset_proto.messages.app import AppPermissions, AppServerToApp, AppToAppServer, CreatePayment
-from offset_proto.messages.extensions import AppGreeting, OpenInvoices, OpenPayments, UnheardFriends
+from offset_proto.messages.extensions import AppGreeting, FollowUnheard, OpenInvoices, OpenPayments, UnheardFriends
 from offset_proto.types import PublicKey
 
 __all__ = ["AppConnection", "AppLinks"]
@@ -165,8 +165,12 @@ class AppLinks:
             self._on_output(self.server.permissions_changed(app_id, permissions), None)
 
     def requested(self, link: _AppLink, message: AppToAppServer) -> None:
-        """A request of an app. Requests of one connection are judged one after the other, in order."""
-        if self._plugins.judges_requests:
+        """
+        A request of an app. Requests of one connection are judged one after the other, in order.
+
+        What belongs to the report is judged as the report is, by its scope, and asks for nothing more.
+        """
+        if self._plugins.judges_requests and not isinstance(message.app_request, FollowUnheard):
             self._judged.put(link.connection, (link, message), self._spawn)
             return
         app = self._app(link)
