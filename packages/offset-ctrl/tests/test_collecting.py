@@ -199,6 +199,36 @@ def test_a_cancellation_that_comes_after_the_collect() -> None:
     _run(fake, body)
 
 
+@pytest.mark.parametrize(("created", "says"), [(1000.0, True), (None, False)])
+def test_a_cancellation_long_after_the_collect(created: float | None, says: bool) -> None:
+    """No snapshot names the invoice any more; the history does, from when it was made."""
+    fake = _node()
+    fake.invoices, fake.cancels = lambda: (_open(OTHER),), lambda invoice_id: False
+    fake.history = [_received(1, BILL, time=2000)]
+
+    async def body(node: Node) -> None:
+        if not says:
+            await node.cancel_invoice(BILL, created)
+            return
+        with pytest.raises(InvoiceNotOpen, match="collected already"):
+            await node.cancel_invoice(BILL, created)
+
+    _run(fake, body)
+
+
+def test_what_an_archive_may_hold_is_not_known() -> None:
+    """An entry that was moved away may have been the one."""
+    fake = _node()
+    fake.invoices, fake.archived = lambda: (), 5
+    fake.history = [_received(6, OTHER)]
+
+    async def body(node: Node) -> None:
+        endings = await node.invoice_endings([BILL.invoice_id, OTHER.invoice_id], 0.0)
+        assert endings == {BILL.invoice_id: InvoiceEnding.UNKNOWN, OTHER.invoice_id: InvoiceEnding.COLLECTED}
+
+    _run(fake, body)
+
+
 def test_a_node_that_does_not_tell_how_invoices_end() -> None:
     """One of the original, or an older one of ours: its acknowledgement is all there is."""
     for extensions in (Extension(0), Extension.OPEN_PAYMENTS):

@@ -105,6 +105,7 @@ class ScriptedNode:
         collected: Of the same snapshot.
         collects: Whether a commit collects its invoice; False: that has ended just before; None: nothing changes.
         unheard: The friends that have to speak first.
+        cancels: Whether a cancellation finds its invoice; otherwise nothing changes.
         archived: Up to this number, what was in its history is in an archive.
         history: Its history, from the first entry on; pages have three entries at most. Of filters, it knows those by
             friend and currency.
@@ -125,6 +126,7 @@ class ScriptedNode:
         self.collected: Callable[[], tuple[InvoiceId, ...]] = lambda: ()
         self.collects: Callable[[Commit], bool | None] = lambda commit: True
         self.unheard: tuple[PublicKey, ...] = ()
+        self.cancels: Callable[[InvoiceId], bool] = lambda invoice_id: True
         self.history: list[HistoryEntry] = []
         self.archived = 0
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
@@ -204,7 +206,7 @@ class ScriptedNode:
                 if is_collected is not None:
                     ended = (commit.invoice_id,)
                     tell(OpenInvoices(False, (), ended, ended if is_collected else ()))
-            case CancelInvoice(invoice_id) if Extension.COLLECTED in self.extensions:
+            case CancelInvoice(invoice_id) if Extension.COLLECTED in self.extensions and self.cancels(invoice_id):
                 tell(OpenInvoices(False, (), (invoice_id,), ()))
             case FollowHistory():
                 tell(HistoryEnd(len(self.history)))

@@ -206,6 +206,9 @@ def test_an_invoice(database, clock):
     assert book.find(name).state is InvoiceState.COLLECTED
     assert book.was_collected_with(name, commit)
     assert not book.was_collected_with(name, build_commit(_invoice(6), SELLER))
+    book.change(name, InvoiceState.COLLECTED)  # once
+    book.change(name, InvoiceState.CANCELLED)  # too late
+    assert book.find(name).state is InvoiceState.COLLECTED
     book.collecting(name, None)  # too late to be forgotten
     assert book.was_collected_with(name, commit)
     assert book.last_sequence() == 3

@@ -178,6 +178,23 @@ def test_a_server_that_is_stopped_while_it_collects(run_server, monkeypatch, loo
     run_server(body)
 
 
+def test_what_was_collected_unseen_is_not_cancelled(run_server, monkeypatch):
+    """The book has it open; whoever cancels is told that it was collected, and so is the book."""
+
+    async def body(server):
+        _knows_invoices(server)
+        found = (await _create(server)).json()
+        path, commit = f"{INVOICES}/{found['invoice']['invoice_id']}", _commit(found)
+        _is_cut_off(monkeypatch, server, is_collected=True)
+        assert (await server.client.post(f"{path}/commit", json=commit)).status_code == 503
+        server.fake.cancels = lambda invoice_id: False
+        answer = await server.client.delete(path)
+        assert (answer.status_code, answer.json()["title"]) == (409, "InvoiceNotOpen")
+        assert (await server.client.get(path)).json()["state"] == "collected"
+
+    run_server(body)
+
+
 def test_a_server_that_is_stopped_before_the_node_has_the_commit(run_server, monkeypatch):
     """The invoice is open, and the commit collects when it comes again."""
 

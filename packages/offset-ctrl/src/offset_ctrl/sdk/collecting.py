@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from offset_ctrl.rules.open_reports import InvoiceEnding, InvoiceReports
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, RequestRefused
-from offset_ctrl.sdk.history import HistorySource, last_before, received_since
+from offset_ctrl.sdk.history import HistorySource, archived_through, last_before, received_since
 from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.payment import Commit
@@ -93,9 +93,15 @@ async def collect(node: InvoiceSource, commit: Commit) -> None:
         raise _not_open(ending)
 
 
-async def cancel(node: InvoiceSource, invoice_id: InvoiceId) -> None:
+async def cancel(node: InvoiceSource, invoice_id: InvoiceId, created: float | None = None) -> None:
     """
     Expect a payment no more. An invoice that is not open any more, and was not collected, is no error.
+
+    Args:
+        node: The node.
+        invoice_id: Of the invoice.
+        created: When it was made, in seconds since 1970 by our clock; None: it is not known, and the history of the
+            last hour has to do.
 
     Raises:
         InvoiceNotOpen: It was collected; known only where the node tells that.
@@ -104,6 +110,7 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId) -> None:
     if Extension.COLLECTED not in node.extensions:
         await node.request(CancelInvoice(invoice_id))
         return
+    asked = time.time()
     with node.invoices.watch(invoice_id) as watched:
         if invoice_id not in node.invoices.reports:
             await node.follow_invoices()
@@ -111,6 +118,8 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId) -> None:
         if watched.ending is InvoiceEnding.OPEN:
             await node.follow_invoices()
         ending = watched.ending
+    if ending is InvoiceEnding.UNKNOWN:
+        ending = (await _by_history(node, [invoice_id], asked if created is None else created))[invoice_id]
     if ending is InvoiceEnding.COLLECTED:
         raise _not_open(ending)
 
@@ -147,8 +156,11 @@ async def _by_history(
     if Extension.HISTORY not in node.extensions or not can_read:
         return dict.fromkeys(invoices, InvoiceEnding.UNKNOWN)
     first = datetime.fromtimestamp(max(0.0, since - CLOCKS_DIFFER_SECONDS), UTC)
-    received = await received_since(node, invoices, await last_before(node, first))
-    return {each: InvoiceEnding.COLLECTED if each in received else InvoiceEnding.NOT_COLLECTED for each in invoices}
+    after = await last_before(node, first)
+    received = await received_since(node, invoices, after)
+    # What was moved to an archive may have been received, too.
+    other = InvoiceEnding.UNKNOWN if await archived_through(node) > after else InvoiceEnding.NOT_COLLECTED
+    return {each: InvoiceEnding.COLLECTED if each in received else other for each in invoices}
 
 
 def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:

@@ -170,15 +170,20 @@ class NodeTrade(NodeConfiguration):
         await self._session.follow_invoices()
         return oldest_invoices(self._session.invoices)
 
-    async def cancel_invoice(self, invoice: Invoice) -> None:
+    async def cancel_invoice(self, invoice: Invoice, created: float | None = None) -> None:
         """
         Expect a payment no more; what was frozen for it goes back to the buyer.
 
+        Args:
+            invoice: Which one.
+            created: When it was made, in seconds since 1970, where the app knows it. Otherwise an invoice that was
+                collected more than an hour ago may count as one that was cancelled or has come to its end.
+
         Raises:
-            InvoiceNotOpen: It was collected a moment before; known only where the node tells that.
+            InvoiceNotOpen: It was collected before; known only where the node tells that.
         """
         self._check("seller")
-        await cancel(self._session, invoice.invoice_id)
+        await cancel(self._session, invoice.invoice_id, created)
         self._commits.cancel(invoice.invoice_id)
 
     async def accept_commit(self, invoice: Invoice, commit: Commit) -> None:

@@ -143,10 +143,11 @@ class InvoiceBook:
         return self.get(invoice_id), True
 
     def change(self, invoice_id: str, state: InvoiceState) -> None:
-        """An invoice has come to another state."""
+        """An invoice has come to another state; nothing happens where it was collected or cancelled before."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE invoices SET state = ?, sequence = ?, changed = ? WHERE invoice_id = ?",
+            changed = connection.execute(
+                "UPDATE invoices SET state = ?, sequence = ?, changed = ? "
+                "WHERE invoice_id = ? AND state NOT IN ('collected', 'cancelled')",
                 (
                     state.value,
                     self._database.next_sequence("invoices"),
@@ -154,7 +155,7 @@ class InvoiceBook:
                     invoice_id,
                 ),
             )
-            if state is InvoiceState.COLLECTED:
+            if state is InvoiceState.COLLECTED and changed.rowcount == 1:
                 row = self.get(invoice_id)
                 self._outbox.invoice_paid(row.owner, _event(row))
 

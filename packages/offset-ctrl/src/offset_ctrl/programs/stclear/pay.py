@@ -32,7 +32,7 @@ from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.sdk.node import Node, connect
 from offset_ctrl.sdk.payment import PaymentFailed, PayOptions
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.files import INVOICE, Invoice, read_text, save_text
+from offset_proto.files import INVOICE, read_text, save_text
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Rate
@@ -114,7 +114,7 @@ async def _see_to(node: Node, currency: Currency, circle: PlannedCircle, directo
     """Pay *circle* where it is not paid. Raises PaymentFailed where that did not work, and nothing was paid."""
     path = directory / f"{circle.number}.invoice"
     if path.exists():
-        if await _is_paid(node, INVOICE.load(path), directory):
+        if await _is_paid(node, path, directory):
             return "paid before"
         path.unlink()
     _check(node, currency, circle, fees_max)
@@ -129,8 +129,9 @@ async def _see_to(node: Node, currency: Currency, circle: PlannedCircle, directo
     return f"paid, fees {circle.fees}"
 
 
-async def _is_paid(node: Node, invoice: Invoice, directory: Path) -> bool:
-    """See an earlier payment of *invoice* through; False where it came to nothing, and the invoice is taken back."""
+async def _is_paid(node: Node, path: Path, directory: Path) -> bool:
+    """See an earlier payment of an invoice through; False where it came to nothing, and the invoice is taken back."""
+    invoice = INVOICE.load(path)
     if any(paid == invoice for paid, _ in Journal(directory).receipts()):
         return True
     payment = next((payment for payment in node.payments if payment.invoice == invoice), None)
@@ -143,7 +144,7 @@ async def _is_paid(node: Node, invoice: Invoice, directory: Path) -> bool:
         except PaymentFailed:
             pass  # it was given up before there was a commit
     try:
-        await node.cancel_invoice(invoice)
+        await node.cancel_invoice(invoice, path.stat().st_mtime)
     except InvoiceNotOpen:
         return True  # it was collected, whatever became of the payment's files
     return False

@@ -187,7 +187,11 @@ async def cancel_invoice(call: Call) -> None:
         row = _own(call)  # a commit may have come before us
         if row.state is InvoiceState.COLLECTED:
             raise InvoiceNotOpen("the invoice was collected before")
-        await call.node.node.cancel_invoice(row.invoice)
+        try:
+            await call.node.node.cancel_invoice(row.invoice, row.created)
+        except InvoiceNotOpen:
+            await _settle(call.desk, call.node, [row])
+            raise
         change = (call.desk.invoice_book, call.path["invoice_id"], InvoiceState.CANCELLED)
         call.desk.late.write(partial(_change, lock, *change))
     call.desk.bell.ring()
