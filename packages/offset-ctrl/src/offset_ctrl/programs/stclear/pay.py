@@ -12,6 +12,8 @@ an invoice, and an open payment        the command was ended in between: see it 
 an invoice, and none of them           the payment failed: take the invoice back, pay anew
 =====================================  ==================================================
 
+Where the node says that an invoice was collected, its circle is paid, whatever became of the files of the payment.
+
 The plan comes from somebody else, so the payer relies on it for the way and no more. A circle is paid only while both
 debts that our node knows of are there: what the first friend on the way owes us, and what we owe the last one.
 Otherwise it would make a new debt of ours, and not clear an old one. And it is paid only if its fees are within what

@@ -90,8 +90,8 @@ class _ServingGroup(OffsetGroup):
     "--public-address",
     "public",
     metavar="URL",
-    help="Where buyers' programs reach this server to deliver commits, such as https://shop.example.org; nothing else "
-    "is served there.",
+    help="Where buyers reach this server, to see what they pay and to deliver commits, such as "
+    "https://shop.example.org; nothing of the wallet is served there.",
 )
 @_STATE
 @PASSPHRASE_FILE
