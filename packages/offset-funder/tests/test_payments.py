@@ -8,7 +8,7 @@ import pytest
 from offset_crypto.verify import verify_receipt
 from offset_funder.effects import InvoicePaid, PaymentFinished, RequestForwarded, SendFriendMessage, SendToApps
 from offset_funder.engine import Funder, Outcome
-from offset_funder.events import AppRequested, FriendWentOnline, InvoiceExpired
+from offset_funder.events import AppRequested, FriendMessageReceived, FriendWentOnline, InvoiceExpired
 from offset_funder.mutations import FriendMutation, PushBackPendingBackwardsOp
 from offset_funder.state import NewTransactions
 from offset_funder.testing import FST, SimulatedNetwork
@@ -30,9 +30,15 @@ from offset_proto.messages.app import (
     TransactionResult,
 )
 from offset_proto.messages.extensions import AddExpiringInvoice, GiveUpPayment
-from offset_proto.messages.friend import CancelSendFundsOp, CollectSendFundsOp, FriendsRoute, MoveTokenRequest
+from offset_proto.messages.friend import (
+    CancelSendFundsOp,
+    CollectSendFundsOp,
+    FriendsRoute,
+    MoveToken,
+    MoveTokenRequest,
+)
 from offset_proto.messages.payment import Commit, Rate
-from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
+from offset_proto.types import Currency, HashResult, InvoiceId, PaymentId, PublicKey, RandValue, Signature, Uid
 
 
 def _chain(*names: str, seed: int = 1) -> SimulatedNetwork:
@@ -230,6 +236,62 @@ def test_invoices_forget_transactions_that_vanished():
     network.request("C", RemoveFriend(network.nodes["A"].key))
     network.request("C", CancelInvoice(invoice))
     assert invoice not in network.nodes["C"].funder.state.open_invoices
+
+
+def _lose_by_removal(network: SimulatedNetwork, name: str) -> None:
+    network.request("D", RemoveFriend(network.nodes[name].key))
+
+
+def _lose_by_a_broken_channel(network: SimulatedNetwork, name: str) -> None:
+    token = MoveToken(
+        Signature(b"\x07" * 64), (), None, None, HashResult(bytes(32)), RandValue(bytes(16)), Signature(b"\x08" * 64)
+    )
+    network.handle("D", FriendMessageReceived(network.nodes[name].key, MoveTokenRequest(token, False)))
+
+
+def _half_paid() -> tuple[SimulatedNetwork, InvoiceId, PaymentId, Commit]:
+    """D has an invoice of 100, 60 of it by way of B and 40 by way of C, and A has the commit and may go on paying."""
+    network = SimulatedNetwork("ABCD", Random(0))
+    for first, second in ("AB", "AC", "BD", "CD"):
+        network.befriend(first, second)
+    invoice = network.invoice("D", 100)
+    payment = network.payment("A", "D", invoice, 100)
+    network.transact(["A", "B", "D"], payment, 60)
+    network.settle()
+    last = network.transact(["A", "C", "D"], payment, 40)
+    network.settle()
+    return network, invoice, payment, network.result("A", last).commit
+
+
+@pytest.mark.parametrize("lost", ["B", "C", "BC"])
+@pytest.mark.parametrize("lose", [_lose_by_removal, _lose_by_a_broken_channel])
+def test_a_commit_collects_the_whole_payment_or_nothing(lost, lose):
+    """D105: parts went with their channel after the commit was made, and nothing is handed out for the rest."""
+    network, invoice, _, commit = _half_paid()
+    for name in lost:
+        lose(network, name)
+    outcome = network.request("D", CommitInvoice(commit))
+    assert str(outcome.error) == "InvoiceNotComplete"
+    assert network.nodes["D"].occurrences == []
+    assert invoice in network.nodes["D"].funder.state.open_invoices
+    network.request("D", CancelInvoice(invoice))
+    network.settle()
+    assert invoice not in network.nodes["D"].funder.state.open_invoices
+    assert [network.balance("D", name) for name in "BC" if name not in lost] == [(0, 0, 0)] * (2 - len(lost))
+
+
+def test_what_went_with_a_channel_may_be_paid_anew():
+    """The commit that was refused holds for the payment that is whole again."""
+    network, invoice, payment, commit = _half_paid()
+    _lose_by_removal(network, "C")
+    network.settle()
+    assert str(network.request("D", CommitInvoice(commit)).error) == "InvoiceNotComplete"
+    network.transact(["A", "B", "D"], payment, 40)
+    network.settle()
+    assert network.request("D", CommitInvoice(commit)).error is None
+    network.settle()
+    assert network.nodes["D"].occurrences == [InvoicePaid(invoice, FST, 100)]
+    assert network.balance("D", "B") == (100, 0, 0)
 
 
 @pytest.mark.parametrize(

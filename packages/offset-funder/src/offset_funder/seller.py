@@ -15,7 +15,10 @@ Rules.
    that was removed, are taken out of the invoice (D33), so an invoice that was fully paid may be partly paid again.
 3. The response to the request that reaches the total says so (*is_complete*). Only from it can the buyer make a commit
    that `commit_invoice` takes: the commit carries our signature of it, and opens the source lock.
-4. A collect or cancel goes to the friend that each transaction came from, and a transaction that is gone is left out.
+4. That signature says what was there when it was made. What is collected has to be there now: a commit is refused while
+   less than the total is, and the invoice stays open, so that nobody hands out goods for credits that went with a
+   channel. The buyer may send what is missing (the commit holds then), and the seller may cancel.
+   A collect or cancel goes to the friend that each transaction came from.
 5. After both ends the invoice is forgotten, and each further request for it is refused.
 6. An invoice may have an end, at which whoever runs the engine has it cancelled. That is an event like others: what was
    collected before it is no invoice any more, and what it cancels can not be collected after it.
@@ -188,7 +191,7 @@ def commit_invoice(session: Session, commit: Commit) -> None:
     Collect all that came for an invoice. Spec 05 §13.
 
     Raises:
-        ControlError: InvoiceDoesNotExist, InvalidCommit.
+        ControlError: InvoiceDoesNotExist, InvalidCommit, or InvoiceNotComplete: parts of it went with a channel (D33).
     """
     invoice = session.state.open_invoices.get(commit.invoice_id)
     if invoice is None:
@@ -199,12 +202,29 @@ def commit_invoice(session: Session, commit: Commit) -> None:
         raise ControlError("InvalidCommit") from None
     if hash_lock(commit.src_plain_lock) != invoice.opt_src_hashed_lock:
         raise ControlError("InvalidCommit")
-    for request_id in invoice.incoming_transactions:
-        source = session.open_requests.source(invoice.currency, request_id)
-        if source is None or _incoming(session, invoice.currency, request_id) is None:
-            session.note(f"a transaction of the invoice is gone: {request_id!r}")
-            continue
+    sources = _complete(session, invoice)
+    for request_id, source in sources.items():
         op = CollectSendFundsOp(request_id, commit.src_plain_lock, invoice.dest_plain_lock)
         session.pass_back(source, invoice.currency, op)
     session.mutate(RemoveInvoice(commit.invoice_id))
     session.outputs.occurrences.append(InvoicePaid(commit.invoice_id, invoice.currency, invoice.total_dest_payment))
+
+
+def _complete(session: Session, invoice: OpenInvoice) -> dict[Uid, PublicKey]:
+    """
+    The transactions of a fully paid invoice that a ledger holds, each with the friend that it came from.
+
+    Raises:
+        ControlError: InvoiceNotComplete.
+    """
+    sources: dict[Uid, PublicKey] = {}
+    paid = 0
+    for request_id in invoice.incoming_transactions:
+        source = session.open_requests.source(invoice.currency, request_id)
+        transaction = _incoming(session, invoice.currency, request_id)
+        if source is not None and transaction is not None:
+            sources[request_id] = source
+            paid += transaction.dest_payment
+    if paid != invoice.total_dest_payment:
+        raise ControlError("InvoiceNotComplete")
+    return sources
