@@ -2,7 +2,7 @@
 Figures of whole networks, on this machine.
 
     python -m bench                     everything, three rounds
-    python -m bench --only relay        rows whose name contains this
+    python -m bench --only relay        rows whose name contains this; may be repeated
     python -m bench --rounds 1 --quick  a look
 
 With OFFSET_RUST_BIN set, the original's programs are measured in alternating rounds with ours, where a row can be
@@ -385,17 +385,17 @@ def _in_turn(players: list[Implementation], number: int) -> list[Implementation]
 
 @click.command()
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
-@click.option("--only", default="", help="Rows whose name contains this.")
+@click.option("--only", multiple=True, metavar="TEXT", help="Rows whose name contains this; may be repeated.")
 @click.option("--quick", is_flag=True, help="Less of everything: a look, no figures to keep.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("bench.json"), show_default=True)
 @click.option("--against", metavar="DIR", type=click.Path(path_type=Path), help="Programs of an earlier build of ours.")
-def main(rounds: int, only: str, quick: bool, output: Path, against: Path | None) -> None:
+def main(rounds: int, only: tuple[str, ...], quick: bool, output: Path, against: Path | None) -> None:
     """Measure, and write the results to a JSON file."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # the processes end as well
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     players = _players(against)
-    rows = {name: row for name, row in ROWS.items() if only in name}
+    rows = {name: row for name, row in ROWS.items() if not only or any(each in name for each in only)}
     if not rows:
         raise click.BadParameter(f"no such row; there are {', '.join(ROWS)}")
     scale, measured = QUICK if quick else Scale(), Measured(_machine())
