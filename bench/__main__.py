@@ -301,7 +301,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "routes, 10,000 nodes": (_routes_times(10), False),
     "routes, 1,000,000 nodes": (_routes_times(1000), False),
     **{f"clearing, {name}": (_clearing(name), False) for name in LIVES},
-    "node start": (_start, False),
+    "node start": (_start, True),
     "keys and backups, 10,000 friends": (_backups, False),
     "command line": (_command_line, True),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from immutables import Map
 
 from interop.network import Network
-from interop.programs import Server, wait_until
+from interop.programs import OURS, Implementation, Server, wait_until
 from offset_crypto.identity import Identity
 from offset_crypto.program import load_identity
 from offset_funder.state import FunderState, OpenInvoice, Payment, SuccessfulPayment, fresh_friend
@@ -80,15 +80,29 @@ def add_stored_state(network: Network, name: str, *, friends: int, invoices: int
     network.servers[name].start()
 
 
+def _database_of(player: Implementation, path: Path) -> Path:
+    """The database *path* of ours in a form that an implementation reads; all of them read the original's."""
+    exported = path.with_name("exported.json")
+    OURS.run("stmgr", "export-db", "-d", path, "-o", exported)
+    if player.name == "original":
+        return exported
+    imported = path.with_name("imported.db")
+    player.run("stmgr", "import-db", "-d", exported, "-o", imported)
+    return imported
+
+
 def measure_start(network: Network, friends: int) -> float:
     """Seconds from the start of a node with so many friends until it listens."""
     identity = network.identity("crowd")
     path: Path = network.path("crowd.db")
     state = FunderState(load_identity(identity).public_key)
     create_database(path, NodeState(_with_load(state, friends, 0, 0)))
+    player = network.cast.of("crowd")
+    if player.name != "ours":
+        path = _database_of(player, path)
     network.path("crowd-trusted").mkdir()
     port = network._free_port("crowd")
-    program = network.cast.of("crowd").program("stnode")
+    program = player.program("stnode")
     files = ["-i", str(identity), "-d", str(path), "-t", str(network.path("crowd-trusted"))]
     command = [program, *files, "-l", f"127.0.0.1:{port}"]
     server = network.servers["crowd"] = Server("crowd", command, port, network.path("crowd.log"))
