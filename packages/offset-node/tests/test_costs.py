@@ -3,8 +3,11 @@
 import asyncio
 from random import Random
 
+import pytest
+
 from offset_funder.testing import SimulatedNetwork
-from offset_node.database.sqlite import Database, create_database
+from offset_node.database.checking import check_database
+from offset_node.database.sqlite import Database, create_database, load_database
 from offset_node.state import NodeState
 from offset_proto.messages.app import AddFriend, EnableFriend
 from offset_proto.types import PublicKey
@@ -74,3 +77,14 @@ def test_what_is_acknowledged_is_on_disk(tmp_path):
         assert runner.run(database._pragma("synchronous")) == full
         assert runner.run(database._pragma("journal_mode")) == "wal"
         runner.run(database.close())
+
+
+@pytest.mark.parametrize("load", [load_database, check_database])
+def test_nobody_writes_the_state_as_text(load, tmp_path, monkeypatch):
+    """Its repr takes as long as to load it; `asyncio.run` of Python 3.11 and 3.12 makes that of a task's result."""
+    path = tmp_path / "node.db"
+    create_database(path, NodeState(SimulatedNetwork("A", Random(0)).nodes["A"].stored))
+    written = []
+    monkeypatch.setattr(NodeState, "__repr__", lambda state: written.append(state) or "")
+    load(path)
+    assert not written

@@ -1,10 +1,9 @@
 """Checking a whole database: its state, and its history from the first entry to the last."""
 
-import asyncio
 from pathlib import Path
 
 from offset_node.database.reading import HistoryReader
-from offset_node.database.sqlite import Database
+from offset_node.database.sqlite import Database, run_alone
 from offset_node.state import NodeState
 
 __all__ = ["check_database"]
@@ -32,4 +31,4 @@ def check_database(path: Path) -> tuple[NodeState, int]:
             await reader.close()
             await database.close()
 
-    return asyncio.run(check())
+    return run_alone(check())

@@ -34,9 +34,9 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 
@@ -53,7 +53,9 @@ from offset_proto.messages.extensions import ALL_EXTENSIONS
 from offset_proto.messages.history import HistoryPage, ReadHistory
 from offset_proto.types import PublicKey
 
-__all__ = ["Database", "create_database", "load_database"]
+__all__ = ["Database", "create_database", "load_database", "run_alone"]
+
+T = TypeVar("T")
 
 # aiosqlite logs each statement with its parameters at the level DEBUG; among them are the locks of payments.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
@@ -144,7 +146,24 @@ def load_database(path: Path) -> NodeState:
         finally:
             await database.close()
 
-    return asyncio.run(load())
+    return run_alone(load())
+
+
+def run_alone(work: Coroutine[Any, Any, T]) -> T:
+    """
+    The result of *work*, which gets an event loop of its own. Not from within an event loop.
+
+    Up to Python 3.12 `asyncio.run` makes the repr of the result, twice: its handler of SIGINT holds the task, and
+    `signal` looks whether that handler is a member of an enumeration. For the state of a node with 10,000 friends this
+    takes as long as loading it, so the task must not hold the result.
+    """
+    results: list[T] = []
+
+    async def keep() -> None:
+        results.append(await work)
+
+    asyncio.run(keep())
+    return results[0]
 
 
 class Database:
