@@ -34,6 +34,8 @@ import click
 
 from bench.backups import measure_backups, measure_locks
 from bench.clearing import LIVES, measure_clearing
+from bench.counted import KINDS, counted_programs, read_counts
+from bench.floor import floor_cpu_seconds
 from bench.indexes import run_graph, run_index
 from bench.measured import Figures, Measured, stall_reason
 from bench.payments import PaymentRun, build_chain, run_payments
@@ -104,6 +106,41 @@ def _payments(nodes: int, in_flight: int) -> Measure:
         return _payment_figures(_run(run_payments(network, names, count=scale.payments, in_flight=in_flight)))
 
     return measure
+
+
+def _floor(nodes: int, in_flight: int) -> Measure:
+    """Processor time of each role beside that of the bare work that it was seen to do."""
+
+    def measure(network: Network, scale: Scale) -> Figures:
+        count = scale.payments
+        used = _payments(nodes, in_flight)(network, scale)
+        with tempfile.TemporaryDirectory(prefix="offset-counts-") as counts:
+            each = _counts_of_a_payment(Path(counts), nodes, in_flight, count)
+        figures: Figures = {}
+        for name, done in each.items():
+            least = floor_cpu_seconds(done, count) / count * 1000
+            figures |= {
+                f"CPU ms {name}": used[f"CPU ms {name}"],
+                f"floor, CPU ms {name}": least,
+                f"ours / floor, {name}": used[f"CPU ms {name}"] / least,
+            }
+            figures |= {f"{kind}, {name}": number for kind, number in done.items() if "bytes" not in kind}
+        return figures
+
+    return measure
+
+
+def _counts_of_a_payment(directory: Path, nodes: int, in_flight: int, count: int) -> dict[str, dict[str, float]]:
+    """What each node and the relay do for a payment, in a network of its own."""
+    with _network(counted_programs(directory), "") as network:
+        names = build_chain(network, nodes)
+        _run(run_payments(network, names, count=50, in_flight=in_flight))
+        running = {name: network.servers[name].process for name in (*names, "relay")}
+        pids = {name: process.pid for name, process in running.items() if process is not None}
+        before = {name: read_counts(directory, pid) for name, pid in pids.items()}
+        _run(run_payments(network, names, count=count, in_flight=in_flight))
+        after = {name: read_counts(directory, pid) for name, pid in pids.items()}
+    return {name: {kind: (after[name][kind] - before[name][kind]) / count for kind in KINDS} for name in pids}
 
 
 def _endurance(network: Network, scale: Scale) -> Figures:
@@ -287,6 +324,11 @@ ROWS: dict[str, tuple[Measure, bool]] = {
         f"payments, {nodes} nodes, {in_flight} in flight": (_payments(nodes, in_flight), True)
         for nodes in (2, 3, 5)
         for in_flight in (1, 10, 50)
+    },
+    **{
+        f"floor, {nodes} nodes, {in_flight} in flight": (_floor(nodes, in_flight), False)
+        for nodes in (2, 3)
+        for in_flight in (1, 50)
     },
     "payments, 10,000 at each of 1, 10, 50, 100": (_endurance, True),
     "rate with stored state": (_stored, False),
