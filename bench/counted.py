@@ -8,6 +8,7 @@ name holds the counts so far, and can be read at any time (`read_counts`). Only 
 is counted: signatures, checks, hashes, sealed and opened messages, writes to and reads from sockets, commits.
 """
 
+import asyncio
 import functools
 import mmap
 import os
@@ -98,7 +99,17 @@ def _watch_all(counts: _Counts) -> None:
     from offset_node.database.sqlite import Database
 
     connection = sockets._SocketConnection
-    counts.watch(connection, "_write", lambda link, out: {"writes": 1, "written bytes": sum(map(len, out))})
+    written: set[Any] = set()
+
+    def measure_write(link: Any, outgoing: list[bytes]) -> dict[str, int]:
+        """The event loop joins what is written to a socket in one turn."""
+        is_first = link not in written
+        if is_first:
+            written.add(link)
+            asyncio.get_running_loop().call_soon(written.discard, link)
+        return {"writes": int(is_first), "written bytes": sum(map(len, outgoing))}
+
+    counts.watch(connection, "_write", measure_write)
     counts.watch(connection, "data_received", lambda link, data: {"reads": 1, "read bytes": len(data)})
     counts.watch(Database, "_commit", lambda database, batch: {"commits": 1, "statements": len(batch)})
 
