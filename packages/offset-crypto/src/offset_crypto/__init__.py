@@ -7,6 +7,7 @@ Cryptography of Offset, and its authenticated links.
 `payment`                                   the life of a buyer's payment: a table, without any I/O
 `secure_channel`, `keepalive`, `link`       byte engines: the layers of a link
 `locking`                                   what a passphrase locks: identities, backups
+`chunks`                                    files of any size, sealed piece by piece
 `backoff`                                   when to try again, for every outgoing link
 `aio`                                       connect() and serve() on asyncio
 `passphrase`                                identities from files; where a passphrase is looked for
