@@ -61,7 +61,7 @@ TOLD = ResetTermsReport(Signature(bytes(64)), (CurrencyBalance(FST, -3),))
 
 RELAY_ANSWERS = ServerFacts(RELAY, "relay.example:1", None)
 INDEX_ANSWERS = ServerFacts(INDEX, "index.example:1", None)
-WHOLE = DatabaseFacts("node.db", None, True, 1000, 2**30, 2**40, backup_age=2 * HOUR, entries=7, frozen=())
+WHOLE = DatabaseFacts("node.db", None, True, 1000, 2**40, backup_age=2 * HOUR, entries=7, frozen=())
 
 
 def _report(
@@ -297,7 +297,6 @@ def test_clocks() -> None:
         ({"disk_free": 2**30 - 1}, "disk", ATTENTION, "1023 MiB"),
         ({"size": 2**29 + 2**20, "disk_free": 2**30 + 2**20}, "disk", ATTENTION, "1025 MiB"),
         ({"disk_free": 2**26 - 1}, "disk", BROKEN, "63 MiB"),
-        ({"size": 2**30 * 9 // 10 + 1}, "limits", ATTENTION, "can not be backed up"),
         ({"pending": ((BOB, 3687),)}, "limits", ATTENTION, "3687 requests are open with bob, of at most 4096"),
     ],
 )

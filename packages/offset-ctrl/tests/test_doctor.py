@@ -229,6 +229,18 @@ def test_a_database_that_can_not_be_read(tmp_path: Path) -> None:
     assert found.disk_free > 0
 
 
+def test_no_room_for_a_copy_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is not checked then, and nothing is said against it."""
+    pytest.importorskip("offset_node")
+    with closing(sqlite3.connect(tmp_path / "node.db")) as connection, connection:
+        connection.execute(f"PRAGMA application_id = {0x4F464653}")
+        connection.execute("CREATE TABLE days (day)")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    found = read_database(tmp_path / "node.db").facts
+    assert not found.is_checked
+    assert found.problem == f"IoError({tmp_path}/nowhere: No such file or directory)"
+
+
 def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
     """It is told, and nothing is said that would be done to a file which is none of the node's."""
     (tmp_path / "text").write_text("a letter")

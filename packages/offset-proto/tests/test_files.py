@@ -182,3 +182,25 @@ def test_a_file_that_does_not_pass_its_check_gets_no_name(tmp_path):
     files.save_bytes(tmp_path / "file", b"good", check=check)
     assert seen == [b"bad", b"good"]
     assert (tmp_path / "file").read_bytes() == b"good"
+
+
+def test_a_file_that_is_written_in_pieces(tmp_path):
+    """Each is written before the next one is asked for; where one fails there is no file."""
+    written = []
+
+    def pieces():
+        for piece in (b"a" * 100_000, b"b" * 100_000):
+            yield piece
+            (temporary,) = tmp_path.iterdir()
+            written.append(temporary.stat().st_size)
+        if fails:
+            raise InvalidInput("damaged at the end")
+
+    fails = True
+    with pytest.raises(InvalidInput):
+        files.save_bytes(tmp_path / "file", pieces())
+    assert list(tmp_path.iterdir()) == []
+    fails = False
+    files.save_bytes(tmp_path / "file", pieces())
+    assert written == [100_000, 200_000] * 2
+    assert (tmp_path / "file").read_bytes() == b"a" * 100_000 + b"b" * 100_000

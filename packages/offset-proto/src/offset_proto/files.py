@@ -7,7 +7,7 @@ one appears complete or not at all, also when the machine stops in the middle.
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -320,12 +320,15 @@ def save_text(path: Path, text: str, *, secret: bool = False) -> None:
     save_bytes(path, text.encode(), secret=secret)
 
 
-def save_bytes(path: Path, data: bytes, *, secret: bool = False, check: Callable[[Path], object] | None = None) -> None:
+def save_bytes(
+    path: Path, data: bytes | Iterable[bytes], *, secret: bool = False, check: Callable[[Path], object] | None = None
+) -> None:
     """
-    Write a new file, complete or not at all; mode 0600 where it is secret.
+    Write a new file, complete or not at all; mode 0600 where it is secret. What comes in pieces is written as it comes.
 
     The bytes are written and synced under a temporary name beside *path*, then linked to it, which fails
-    where the name is taken. *check* is called with the temporary name before that, and there is no file if it raises.
+    where the name is taken. *check* is called with the temporary name before that. There is no file if it
+    raises, or *data* does.
 
     Raises:
         OutputAlreadyExists: There is a file of that name; it stays as it is.
@@ -337,7 +340,7 @@ def save_bytes(path: Path, data: bytes, *, secret: bool = False, check: Callable
         descriptor, temporary = tempfile.mkstemp(prefix=".new.", dir=path.parent)
         try:
             with open(descriptor, "wb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 if not secret:
                     os.fchmod(file.fileno(), 0o666 & ~_umask())
                 file.flush()
@@ -350,7 +353,7 @@ def save_bytes(path: Path, data: bytes, *, secret: bool = False, check: Callable
         sync_directory(path.parent)
     except FileExistsError:
         raise OutputAlreadyExists(path) from None
-    except InvalidInput:  # of the check
+    except InvalidInput:  # of the data or the check
         raise
     except (OSError, ValueError) as error:
         raise IoError(path, _reason(error)) from None

@@ -37,6 +37,7 @@ __all__ = [
     "PublicKey",
     "RandValue",
     "Salt",
+    "SealedKey",
     "SealedPrivateKey",
     "Signature",
     "SymmetricKey",
@@ -159,6 +160,13 @@ class PrivateKey(FixedBytes):
 
 class SealedPrivateKey(FixedBytes):
     """A private key under a passphrase, ChaCha20-Poly1305: ciphertext and tag, 48 bytes. Spec 08 §2.7."""
+
+    SIZE = 48
+    __slots__ = ()
+
+
+class SealedKey(FixedBytes):
+    """A symmetric key under a passphrase, ChaCha20-Poly1305: ciphertext and tag, 48 bytes. Spec 08 §6.6."""
 
     SIZE = 48
     __slots__ = ()

@@ -83,7 +83,7 @@ class DatabaseFacts:
         path: Its file, for people.
         problem: What is wrong with it; None: it is whole.
         is_checked: False: it could not be looked into, and *problem* says why.
-        size, size_max: Bytes, and how many can be backed up; 0: not known.
+        size: In bytes; 0: not known.
         disk_free: Bytes that are free on its disk.
         backup_age: Seconds since the last backup; None: there was none.
         entries: Of the history.
@@ -97,7 +97,6 @@ class DatabaseFacts:
     problem: str | None
     is_checked: bool
     size: int
-    size_max: int
     disk_free: int
     backup_age: int | None = None
     entries: int = 0
@@ -265,9 +264,6 @@ def _judge_database(database: DatabaseFacts) -> Iterator[Finding]:
         yield Finding("backup", Severity.ATTENTION, f"the last backup is {days} days old", backs_up)
     else:
         yield Finding("backup", Severity.FINE, f"the last backup is {database.backup_age // 3600} hours old")
-    if is_nearly(database.size, database.size_max):
-        words = f"the database has {database.size} bytes; one of more than {database.size_max} can not be backed up"
-        yield Finding("limits", Severity.ATTENTION, words, "Move old entries to an archive: stmgr archive-history")
 
 
 def _judge_disk(database: DatabaseFacts) -> Iterator[Finding]:

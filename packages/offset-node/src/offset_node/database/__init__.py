@@ -15,6 +15,8 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `json_file`        shell: the original's file, written as a whole for each batch (nodes of stcompact)
 `move_over`        shell: a database of the original to one of ours and back
 `backup`           shell: a copy of the database of a node that runs; a database from a copy
+`backup_copies`    shell: copies in files without a name, and what is in one
+`locked_backup`    a backup under a passphrase, in pieces
 `examining`        shell: what a copy of the database of a node that runs says about it
 `backup_series`    shell: a copy again and again, of which the newest are kept
 `backup_stamp`     shell: when the last copy was made, and what the node says about that

@@ -1,10 +1,10 @@
 """
 A look at the database of a node that may be running: whether it is whole, and what of it its owner should know.
 
-The database is copied into memory within one read transaction (`offset_node.database.backup`), and the copy is
-checked as `stmgr check-db` checks a database: the pages, every value, the rules of the ledger, and that the history
-comes to the balances. So the node neither waits nor is waited for, and nothing on the disk changes. It takes up to five
-times the memory that the database takes on the disk.
+The database is copied within one read transaction (`offset_node.database.backup_copies`) to the directory for temporary
+files, and the copy is checked as `stmgr check-db` checks a database: the pages, every value, the rules of the ledger,
+and that the history comes to the balances. So the node neither waits nor is waited for, and nothing changes beside the
+database, whose disk may be full.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from offset_funder.bookkeeping import Book
 from offset_funder.ledger import Side
 from offset_funder.reports import initial_report
 from offset_funder.state import Consistent, FunderState, Ledger
-from offset_node.database.backup import checked_state, open_copy
+from offset_node.database.backup_copies import checked_state, open_copy
 from offset_node.database.errors import LoadDbError
 from offset_node.database.tables import history
 from offset_node.state import NodeState
@@ -72,6 +72,7 @@ def examine_database(path: Path) -> Examined:
 
     Raises:
         LoadDbError: It is none, is damaged, or its history does not fit; names the first entry that does not.
+        IoError: There is no room for the copy, which says nothing of the database.
     """
     with open_copy(path) as copy:
         state = checked_state(copy, path)

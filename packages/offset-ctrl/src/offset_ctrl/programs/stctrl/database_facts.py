@@ -10,6 +10,7 @@ from typing import Final
 from offset_ctrl.rules.diagnosis import DatabaseFacts
 from offset_ctrl.rules.friendships import Frozen
 from offset_proto.errors import OffsetError
+from offset_proto.files import IoError
 from offset_proto.messages.report import NodeReport
 
 __all__ = ["StoredNode", "clock_is_set", "read_database"]
@@ -41,14 +42,13 @@ def read_database(path: Path) -> StoredNode:
             start = file.read(_HEADER_BYTES)
     except OSError as error:
         return _no_database(path, f"missing: {path}" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
-    unchecked = DatabaseFacts(str(path), None, False, size, 0, disk_free)
+    unchecked = DatabaseFacts(str(path), None, False, size, disk_free)
     if start.startswith(b"{"):
         return StoredNode(_with_problem(unchecked, "it is one of the original, which its own node checks"), None)
     if not start.startswith(_SQLITE):
         return _no_database(path, "it does not begin as one does")
     try:
         from offset_node.database import tables
-        from offset_node.database.backup import BACKUP_BYTES_MAX
         from offset_node.database.backup_stamp import backup_age
         from offset_node.database.examining import examine_database
     except ModuleNotFoundError:
@@ -63,14 +63,15 @@ def read_database(path: Path) -> StoredNode:
         return _no_database(path, others.get(application_id, "it is a database of another program"))
     try:
         found = examine_database(path)
+    except IoError as error:
+        return StoredNode(_with_problem(unchecked, str(error)), None)
     except OffsetError as error:
-        return StoredNode(DatabaseFacts(str(path), str(error), True, size, BACKUP_BYTES_MAX, disk_free), None)
+        return StoredNode(DatabaseFacts(str(path), str(error), True, size, disk_free), None)
     facts = DatabaseFacts(
         str(path),
         None,
         True,
         size,
-        BACKUP_BYTES_MAX,
         disk_free,
         backup_age(path),
         found.entries,
@@ -82,11 +83,11 @@ def read_database(path: Path) -> StoredNode:
 
 
 def _no_database(path: Path, reason: str) -> StoredNode:
-    return StoredNode(DatabaseFacts(str(path), reason, False, 0, 0, 0, is_database=False), None)
+    return StoredNode(DatabaseFacts(str(path), reason, False, 0, 0, is_database=False), None)
 
 
 def _with_problem(facts: DatabaseFacts, problem: str) -> DatabaseFacts:
-    return DatabaseFacts(facts.path, problem, False, facts.size, facts.size_max, facts.disk_free)
+    return DatabaseFacts(facts.path, problem, False, facts.size, facts.disk_free)
 
 
 class _Timex(ctypes.Structure):
