@@ -3,13 +3,16 @@
 import asyncio
 import json
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from interop.network import Network
 from interop.programs import OURS
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database.sqlite import Database, create_database
@@ -192,3 +195,58 @@ def test_fees_of_archives(mediating: Path) -> None:
     assert "are in an archive" in later.stderr
     assert "ArchiveEnds(2024-11-01)" in _refusal(*income, "-a", october, "--until", "2024-11-02")
     assert "ArchiveEnds(2024-11-01)" in _refusal(*income, "-a", october, "--since", "2024-11-01")
+
+
+# Together with the node.
+
+
+def test_a_month_that_lies_half_in_an_archive(chain: Network, tmp_path: Path) -> None:
+    """It comes out whole, of the archives and the node that goes on; other archives are refused, with the reason."""
+    options = ["--since", "2024-11-01"]
+    first, second = tmp_path / "first.archive", tmp_path / "second.archive"
+    assert chain.pay("C", "A", "FST", 5, "old") == "Receipt is valid!"
+    _archive_while_stopped(chain, "A", first)
+    for label in ("new", "newer"):
+        assert chain.pay("C", "A", "FST", 2, label) == "Receipt is valid!"
+    before = json.loads(chain.stctrl("A", "history", "--json", "--archive", first).stdout)
+    _archive_while_stopped(chain, "A", second)
+    chain.wait_until_back("A")
+    assert chain.pay("C", "A", "FST", 3, "newest") == "Receipt is valid!"
+    both = ["--archive", second, "--archive", first]
+
+    refused = chain.stctrl("A", "statement", *options, check=False)
+    assert "EntriesArchived" in refused.stderr
+    output = tmp_path / "statement.json"
+    chain.stctrl("A", "statement", *options, *both, "-o", output)
+    (account,) = json.loads(output.read_text())["accounts"]
+    assert (account["opening"], account["closing"]) == ("0", "12")
+    assert [entry["change"] for entry in account["entries"] if entry["change"] != "0"] == ["5", "2", "2", "3"]
+
+    shown = chain.stctrl("A", "history", "--json", *both)
+    entries = json.loads(shown.stdout)
+    assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert entries[: len(before)] == before
+    assert shown.stderr == ""
+    assert json.loads(chain.stctrl("A", "income", "--json", *both).stdout) == []
+
+    for node, archives, words in (
+        ("A", [first], "give the archives between them, too"),
+        ("A", [second, second], "one between them is missing"),
+        ("B", [first, second], "ArchivesDoNotFit): they are of the node"),
+        ("A", [chain.path("A.db")], "not an archive"),
+    ):
+        given = [word for archive in archives for word in ("--archive", archive)]
+        refused = chain.stctrl(node, "statement", *options, *given, check=False)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert words in refused.stderr
+
+
+def _archive_while_stopped(network: Network, name: str, target: Path) -> None:
+    """Move all entries that a node of the network has; it runs again after that."""
+    server = network.servers[name]
+    server.stop()
+    now = datetime.now(UTC)
+    time.sleep(1.5 - now.microsecond / 1e6)  # entries of this second are before the next one, which has to be past
+    until = (now + timedelta(seconds=1)).replace(microsecond=0)
+    OURS.run("stmgr", "archive-history", "-d", network.path(f"{name}.db"), "--until", until.isoformat(), "-o", target)
+    server.start()

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ from offset_funder.bookkeeping import Entry
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_node.database import archive as archiving
 from offset_node.database.archive import archive_history, read_archive
-from offset_node.database.archive_series import ArchiveSeries, with_archives
+from offset_node.database.archive_series import ArchiveSeries, open_archives
 from offset_node.database.checking import check_database
 from offset_node.database.errors import ArchiveError, DatabaseInUse, LoadDbError
 from offset_node.database.reading import HistoryReader
@@ -87,6 +87,14 @@ def lived_in(tmp_path):
     askers = [SetAsker(entry.payment_id, APP) for entry in node.entries if entry.payment_id]
     _run(path, lambda database: database.apply([*entries, *askers, *notes, SetNote(2, "as agreed")]))
     return path
+
+
+def _show(paths: list[Path], show: Callable[[ArchiveSeries], Awaitable[None]]) -> None:
+    async def opened() -> None:
+        async with open_archives(paths) as series:
+            await show(series)
+
+    asyncio.run(opened())
 
 
 def _moved_by_hand(path: Path, through: int) -> list[bytes]:
@@ -180,7 +188,7 @@ def test_archives_are_read_as_the_history_was(lived_in):
             found = await pages(series, after, last, limit, newest_first)
             assert found == (expected[::-1] if newest_first else expected), (after, last, limit, newest_first)
 
-    with_archives(paths, show)
+    _show(paths, show)
 
 
 def test_archives_that_do_not_follow_each_other(lived_in):
@@ -194,8 +202,8 @@ def test_archives_that_do_not_follow_each_other(lived_in):
         assert (page.archived, page.end) == (2, 8)
 
     with pytest.raises(ArchiveError, match="begins after 5: one between them is missing"):
-        with_archives([paths[0], paths[2]], show)
-    with_archives(paths[1:], show)
+        _show([paths[0], paths[2]], show)
+    _show(paths[1:], show)
 
 
 def test_numbers_go_on_where_all_is_moved(tmp_path):

@@ -15,10 +15,9 @@ numbers of the series have no gap, and each entry is what it was. A page ends wh
 What is before the first archive of the series counts as archived, as it does where there is only one.
 """
 
-import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from offset_node.database.reading import HistoryReader
 from offset_proto.messages.history import EVERY_ENTRY, HistoryPage, ReadHistory
 from offset_proto.types import U64, Uid
 
-__all__ = ["ArchiveSeries", "with_archives"]
+__all__ = ["ArchiveSeries", "open_archives"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class _Volume:
 
 class ArchiveSeries:
     """
-    Archives that follow each other. Made by `with_archives`.
+    Archives that follow each other. Made by `open_archives`.
 
     Attributes:
         last: The last one: its report has the names of friends, and the series ends where it does.
@@ -78,27 +77,23 @@ class ArchiveSeries:
         return above[0] if above else self._volumes[-1]
 
 
-def with_archives(paths: Iterable[Path], show: Callable[[ArchiveSeries], Awaitable[None]]) -> None:
+@contextlib.asynccontextmanager
+async def open_archives(paths: Iterable[Path]) -> AsyncIterator[ArchiveSeries]:
     """
-    Open archives for the length of a call of *show*. Not from within an event loop.
+    Open archives for the length of a ``with`` block.
 
     Args:
         paths: Of one archive or more of one node, in any order.
-        show: Given all of them.
 
     Raises:
         LoadDbError: One of them is none, is damaged, or is of another version.
         ArchiveError: They are of several nodes, or do not follow each other; says which.
     """
-
-    async def opened() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            volumes = [await _open(path, stack) for path in paths]
-            volumes.sort(key=lambda volume: volume.archive.through)
-            _check(volumes)
-            await show(ArchiveSeries(volumes))
-
-    asyncio.run(opened())
+    async with contextlib.AsyncExitStack() as stack:
+        volumes = [await _open(path, stack) for path in paths]
+        volumes.sort(key=lambda volume: volume.archive.through)
+        _check(volumes)
+        yield ArchiveSeries(volumes)
 
 
 async def _open(path: Path, stack: contextlib.AsyncExitStack) -> _Volume:

@@ -18,6 +18,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `seller`          invoices
 `open_lists`      the payments and invoices that are open
 `history`         what changed the balances
+`archives`        what was moved out of it, with the node or without it
 `income`          fees, earned and paid
 `statement`       accounts in a period, as a bank has them
 `statement_pdf`   the same on paper

@@ -1,31 +1,26 @@
 """
 stctrl history: what changed the balances with friends. Spec 12 §6.
 
-It asks and changes nothing. What shows entries takes them from a node, or from an archive (`NamedSource`). A node of
-the original keeps no history, nor does an older one of ours.
+It asks and changes nothing. What shows entries takes them from a node, from archives, or from both
+(`offset_ctrl.programs.stctrl.archives`). A node of the original keeps no history, nor does an older one of ours.
 """
 
 import csv
 import sys
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.stctrl.archives import GROUP, NamedSource, tell_archived, whole_history
 from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
 from offset_ctrl.programs.stctrl.waiting import friend_name, moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
-from offset_ctrl.sdk.history import (
-    HistorySource,
-    archived_through,
-    build_filter,
-    last_entries,
-    note_request,
-    read_entries,
-)
+from offset_ctrl.sdk.history import build_filter, last_entries, note_request, read_entries
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
 from offset_proto.report_view import ReportView
@@ -33,9 +28,6 @@ from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import PublicKey
 
 __all__ = [
-    "GROUP",
-    "READ_ARCHIVE",
-    "NamedSource",
     "check_ends",
     "day",
     "describe_entry",
@@ -46,13 +38,7 @@ __all__ = [
     "parse_date",
     "read_filter",
     "show_last",
-    "tell_archived",
 ]
-
-GROUP: Final = "HistoryError"
-"""Of errors, in `CommandError`."""
-
-READ_ARCHIVE: Final = "stmgr archived-history, stmgr archived-statement and stmgr archived-income read it"
 
 _COLUMNS: Final = (
     "number",
@@ -76,14 +62,6 @@ _COLUMNS: Final = (
 """Of CSV, and the members of JSON."""
 
 
-class NamedSource(HistorySource, Protocol):
-    """A history, and whose it is."""
-
-    @property
-    def report(self) -> ReportView:
-        """The node, with the names of its friends."""
-
-
 async def history(
     session: NodeSession,
     *,
@@ -96,20 +74,24 @@ async def history(
     follow: bool,
     as_json: bool,
     as_csv: bool,
+    archives: tuple[Path, ...] = (),
 ) -> None:
     """
     Print the last entries, the oldest of them first; and with *follow*, what comes after them.
 
+    What was moved out of the node is read from *archives*.
+
     Raises:
-        CommandError: The node keeps no history, or there is no such friend, kind or date.
+        CommandError: The node keeps no history, the archives are not its own, or there is no such friend, kind or date.
     """
     wanted = read_filter(session.report, since, until, friend, currency, kinds)
     try:
-        if follow:
-            _check_form(as_json=as_json, as_csv=as_csv)
-            await _follow(session, wanted, limit, as_json=as_json, as_csv=as_csv)
-        else:
-            await show_last(session, wanted, limit, as_json=as_json, as_csv=as_csv)
+        async with whole_history(session, archives) as whole:
+            if follow:
+                _check_form(as_json=as_json, as_csv=as_csv)
+                await _follow(session, whole, wanted, limit, as_json=as_json, as_csv=as_csv)
+            else:
+                await show_last(whole, wanted, limit, as_json=as_json, as_csv=as_csv)
     except NotAnnounced as error:
         raise not_announced(error) from None
 
@@ -134,11 +116,13 @@ def _check_form(*, as_json: bool, as_csv: bool) -> None:
         raise CommandError(GROUP, "JsonAndCsv", "the options --json and --csv exclude each other")
 
 
-async def _follow(session: NodeSession, wanted: HistoryFilter, limit: int, *, as_json: bool, as_csv: bool) -> None:
+async def _follow(
+    session: NodeSession, whole: NamedSource, wanted: HistoryFilter, limit: int, *, as_json: bool, as_csv: bool
+) -> None:
     report = session.report
     await session.follow_history()
     end = session.history_end
-    found = await last_entries(session, wanted, limit)
+    found = await last_entries(whole, wanted, limit)
     writer = csv.writer(sys.stdout)
     if as_csv:
         writer.writerow(_COLUMNS)
@@ -175,13 +159,6 @@ async def _and_what_comes(
         yield entry
     async for entry in read_entries(session, end, wanted, follow=True):
         yield entry
-
-
-async def tell_archived(source: HistorySource) -> None:
-    """Say so where the first entries were moved to an archive, so that nobody takes what is shown for all there was."""
-    through = await archived_through(source)
-    if through:
-        click.echo(f"The entries up to number {through} are in an archive: {READ_ARCHIVE}", err=True)
 
 
 def not_announced(error: NotAnnounced) -> CommandError:

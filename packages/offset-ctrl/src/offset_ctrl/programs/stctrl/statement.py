@@ -1,8 +1,9 @@
 """
 stctrl statement: what happened to the balance with each friend in a period, as text, CSV, JSON or PDF. Spec 12 §6.
 
-It asks a node or an archive, and changes nothing. The period is turned into numbers of entries first (`sdk.history`),
-so that the statements of two months that follow each other leave nothing out and have nothing in common.
+It asks a node, archives or both, and changes nothing. The period is turned into numbers of entries first
+(`sdk.history`), so that the statements of two months that follow each other leave nothing out and have nothing in
+common.
 """
 
 import asyncio
@@ -17,10 +18,8 @@ from typing import Any, Final
 import click
 
 from offset_ctrl.connection.client import NotAnnounced
+from offset_ctrl.programs.stctrl.archives import GROUP, READ_ARCHIVE, NamedSource, whole_history
 from offset_ctrl.programs.stctrl.history import (
-    GROUP,
-    READ_ARCHIVE,
-    NamedSource,
     check_ends,
     day,
     describe_entry,
@@ -86,16 +85,18 @@ async def statement(
     output: Path | None,
     holder: str,
     fonts: tuple[Path, ...],
+    archives: tuple[Path, ...] = (),
     ends: datetime | None = None,
 ) -> None:
     """
     Print the statement of a period, or write it into a new file, in the form that the end of its name says.
 
-    With *ends*, the source is an archive, which has nothing from that moment on.
+    What was moved out of a node is read from *archives*. With *ends*, the source itself is archives, which have nothing
+    from that moment on.
 
     Raises:
-        CommandError: The node keeps no history; the source has not all of the period; there is no such period, friend
-            or currency; or what makes a PDF is not installed.
+        CommandError: The node keeps no history; the archives are not its own; there is not all of the period; there is
+            no such period, friend or currency; or what makes a PDF is not installed.
         OutputAlreadyExists, IoError: The file can not be written.
     """
     period = _period(month, since, until)
@@ -106,7 +107,8 @@ async def statement(
         raise CommandError(GROUP, f"UnknownForm({form})", "the name of the file ends in .pdf, .csv or .json")
     wanted = read_filter(source.report, None, None, friend, currency, ())
     try:
-        accounts = await _read_accounts(source, period, wanted)
+        async with whole_history(source, archives) as whole:
+            accounts = await _read_accounts(whole, period, wanted)
     except NotAnnounced as error:
         raise not_announced(error) from None
     except EntriesArchived as error:

@@ -2,12 +2,12 @@
 Commands of stmgr that move old entries of a history to an archive, and show what is in one. Spec 12 §6.
 
 What they show has the forms of `stctrl history`, `statement` and `income`, whose code does it; archives only take the
-place of the node (`_Source`).
+place of the node (`offset_ctrl.programs.stctrl.archives`).
 """
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,7 @@ from offset_ctrl.programs.stmgr.files import PATH, in_group, not_installed
 from offset_proto.cli import OffsetCommand
 
 if TYPE_CHECKING:
-    from offset_node.database.archive_series import ArchiveSeries
-    from offset_proto.messages.history import HistoryPage, ReadHistory
-    from offset_proto.report_view import ReportView
+    from offset_ctrl.programs.stctrl.archives import ArchivedHistory
 
 __all__ = ["COMMANDS"]
 
@@ -61,41 +59,15 @@ def _archive_history(database: Path, until: str, output: Path) -> None:
     click.echo(f"Archived. The entries up to number {archive.through} are in {output}.")
 
 
-class _Source:
-    """
-    Archives, as a history with names.
-
-    Attributes:
-        report: The node as it was when the last archive was made.
-        ends: The archives have nothing from this moment on.
-    """
-
-    def __init__(self, report: "ReportView", ends: datetime, series: "ArchiveSeries") -> None:
-        self.report = report
-        self.ends = ends
-        self._series = series
-
-    async def read_history(self, request: "ReadHistory") -> "HistoryPage":
-        return await self._series.read(request)
-
-
-def _with_archives(paths: tuple[Path, ...], show: Callable[[_Source], Awaitable[None]]) -> None:
+def _with_archives(paths: tuple[Path, ...], show: Callable[["ArchivedHistory"], Awaitable[None]]) -> None:
     """Open archives, and show something of them."""
-    from offset_proto.report_view import ReportView
+    from offset_ctrl.programs.stctrl.archives import open_archived
 
-    def opened() -> None:
-        try:
-            from offset_node.database.archive_series import with_archives
-        except ModuleNotFoundError as error:
-            raise not_installed(error) from None
-        with_archives(
-            paths,
-            lambda series: show(
-                _Source(ReportView(series.last.report), datetime.fromtimestamp(series.last.until, UTC), series)
-            ),
-        )
+    async def opened() -> None:
+        async with open_archived(paths) as source:
+            await show(source)
 
-    in_group("ArchiveError", opened)
+    in_group("ArchiveError", lambda: asyncio.run(opened()))
 
 
 def _options(*options: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Any]:
@@ -109,7 +81,7 @@ def _archived_history(archives: tuple[Path, ...], limit: int, as_json: bool, as_
     """Show what changed the balances with friends, and why, as it is in archives."""
     from offset_ctrl.programs.stctrl.history import read_filter, show_last
 
-    async def show(source: _Source) -> None:
+    async def show(source: "ArchivedHistory") -> None:
         wanted = read_filter(source.report, **choice)
         await show_last(source, wanted, limit, as_json=as_json, as_csv=as_csv)
 

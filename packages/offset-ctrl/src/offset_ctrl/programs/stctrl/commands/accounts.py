@@ -3,7 +3,7 @@
 import click
 
 from offset_ctrl.programs.stctrl.commands.declaring import add, build, build_group
-from offset_ctrl.programs.stctrl.commands.history_options import ENTRIES, INCOME, STATEMENT
+from offset_ctrl.programs.stctrl.commands.history_options import ARCHIVES, ENTRIES, INCOME, STATEMENT
 
 __all__ = ["COMMANDS"]
 
@@ -12,6 +12,7 @@ _HISTORY = build_group(
     "history",
     "Show what changed the balances with friends, and why.",
     *ENTRIES,
+    ARCHIVES,
     click.option("--follow", is_flag=True, help="Go on with what comes, until the command is ended."),
     permission="history",
 )
@@ -28,6 +29,7 @@ _INCOME = build(
     "income",
     "Show the fees that were earned and paid.",
     *INCOME,
+    ARCHIVES,
     home="income",
     permission="history",
 )
@@ -36,6 +38,7 @@ _STATEMENT = build(
     "statement",
     "Show an account as a bank does: opening balance, entries, closing balance, fees, for each friend and currency.",
     *STATEMENT,
+    ARCHIVES,
     home="statement",
     permission="history",
 )

@@ -6,7 +6,7 @@ import click
 
 from offset_ctrl.programs.stctrl.commands.options import JSON, PATH, Decorator
 
-__all__ = ["ENTRIES", "INCOME", "STATEMENT"]
+__all__ = ["ARCHIVES", "ENTRIES", "INCOME", "STATEMENT"]
 
 _SINCE = click.option("--since", "since", metavar="DATE", help="Not before this day, or time, in UTC.")
 _UNTIL = click.option("--until", "until", metavar="DATE", help="Before this day, or time, in UTC.")
@@ -14,6 +14,16 @@ _ONE_CURRENCY = click.option("-c", "--currency", help="Of this currency only.")
 _ONE_FRIEND = click.option(
     "-f", "--friend", help="With this friend only: a local name, or the key of one that was removed."
 )
+
+ARCHIVES: Final = click.option(
+    "-a",
+    "--archive",
+    "archives",
+    type=PATH,
+    multiple=True,
+    help="Archive with what was moved out of the node, by stmgr archive-history; may be repeated. Needs offset-node.",
+)
+"""Beside a node."""
 
 ENTRIES: Final[tuple[Decorator, ...]] = (
     _SINCE,
