@@ -19,11 +19,12 @@ from pypdf import PdfReader
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl import statement as command
-from offset_ctrl.programs.stctrl import statement_pdf
 from offset_ctrl.programs.stctrl.session import CommandError
-from offset_ctrl.programs.stctrl.statement_pdf import AccountSheet, SheetRow, StatementSheet, build_pdf
 from offset_ctrl.rules.statement import Account, build_accounts
+from offset_ctrl.sdk import statement_pdf
 from offset_ctrl.sdk.history import collect_range, last_before, read_range
+from offset_ctrl.sdk.statement import AccountSheet, SheetRow, StatementSheet, month_bounds
+from offset_ctrl.sdk.statement_pdf import build_pdf
 from offset_ctrl.testing import ScriptedNode
 from offset_proto.errors import InvalidInput
 from offset_proto.files import OutputAlreadyExists
@@ -142,14 +143,14 @@ def test_opening_and_changes_come_to_the_last_balance(moves: list[tuple[PublicKe
 )
 def test_a_month(text: str, first: int, next_one: int) -> None:
     """From its first second to that of the next one."""
-    assert [bound.timestamp() for bound in command.month_bounds(text)] == [first, next_one]
+    assert [bound.timestamp() for bound in month_bounds(text)] == [first, next_one]
 
 
 @pytest.mark.parametrize("text", ["november", "2026-13", "2026", "", "2026-11-30"])
 def test_what_is_no_month(text: str) -> None:
     """It says how one is written."""
     with pytest.raises(InvalidInput, match="write 2026-11"):
-        command.month_bounds(text)
+        month_bounds(text)
 
 
 # The period.
@@ -508,10 +509,6 @@ def test_a_pdf_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_extra(show: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One line says what to install; nothing is written."""
-    import offset_ctrl.programs.stctrl as room
-
-    monkeypatch.delitem(sys.modules, statement_pdf.__name__)
-    monkeypatch.delattr(room, "statement_pdf")
     monkeypatch.setitem(sys.modules, "fpdf", None)
     with pytest.raises(CommandError, match=r"PdfUnavailable\): a PDF needs fpdf: pip install 'offset-ctrl\[pdf\]'$"):
         show(month="2026-11", output=tmp_path / "november.pdf")

@@ -11,6 +11,7 @@ What an app decides, without a connection. Pure.
 `moving`        an account that moves to another key: what is written down of it
 `move_steps`    what is to be done next with it
 `suspicion`     which hops of routes that have failed are suspected
+`entry_words`   an entry of the history, in words
 `statement`     accounts in a period
 `recovery`      friends again, from a contact list
 `findings`      what a look at a node comes to

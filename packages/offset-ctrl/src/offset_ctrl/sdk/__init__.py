@@ -23,6 +23,8 @@ The SDK: what an app author imports, by way of `offset_ctrl`.
 `commits`        what the invoices of a seller were paid with, and who waits for that
 `history`        what changed the balances, entry by entry
 `whole_history`  the same, with archives of what was moved out of the node
+`statement`      what came of that in a period, account by account
+`statement_pdf`  the same on paper
 `journal`        payments on disk, so that they survive the app
 `blocking`       the same for scripts without an event loop; its public name is `offset_ctrl.blocking`
 ===============  ============================================================================================

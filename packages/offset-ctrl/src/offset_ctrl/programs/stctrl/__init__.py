@@ -21,7 +21,6 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `archives`        what was moved out of it, with the node or without it
 `income`          fees, earned and paid
 `statement`       accounts in a period, as a bank has them
-`statement_pdf`   the same on paper
 `recover`         friends again, from a contact list
 `doctor`          what is wrong, and what to do about it
 `database_facts`  what it sees of the database and the clock

@@ -12,10 +12,11 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.buyer import failure_words
 from offset_ctrl.programs.stctrl.payment_plan import parts_table
 from offset_ctrl.programs.stctrl.session import CommandError, find_friend, parse_currency
-from offset_ctrl.programs.stctrl.waiting import bar, friend_name, showing
+from offset_ctrl.programs.stctrl.waiting import bar, showing
 from offset_ctrl.programs.table import format_table, printable
 from offset_ctrl.rules.capacity import friend_credits
 from offset_ctrl.rules.circles import Circle
+from offset_ctrl.rules.entry_words import friend_name
 from offset_ctrl.sdk.circles import ClearedCircle
 from offset_ctrl.sdk.failures import PaymentFailed
 from offset_ctrl.sdk.journal import Journal

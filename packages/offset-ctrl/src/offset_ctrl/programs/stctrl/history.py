@@ -18,8 +18,9 @@ from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.archives import GROUP, NamedSource, tell_archived, whole_history
 from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
-from offset_ctrl.programs.stctrl.waiting import friend_name, moment
+from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
+from offset_ctrl.rules.entry_words import describe_entry, friend_name
 from offset_ctrl.sdk.history import build_filter, last_entries, note_request, read_entries
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
@@ -30,7 +31,6 @@ from offset_proto.types import PublicKey
 __all__ = [
     "check_ends",
     "day",
-    "describe_entry",
     "history",
     "is_midnight",
     "not_announced",
@@ -270,44 +270,6 @@ def _cells(report: ReportView, entry: HistoryEntry) -> dict[str, Any]:
         None if entry.opt_app is None else format_b64(entry.opt_app),
     )
     return dict(zip(_COLUMNS, values, strict=True))
-
-
-def describe_entry(report: ReportView, entry: HistoryEntry) -> str:
-    """What happened, in words for a person, and what the owner noted to it."""
-    words = _words(report, entry)
-    return f"{words}: {printable(entry.note)}" if entry.note else words
-
-
-def _words(report: ReportView, entry: HistoryEntry) -> str:
-    amount, fee = entry.amount, entry.fee
-    party = "nobody any more" if entry.opt_party is None else friend_name(report, entry.opt_party)
-    match entry.kind:
-        case EntryKind.OPENING:
-            return "balance when the history began"
-        case EntryKind.PAID:
-            return f"paid {amount} to {party}" + (f", {fee} in fees" if fee else "")
-        case EntryKind.RECEIVED:
-            return f"received {amount}" + (f", and {fee} that mediators left" if fee else "")
-        case EntryKind.FORWARDED if entry.change >= 0:
-            return f"forwarded {amount} to {party}"
-        case EntryKind.FORWARDED:
-            return f"forwarded {amount} from {party}" + (f", earned {fee}" if fee else "")
-        case EntryKind.BROKEN:
-            return "the channel broke; our terms count"
-        case EntryKind.RESET:
-            return "the channel was reset"
-        case EntryKind.FORGIVEN:
-            return "the friend was removed; forgiven"
-        case EntryKind.LIMIT:
-            return f"may owe us {amount}"
-        case EntryKind.RATE:
-            return f"pays {amount} / 2^32 and {fee} for forwarding"
-        case EntryKind.OPENED:
-            return "opened"
-        case EntryKind.CLOSED:
-            return "closed"
-        case EntryKind.WITHDRAWN:
-            return "withdrawn"
 
 
 def _row(report: ReportView, entry: HistoryEntry) -> list[str]:

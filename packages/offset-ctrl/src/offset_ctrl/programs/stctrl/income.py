@@ -13,8 +13,9 @@ import click
 from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.programs.stctrl.archives import NamedSource, tell_archived, whole_history
 from offset_ctrl.programs.stctrl.history import check_ends, not_announced, parse_date, read_filter
-from offset_ctrl.programs.stctrl.waiting import friend_name, moment
+from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
+from offset_ctrl.rules.entry_words import friend_name
 from offset_ctrl.sdk.history import archived_through, last_before, read_range
 from offset_proto.messages.history import EntryKind
 

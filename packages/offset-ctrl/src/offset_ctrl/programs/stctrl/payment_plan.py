@@ -4,8 +4,8 @@ import click
 
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.capacity import largest_words
-from offset_ctrl.programs.stctrl.waiting import friend_name
 from offset_ctrl.programs.table import format_table, printable
+from offset_ctrl.rules.entry_words import friend_name
 from offset_ctrl.rules.routes import Part
 from offset_ctrl.sdk.payment import PayOptions
 from offset_ctrl.sdk.planning import plan_payment

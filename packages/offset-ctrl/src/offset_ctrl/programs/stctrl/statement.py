@@ -1,17 +1,15 @@
 """
 stctrl statement: what happened to the balance with each friend in a period, as text, CSV, JSON or PDF. Spec 12 §6.
 
-It asks a node, archives or both, and changes nothing. The period is turned into numbers of entries first
-(`sdk.history`), so that the statements of two months that follow each other leave nothing out and have nothing in
-common.
+It asks a node, archives or both, and changes nothing. What the accounts are is found out by
+`offset_ctrl.sdk.statement`.
 """
 
-import asyncio
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,25 +20,25 @@ from offset_ctrl.programs.stctrl.archives import GROUP, READ_ARCHIVE, NamedSourc
 from offset_ctrl.programs.stctrl.history import (
     check_ends,
     day,
-    describe_entry,
     is_midnight,
     not_announced,
     parse_date,
     read_filter,
 )
 from offset_ctrl.programs.stctrl.session import CommandError
-from offset_ctrl.programs.stctrl.waiting import friend_name, moment
+from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
-from offset_ctrl.rules.statement import Account, build_accounts
-from offset_ctrl.sdk.history import EntriesArchived, archived_through, collect_range, last_before, last_entries
+from offset_ctrl.rules.entry_words import describe_entry, friend_name
+from offset_ctrl.rules.statement import Account
+from offset_ctrl.sdk.history import EntriesArchived
+from offset_ctrl.sdk.statement import StatementTooLong, build_sheet, missing_for_pdf, month_bounds, read_accounts
 from offset_proto.errors import InvalidInput
 from offset_proto.files import save_bytes
-from offset_proto.messages.history import HistoryEntry, HistoryFilter
+from offset_proto.messages.history import HistoryEntry
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64
-from offset_proto.types import Currency, PublicKey
 
-__all__ = ["ENTRIES_MAX", "month_bounds", "statement"]
+__all__ = ["ENTRIES_MAX", "statement"]
 
 ENTRIES_MAX: Final = 500_000
 """Of one statement, which is held in memory as a whole; about 1 kB each."""
@@ -106,18 +104,19 @@ async def statement(
     if form not in ("", ".csv", ".json", ".pdf"):
         raise CommandError(GROUP, f"UnknownForm({form})", "the name of the file ends in .pdf, .csv or .json")
     wanted = read_filter(source.report, None, None, friend, currency, ())
+    report = source.report
     try:
         async with whole_history(source, archives) as whole:
-            accounts = await _read_accounts(whole, period, wanted)
+            accounts = await read_accounts(whole, report, period.since, period.until, wanted, ENTRIES_MAX)
     except NotAnnounced as error:
         raise not_announced(error) from None
     except EntriesArchived as error:
         words = f"entries of that period are in an archive: {READ_ARCHIVE}"
         raise CommandError(GROUP, f"EntriesArchived({error.through})", words) from None
+    except StatementTooLong as error:
+        raise CommandError(GROUP, "TooMany", str(error)) from None
     except InvalidInput as error:
         raise CommandError(GROUP, f"DamagedHistory({error})") from None
-    report = source.report
-    accounts.sort(key=lambda account: (friend_name(report, account.friend), account.friend, account.currency))
     if output is None:
         click.echo(_as_text(report, period, accounts))
         return
@@ -144,59 +143,6 @@ def _period(month: str | None, since: str | None, until: str | None) -> _Period:
     if last is not None and last <= first:
         raise CommandError(GROUP, "WhichPeriod", "--until is not after --since")
     return _Period(first, last)
-
-
-def month_bounds(text: str) -> tuple[datetime, datetime]:
-    """
-    When a month begins, and when the next one does, in UTC.
-
-    Raises:
-        InvalidInput: *text* is no month, such as ``2026-11``.
-    """
-    try:
-        first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
-        return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    except ValueError:
-        raise InvalidInput(f"{text!r} is no month; write 2026-11") from None
-
-
-async def _read_accounts(source: NamedSource, period: _Period, wanted: HistoryFilter) -> list[Account]:
-    """The accounts that have an entry in the period, or a balance."""
-    through, after, archived = await asyncio.gather(
-        last_before(source, period.until), last_before(source, period.since), archived_through(source)
-    )
-    after = min(through, after)
-    if after < archived:  # also where the whole period is, of which nothing would be found
-        raise EntriesArchived(archived)
-    entries = await collect_range(source, after, through, wanted, ENTRIES_MAX)
-    if entries is None:
-        raise CommandError(GROUP, "TooMany", f"a statement has {ENTRIES_MAX} entries at most: choose a shorter one")
-    openings: dict[tuple[PublicKey, Currency], int] = {}
-    for friend, currency in _without_entries(source.report, wanted, entries):
-        this_one = HistoryFilter(friend, currency, (), 0, 0)
-        found = await last_entries(source, this_one, 1, before=after + 1)
-        if found and found[0].balance:
-            openings[friend, currency] = found[0].balance
-    return build_accounts(entries, openings)
-
-
-def _without_entries(
-    report: ReportView, wanted: HistoryFilter, entries: Sequence[HistoryEntry]
-) -> list[tuple[PublicKey, Currency]]:
-    """
-    Friends and currencies of which there is no entry in the period.
-
-    Friends that are not in the report have been removed. Of them there is nothing to tell, except where an entry does.
-    """
-    seen = {(entry.friend, entry.currency) for entry in entries}
-    return sorted(
-        (key, config.currency)
-        for key, friend in report.friends.items()
-        for config in friend.currency_configs
-        if wanted.opt_friend in (None, key)
-        and wanted.opt_currency in (None, config.currency)
-        and (key, config.currency) not in seen
-    )
 
 
 def _changes(entry: HistoryEntry) -> tuple[str, str]:
@@ -279,34 +225,12 @@ def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -
 def _as_pdf(
     report: ReportView, period: _Period, accounts: Sequence[Account], holder: str, fonts: tuple[Path, ...]
 ) -> bytes:
-    try:
-        from offset_ctrl.programs.stctrl import statement_pdf as paper
-    except ModuleNotFoundError as error:
-        words = f"a PDF needs {error.name}: pip install 'offset-ctrl[pdf]'"
-        raise CommandError(GROUP, "PdfUnavailable", words) from None
+    if (name := missing_for_pdf()) is not None:
+        raise CommandError(GROUP, "PdfUnavailable", f"a PDF needs {name}: pip install 'offset-ctrl[pdf]'")
+    from offset_ctrl.sdk.statement_pdf import build_pdf
 
-    def account_sheet(account: Account) -> paper.AccountSheet:
-        return paper.AccountSheet(
-            friend=friend_name(report, account.friend),
-            friend_key=format_b64(account.friend),
-            currency=printable(account.currency),
-            opening=account.opening,
-            closing=account.closing,
-            received=account.received,
-            paid=account.paid,
-            fees_paid=account.fees_paid,
-            fees_earned=account.fees_earned,
-            rows=tuple(
-                paper.SheetRow(moment(entry.time)[:10], describe_entry(report, entry), entry.change, entry.balance)
-                for entry in account.entries
-            ),
-        )
-
-    sheets = tuple(account_sheet(account) for account in accounts)
-    key = format_b64(report.local_public_key)
-    sheet = paper.StatementSheet(printable(holder), key, period.words(), datetime.now(UTC), sheets)
     try:
-        data, missing = paper.build_pdf(sheet, fonts)
+        data, missing = build_pdf(build_sheet(report, accounts, holder, period.words()), fonts)
     except InvalidInput as error:
         raise CommandError(GROUP, f"NoPdf({error})") from None
     if missing:

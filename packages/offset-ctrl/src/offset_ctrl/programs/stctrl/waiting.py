@@ -17,6 +17,7 @@ from typing import Any, Final
 import click
 
 from offset_ctrl.programs.table import printable
+from offset_ctrl.rules.entry_words import friend_name
 from offset_proto.messages.extensions import PartReport, PartStateReport, PaymentStageReport
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64
@@ -28,7 +29,6 @@ __all__ = [
     "command_line",
     "describe_parts",
     "describe_stage",
-    "friend_name",
     "frozen_line",
     "moment",
     "part_json",
@@ -43,12 +43,6 @@ SHOWN_SECONDS: Final = 0.5
 
 BAR_WIDTH: Final = 20
 """Characters of a bar, without its ends; so a line has room for two amounts."""
-
-
-def friend_name(report: ReportView, key: PublicKey) -> str:
-    """The local name of a friend; its key, where it is none any more."""
-    friend = report.friends.get(key)
-    return format_b64(key) if friend is None else printable(friend.name)
 
 
 def moment(seconds: int) -> str:

@@ -22,7 +22,6 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -33,9 +32,10 @@ from fpdf import FPDF
 from fpdf.fonts import TTFFont
 from pymupdf_fonts import FiraGO_Bold, FiraGO_Regular, NotoSans_Bold, NotoSans_Regular
 
+from offset_ctrl.sdk.statement import AccountSheet, StatementSheet
 from offset_proto.errors import InvalidInput
 
-__all__ = ["ROWS_MAX", "AccountSheet", "SheetRow", "StatementSheet", "build_pdf"]
+__all__ = ["ROWS_MAX", "build_pdf"]
 
 ROWS_MAX: Final = 20_000
 """Entries of one PDF, some 500 pages. More of them are for a program to read, as CSV or JSON."""
@@ -55,52 +55,6 @@ _LINE: Final = 4.2
 _GREY, _PALE = 110, 238
 
 _THIN_SPACE, _MINUS = "\u2009", "\u2212"
-
-
-@dataclass(frozen=True, slots=True)
-class SheetRow:
-    """One entry: its day, what happened, and credits: by which the balance changed, and what it came to."""
-
-    date: str
-    words: str
-    change: int
-    balance: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccountSheet:
-    """An account as it is printed. Amounts are in credits."""
-
-    friend: str
-    friend_key: str
-    currency: str
-    opening: int
-    closing: int
-    received: int
-    paid: int
-    fees_paid: int
-    fees_earned: int
-    rows: tuple[SheetRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StatementSheet:
-    """
-    What is printed.
-
-    Attributes:
-        holder: Whose node it is, in words; may be empty.
-        node_key: The public key of the node.
-        period: In words.
-        made: When the statement was made.
-        accounts: In the order in which they are printed.
-    """
-
-    holder: str
-    node_key: str
-    period: str
-    made: datetime
-    accounts: tuple[AccountSheet, ...]
 
 
 def build_pdf(sheet: StatementSheet, fonts: Sequence[Path] = ()) -> tuple[bytes, list[str]]:

@@ -1,0 +1,215 @@
+"""
+Statements of account: the accounts of a period, read from a history, and what is printed of them.
+
+A period is turned into numbers of entries first (`offset_ctrl.sdk.history`), so that the statements of two months that
+follow each other leave nothing out and have nothing in common. `offset_ctrl.rules.statement` says what an account is.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import Final
+
+from offset_ctrl.rules.entry_words import describe_entry, friend_name
+from offset_ctrl.rules.statement import Account, build_accounts
+from offset_ctrl.sdk.history import (
+    EntriesArchived,
+    HistorySource,
+    archived_through,
+    collect_range,
+    last_before,
+    last_entries,
+)
+from offset_proto.errors import InvalidInput
+from offset_proto.messages.history import HistoryEntry, HistoryFilter
+from offset_proto.report_view import ReportView
+from offset_proto.text import format_b64, printable
+from offset_proto.types import Currency, PublicKey
+
+__all__ = [
+    "AccountSheet",
+    "SheetRow",
+    "StatementSheet",
+    "StatementTooLong",
+    "build_sheet",
+    "missing_for_pdf",
+    "month_bounds",
+    "read_accounts",
+]
+
+_PDF_MODULES: Final = ("fpdf", "pymupdf_fonts", "uharfbuzz")
+
+
+class StatementTooLong(InvalidInput):
+    """A statement is held in memory as a whole, and the period has more entries than the caller has room for."""
+
+    def __init__(self, entries_max: int) -> None:
+        super().__init__(f"a statement has {entries_max} entries at most: choose a shorter one")
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """One entry: its day, what happened, and credits: by which the balance changed, and what it came to."""
+
+    date: str
+    words: str
+    change: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSheet:
+    """An account as it is printed. Amounts are in credits."""
+
+    friend: str
+    friend_key: str
+    currency: str
+    opening: int
+    closing: int
+    received: int
+    paid: int
+    fees_paid: int
+    fees_earned: int
+    rows: tuple[SheetRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSheet:
+    """
+    What is printed.
+
+    Attributes:
+        holder: Whose node it is, in words; may be empty.
+        node_key: The public key of the node.
+        period: In words.
+        made: When the statement was made.
+        accounts: In the order in which they are printed.
+    """
+
+    holder: str
+    node_key: str
+    period: str
+    made: datetime
+    accounts: tuple[AccountSheet, ...]
+
+
+def month_bounds(text: str) -> tuple[datetime, datetime]:
+    """
+    When a month begins, and when the next one does, in UTC.
+
+    Raises:
+        InvalidInput: *text* is no month, such as ``2026-11``.
+    """
+    try:
+        first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+        return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is no month; write 2026-11") from None
+
+
+async def read_accounts(
+    source: HistorySource,
+    report: ReportView,
+    since: datetime,
+    until: datetime | None,
+    wanted: HistoryFilter,
+    entries_max: int,
+) -> list[Account]:
+    """
+    The accounts that have an entry in a period, or a balance; in the order of the friends' names.
+
+    Args:
+        source: Of the history.
+        report: Of the node, with its friends.
+        since, until: When the period begins, and when what comes after it does; None: it has no end yet.
+        wanted: Of these friends and currencies only.
+        entries_max: How many entries may be read.
+
+    Raises:
+        NotAnnounced: The node keeps no history.
+        EntriesArchived: Entries of the period were moved to an archive.
+        StatementTooLong: There are more than *entries_max*.
+        InvalidInput: The history is damaged: an entry does not go on from the one before it.
+        NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
+    """
+    through, after, archived = await asyncio.gather(
+        last_before(source, until), last_before(source, since), archived_through(source)
+    )
+    after = min(through, after)
+    if after < archived:  # also where the whole period is, of which nothing would be found
+        raise EntriesArchived(archived)
+    entries = await collect_range(source, after, through, wanted, entries_max)
+    if entries is None:
+        raise StatementTooLong(entries_max)
+    openings: dict[tuple[PublicKey, Currency], int] = {}
+    for friend, currency in _without_entries(report, wanted, entries):
+        this_one = HistoryFilter(friend, currency, (), 0, 0)
+        found = await last_entries(source, this_one, 1, before=after + 1)
+        if found and found[0].balance:
+            openings[friend, currency] = found[0].balance
+    accounts = build_accounts(entries, openings)
+    return sorted(accounts, key=lambda each: (friend_name(report, each.friend), each.friend, each.currency))
+
+
+def _without_entries(
+    report: ReportView, wanted: HistoryFilter, entries: Sequence[HistoryEntry]
+) -> list[tuple[PublicKey, Currency]]:
+    """
+    Friends and currencies of which there is no entry in the period.
+
+    Friends that are not in the report have been removed. Of them there is nothing to tell, except where an entry does.
+    """
+    seen = {(entry.friend, entry.currency) for entry in entries}
+    return sorted(
+        (key, config.currency)
+        for key, friend in report.friends.items()
+        for config in friend.currency_configs
+        if wanted.opt_friend in (None, key)
+        and wanted.opt_currency in (None, config.currency)
+        and (key, config.currency) not in seen
+    )
+
+
+def build_sheet(report: ReportView, accounts: Sequence[Account], holder: str, period: str) -> StatementSheet:
+    """
+    What `offset_ctrl.sdk.statement_pdf` prints of accounts, made now.
+
+    Args:
+        report: Of the node, with the names of its friends.
+        accounts: In the order in which they are printed.
+        holder: Whose node it is, in words; may be empty.
+        period: In words.
+    """
+    sheets = tuple(_account_sheet(report, account) for account in accounts)
+    return StatementSheet(printable(holder), format_b64(report.local_public_key), period, datetime.now(UTC), sheets)
+
+
+def _account_sheet(report: ReportView, account: Account) -> AccountSheet:
+    return AccountSheet(
+        friend=friend_name(report, account.friend),
+        friend_key=format_b64(account.friend),
+        currency=printable(account.currency),
+        opening=account.opening,
+        closing=account.closing,
+        received=account.received,
+        paid=account.paid,
+        fees_paid=account.fees_paid,
+        fees_earned=account.fees_earned,
+        rows=tuple(
+            SheetRow(
+                time.strftime("%Y-%m-%d", time.gmtime(entry.time)),
+                describe_entry(report, entry),
+                entry.change,
+                entry.balance,
+            )
+            for entry in account.entries
+        ),
+    )
+
+
+def missing_for_pdf() -> str | None:
+    """A module that `offset_ctrl.sdk.statement_pdf` needs and that is not installed; None: a PDF can be made."""
+    return next((name for name in _PDF_MODULES if find_spec(name) is None), None)
