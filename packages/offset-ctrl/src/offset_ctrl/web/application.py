@@ -19,7 +19,8 @@ from offset_ctrl.web.listening import Front
 from offset_ctrl.web.openapi import build_document
 from offset_ctrl.web.operations import PREFIX, Operation
 from offset_ctrl.web.problems import rejection
-from offset_ctrl.web.wallet import asking, friends, friendship, home, paying, settings
+from offset_ctrl.web.wallet import asking, friends, friendship, home, paying, settings, statements
+from offset_ctrl.web.wallet import history as past
 from offset_ctrl.web.wallet.entrance import Doors
 
 __all__ = ["DOCUMENT_PATH", "SECTIONS", "build_application"]
@@ -35,7 +36,7 @@ SECTIONS: Final = (
     events.section,
     webhooks.section,
 )
-WALLET: Final = (home.pages, paying.pages, asking.pages, friends.pages, friendship.pages, settings.pages)
+WALLET: Final = tuple(each.pages for each in (home, paying, asking, friends, friendship, past, statements, settings))
 DOCUMENT_PATH: Final = f"{PREFIX}/openapi.json"
 
 

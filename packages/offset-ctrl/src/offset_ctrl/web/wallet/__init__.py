@@ -12,6 +12,8 @@ The wallet: the pages of stweb for the owner of a node, who need not know what a
 `asking`          asking for a payment, and how an invoice stands
 `friends`         friends, and inviting them
 `friendship`      one friend: currencies, limits, disagreements, history
+`history`         what changed the balances, with all friends
+`statements`      that of a month, account by account
 `settings`        relays, index servers, tokens
 ================  ==================================================================
 

@@ -28,8 +28,7 @@ ENDS: Final = {"hour": 3600, "day": 86400, "week": 7 * 86400, "never": None}
 @pages.page("/wallet/{node}/ask")
 async def show_ask(visit: Visit) -> Answer:
     """Where a request is made."""
-    configs = [friend.currency_configs for friend in visit.web_node.node.report.friends.values()]
-    return Shown("ask.html", {"currencies": sorted({str(config.currency) for each in configs for config in each})})
+    return Shown("ask.html", {"currencies": visit.currencies})
 
 
 @pages.form("/wallet/{node}/ask", show_ask)

@@ -31,9 +31,8 @@ async def show_new(visit: Visit) -> Answer:
         text = format_uri(ticket)
     except InvalidInput:  # more relays than a text has room for; the file is good
         text = None
-    configs = [friend.currency_configs for friend in node.report.friends.values()]
-    currencies = sorted({str(config.currency) for each in configs for config in each})
-    return Shown("new_friend.html", {"invitation": text, "has_relay": bool(ticket.relays), "currencies": currencies})
+    values = {"invitation": text, "has_relay": bool(ticket.relays), "currencies": visit.currencies}
+    return Shown("new_friend.html", values)
 
 
 @pages.page("/wallet/{node}/friends/invitation")

@@ -4,17 +4,14 @@ import csv
 import io
 from typing import Final
 
-from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced
-from offset_ctrl.sdk.history import build_filter, last_entries
 from offset_ctrl.web.api.names import friend_key
 from offset_ctrl.web.problems import rejection
-from offset_ctrl.web.wallet.home import friendship_of, item_path, name_of
+from offset_ctrl.web.wallet.history import recent_entries, shown
+from offset_ctrl.web.wallet.home import friendship_of, item_path
 from offset_ctrl.web.wallet.rendering import moment_text
 from offset_ctrl.web.wallet.taking import take_amount, take_share
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Visit
 from offset_proto.entered import parse_currency, parse_name
-from offset_proto.messages.extensions import Extension
-from offset_proto.messages.history import HistoryEntry
 from offset_proto.text import format_b64
 from offset_proto.types import U32_MAX, PublicKey
 
@@ -38,41 +35,20 @@ def _here(visit: Visit) -> Gone:
 async def show_friend(visit: Visit) -> Answer:
     """All about a friend."""
     node, key = visit.web_node, _key(visit)
-    entries = await _entries(visit, key, ENTRIES_SHOWN)
-    values = {
-        "friend": friendship_of(node, key),
-        "entries": None if entries is None else [(each, _party(visit, each)) for each in reversed(entries)],
-    }
-    return Shown("friend.html", values)
-
-
-async def _entries(visit: Visit, key: PublicKey, number: int) -> list[HistoryEntry] | None:
-    """The last entries of the history with a friend; None: the node keeps none, or does not tell."""
-    node = visit.web_node
-    if Extension.HISTORY not in node.node.extensions or not node.node.permissions.config:
-        return None
-    try:
-        return await last_entries(node.session, build_filter(key, None, (), None, None), number)
-    except (NotAnnounced, NodeConnectionError, ConnectionClosed):
-        return None
-
-
-def _party(visit: Visit, entry: HistoryEntry) -> str:
-    if entry.opt_party is None:
-        return "nobody any more"
-    return name_of(visit.web_node, entry.opt_party) or format_b64(entry.opt_party)
+    entries = await recent_entries(visit, key, ENTRIES_SHOWN)
+    return Shown("friend.html", {"friend": friendship_of(node, key), "entries": shown(visit, entries or ())})
 
 
 @pages.page("/wallet/{node}/friends/{friend}/statement.csv")
 async def save_statement(visit: Visit) -> Answer:
     """The last entries of the history with a friend, as a table for a spreadsheet."""
-    entries = await _entries(visit, _key(visit), ENTRIES_SAVED)
+    entries = await recent_entries(visit, _key(visit), ENTRIES_SAVED)
     if entries is None:
         raise rejection(404, "NoHistory", "this node keeps no history, or can not be reached now")
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     table.writerow(["number", "time", "currency", "kind", "amount", "fee", "change", "balance", "party", "note"])
-    for each in entries:
+    for each in reversed(entries):
         what = (str(each.currency), each.kind.value, each.amount, each.fee, each.change, each.balance)
         party = "" if each.opt_party is None else format_b64(each.opt_party)
         table.writerow([_cell(value) for value in (each.number, moment_text(each.time), *what, party, each.note)])

@@ -79,6 +79,7 @@ async def show_home(visit: Visit) -> Answer:
         "is_connected": node.node.is_connected,
         "has_relay": bool(report.relays),
         "has_index": report.connected_server is not None,
+        "has_history": visit.keeps_history,
         "waiting": [_payment(visit.desk, node, row) for row in _waiting(visit.desk, node)],
         "events": _events(visit.desk, node),
     }

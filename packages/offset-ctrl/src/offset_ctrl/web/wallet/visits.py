@@ -33,6 +33,7 @@ from offset_ctrl.web.problems import Rejected, problem_of, rejection
 from offset_ctrl.web.tokens import Visitor, form_token, is_form_token
 from offset_ctrl.web.wallet.rendering import render
 from offset_proto.errors import OffsetError, RefusedError
+from offset_proto.messages.extensions import Extension
 
 __all__ = ["Answer", "Gone", "Handler", "Pages", "Saved", "Shown", "Visit", "locked", "read_fields", "wallet_path"]
 
@@ -74,6 +75,18 @@ class Visit:
         """Where the pages of this node begin."""
         return wallet_path(self.web_node)
 
+    @property
+    def currencies(self) -> list[str]:
+        """Those that the node has with its friends, in order."""
+        configs = [friend.currency_configs for friend in self.web_node.node.report.friends.values()]
+        return sorted({str(config.currency) for each in configs for config in each})
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether the node keeps a history, and shows it to this app."""
+        node = self.web_node.node
+        return Extension.HISTORY in node.extensions and node.permissions.allows("history")
+
     def text(self, name: str) -> str:
         """A field without the white space around it; empty where it is missing."""
         return self.fields.get(name, "").strip()
@@ -105,7 +118,7 @@ class Saved:
     """A file that the browser saves; *name* has letters, digits, dots and hyphens only."""
 
     name: str
-    content: str
+    content: str | bytes
     media_type: str = "application/json"
 
 
