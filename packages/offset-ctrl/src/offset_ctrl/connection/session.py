@@ -104,6 +104,12 @@ class NodeSession:
         return self._connection is not None
 
     @property
+    def why_away(self) -> str:
+        """Why there is no connection, or was none the last time that there was none, in words for a person."""
+        inner = self._why.removeprefix("ConnectionError(")  # as stctrl prints it
+        return self._why if inner == self._why else inner.removesuffix(")")
+
+    @property
     def tick_seconds(self) -> float:
         """Seconds that a tick lasts, by the ticker of this session."""
         return self._ticker.seconds

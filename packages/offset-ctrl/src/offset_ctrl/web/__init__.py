@@ -34,6 +34,7 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 `grants`            what a token may do
 `database`          the file in which all of that is
 `bell`              rings when something has changed
+`reach`             whether a node can be reached, and since when not
 `going_on`          what goes on after a failure
 ==================  ====================================================================================
 

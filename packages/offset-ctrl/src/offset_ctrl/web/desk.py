@@ -13,6 +13,7 @@ from offset_ctrl.web.going_on import Late
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.paying import Payments
 from offset_ctrl.web.payment_book import PaymentBook
+from offset_ctrl.web.reach import Reach
 from offset_ctrl.web.requests import Requests
 from offset_ctrl.web.tokens import Tokens
 
@@ -29,6 +30,7 @@ class WebNode:
         key: Its public key, as text; a name that never changes.
         node, session: The SDK's verbs, and the session that they use.
         payments: Those that were made through the API.
+        reach: Whether it can be reached.
     """
 
     name: str
@@ -36,6 +38,7 @@ class WebNode:
     node: Node
     session: NodeSession
     payments: Payments
+    reach: Reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,12 +27,13 @@ from offset_ctrl.web.keys import forget_old
 from offset_ctrl.web.listening import Certificate, Front, bind, make_front
 from offset_ctrl.web.paying import BookedJournal, Payments
 from offset_ctrl.web.payment_book import PaymentBook
+from offset_ctrl.web.reach import Reach
 from offset_ctrl.web.requests import Requests
 from offset_ctrl.web.tokens import Tokens
 from offset_ctrl.web.webhooks import Webhooks
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import TICKET, IoError
-from offset_proto.log_events import LISTENING, NODE_CONNECTED, NODE_LOST, STARTED, tell
+from offset_proto.log_events import LISTENING, STARTED, tell
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.text import format_b64, format_host_port
 
@@ -174,38 +174,23 @@ async def open_desk(
     nodes = []
     for name, ticket in tickets.items():
         journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
-        link = _NodeLink(name, ticket.address)
+        reach = Reach(name, ticket.address, database.now, bell)
         session = await stack.enter_async_context(
             open_session(ticket.address, ticket.public_key, identity, ticker, follows=(NodeConnection.follow_unheard,)),
         )
-        link.told(None)
-        session.on_link = link.told
+        reach.told(None)
+        session.on_link = reach.told
         node = await stack.enter_async_context(use_session(session, journal, None))
         payments = Payments(node, journal, book, bell, late)
         payments.go_on()
         stack.push_async_callback(payments.close)
-        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments))
+        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments, reach))
     for name, run_part in (("sending webhooks", Webhooks(database, bell).run), ("writing late", late.run)):
         stack.push_async_callback(_end, asyncio.create_task(keep_going(name, run_part)))
     runs = CircleRuns(database, bell, late)
     stack.push_async_callback(runs.close)
     books = (book, InvoiceBook(database), Requests(database))
     return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery, shop=shop)
-
-
-class _NodeLink:
-    """Tells in the log of a node that comes and goes."""
-
-    def __init__(self, name: str, address: str) -> None:
-        self._name, self._address, self._since = name, address, time.monotonic()
-
-    def told(self, reason: str | None) -> None:
-        """There is a connection, where *reason* is None; or it has ended."""
-        if reason is None:
-            tell(log, NODE_CONNECTED, node=self._name, address=self._address, away=time.monotonic() - self._since)
-        else:
-            self._since = time.monotonic()
-            tell(log, NODE_LOST, node=self._name, address=self._address, reason=reason)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

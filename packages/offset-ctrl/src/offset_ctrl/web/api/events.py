@@ -4,6 +4,7 @@ Server-sent events of a node: what has changed, as it changes. (WHATWG HTML, sec
 =================  ===========================================================================================
 `report`           the whole report; the first event of whoever follows the report, on each connection
 `report-change`    what has changed in it since
+`node`             the node can be reached no more, or can again; comes to whoever follows the report
 `payment`          a payment that was made here has changed
 `invoice`          an invoice that was made here has changed
 `history`          an entry of the history
@@ -30,6 +31,7 @@ from msgspec import Meta, Struct
 
 from offset_ctrl.web import views
 from offset_ctrl.web.api import buying, selling
+from offset_ctrl.web.api.nodes import summary
 from offset_ctrl.web.form_parts import encode_form
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.operations import Call, Section, Streamed
@@ -117,6 +119,7 @@ class _Stream:
         self._cursor = cursor
         self._version = 0
         self._friends: dict[PublicKey, FriendReport] | None = None
+        self._away = call.node.reach.away
 
     async def events(self) -> AsyncIterator[bytes]:
         """The events, until the server ends or the token does."""
@@ -151,6 +154,9 @@ class _Stream:
 
     async def _news(self) -> AsyncIterator[bytes]:
         if "report" in self._topics:
+            if self._away != self._call.node.reach.away:
+                self._away = self._call.node.reach.away
+                yield self._event("node", summary(self._call.node))
             change = self._report_news()
             if change is not None:
                 yield change

@@ -12,7 +12,7 @@ from offset_ctrl.web.operations import Call, Section
 from offset_proto.text import parse_b64
 from offset_proto.types import PublicKey
 
-__all__ = ["section"]
+__all__ = ["section", "summary"]
 
 section = Section("nodes", "The nodes of this server: their reports, capacities and routes.")
 
@@ -33,12 +33,13 @@ class RoutesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     source: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{43}$")] | None = None
 
 
-def _summary(node: WebNode) -> forms.NodeSummary:
+def summary(node: WebNode) -> forms.NodeSummary:
+    """A node in short."""
     may = node.node.permissions
     return forms.NodeSummary(
         name=node.name,
         public_key=node.key,
-        is_connected=node.node.is_connected,
+        is_connected=node.reach.away is None,
         may_routes=may.routes,
         may_buy=may.buyer,
         may_sell=may.seller,
@@ -50,13 +51,13 @@ def _summary(node: WebNode) -> forms.NodeSummary:
 @section.get("/nodes", may=(Scope.READ, Scope.ASK, Scope.PAY, Scope.CONFIGURE))
 async def list_nodes(call: Call) -> list[forms.NodeSummary]:
     """The nodes of this server."""
-    return [_summary(node) for node in call.desk.nodes]
+    return [summary(node) for node in call.desk.nodes]
 
 
 @section.get("/nodes/{node}", may=(Scope.READ, Scope.ASK, Scope.PAY, Scope.CONFIGURE))
 async def read_node(call: Call) -> forms.NodeSummary:
     """One node, by its name here or by its key."""
-    return _summary(call.node)
+    return summary(call.node)
 
 
 @section.get("/nodes/{node}/report", may=(Scope.READ,))

@@ -59,11 +59,12 @@ def _row(visit: Visit) -> InvoiceRow:
 async def show_invoice(visit: Visit) -> Answer:
     """A request to hand over, and whether it is paid."""
     row = _row(visit)
-    known = await selling.report(visit.call, row)
+    # Where the node can not be asked, the page says what is written down.
+    known = None if visit.web_node.reach.away is not None else await selling.report(visit.call, row)
     values = {
         "row": row,
-        "state": known.state,
-        "arrived": int(known.arrived or 0),
+        "state": row.state.value if known is None else known.state,
+        "arrived": 0 if known is None else int(known.arrived or 0),
         "request": (request := selling.request_of(visit.desk, row)),
         "text": format_uri(request),
         "checkout": selling.checkout_address(visit.desk, row),

@@ -62,9 +62,11 @@ def check_history(visit: Visit) -> None:
     Check that there is a history to be shown.
 
     Raises:
+        NodeAway: The node can not be reached.
         NotPermitted: The ticket of this app lets it not read the history.
         Rejected: The node keeps none.
     """
+    visit.check_reached()
     node = visit.web_node.node
     if not node.permissions.allows("history"):
         raise NotPermitted("the ticket of this app has no permission 'history'; stmgr app-ticket --phistory gives it")
@@ -74,7 +76,7 @@ def check_history(visit: Visit) -> None:
 
 async def recent_entries(visit: Visit, friend: PublicKey, number: int) -> list[HistoryEntry] | None:
     """The last entries with a friend, the newest first; None: there is no history to be shown now."""
-    if not visit.keeps_history:
+    if not visit.keeps_history or visit.web_node.reach.away is not None:
         return None
     try:
         found = await last_entries(visit.web_node.session, build_filter(friend, None, (), None, None), number)

@@ -76,7 +76,6 @@ async def show_home(visit: Visit) -> Answer:
         "online": sum(each.state == "online" for each in friendships),
         "disagreements": [each for each in friendships if each.terms is not None],
         "unheard": [each for each in friendships if not each.is_heard],
-        "is_connected": node.node.is_connected,
         "has_relay": bool(report.relays),
         "has_index": report.connected_server is not None,
         "has_history": visit.keeps_history,

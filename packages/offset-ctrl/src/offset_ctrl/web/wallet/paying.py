@@ -48,6 +48,7 @@ async def show_pay(visit: Visit) -> Answer:
     node, row = visit.web_node, _under_way(visit, request.invoice)
     if row is not None:
         return Gone(item_path(node, "payments", row.payment_id))
+    visit.check_reached()
     plan = await node.node.plan_payment(request.invoice, PayOptions(fees_max=None))
     names = {key: friend.name for key, friend in node.node.report.friends.items()}
     routes = [

@@ -107,6 +107,7 @@ _OUTSIDE: Final[dict[str, Any]] = {
     "base": None,
     "form_token": "",
     "problem": None,
+    "away": None,
     "section": "",
 }
 

@@ -67,7 +67,7 @@ async def remove_index_server(visit: Visit) -> Answer:
     return Gone(f"{visit.base}/settings")
 
 
-@pages.form("/wallet/{node}/settings/tokens", show_settings)
+@pages.form("/wallet/{node}/settings/tokens", show_settings, needs_node=False)
 async def create_token(visit: Visit) -> Answer:
     """Make a token; this answer shows its secret, and no other page does."""
     texts = [scope for scope in ("read", "ask", "configure") if visit.text(scope)]
@@ -80,14 +80,14 @@ async def create_token(visit: Visit) -> Answer:
     return _settings(visit, visit.desk.tokens.create(visit.text("name"), parse_grants(texts), until))
 
 
-@pages.form("/wallet/{node}/settings/tokens/revoke", show_settings)
+@pages.form("/wallet/{node}/settings/tokens/revoke", show_settings, needs_node=False)
 async def revoke_token(visit: Visit) -> Answer:
     """End a token now."""
     visit.desk.tokens.revoke(visit.text("name"))
     return Gone(f"{visit.base}/settings")
 
 
-@pages.form("/wallet/{node}/settings/log-out-everywhere", show_settings)
+@pages.form("/wallet/{node}/settings/log-out-everywhere", show_settings, needs_node=False)
 async def log_out_everywhere(visit: Visit) -> Answer:
     """End the sessions of all browsers, this one's too."""
     visit.desk.tokens.end_sessions()

@@ -12,9 +12,10 @@ For each request, in this order:
    entered.
 """
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
@@ -35,12 +36,31 @@ from offset_ctrl.web.wallet.rendering import render
 from offset_proto.errors import OffsetError, RefusedError
 from offset_proto.messages.extensions import Extension
 
-__all__ = ["Answer", "Gone", "Handler", "Pages", "Saved", "Shown", "Visit", "locked", "read_fields", "wallet_path"]
+__all__ = [
+    "Answer",
+    "Gone",
+    "Handler",
+    "NodeAway",
+    "Pages",
+    "Saved",
+    "Shown",
+    "Visit",
+    "locked",
+    "read_fields",
+    "wallet_path",
+]
 
 log = logging.getLogger("offset.web")
 
 FIELDS_MAX: Final = 100
 _OWNER: Final = Visitor("", EVERYTHING, is_browser=True)
+
+
+class NodeAway(OffsetError):
+    """The node can not be reached, and this needs it."""
+
+    def __init__(self, node: WebNode) -> None:
+        super().__init__(f"the node {node.name} at {node.reach.address} can not be reached: {node.session.why_away}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +107,11 @@ class Visit:
         node = self.web_node.node
         return Extension.HISTORY in node.extensions and node.permissions.allows("history")
 
+    def check_reached(self) -> None:
+        """Raises NodeAway where the node of this page can not be reached."""
+        if self.web_node.reach.away is not None:
+            raise NodeAway(self.web_node)
+
     def text(self, name: str) -> str:
         """A field without the white space around it; empty where it is missing."""
         return self.fields.get(name, "").strip()
@@ -123,7 +148,7 @@ class Saved:
 
 
 Answer = Shown | Gone | Saved
-Handler = Callable[[Visit], Awaitable[Answer]]
+Handler = Callable[[Visit], Coroutine[Any, Any, Answer]]
 
 
 def wallet_path(node: WebNode) -> str:
@@ -147,14 +172,18 @@ class Pages:
 
         return declare
 
-    def form(self, path: str, shown_on: Handler) -> Callable[[Handler], Handler]:
+    def form(self, path: str, shown_on: Handler, *, needs_node: bool = True) -> Callable[[Handler], Handler]:
         """A form that changes something; *shown_on* is the page that says what was wrong with it."""
 
         def declare(handle: Handler) -> Handler:
-            self._forms[path] = (handle, shown_on)
+            self._forms[path] = (_needing_node(handle) if needs_node else handle, shown_on)
             return handle
 
         return declare
+
+    def paths(self) -> tuple[str, ...]:
+        """Of the pages, as they were declared."""
+        return tuple(self._pages)
 
     def routes(self, desk: Desk, entrance: Entrance) -> list[Route]:
         """What an application serves these pages with."""
@@ -164,6 +193,14 @@ class Pages:
             for path, (handle, shown_on) in self._forms.items()
         ]
         return pages + forms
+
+
+def _needing_node(handle: Handler) -> Handler:
+    async def check_and_handle(visit: Visit) -> Answer:
+        visit.check_reached()
+        return await handle(visit)
+
+    return check_and_handle
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -205,12 +242,36 @@ def _form_of(handle: Handler, shown_on: Handler, desk: Desk, entrance: Entrance)
 
 async def _show(handle: Handler, visit: Visit) -> Answer:
     try:
-        return await handle(visit)
+        return await _while_reached(handle, visit)
+    except NodeAway:
+        return Shown("away.html", status=503)
     except (Rejected, OffsetError) as error:
         return _problem_page(_problem_of(error))
     except Exception:
         log.exception("a fault of ours in a page of %s", visit.call.path)
         return _problem_page(_FAULT)
+
+
+async def _while_reached(handle: Handler, visit: Visit) -> Answer:
+    """What *handle* makes. Raises NodeAway as soon as the node of the page is lost; it may have been lost before."""
+    here = _node_of(visit)
+    if here is None or here.reach.away is not None:
+        return await handle(visit)
+    made, lost = asyncio.create_task(handle(visit)), asyncio.create_task(here.reach.lost())
+    try:
+        await asyncio.wait((made, lost), return_when=asyncio.FIRST_COMPLETED)
+        if not made.done():
+            raise NodeAway(here)
+    finally:
+        made.cancel()
+        lost.cancel()
+        await asyncio.gather(made, lost, return_exceptions=True)
+    return made.result()
+
+
+def _node_of(visit: Visit) -> WebNode | None:
+    """The node of a page; None: it is of none, or of one that is not there."""
+    return next((node for node in visit.desk.nodes if visit.call.path.get("node") in (node.name, node.key)), None)
 
 
 _FAULT: Final = rejection(500, "Fault", "a fault of this program; its log says more").problem
@@ -220,6 +281,8 @@ def _problem_of(error: Rejected | OffsetError) -> Problem:
     """What to say; the owner may know what any error of ours says."""
     if isinstance(error, Rejected):
         return error.problem
+    if isinstance(error, NodeAway):
+        return rejection(503, "NodeConnectionError", str(error)).problem
     status = 409 if isinstance(error, RefusedError) else 500
     return problem_of(error) or rejection(status, type(error).__name__, str(error)).problem
 
@@ -263,7 +326,7 @@ def _response(visit: Visit, answer: Answer, status: int | None = None) -> Respon
 def _frame(visit: Visit) -> dict[str, Any]:
     """What every page needs."""
     nodes = [(node.name, wallet_path(node)) for node in visit.desk.nodes]
-    here = next((node for node in visit.desk.nodes if visit.call.path.get("node") in (node.name, node.key)), None)
+    here = _node_of(visit)
     return {
         "nodes": nodes,
         "node": here,
@@ -272,5 +335,6 @@ def _frame(visit: Visit) -> dict[str, Any]:
         "key": secrets.token_urlsafe(16),
         "fields": visit.fields,
         "problem": visit.problem,
+        "away": None if here is None else here.reach.away,
         "now": visit.desk.database.now(),
     }

@@ -7,6 +7,7 @@
   const ASK_AGAIN_MILLISECONDS = 2_000;
   const ASK_LATER_MILLISECONDS = 60_000;
   const ASKED_MAX = 1_000;
+  const AWAY_STATUS = 503;
 
   // As the server has sent it, to tell whether a new answer is another one.
   const sent = new Map();
@@ -82,7 +83,11 @@
           location.reload();
           return;
         }
-        if (!answer.ok) return;
+        if (!answer.ok && answer.status !== AWAY_STATUS) return;
+        if (answer.ok && document.body.dataset.away !== undefined) {
+          location.reload();
+          return;
+        }
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const region of regions(document)) {
           const found = page.getElementById(region.id);
@@ -110,7 +115,7 @@
     let source = null;
     function open() {
       source = new EventSource(address);
-      for (const name of ["report", "report-change", "payment", "invoice"]) {
+      for (const name of ["report", "report-change", "node", "payment", "invoice"]) {
         source.addEventListener(name, refresh);
       }
     }
