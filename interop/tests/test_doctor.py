@@ -90,6 +90,36 @@ def test_a_network_that_breaks_piece_by_piece(pair: Network) -> None:
     assert "history" in _bad(_doctor(pair, "A")[1])["database"]
 
 
+def test_tickets_in_the_wrong_places(tmp_path: Path) -> None:
+    """A relay and an index server of one key, each given as the other: the node waits for both, and doctor says why."""
+    with Network(tmp_path) as network:
+        network.path("index0.ident").hardlink_to(network.identity("relay0"))
+        network.add_relay("relay0")
+        network.add_index_servers(["index0"])
+        network.start_node(NodeSpec("A", "relay0", "index0"))
+        relay, index, node = (network.path(f"{name}.ticket") for name in ("relay0", "index0", "A"))
+        tried = [
+            network.stctrl("A", "config", *words, "-n", "x", "--try", check=False).stderr
+            for words in (("add-relay", "-r", index), ("add-index", "-i", relay), ("add-relay", "-r", node))
+        ]
+        for told, answers in zip(tried, ("an index server does", "a relay does", "a node does"), strict=True):
+            assert f"as {answers}" in told
+            assert "nothing was changed; ask who runs it for the ticket of a" in told
+        assert json.loads(network.stctrl("A", "info", "relays", "--json").stdout) == []
+        network.stctrl("A", "config", "add-relay", "-r", index, "-n", "mine")
+        network.stctrl("A", "config", "add-index", "-i", relay, "-n", "theirs")
+        found = {each["about"]: each for each in reversed(_doctor(network, "A")[1]["findings"])}
+        assert "is no relay: it answers as an index server does" in found["relays"]["words"]
+        assert "stctrl config remove-relay -n mine, then add-relay" in found["relays"]["remedy"]
+        assert "is no index server: it answers as a relay does" in found["index servers"]["words"]
+        for kind, words in (("relay", ("-r", relay)), ("index", ("-i", index))):
+            network.stctrl("A", "config", f"remove-{kind}", "-n", "mine" if kind == "relay" else "theirs")
+            network.stctrl("A", "config", f"add-{kind}", *words, "-n", kind, "--try")
+        wait_until("the index server to be connected", lambda: _is_connected(network, "A"))
+        bad = _bad(_doctor(network, "A")[1])
+        assert not {"relays", "index servers"} & set(bad)
+
+
 @pytest.mark.parametrize(("number", "reason"), [(0, "of another program"), (0x4F464642, "it is a backup of one")])
 def test_a_database_of_something_else(pair: Network, tmp_path: Path, number: int, reason: str) -> None:
     """It is told as that, and nothing else is said of it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from offset_ctrl.rules.diagnosis import DatabaseFacts, Facts, NodeFacts, ServerFacts, diagnose
+from offset_ctrl.rules.diagnosis import DatabaseFacts, Facts, Manners, NodeFacts, ServerFacts, diagnose
 from offset_ctrl.rules.findings import Finding, Severity, worst
 from offset_ctrl.rules.friendships import Frozen
 from offset_proto.messages.extensions import Extension
@@ -59,8 +59,8 @@ OFFLINE = replace(BOB_ONLINE, liveness=FriendLivenessReport.OFFLINE)
 TERMS = (CurrencyBalance(FST, 5),)
 TOLD = ResetTermsReport(Signature(bytes(64)), (CurrencyBalance(FST, -3),))
 
-RELAY_ANSWERS = ServerFacts(RELAY, "relay.example:1", None)
-INDEX_ANSWERS = ServerFacts(INDEX, "index.example:1", None)
+RELAY_ANSWERS = ServerFacts(RELAY, NetAddress("relay.example:1"), None)
+INDEX_ANSWERS = ServerFacts(INDEX, NetAddress("index.example:1"), None)
 WHOLE = DatabaseFacts("node.db", None, True, 1000, 2**40, backup_age=2 * HOUR, entries=7, frozen=())
 
 
@@ -174,7 +174,7 @@ def test_what_the_owner_wanted_is_fine() -> None:
 
 def test_a_friend_whose_relay_is_gone() -> None:
     """It is said only where none of its relays answers."""
-    gone = ServerFacts(FAR, "far.example:1", "timed out")
+    gone = ServerFacts(FAR, NetAddress("far.example:1"), "timed out")
     facts = replace(WELL, node=_node(OFFLINE), servers=(*WELL.servers, gone))
     assert "none of its relays is reached from here: far.example:1 (timed out)" in _bad(facts)[0].words
     second = RelayAddress(RELAY, NetAddress("relay.example:1"))
@@ -244,12 +244,47 @@ def test_a_server_that_does_not_answer() -> None:
     assert "is not reached: timed out; friends can not reach this node" in finding.words
     assert "stctrl config remove-relay -n relay" in finding.remedy
     two = replace(_node(), report=_report(relays=2))
-    other = ServerFacts(PublicKey(bytes([101] * 32)), "relay1.example:1", None)
+    other = ServerFacts(PublicKey(bytes([101] * 32)), NetAddress("relay1.example:1"), None)
     (finding,) = _bad(replace(WELL, node=two, servers=(silent, other, INDEX_ANSWERS)))
     assert finding.severity is ATTENTION
     (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, problem="another key"))))
     assert finding.severity is BROKEN
     assert "stctrl config remove-index -n index" in finding.remedy
+
+
+def test_a_server_of_the_other_kind() -> None:
+    """A ticket that was given in the wrong place: nothing is unreachable, and the node would wait for ever."""
+    swapped = replace(RELAY_ANSWERS, manners=Manners.INDEX_SERVER)
+    (finding,) = _bad(replace(WELL, servers=(swapped, INDEX_ANSWERS)))
+    assert (finding.about, finding.severity) == ("relays", BROKEN)
+    assert "is no relay: it answers as an index server does" in finding.words
+    assert "stctrl config remove-relay -n relay, then add-relay" in finding.remedy
+    (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, manners=Manners.RELAY))))
+    assert (finding.about, finding.severity) == ("index servers", BROKEN)
+    assert "is no index server: it answers as a relay does" in finding.words
+    (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, manners=Manners.CLOSED))))
+    assert "it closes the link at once" in finding.words
+    both = (replace(RELAY_ANSWERS, manners=Manners.RELAY), replace(INDEX_ANSWERS, manners=Manners.INDEX_SERVER))
+    assert _bad(replace(WELL, servers=both)) == []
+
+
+def test_a_relay_and_an_index_server_of_one_key() -> None:
+    """What answers at one address says nothing of the other one."""
+    relays = (NamedRelayAddress(RELAY, NetAddress("relay.example:1"), "relay"),)
+    indexes = (NamedIndexServerAddress(RELAY, NetAddress("index.example:1"), "index"),)
+    friends = PkFriendReportList((PkFriendReport(BOB, BOB_ONLINE),))
+    report = ReportView(NodeReport(FunderReport(ME, relays, friends), IndexClientReport(indexes, RELAY)))
+    silent = ServerFacts(RELAY, NetAddress("index.example:1"), "timed out")
+    for servers in ((RELAY_ANSWERS, silent), (silent, RELAY_ANSWERS)):
+        (finding,) = _bad(replace(WELL, node=replace(_node(), report=report), servers=servers))
+        assert finding.about == "index servers"
+
+
+def test_a_relay_of_a_friend_that_is_none() -> None:
+    """It is as good as one that is not reached."""
+    other = ServerFacts(FAR, NetAddress("far.example:1"), None, manners=Manners.INDEX_SERVER)
+    facts = replace(WELL, node=_node(OFFLINE), servers=(*WELL.servers, other))
+    assert "far.example:1 (it answers as an index server does)" in _bad(facts)[0].words
 
 
 def test_servers_that_are_not_there_or_not_tried() -> None:
@@ -316,7 +351,9 @@ def test_a_database_that_is_not_looked_into() -> None:
 
 def test_limits_of_the_node() -> None:
     """From nine tenths on; just below, nothing is said."""
-    servers = tuple(ServerFacts(PublicKey(bytes([100 + n] * 32)), "", None) for n in range(1, 16))
+    servers = tuple(
+        ServerFacts(PublicKey(bytes([100 + n] * 32)), NetAddress(f"relay{n}.example:1"), None) for n in range(1, 16)
+    )
     facts = replace(WELL, servers=(*WELL.servers, *servers))
     (finding,) = _bad(replace(facts, node=replace(_node(), report=_report(relays=15))))
     assert "15 relays of at most 16" in finding.words

@@ -1,13 +1,13 @@
 """stctrl doctor: what it collects, tries and prints. Which findings there are is in test_diagnosis.py."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from offset_crypto.aio import Proxy, Ticker, serve
+from offset_crypto.aio import Connection, Proxy, Ticker, serve
 from offset_crypto.identity import Identity
 from offset_ctrl.programs.stctrl import cli
 from offset_ctrl.programs.stctrl import doctor as program
 from offset_ctrl.programs.stctrl.database_facts import clock_is_set, read_database
-from offset_ctrl.rules.diagnosis import ServerFacts
+from offset_ctrl.programs.stctrl.trying import try_servers
+from offset_ctrl.rules.diagnosis import Manners, ServerFacts
 from offset_ctrl.rules.findings import Finding, Severity
 from offset_ctrl.testing import ScriptedNode
+from offset_proto import wire
 from offset_proto.files import IDENTITY, TICKET, IdentityFile
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.extensions import (
@@ -34,6 +36,7 @@ from offset_proto.messages.extensions import (
     PaymentTarget,
 )
 from offset_proto.messages.friend import FriendsRoute
+from offset_proto.messages.index import TimeHash
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, RelayAddress
 from offset_proto.messages.report import (
     ChannelConsistentReport,
@@ -49,7 +52,7 @@ from offset_proto.messages.report import (
 from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64
-from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, Uid
+from offset_proto.types import Currency, HashResult, InvoiceId, NetAddress, PaymentId, PrivateKey, Uid
 
 NODE, APP, BOB, RELAY, OTHER = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3, 4, 5))
 ONION = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion:4000"
@@ -168,7 +171,7 @@ def test_servers_are_tried_at_once(examined: Callable[..., tuple[int, str]], mon
             keys = [Identity(PrivateKey(bytes([n]) * 32)) for n in range(10, 14)]
             places = zip((RELAY, *keys), (here, here, nowhere, silence, ONION), strict=True)
             report = ReportView(_report(*places, index=(APP, "no-such-name.invalid:1")))
-            found = await program.try_servers(report, ticker)
+            found = await try_servers(report, ticker)
         mute.close()
         return found
 
@@ -187,12 +190,40 @@ def test_servers_are_tried_at_once(examined: Callable[..., tuple[int, str]], mon
     assert "127.0.0.1:1" not in page
 
 
+def test_as_what_a_server_answers() -> None:
+    """By its manners alone, also where a relay and an index server have one key and the tickets are mixed up."""
+    hash_of_tick = wire.INDEX_SERVER_TO_CLIENT.encode(TimeHash(HashResult(bytes(32))))
+    doors = (lambda link: None, lambda link: link.send(hash_of_tick), lambda link: link.close("a stranger"))
+
+    async def body() -> tuple[ServerFacts, ...]:
+        ticker, links = Ticker(0.1), list[Connection]()
+
+        def answering(door: Callable[[Connection], None]) -> Callable[[Connection], None]:
+            def answer(link: Connection) -> None:
+                links.append(link)
+                door(link)
+
+            return answer
+
+        async with asyncio.timeout(20), contextlib.AsyncExitStack() as stack:
+            places = [
+                f"127.0.0.1:{await stack.enter_async_context(server)}"
+                for server in (serve("127.0.0.1", 0, RELAY, ticker, answering(d), handshakes_max=4) for d in doors)
+            ]
+            mixed_up = [(RELAY, places[1]), (RELAY, places[2])]
+            found = await try_servers(ReportView(_report(*mixed_up, index=(RELAY, places[0]))), ticker)
+        assert all(link.is_closed for link in links)
+        return found
+
+    assert [each.manners for each in asyncio.run(body())] == [Manners.INDEX_SERVER, Manners.CLOSED, Manners.RELAY]
+
+
 def test_behind_a_proxy_no_server_is_tried_past_it() -> None:
     """Onion services are tried, too; here nobody is at the proxy."""
     relays = [(RELAY, ONION), (OTHER, "relay.invalid:4000")]
     proxy = Proxy(ProxyUrl("127.0.0.1", 1))
     report = ReportView(_report(*relays))
-    for found in asyncio.run(program.try_servers(report, Ticker(0.03), proxy)):
+    for found in asyncio.run(try_servers(report, Ticker(0.03), proxy)):
         assert found.is_tried
         assert "the proxy socks5h://127.0.0.1:1 is not reached" in str(found.problem)
 
@@ -246,7 +277,7 @@ def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("a letter")
     (tmp_path / "short").write_bytes(b"SQLite")
     for name, number in (("calendar", 0), ("backup", 0x4F464642)):
-        with closing(sqlite3.connect(tmp_path / name)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as connection, connection:
             connection.execute(f"PRAGMA application_id = {number}")
             connection.execute("CREATE TABLE days (day)")
     reasons = {

@@ -173,6 +173,17 @@ async def _no_ack_of_config(folder: Path) -> None:
         await config.enable_friend(node, "bob")
 
 
+async def _server_that_says_nothing(folder: Path) -> None:
+    ticker, kept = Ticker(TICK), list[Connection]()
+    async with (
+        _connection(_node()) as node,
+        serve("127.0.0.1", 0, SELLER, ticker, kept.append, handshakes_max=4) as port,
+    ):
+        place = RelayAddress(SELLER.public_key, NetAddress(f"127.0.0.1:{port}"))
+        TICKET.save(folder / "index.ticket", place)
+        await config.add_index(node, folder / "index.ticket", "index", tries=True)
+
+
 async def _no_ack_of_an_invoice(folder: Path) -> None:
     async with _connection(_frozen()) as node:
         await seller.create_invoice(node, "FST", 5, folder / "new.invoice")
@@ -483,6 +494,13 @@ WAITS = [
     Wait("all: a node that accepts and says nothing", "8 ticks", _no_handshake, "timed out", ()),
     Wait("all: a node that does not greet", "8 ticks", _no_greeting, "no answer of the node within 8 s", (_CLIENT,)),
     Wait("stctrl config: the node", "30 ticks", _no_ack_of_config, r"^ConfigError\(AppConfigError\(no answer", ()),
+    Wait(
+        "stctrl config add-index --try, doctor: the server",
+        "2.5 ticks",
+        _server_that_says_nothing,
+        r"^ConfigError\(ServerTriedInVain\): 127.0.0.1:\d+: it answers as a relay does",
+        ("programs.stctrl.trying._listen",),
+    ),
     Wait("stctrl seller: the node", "30 ticks", _no_ack_of_an_invoice, r"^SellerError\(AddInvoiceError\(no answer", ()),
     Wait(
         "stctrl seller invoices: the list", "60 ticks", _no_list_of_invoices, r"^SellerError\(ConnectionClosed\(no", ()
@@ -661,6 +679,7 @@ def _short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ):
         monkeypatch.setattr(module, name, 0.3)
     monkeypatch.setattr("offset_ctrl.sdk.trade.CLOSE_SECONDS", SOON)
+    monkeypatch.setattr(config, "Ticker", lambda: Ticker(TICK))
 
 
 @pytest.mark.parametrize("wait", WAITS, ids=lambda wait: wait.what)

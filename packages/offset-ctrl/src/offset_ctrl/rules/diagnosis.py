@@ -5,9 +5,12 @@ Whoever looks collects `Facts`: what the node tells, which servers answer, what 
 may be missing, because the node can not be reached, or the database is on another machine; then the rest is judged all
 the same. Where the node is not reached and its database is at hand, friends and servers are those of the database.
 
-A server that does not answer is worth attention while another one of its kind does, and broken where none does.
+A server that does not answer is worth attention while another one of its kind does, and broken where none does. Tickets
+of relays and of index servers look alike, and one key may be of both; so what answers may be the wrong one of the two,
+and the node would wait for it for ever. So a server is known by its key and address together, and by its manners.
 """
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -16,10 +19,11 @@ from offset_ctrl.rules.findings import Finding, Severity, command, is_nearly, sh
 from offset_ctrl.rules.friendships import Frozen, judge_credits, judge_friend
 from offset_proto.limits import NODE_RELAYS_MAX, PENDING_TRANSACTIONS_MAX, PENDING_USER_REQUESTS_MAX
 from offset_proto.messages.extensions import Extension
+from offset_proto.messages.payment import RelayAddress
 from offset_proto.report_view import ReportView
-from offset_proto.types import PublicKey
+from offset_proto.types import NetAddress, PublicKey
 
-__all__ = ["DatabaseFacts", "Facts", "NodeFacts", "ServerFacts", "diagnose"]
+__all__ = ["DatabaseFacts", "Facts", "Manners", "NodeFacts", "ServerFacts", "diagnose", "mistaken"]
 
 DAY: Final = 24 * 3600
 
@@ -57,6 +61,21 @@ class NodeFacts:
     unheard: frozenset[PublicKey] | None = None
 
 
+class Manners(enum.Enum):
+    """
+    As what a server behaves to a stranger who proves a key and says nothing; the value says it to people.
+
+    Attributes:
+        RELAY: It waits for the stranger's first message (spec 03 §4.1).
+        INDEX_SERVER: It tells the hash of the tick (spec 06 §5.7).
+        CLOSED: It closes the link at once, as those do who talk to nobody unknown.
+    """
+
+    RELAY = "answers as a relay does"
+    INDEX_SERVER = "answers as an index server does"
+    CLOSED = "closes the link at once, as a node does at its address for apps, or an index server at that for others"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
     """
@@ -66,12 +85,14 @@ class ServerFacts:
         public_key, address: Whom to expect, and where.
         problem: Why it was not reached, or did not prove its key; None: it answered.
         is_tried: False: nobody tried, and *problem* says why.
+        manners: As what it answered; None: that is not known.
     """
 
     public_key: PublicKey
-    address: str
+    address: NetAddress
     problem: str | None
     is_tried: bool = True
+    manners: Manners | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +136,7 @@ class Facts:
         now: Seconds since 1970, by the clock here.
         node: None where nothing is known of it.
         node_problem: Why it could not be asked; None: it was.
-        servers: Those that were tried, by their keys; relays of friends among them.
+        servers: Those that were tried; relays of friends among them.
         database: None where it is not at hand.
         is_clock_set: Whether the system says that its clock is synchronised; None: it does not tell.
     """
@@ -159,7 +180,11 @@ def _judge_friends(facts: Facts) -> Iterator[Finding]:
     unheard = node.unheard
     if unheard is None:
         unheard = frozenset() if database is None else database.unheard
-    unreached = {each.public_key: each.problem for each in facts.servers if each.is_tried and each.problem is not None}
+    unreached = {
+        RelayAddress(each.public_key, each.address): problem
+        for each in facts.servers
+        if each.is_tried and (problem := each.problem or mistaken(each, Manners.RELAY)) is not None
+    }
     for key, friend in sorted(node.report.friends.items(), key=lambda item: (item[1].name, item[0])):
         yield from judge_friend(friend, is_live=node.is_live, is_heard=key not in unheard, unreached=unreached)
     if not node.report.friends:
@@ -170,40 +195,69 @@ def _judge_friends(facts: Facts) -> Iterator[Finding]:
     yield from judge_credits(node.report, frozen, now=facts.now, knows_forwarded=stored is not None)
 
 
+def mistaken(server: ServerFacts, wanted: Manners) -> str | None:
+    """What answers instead of a server of the manners that are *wanted*, in words; None: such a one, or nobody."""
+    return None if server.manners in (None, wanted) else f"it {server.manners.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How servers of one kind are spoken of: their manners, the commands for them, and what is missing without one."""
+
+    manners: Manners
+    name: str
+    adds: str
+    removes: str
+    without: str
+
+
+_RELAYS: Final = _Kind(Manners.RELAY, "relay", "add-relay", "remove-relay", "friends can not reach this node")
+_INDEX_SERVERS: Final = _Kind(
+    Manners.INDEX_SERVER, "index server", "add-index", "remove-index", "only friends can be paid, by --direct"
+)
+
+
 def _judge_servers(facts: Facts) -> Iterator[Finding]:
     if facts.node is None:
         return
-    report, tried = facts.node.report, {each.public_key: each for each in facts.servers}
-    relays = [(relay.name, tried.get(relay.public_key)) for relay in report.relays]
-    yield from _judge_kind("relay", "remove-relay", relays, "friends can not reach this node")
-    indexes = [(server.name, tried.get(server.public_key)) for server in report.index_servers]
-    yield from _judge_kind("index server", "remove-index", indexes, "only friends can be paid, by --direct")
+    report, tried = facts.node.report, {(each.public_key, each.address): each for each in facts.servers}
+    relays = [(relay.name, tried.get((relay.public_key, relay.address))) for relay in report.relays]
+    yield from _judge_kind(_RELAYS, relays)
+    indexes = [(server.name, tried.get((server.public_key, server.address))) for server in report.index_servers]
+    yield from _judge_kind(_INDEX_SERVERS, indexes)
     if facts.node.is_live and report.index_servers and report.connected_server is None:
         words = "the node is connected to no index server, so it finds no routes now"
         yield Finding("index servers", Severity.ATTENTION, words, "It tries again by itself, one after the other.")
 
 
-def _judge_kind(
-    kind: str, removes: str, servers: list[tuple[str, ServerFacts | None]], without: str
-) -> Iterator[Finding]:
-    about = f"{kind}s"
+def _judge_kind(kind: _Kind, servers: list[tuple[str, ServerFacts | None]]) -> Iterator[Finding]:
+    about = f"{kind.name}s"
     if not servers:
-        adds = removes.replace("remove", "add")
-        yield Finding(about, Severity.ATTENTION, f"there is no {kind}, so {without}", f"stctrl config {adds}")
-    some_answer = any(found is not None and found.problem is None for _, found in servers)
+        words = f"there is no {kind.name}, so {kind.without}"
+        yield Finding(about, Severity.ATTENTION, words, f"stctrl config {kind.adds}")
+    some_answer = any(
+        found is not None and found.problem is None and mistaken(found, kind.manners) is None for _, found in servers
+    )
     for name, found in servers:
-        if found is None:
-            continue
-        where = f"{kind} {name} at {found.address}, key {short_key(found.public_key)}"
-        if found.problem is None:
-            yield Finding(about, Severity.FINE, f"{where}, answers")
-        elif not found.is_tried:
-            yield Finding(about, Severity.FINE, f"{where}, was not tried: {found.problem}")
-        else:
-            words = f"{where}, is not reached: {found.problem}"
-            remedy = f"Ask who runs it; where it is gone: {command('stctrl', 'config', removes, '-n', name)}"
-            severity = Severity.ATTENTION if some_answer else Severity.BROKEN
-            yield Finding(about, severity, words if some_answer else f"{words}; {without}", remedy)
+        if found is not None:
+            yield _judge_server(kind, about, name, found, some_answer=some_answer)
+
+
+def _judge_server(kind: _Kind, about: str, name: str, found: ServerFacts, *, some_answer: bool) -> Finding:
+    where = f"{kind.name} {name} at {found.address}, key {short_key(found.public_key)}"
+    removes = command("stctrl", "config", kind.removes, "-n", name)
+    other = mistaken(found, kind.manners)
+    if found.problem is not None and not found.is_tried:
+        return Finding(about, Severity.FINE, f"{where}, was not tried: {found.problem}")
+    if found.problem is not None:
+        words, remedy = f"{where}, is not reached: {found.problem}", f"Ask who runs it; where it is gone: {removes}"
+    elif other is not None:
+        words = f"{where}, is no {kind.name}: {other}; the node waits for it in vain"
+        remedy = f"Give its ticket where it belongs, and here one of a {kind.name}: {removes}, then {kind.adds}"
+    else:
+        return Finding(about, Severity.FINE, f"{where}, answers")
+    severity = Severity.ATTENTION if some_answer else Severity.BROKEN
+    return Finding(about, severity, words if some_answer else f"{words}; {kind.without}", remedy)
 
 
 def _judge_clock(facts: Facts) -> Iterator[Finding]:

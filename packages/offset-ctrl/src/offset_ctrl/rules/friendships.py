@@ -23,6 +23,7 @@ from typing import Final
 
 from offset_ctrl.rules.findings import Finding, Severity, command, is_nearly, short_key
 from offset_proto.messages.friend import CurrencyBalance
+from offset_proto.messages.payment import RelayAddress
 from offset_proto.messages.report import (
     ChannelConsistentReport,
     ChannelInconsistentReport,
@@ -62,7 +63,7 @@ class Frozen:
 
 
 def judge_friend(
-    friend: FriendReport, *, is_live: bool, is_heard: bool, unreached: Mapping[PublicKey, str]
+    friend: FriendReport, *, is_live: bool, is_heard: bool, unreached: Mapping[RelayAddress, str]
 ) -> Iterator[Finding]:
     """
     How it stands with one friend.
@@ -71,7 +72,7 @@ def judge_friend(
         friend: As the node reports it.
         is_live: The node runs, so it knows who is online; otherwise the report is from its database.
         is_heard: The friend has spoken since the database was restored, if it ever was.
-        unreached: Relays that were tried in vain, by their keys, and why.
+        unreached: Relays that were tried in vain, and why.
     """
     name, status = friend.name, friend.channel_status
     if isinstance(status, ChannelInconsistentReport):
@@ -106,14 +107,14 @@ def _terms(balances: tuple[CurrencyBalance, ...], sign: int) -> str:
     return f"owes us {', '.join(owed)}" if owed else "owes us nothing"
 
 
-def _offline(friend: FriendReport, unreached: Mapping[PublicKey, str]) -> Finding:
+def _offline(friend: FriendReport, unreached: Mapping[RelayAddress, str]) -> Finding:
     name, relays = friend.name, friend.remote_relays
     if not relays:
         renew = command("stctrl", "config", "set-friend-relays", "-n", name, "-f", "TICKET")
         words = f"{name} is offline, and no relay is known at which it could be reached"
         return Finding(FRIENDS, Severity.ATTENTION, words, f"Ask it for a new friend ticket: {renew}")
-    if all(relay.public_key in unreached for relay in relays):
-        tried = ", ".join(f"{relay.address} ({unreached[relay.public_key]})" for relay in relays)
+    if all(relay in unreached for relay in relays):
+        tried = ", ".join(f"{relay.address} ({unreached[relay]})" for relay in relays)
         words = f"{name} is offline, and none of its relays is reached from here: {tried}"
         return Finding(FRIENDS, Severity.ATTENTION, words, "Ask its owner which relay it uses now.")
     words = f"{name} is offline; since when, the node does not tell"

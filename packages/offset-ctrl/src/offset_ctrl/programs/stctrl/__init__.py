@@ -24,6 +24,7 @@ The program stctrl: one module for each group of commands. Spec 09 §5-§9.
 `recover`         friends again, from a contact list
 `doctor`          what is wrong, and what to do about it
 `database_facts`  what it sees of the database and the clock
+`trying`          whether relays and index servers answer, and as which
 `waiting`         what is said of a payment that waits
 `profile`         which node is meant when the command line does not say
 `session`         what all commands share: the connection, the permissions, the names of errors

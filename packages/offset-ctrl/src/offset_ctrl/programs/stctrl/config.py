@@ -4,12 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
 
+import click
+
+from offset_crypto.aio import Proxy, Ticker
 from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.programs.stctrl.session import CommandError, find_friend, given, load, parse_currency, request
+from offset_ctrl.programs.stctrl.trying import try_server
 from offset_ctrl.rules import changes
+from offset_ctrl.rules.diagnosis import Manners, mistaken
 from offset_proto.errors import InvalidInput
 from offset_proto.files import FRIEND_TICKET, TICKET, FriendTicket
-from offset_proto.messages.payment import Rate
+from offset_proto.messages.payment import Rate, RelayAddress
 from offset_proto.messages.report import ChannelInconsistentReport
 from offset_proto.types import Currency, PublicKey
 
@@ -47,11 +52,24 @@ async def _change(
     await request(node, (GROUP, "AppConfigError"), change)
 
 
-async def add_relay(node: NodeConnection, relay: Path, name: str) -> None:
-    """Use one more relay: friends reach the node through it."""
+async def _try(ticket: RelayAddress, wanted: Manners, kind: str) -> None:
+    """Connect to a server that is to be added. Raises CommandError where no server of that kind answers."""
+    context = click.get_current_context(silent=True)
+    url = None if context is None else context.find_root().params.get("proxy")
+    found = await try_server(ticket, Ticker(), None if url is None else Proxy(url))
+    if (problem := found.problem or mistaken(found, wanted)) is not None:
+        words = f"nothing was changed; ask who runs it for the ticket of {kind}, or leave --try out"
+        raise CommandError(GROUP, "ServerTriedInVain", f"{ticket.address}: {problem}; {words}")
+
+
+async def add_relay(node: NodeConnection, relay: Path, name: str, *, tries: bool = False) -> None:
+    """Use one more relay: friends reach the node through it. With *tries* it has to answer as one now."""
     if any(known.name == name for known in node.report.relays):
         raise CommandError(GROUP, f"RelayNameAlreadyExists({name})")
-    await _change(node, changes.add_relay, load(GROUP, TICKET, relay, "RelayFileNotFound"), name)
+    ticket = load(GROUP, TICKET, relay, "RelayFileNotFound")
+    if tries:
+        await _try(ticket, Manners.RELAY, "a relay")
+    await _change(node, changes.add_relay, ticket, name)
 
 
 async def remove_relay(node: NodeConnection, name: str) -> None:
@@ -62,11 +80,18 @@ async def remove_relay(node: NodeConnection, name: str) -> None:
     await _change(node, changes.remove_relay, key)
 
 
-async def add_index(node: NodeConnection, index: Path, name: str) -> None:
-    """Use one more index server, to ask for routes and to declare what the node can receive."""
+async def add_index(node: NodeConnection, index: Path, name: str, *, tries: bool = False) -> None:
+    """
+    Use one more index server, to ask for routes and to declare what the node can receive.
+
+    With *tries* it has to answer as one now.
+    """
     if any(known.name == name for known in node.report.index_servers):
         raise CommandError(GROUP, f"IndexNameAlreadyExists({name})")
-    await _change(node, changes.add_index_server, load(GROUP, TICKET, index, "IndexFileNotFound"), name)
+    ticket = load(GROUP, TICKET, index, "IndexFileNotFound")
+    if tries:
+        await _try(ticket, Manners.INDEX_SERVER, "an index server")
+    await _change(node, changes.add_index_server, ticket, name)
 
 
 async def remove_index(node: NodeConnection, name: str) -> None:

@@ -6,7 +6,6 @@ and what is open, connects to the servers with a key that is made for it, and re
 """
 
 import asyncio
-import os
 import platform
 import time
 from collections import Counter
@@ -17,33 +16,27 @@ from typing import Any, Final
 
 import click
 
-from offset_crypto.aio import ConnectFailed, Proxy, Ticker, connect
-from offset_crypto.identity import Identity
+from offset_crypto.aio import Proxy, Ticker
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import NodeConnection, open_node
 from offset_ctrl.programs.stctrl.database_facts import StoredNode, clock_is_set, read_database
+from offset_ctrl.programs.stctrl.trying import try_servers
 from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import printable, shown_json
-from offset_ctrl.rules.diagnosis import Facts, NodeFacts, ServerFacts, diagnose
+from offset_ctrl.rules.diagnosis import Facts, NodeFacts, diagnose
 from offset_ctrl.rules.findings import Finding, Severity, worst
 from offset_ctrl.rules.friendships import Frozen
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_proto.errors import OffsetError
 from offset_proto.files import TICKET
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PartStateReport
-from offset_proto.messages.report import FriendLivenessReport, FriendStatusReport
-from offset_proto.proxies import ProxyUrl, is_onion
+from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
-from offset_proto.text import split_host_port
-from offset_proto.types import PrivateKey, PublicKey
 
-__all__ = ["STATUS", "doctor", "try_servers"]
+__all__ = ["STATUS", "doctor"]
 
 STATUS: Final = {Severity.FINE: 0, Severity.ATTENTION: 4, Severity.BROKEN: 5}
 """Exit statuses; 1 and 2 say that the command itself failed, and 3 that something was waited for in vain."""
-
-SERVERS_MAX: Final = 64
-"""Servers that are tried, all at once. Only few of a friend's relays say more than none."""
 
 _PACKAGES: Final = ("offset-ctrl", "offset-node", "offset-relay", "offset-index")
 _FROZEN: Final = (PartStateReport.FROZEN, PartStateReport.ANSWERED)
@@ -147,42 +140,6 @@ def _frozen(payment: OpenPaymentReport) -> list[Frozen]:
         for part in waiting_parts(payment)
         if part.state in _FROZEN
     ]
-
-
-async def try_servers(report: ReportView, ticker: Ticker, proxy: Proxy | None = None) -> tuple[ServerFacts, ...]:
-    """
-    Connect to the servers of a node and to the relays of its friends who are offline, all at once.
-
-    A handshake has to prove the key of each. Nothing is asked of it, and the key that we prove is of this moment.
-    """
-    wanted: dict[PublicKey, str] = {relay.public_key: relay.address for relay in report.relays}
-    wanted |= {server.public_key: server.address for server in report.index_servers}
-    for friend in report.friends.values():
-        if friend.status is FriendStatusReport.ENABLED and friend.liveness is FriendLivenessReport.OFFLINE:
-            wanted |= {
-                relay.public_key: relay.address for relay in friend.remote_relays[:2] if relay.public_key not in wanted
-            }
-    stranger = Identity(PrivateKey(os.urandom(PrivateKey.SIZE)))
-    chosen = list(wanted.items())[:SERVERS_MAX]
-    return tuple(await asyncio.gather(*(_try(key, address, stranger, ticker, proxy) for key, address in chosen)))
-
-
-async def _try(key: PublicKey, address: str, stranger: Identity, ticker: Ticker, proxy: Proxy | None) -> ServerFacts:
-    if proxy is None and _is_onion_address(address):
-        return ServerFacts(key, address, "it is reached through Tor only: give --proxy", is_tried=False)
-    try:
-        connection = await connect(address, stranger, key, ticker, proxy=proxy)
-    except ConnectFailed as error:
-        return ServerFacts(key, address, str(error).removeprefix(f"{address}: "))
-    connection.close("it answers")
-    return ServerFacts(key, address, None)
-
-
-def _is_onion_address(address: str) -> bool:
-    try:
-        return is_onion(split_host_port(address)[0])
-    except ValueError:
-        return False
 
 
 def _versions() -> dict[str, str]:

@@ -15,12 +15,16 @@ def group() -> None:
     """Configure relays, index servers, friends and currencies."""
 
 
+_TRY = click.option(
+    "--try", "tries", is_flag=True, help="Connect to it from here first; change nothing where something else answers."
+)
 add(
     group,
     "add-relay",
     "Use one more relay. Friends reach the node through it.",
     option("-r", "--relay", type=PATH, help="Relay ticket."),
     NAME,
+    _TRY,
 )
 add(group, "remove-relay", "Stop using a relay. Friends do not reach the node through it any more.", NAME)
 add(
@@ -29,6 +33,7 @@ add(
     "Use one more index server. The node asks there for routes, and declares there what it can receive.",
     option("-i", "--index", type=PATH, help="Index ticket."),
     NAME,
+    _TRY,
 )
 add(
     group,
