@@ -275,10 +275,12 @@ def test_what_failed_and_is_still_frozen_says_so(files: Files, capsys: pytest.Ca
 def test_a_payment_without_an_answer_goes_on_without_the_command(
     files: Files, capsys: pytest.CaptureFixture[str], extensions: Extension
 ) -> None:
-    """A status of its own and two lines; nothing is given up, and the same command has the commit when it is there."""
+    """A status of its own and four lines; nothing is given up, and the same command has the commit when it is there."""
     fake = _node(extensions)
     assert _pay(fake, files, timeout=0.3) == 3
-    frozen, go_on = capsys.readouterr().err.splitlines()
+    why, frozen, look, go_on = capsys.readouterr().err.splitlines()
+    assert why.startswith("no commit within 0.3 s: of 20 FST, 20 are under way and have no answer; the seller, or some")
+    assert look == f"look: stctrl buyer payment-status -p {files.payment}"
     assert frozen.startswith("frozen: 21 behind bob since 20")
     assert go_on == f"go on: stctrl buyer pay-invoice -i {files.invoice} -p {files.payment} -c {files.commit}"
     assert fake.asked(RequestClosePayment) == fake.asked(GiveUpPayment) == []
@@ -290,6 +292,35 @@ def test_a_payment_without_an_answer_goes_on_without_the_command(
     assert COMMIT.load(files.commit) == BUILT
     assert set(fake.asked(CreateTransaction)) == {sent}
     assert len(fake.asked(CreatePayment)) == 1
+
+
+@pytest.mark.parametrize(
+    ("routes", "why"),
+    [
+        ((), "3 times, and the index server knows none that carries 20 FST to the seller; is the seller's node connec"),
+        (None, "3 times, and the node is connected to no index server: see stctrl info index, or stctrl doctor"),
+    ],
+)
+def test_a_payment_without_a_way_says_what_was_tried(
+    files: Files, capsys: pytest.CaptureFixture[str], routes: tuple[()] | None, why: str
+) -> None:
+    """Where the time is over before the search has an end, which would be an error with its reason."""
+    fake = _node()
+    fake.routes = lambda asked: routes
+    fake.before = lambda connection, asked: len(fake.asked(RequestRoutes)) < 3  # the third one has no answer
+    assert _pay(fake, files, timeout=1.0) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith(f"no commit within 1 s: routes were asked for {why}")
+    assert told[1] == "frozen: nothing"
+
+
+def test_a_payment_that_has_failed_before(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said of what waits for an answer now."""
+    fake = _node()
+    results: list[Any] = [Failure()]
+    fake.results = lambda asked: results.pop() if results else None
+    assert _pay(fake, files, timeout=0.8) == 3
+    assert "are under way and have no answer; 1 failed before; the seller" in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_everything_for_the_next_command(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
@@ -714,7 +745,7 @@ def test_a_terminal_shows_what_is_waited_for(
     assert _pay(_node(), files, timeout=0.3) == 3
     shown, _, last = capsys.readouterr().err.rpartition("\r\x1b[K")
     assert "\r\x1b[Kof 20 FST, nothing is under way (0 s)" in shown
-    assert last.startswith("frozen: 21 behind bob")
+    assert last.startswith("no commit within 0.3 s: ")
 
 
 # The files.

@@ -488,7 +488,7 @@ class Wait:
 
 
 _CLIENT, _SESSION = "connection.client.NodeConnection._within", "connection.session.NodeSession._wait_for_connection"
-_TOLD = r"frozen: .*\ngo on: stctrl buyer "
+_TOLD = r"frozen: .*\n(?:look: .*\n)?go on: stctrl buyer "
 
 WAITS = [
     Wait("all: a node that accepts and says nothing", "8 ticks", _no_handshake, "timed out", ()),
@@ -521,7 +521,7 @@ WAITS = [
         ("programs.stctrl.recover.recover",),
         3,
     ),
-    Wait("stctrl pay-invoice: the seller", "--timeout", _seller_asleep, r"^frozen: 21 behind bob since", (), 3),
+    Wait("stctrl pay-invoice: the seller", "--timeout", _seller_asleep, r"\nfrozen: 21 behind bob since", (), 3),
     Wait("stctrl pay-invoice: the index server", "--timeout", _index_silent, _TOLD + "pay-invoice", (), 3),
     Wait("stctrl pay-invoice: its node", "--timeout", _node_frozen_while_paying, _TOLD + "pay-invoice", (), 3),
     Wait(

@@ -22,7 +22,7 @@ from offset_ctrl.rules.proofs import check_receipt
 from offset_ctrl.sdk.failures import AlreadyPaid, PaymentEndUnknown, PaymentFailed
 from offset_ctrl.sdk.journal import JournalEntry, PaymentRecord
 from offset_ctrl.sdk.parts import PaymentParts
-from offset_ctrl.sdk.search import PayOptions, RouteSearch
+from offset_ctrl.sdk.search import PayOptions, RouteSearch, Tried
 from offset_proto.errors import OffsetError
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (
@@ -124,6 +124,11 @@ class Payment:
     def fees(self) -> int:
         """Credits for mediators, of all parts that have not failed."""
         return self._parts.fees
+
+    @property
+    def tried(self) -> Tried:
+        """What was done so far to find a way, by this run of the app."""
+        return self._search.tried
 
     @property
     def is_resumed(self) -> bool:

@@ -14,7 +14,7 @@ Rules.
 import asyncio
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from offset_ctrl.connection.client import RoutesUnavailable
@@ -28,7 +28,7 @@ from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
 from offset_proto.rate import FeeOverflow
 from offset_proto.types import U32, U128, PublicKey, Uid
 
-__all__ = ["PayOptions", "RouteSearch"]
+__all__ = ["PayOptions", "RouteSearch", "Tried"]
 
 FAILED_PARTS_MAX: Final = 16
 """Transactions of one payment that may fail before it is given up."""
@@ -66,6 +66,26 @@ class PayOptions:
         return None if self.timeout is None else ATTEMPTS
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """
+    What was done so far to find a way for a payment.
+
+    Attributes:
+        questions: Times that an index server was to be asked for routes, by way of the node.
+        unavailable: Of these, how many the node could hand to no index server.
+        fruitless: Of these, how many were answered without any route.
+        fruitful: Of these, how many were answered with routes. The rest has no answer.
+        failed: Transactions that were sent and have failed.
+    """
+
+    questions: int = 0
+    unavailable: int = 0
+    fruitless: int = 0
+    fruitful: int = 0
+    failed: int = 0
+
+
 class RouteSearch:
     """
     The search for routes of one payment.
@@ -81,6 +101,12 @@ class RouteSearch:
         self._options = options
         self.failed: list[Sent] = []
         self.has_answers = False
+        self._tried = Tried()
+
+    @property
+    def tried(self) -> Tried:
+        """What was done so far."""
+        return replace(self._tried, failed=len(self.failed))
 
     def part_failed(self, part: Sent) -> None:
         """
@@ -158,17 +184,27 @@ class RouteSearch:
             RoutesUnavailable: The node is not connected to an index server.
             NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
         """
-        return await self._session.request_routes(
-            RequestRoutes(
-                request_id=Uid(os.urandom(Uid.SIZE)),
-                currency=self._invoice.currency,
-                capacity=amount,
-                source=self._session.report.local_public_key,
-                destination=self._invoice.dest_public_key,
-                opt_exclude=exclude,
-            ),
-            attempts=self._options.attempts,
-        )
+        self._tried = replace(self._tried, questions=self._tried.questions + 1)
+        try:
+            routes = await self._session.request_routes(
+                RequestRoutes(
+                    request_id=Uid(os.urandom(Uid.SIZE)),
+                    currency=self._invoice.currency,
+                    capacity=amount,
+                    source=self._session.report.local_public_key,
+                    destination=self._invoice.dest_public_key,
+                    opt_exclude=exclude,
+                ),
+                attempts=self._options.attempts,
+            )
+        except RoutesUnavailable:
+            self._tried = replace(self._tried, unavailable=self._tried.unavailable + 1)
+            raise
+        if routes:
+            self._tried = replace(self._tried, fruitful=self._tried.fruitful + 1)
+        else:
+            self._tried = replace(self._tried, fruitless=self._tried.fruitless + 1)
+        return routes
 
     def _choose_from(
         self,

@@ -21,7 +21,7 @@ from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
 from offset_ctrl.programs.stctrl.payment_plan import tell_plan
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, show
-from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished
+from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished, why_waiting
 from offset_ctrl.programs.table import printable
 from offset_ctrl.programs.texts import TextOutput, request_lines
 from offset_ctrl.rules.open_reports import waiting_parts
@@ -171,6 +171,8 @@ async def _pay(
             if paying is not None and note is not None:
                 await session.request(NotePayment(paying.payment_id, note))
     except TimeoutError:
+        why = "the node has not answered" if session.is_connected else session.why_away
+        click.echo(f"nothing was done within {timeout:g} s: {why}", err=True)
         return tell_not_finished(session.report, (), go_on)
     if paying is None:
         return None
@@ -179,7 +181,7 @@ async def _pay(
         async with showing(lambda: _words(paying)):
             await paying.commit(timeout)
     except (TimeoutError, asyncio.CancelledError) as error:
-        status = tell_not_finished(session.report, paying.parts, go_on)
+        status = _tell_waiting(session, paying, files.payment, error, timeout, go_on)
         if isinstance(error, asyncio.CancelledError):
             raise  # Ctrl-C
         return status
@@ -195,6 +197,18 @@ async def _pay(
         async with asyncio.timeout(CLOSE_SECONDS):
             await session.request(RequestClosePayment(paying.payment_id))
     return None
+
+
+def _tell_waiting(
+    session: NodeSession, paying: Payment, payment: Path, error: BaseException, timeout: float, go_on: str
+) -> int:
+    """Say why there is no commit yet, what is frozen, and what can be done later; the exit status."""
+    until = f"within {timeout:g} s" if isinstance(error, TimeoutError) else "yet"
+    away = None if session.is_connected else session.why_away
+    why = why_waiting(paying.tried, paying.parts, paying.invoice, away)
+    click.echo(f"no commit {until}: {why}", err=True)
+    look = command_line("buyer", "payment-status", "-p", payment)
+    return tell_not_finished(session.report, paying.parts, go_on, look)
 
 
 def _words(payment: Payment) -> str:

@@ -18,6 +18,8 @@ import click
 
 from offset_ctrl.programs.table import printable
 from offset_ctrl.rules.entry_words import friend_name
+from offset_ctrl.sdk.search import Tried
+from offset_proto.files import Invoice
 from offset_proto.messages.extensions import PartReport, PartStateReport, PaymentStageReport
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64
@@ -34,6 +36,7 @@ __all__ = [
     "part_json",
     "showing",
     "tell_not_finished",
+    "why_waiting",
 ]
 
 NOT_FINISHED: Final = 3
@@ -94,6 +97,42 @@ def frozen_line(report: ReportView, parts: Iterable[PartReport]) -> str:
     )
 
 
+def why_waiting(tried: Tried, parts: Iterable[PartReport], invoice: Invoice, away: str | None) -> str:
+    """
+    What a payment without a commit waits for, and what was tried, in words.
+
+    Args:
+        tried: To find a way.
+        parts: Those that are open.
+        invoice: What is paid.
+        away: Why there is no connection to the node now; None: there is one.
+    """
+    parts = tuple(parts)
+    if away is not None:
+        return f"there is no connection to the node: {away}"
+    failed = f"; {tried.failed} failed before" if tried.failed else ""
+    if any(part.state is PartStateReport.FROZEN for part in parts):
+        silent = "the seller, or somebody on the way there, has not answered, and who it is can not be seen from here"
+        return describe_parts(parts, invoice.dest_payment, invoice.currency) + failed + f"; {silent}"
+    if parts:
+        return describe_parts(parts, invoice.dest_payment, invoice.currency) + failed
+    return _why_no_part(tried, f"{invoice.dest_payment} {printable(invoice.currency)}") + failed
+
+
+def _why_no_part(tried: Tried, amount: str) -> str:
+    if not tried.questions:
+        return "the node has not answered yet"
+    asked = f"routes were asked for {tried.questions} {'time' if tried.questions == 1 else 'times'}"
+    if tried.unavailable and not (tried.fruitless or tried.fruitful):
+        return f"{asked}, and the node is connected to no index server: see stctrl info index, or stctrl doctor"
+    if not tried.fruitful and tried.fruitless:
+        words = "is the seller's node connected, with a friend that trades this currency?"
+        return f"{asked}, and the index server knows none that carries {amount} to the seller; {words}"
+    if not tried.fruitful:
+        return f"{asked}, and the index server has not answered"
+    return f"{asked}, and the answers have no way that is left to try"
+
+
 def part_json(report: ReportView, part: PartReport) -> dict[str, Any]:
     """A part for a script: amounts as decimal strings, as in all files."""
     return {
@@ -116,9 +155,11 @@ def command_line(*words: str | Path) -> str:
     return shlex.join(["stctrl", *given, *map(str, words)])
 
 
-def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: str) -> int:
-    """Say on stderr what is frozen and which command goes on; the exit status."""
+def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: str, look: str | None = None) -> int:
+    """Say on stderr what is frozen, which command looks and which one goes on; the exit status."""
     click.echo(frozen_line(report, parts), err=True)
+    if look is not None:
+        click.echo(f"look: {look}", err=True)
     click.echo(f"go on: {go_on}", err=True)
     return NOT_FINISHED
 
