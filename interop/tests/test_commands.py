@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,9 @@ def test_friends(chain: Network) -> None:
     assert friends["C"]["currency_configs"][0]["rate"] == {"mul": 0, "add": 1}
     own = chain.path("own.friend")
     chain.stctrl("A", "info", "export-ticket", "-t", own)
-    assert "ConfigError(RequestRefused" in _fails(chain, "A", "config", "add-friend", "-f", own, "-n", "myself")
+    for add in (("config", "add-friend", "-f", own), ("friend", "add", own)):
+        refused = _fails(chain, "A", *add, "-n", "myself")
+        assert "Error(RequestRefused): this ticket is that of the node itself; give the one that the friend" in refused
     chain.stctrl("A", "config", "add-friend", "-f", chain.path("C.friend"), "-n", "third")
     assert "FriendNameAlreadyExists" in _fails(
         chain, "A", "config", "add-friend", "-f", chain.path("C.friend"), "-n", "third"
@@ -77,13 +80,24 @@ def test_friends(chain: Network) -> None:
     )
     chain.stctrl("A", "config", "remove-friend", "-n", "third")
     for command in ("remove-friend", "enable-friend", "disable-friend", "reset-friend"):
-        assert "ConfigError(FriendNameNotFound" in _fails(chain, "A", "config", command, "-n", "third")
+        missing = _fails(chain, "A", "config", command, "-n", "third")
+        assert missing == "ConfigError(FriendNameNotFound(third)): among the friends, there is B"
+    renamed = _fails(chain, "A", "config", "add-friend", "-f", chain.path("B.friend"), "-n", "third")
+    assert renamed == "ConfigError(RequestRefused): this friend is there already, as B"
 
 
 def test_currencies(chain: Network) -> None:
     """Limits, rates, open and closed, removal of a currency that is not agreed."""
     currency = ["-n", "B", "-c", "XYZ"]
-    chain.stctrl("A", "config", "set-currency-max-debt", *currency, "-m", 2**128 - 1)
+    for command in ("close-currency", "remove-currency"):
+        unknown = _fails(chain, "A", "config", command, *currency)
+        assert unknown.startswith("ConfigError(CurrencyNotFound(XYZ)): among the currencies that are set up with B, ")
+    new = chain.stctrl("A", "config", "set-currency-max-debt", *currency, "-m", 2**128 - 1)
+    assert new.stdout == ""
+    told, undo = new.stderr.splitlines()
+    assert told == "XYZ is new with B, and is proposed to it; before, there is FST"
+    again = chain.stctrl("A", "config", "set-currency-max-debt", *currency, "-m", 2**128 - 1)
+    assert again.stderr == ""
     chain.stctrl("A", "config", "set-currency-rate", *currency, "-m", 2**32 - 1, "-a", "+7")
     chain.stctrl("A", "config", "open-currency", *currency)
     configs = {config["currency"]: config for config in chain.friends("A")["B"]["currency_configs"]}
@@ -94,8 +108,10 @@ def test_currencies(chain: Network) -> None:
         "is_open": True,
     }
     chain.stctrl("A", "config", "close-currency", *currency)
-    chain.stctrl("A", "config", "remove-currency", *currency)
-    assert "RequestRefused" in _fails(chain, "A", "config", "remove-currency", "-n", "B", "-c", "FST")
+    chain.run(*shlex.split(undo.removeprefix("take it back: ")))
+    assert "XYZ" not in str(chain.friends("A")["B"]["currency_configs"])
+    agreed = _fails(chain, "A", "config", "remove-currency", "-n", "B", "-c", "FST")
+    assert "ConfigError(RequestRefused): B has agreed to FST, so it stays" in agreed
     long = ["-n", "B", "-c", "ABCDEFGHIJKLMNOPQ"]
     assert "ConfigError(InvalidCurrencyName" in _fails(chain, "A", "config", "open-currency", *long)
 

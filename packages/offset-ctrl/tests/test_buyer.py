@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -297,8 +298,8 @@ def test_a_payment_without_an_answer_goes_on_without_the_command(
 @pytest.mark.parametrize(
     ("routes", "why"),
     [
-        ((), "3 times, and the index server knows none that carries 20 FST to the seller; is the seller's node connec"),
-        (None, "3 times, and the node is connected to no index server: see stctrl info index, or stctrl doctor"),
+        ((), "and the index server knows none that carries 20 FST to the seller; is the seller's node connected, with"),
+        (None, "and the node is connected to no index server: see stctrl info index, or stctrl doctor"),
     ],
 )
 def test_a_payment_without_a_way_says_what_was_tried(
@@ -307,10 +308,10 @@ def test_a_payment_without_a_way_says_what_was_tried(
     """Where the time is over before the search has an end, which would be an error with its reason."""
     fake = _node()
     fake.routes = lambda asked: routes
-    fake.before = lambda connection, asked: len(fake.asked(RequestRoutes)) < 3  # the third one has no answer
+    fake.before = lambda connection, asked: len(fake.asked(RequestRoutes)) < 3  # one of them has no answer
     assert _pay(fake, files, timeout=1.0) == 3
     told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith(f"no commit within 1 s: routes were asked for {why}")
+    assert re.match(rf"no commit within 1 s: routes were asked for \d+ times?, {re.escape(why)}", told[0])
     assert told[1] == "frozen: nothing"
 
 

@@ -3,6 +3,7 @@ What an app decides, without a connection. Pure.
 
 ==============  ==========================================================================================
 `changes`       a person's wish as a request, and how its effect shows in the node's report
+`refusals`      why a node has not carried a request out
 `befriending`   what a new friend still needs, and what is waited for
 `open_reports`  the payments and invoices that a node says are open
 `capacity`      how much can be received, and how to find out how much can be paid

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
+from offset_ctrl.rules.refusals import known_currencies, known_names, why_refused
 from offset_ctrl.sdk.errors import RequestRefused, UnknownName
 from offset_ctrl.sdk.view import FriendName, NodeView
 from offset_proto.files import FriendTicket
@@ -76,8 +77,17 @@ class NodeConfiguration(NodeView):
         await self._change(changes.close_currency(self._friend_key(friend), Currency(currency)))
 
     async def remove_currency(self, friend: FriendName, currency: str) -> None:
-        """Withdraw a currency that the friend has not agreed to."""
-        await self._change(changes.remove_currency(self._friend_key(friend), Currency(currency)))
+        """
+        Withdraw a currency that the friend has not agreed to.
+
+        Raises:
+            UnknownName: It is not set up with the friend.
+        """
+        key = self._friend_key(friend)
+        known = self.report.friends[key]
+        if all(config.currency != currency for config in known.currency_configs):
+            raise UnknownName(f"there is no {currency!r} with {known.name!r}; {known_currencies(known)}")
+        await self._change(changes.remove_currency(key, Currency(currency)))
 
     async def set_max_debt(self, friend: FriendName, currency: str, max_debt: U128) -> None:
         """Set how many credits a friend may owe us."""
@@ -108,8 +118,12 @@ class NodeConfiguration(NodeView):
     async def _change(self, change: Change) -> None:
         self._check("config")
         await self._session.request(change.request)
-        if not change.holds(self._session.report):
-            raise RequestRefused(f"the node did not carry out {type(change.request).__name__}")
+        report = self._session.report
+        if not change.holds(report):
+            why = why_refused(change.request, report)
+            raise RequestRefused(
+                f"the node did not carry out {type(change.request).__name__}" + (f": {why}" if why else "")
+            )
 
 
 class _Named(Protocol):
@@ -121,7 +135,8 @@ class _Named(Protocol):
 
 
 def _key_of(kind: str, name: str | PublicKey, known: Iterable[_Named]) -> PublicKey:
-    for entry in known:
+    entries = tuple(known)
+    for entry in entries:
         if name in (entry.name, entry.public_key):
             return entry.public_key
-    raise UnknownName(f"there is no {kind} {name!r}")
+    raise UnknownName(f"there is no {kind} {name!r}; {known_names(entry.name for entry in entries)}")

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from offset_crypto.aio import Proxy
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.rules.refusals import known_names
 from offset_ctrl.sdk.errors import NotPermitted, UnknownName
 from offset_ctrl.sdk.history import build_filter, note_request, read_entries
 from offset_proto.files import FriendTicket, Invoice
@@ -203,4 +204,5 @@ class NodeView:
             keys = [key for key, friend in friends.items() if friend.name == name]
             if keys:
                 return min(keys)
-        raise UnknownName(f"there is no friend {name!r}")
+        names = known_names(friend.name for friend in friends.values())
+        raise UnknownName(f"there is no friend {name!r}; {names}")

@@ -12,7 +12,7 @@ import click
 
 from offset_ctrl.connection.client import ConnectionClosed
 from offset_ctrl.connection.session import NodeSession
-from offset_ctrl.programs.stctrl.session import CommandError, load, parse_currency
+from offset_ctrl.programs.stctrl.session import CommandError, load, parse_currency, refused
 from offset_ctrl.programs.stctrl.waiting import NOT_FINISHED, command_line, showing
 from offset_ctrl.programs.table import printable
 from offset_ctrl.rules.befriending import FriendWish, WishRefused, awaited, missing
@@ -78,7 +78,7 @@ async def add(
         for change in missing(session.report, wish):
             await session.request(change.request)
             if not change.holds(session.report):
-                raise CommandError(GROUP, "RequestRefused(the node did not carry the request out)")
+                raise refused(GROUP, change, session.report)
     except WishRefused as error:
         raise CommandError(GROUP, printable(str(error))) from None
     except InvalidInput as error:

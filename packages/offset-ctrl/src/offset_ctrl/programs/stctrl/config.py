@@ -1,6 +1,7 @@
 """stctrl config: relays, index servers, friends and their currencies. Spec 09 §7."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec
 
@@ -10,11 +11,14 @@ from offset_crypto.aio import Proxy, Ticker
 from offset_ctrl.connection.client import NodeConnection
 from offset_ctrl.programs.stctrl.session import CommandError, find_friend, given, load, parse_currency, request
 from offset_ctrl.programs.stctrl.trying import try_server
+from offset_ctrl.programs.stctrl.waiting import command_line
+from offset_ctrl.programs.table import printable
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.diagnosis import Manners, mistaken
+from offset_ctrl.rules.refusals import known_currencies, known_names
 from offset_proto.errors import InvalidInput
 from offset_proto.files import FRIEND_TICKET, TICKET, FriendTicket
-from offset_proto.messages.payment import Rate, RelayAddress
+from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate, RelayAddress
 from offset_proto.messages.report import ChannelInconsistentReport
 from offset_proto.types import Currency, PublicKey
 
@@ -52,6 +56,10 @@ async def _change(
     await request(node, (GROUP, "AppConfigError"), change)
 
 
+def _known(kind: str, servers: list[NamedRelayAddress] | list[NamedIndexServerAddress]) -> str:
+    return printable(f"among the {kind}, {known_names(server.name for server in servers)}")
+
+
 async def _try(ticket: RelayAddress, wanted: Manners, kind: str) -> None:
     """Connect to a server that is to be added. Raises CommandError where no server of that kind answers."""
     context = click.get_current_context(silent=True)
@@ -76,7 +84,7 @@ async def remove_relay(node: NodeConnection, name: str) -> None:
     """Stop using a relay: friends do not reach the node through it any more."""
     key = next((relay.public_key for relay in node.report.relays if relay.name == name), None)
     if key is None:
-        raise CommandError(GROUP, f"RelayNameNotFound({name})")
+        raise CommandError(GROUP, f"RelayNameNotFound({name})", _known("relays", node.report.relays))
     await _change(node, changes.remove_relay, key)
 
 
@@ -98,7 +106,8 @@ async def remove_index(node: NodeConnection, name: str) -> None:
     """Stop using an index server: no routes are asked for there, and nothing is declared to it."""
     key = next((server.public_key for server in node.report.index_servers if server.name == name), None)
     if key is None:
-        raise CommandError(GROUP, f"IndexNameNotFound({name})")  # D86
+        words = _known("index servers", node.report.index_servers)
+        raise CommandError(GROUP, f"IndexNameNotFound({name})", words)  # D86
     await _change(node, changes.remove_index_server, key)
 
 
@@ -143,32 +152,57 @@ async def disable_friend(node: NodeConnection, name: str) -> None:
 
 async def open_currency(node: NodeConnection, name: str, currency: str) -> None:
     """Forward requests of and to a friend."""
-    await _change(node, changes.open_currency, *_friend_currency(node, name, currency))
+    with _telling_of_new(node, name, currency) as place:
+        await _change(node, changes.open_currency, *place)
 
 
 async def close_currency(node: NodeConnection, name: str, currency: str) -> None:
     """Forward no new requests of or to a friend; what is under way is finished."""
-    await _change(node, changes.close_currency, *_friend_currency(node, name, currency))
+    await _change(node, changes.close_currency, *_known_currency(node, name, currency))
 
 
 async def set_currency_max_debt(node: NodeConnection, name: str, currency: str, mdebt: int) -> None:
     """Set how much a friend may owe."""
-    await _change(node, changes.set_max_debt, *_friend_currency(node, name, currency), mdebt)
+    with _telling_of_new(node, name, currency) as place:
+        await _change(node, changes.set_max_debt, *place, mdebt)
 
 
 async def set_currency_rate(node: NodeConnection, name: str, currency: str, mul: int, add: int) -> None:
     """Set what a friend is charged for forwarding."""
-    await _change(node, changes.set_rate, *_friend_currency(node, name, currency), Rate(mul, add))
+    with _telling_of_new(node, name, currency) as place:
+        await _change(node, changes.set_rate, *place, Rate(mul, add))
 
 
 async def remove_currency(node: NodeConnection, name: str, currency: str) -> None:
     """Withdraw a currency that the friend has not agreed to."""
-    await _change(node, changes.remove_currency, *_friend_currency(node, name, currency))
+    await _change(node, changes.remove_currency, *_known_currency(node, name, currency))
 
 
-def _friend_currency(node: NodeConnection, name: str, currency: str) -> tuple[PublicKey, Currency]:
-    key, _ = find_friend(GROUP, node.report, name)
-    return key, parse_currency(GROUP, currency)
+@contextlib.contextmanager
+def _telling_of_new(node: NodeConnection, name: str, currency: str) -> Iterator[tuple[PublicKey, Currency]]:
+    """
+    A friend and a currency of which something is set in the block, and which the node sets up where it is new.
+
+    That is told on stderr afterwards: it is proposed to the friend, and a name that was misspelt is seen at once.
+    """
+    key, friend = find_friend(GROUP, node.report, name)
+    parsed = parse_currency(GROUP, currency)
+    yield key, parsed
+    if all(config.currency != parsed for config in friend.currency_configs):
+        words = f"{currency} is new with {name}, and is proposed to it; before, {known_currencies(friend)}"
+        undo = command_line("config", "remove-currency", "-n", name, "-c", currency)
+        click.echo(printable(words), err=True)
+        click.echo(printable(f"take it back: {undo}"), err=True)
+
+
+def _known_currency(node: NodeConnection, name: str, currency: str) -> tuple[PublicKey, Currency]:
+    """A friend and a currency that is set up with it. Raises CommandError where one of them is not there."""
+    key, friend = find_friend(GROUP, node.report, name)
+    parsed = parse_currency(GROUP, currency)
+    if all(config.currency != parsed for config in friend.currency_configs):
+        words = f"among the currencies that are set up with {name}, {known_currencies(friend)}"
+        raise CommandError(GROUP, f"CurrencyNotFound({currency})", printable(words))
+    return key, parsed
 
 
 async def reset_friend(node: NodeConnection, name: str) -> None:

@@ -85,8 +85,8 @@ async def move(
                 timeout=timeout,
                 tell=tell,
             )
-    except UnknownName:
-        raise CommandError(GROUP, f"FriendNameNotFound({old})") from None
+    except UnknownName as error:
+        raise CommandError(GROUP, f"FriendNameNotFound({old})", printable(str(error))) from None
     except NotPermitted as error:
         raise CommandError("", f"InsufficientPermissions({error})") from None
     except MoveRefused as error:

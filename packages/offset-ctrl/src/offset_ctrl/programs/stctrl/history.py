@@ -21,6 +21,7 @@ from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
 from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.entry_words import describe_entry, friend_name
+from offset_ctrl.rules.refusals import known_names
 from offset_ctrl.sdk.history import build_filter, last_entries, note_request, read_entries
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
@@ -204,7 +205,9 @@ def _friend_key(report: ReportView, name: str) -> PublicKey:
     try:
         return parse_b64(PublicKey, name)
     except InvalidInput:
-        raise CommandError(GROUP, f"FriendNameNotFound({name})") from None
+        names = known_names(friend.name for friend in report.friends.values())
+        words = printable(f"no key, and among the friends, {names}")
+        raise CommandError(GROUP, f"FriendNameNotFound({name})", words) from None
 
 
 def parse_date(text: str | None) -> datetime | None:

@@ -15,8 +15,10 @@ from offset_crypto.identity import Identity
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.table import printable
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.changes import Change
+from offset_ctrl.rules.refusals import known_names, why_refused
 from offset_proto import entered
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import TICKET, FileKind, IoError, StringSerdeError
@@ -34,6 +36,7 @@ __all__ = [
     "given",
     "load",
     "parse_currency",
+    "refused",
     "request",
     "run",
     "show",
@@ -164,7 +167,8 @@ def find_friend(group: str, report: ReportView, name: str) -> tuple[PublicKey, F
     """The friend of this local name; of several, the one of the lowest key."""
     keys = [key for key, friend in report.friends.items() if friend.name == name]
     if not keys:
-        raise CommandError(group, f"FriendNameNotFound({name})")
+        names = known_names(friend.name for friend in report.friends.values())
+        raise CommandError(group, f"FriendNameNotFound({name})", printable(f"among the friends, {names}"))
     return min(keys), report.friends[min(keys)]
 
 
@@ -195,4 +199,10 @@ async def request(node: NodeConnection, failure: tuple[str, str], change: Change
     except ConnectionClosed as error:
         raise CommandError(group, f"{name}({error})") from None
     if not change.holds(node.report):
-        raise CommandError(group, "RequestRefused(the node did not carry the request out)")
+        raise refused(group, change, node.report)
+
+
+def refused(group: str, change: Change, report: ReportView) -> CommandError:
+    """The error where a node has not made a *change*, with the reason, as far as its *report* shows it."""
+    words = why_refused(change.request, report) or "the node did not carry the request out; its log says why"
+    return CommandError(group, "RequestRefused", printable(words))
