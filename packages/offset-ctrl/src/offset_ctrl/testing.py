@@ -107,6 +107,7 @@ class ScriptedNode:
         unheard: The friends that have to speak first.
         cancels: Whether a cancellation finds its invoice; otherwise nothing changes.
         archived: Up to this number, what was in its history is in an archive.
+        shows_whole_history: Whether a page says that no plugin leaves anything out.
         history: Its history, from the first entry on; pages have three entries at most. Of filters, it knows those by
             friend and currency.
         before: Called first with each request; False: it is not answered.
@@ -129,6 +130,7 @@ class ScriptedNode:
         self.cancels: Callable[[InvoiceId], bool] = lambda invoice_id: True
         self.history: list[HistoryEntry] = []
         self.archived = 0
+        self.shows_whole_history = True
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
         self._identity = identity
         self._report = report
@@ -228,7 +230,7 @@ class ScriptedNode:
         end = self.history[-1].number if self.history else 0
         nothing_left = asked.after + 1 if asked.newest_first else end
         through = page[-1].number if len(page) < len(found) else nothing_left
-        return HistoryPage(asked.request_id, tuple(page), through, end, self.archived)
+        return HistoryPage(asked.request_id, tuple(page), through, end, self.archived, self.shows_whole_history)
 
 
 class _Receiver:

@@ -70,7 +70,7 @@ class HistoryReader:
             through = request.after + 1
         else:
             through = int(end)
-        return HistoryPage(request.request_id, entries, through, int(end), int(archived))
+        return HistoryPage(request.request_id, entries, through, int(end), int(archived), is_whole=True)
 
     async def check(self, state: NodeState) -> int:
         """

@@ -98,7 +98,9 @@ class ReportScope:
         """
         What such an app gets of a page of the history.
 
-        Numbers stay as they are, so that the app knows how many entries it does not see, and nothing else of them.
+        Numbers stay as they are, so that the app knows how many entries it does not see, and nothing else of them. The
+        page says that it is not whole, also where nothing of it was left out: the app is to draw no conclusion from
+        what it does not find.
         """
         if self.friends is None and self.currencies is None:
             return page
@@ -107,7 +109,7 @@ class ReportScope:
             for entry in page.entries
             if self._sees(entry.friend) and self._counts(entry.currency)
         )
-        return replace(page, entries=entries)
+        return replace(page, entries=entries, is_whole=False)
 
     def filter_unheard(self, message: UnheardFriends) -> UnheardFriends:
         """What such an app is told of the friends that have to speak first."""

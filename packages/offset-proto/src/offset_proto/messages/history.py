@@ -181,6 +181,8 @@ class HistoryPage:
         end: Number of the last entry of the whole history; 0: there is none.
         archived: Up to this number entries were moved to an archive; 0: none were. What has such a number here is an
             opening entry, which stands for them.
+        is_whole: The app is shown every entry that its filter wants. Not so where a plugin limits what it sees, and
+            never said by a node older than this field: then what is not in a page may have happened all the same.
     """
 
     request_id: Uid
@@ -188,6 +190,7 @@ class HistoryPage:
     through: U64
     end: U64
     archived: U64
+    is_whole: bool
 
 
 @struct("app_server")

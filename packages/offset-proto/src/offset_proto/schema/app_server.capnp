@@ -358,6 +358,7 @@ struct HistoryPage {
   through @2 :UInt64;
   end @3 :UInt64;
   archived @4 :UInt64;
+  isWhole @5 :Bool;
 }
 
 struct HistoryEnd {
