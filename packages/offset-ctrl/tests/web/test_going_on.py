@@ -85,37 +85,86 @@ def test_without_its_fees_written_down_no_commit_is_handed_out(run_server, monke
     run_server(body)
 
 
-def test_what_can_not_be_written_is_tried_again_in_order():
-    """Also where it is a file; what is a fault of ours is given up and told, and the others are written."""
+def test_what_can_not_be_written_is_tried_again(caplog):
+    """What concerns one thing in its order; nothing waits for another thing, be it a file or a row that fails."""
 
     async def main():
-        bell, written, is_full = Bell(), [], True
+        bell, written, failing = Bell(), [], {"book", "file"}
         late = Late(bell)
 
-        def write(name, error):
+        def write(subject, name, error=None):
             def attempt():
-                if is_full and error is not None:
+                if subject in failing and error is not None:
                     raise error
                 written.append(name)
 
-            return attempt
+            late.write(subject, attempt)
 
-        late.write(write("at once", None))
-        late.write(write("book", DatabaseUnavailable("full")))
-        late.write(write("file", IoError("x.receipt", "full")))
-        late.write(write("after them", None))
-        assert written == ["at once"]
+        write("book", "book 1", DatabaseUnavailable("full"))
+        write("file", "file 1", IoError("x.receipt", "full"))
+        write("book", "book 2")
+        write("other", "other 1")
+        assert written == ["other 1"]
         late.try_again()
-        assert written == ["at once"]
-        is_full, rung = False, bell.listen()
+        assert written == ["other 1"]
+        failing, rung = {"book"}, bell.listen()
         running = asyncio.create_task(late.run())
         await asyncio.wait_for(rung.wait(), 20)
+        assert written == ["other 1", "file 1"]
+        failing, rung = set(), bell.listen()
+        await asyncio.wait_for(rung.wait(), 20)
         running.cancel()
-        assert written == ["at once", "book", "file", "after them"]
-        late.write(write("later", None))
-        assert written[-1] == "later"
+        assert written == ["other 1", "file 1", "book 1", "book 2"]
+        write("book", "book 3")
+        assert written[-1] == "book 3"
 
     asyncio.run(main())
+    assert caplog.text.count("tried again") == 2
+
+
+def test_a_write_that_is_a_fault_of_ours_is_given_up(caplog):
+    """The log says so, and what comes after it is written all the same."""
+
+    async def main():
+        late, written, errors = Late(Bell()), [], [IoError("x", "full"), ZeroDivisionError("ours")]
+
+        def fail():
+            raise errors.pop(0)
+
+        late.write("one", fail)
+        late.write("one", lambda: written.append("after it"))
+        late.try_again()
+        assert written == ["after it"]
+
+    asyncio.run(main())
+    assert "ZeroDivisionError: ours" in caplog.text
+
+
+def test_a_database_that_another_process_holds_is_waited_for_once_in_a_round(database):
+    """Each attempt takes as long as SQLite waits, and the server answers nobody meanwhile."""
+    database.ask("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    tries = []
+
+    def write():
+        tries.append(1)
+        with database.transaction() as connection:
+            connection.execute("DELETE FROM facts")
+
+    async def main():
+        late = Late(Bell())
+        for number in range(5):
+            late.write(str(number), write)
+        tries.clear()
+        late.try_again()
+        assert len(tries) == 1
+        other.execute("ROLLBACK")
+        late.try_again()
+        assert len(tries) == 6
+
+    asyncio.run(main())
+    other.close()
 
 
 def test_a_task_that_fails_begins_anew(caplog):

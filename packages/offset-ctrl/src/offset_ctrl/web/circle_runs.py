@@ -173,7 +173,7 @@ class CircleRuns:
         def tell(ended: ClearedCircle) -> None:
             failure = None if ended.failure is None else describe_failure(ended.failure)
             done.append(circle_form(ended.circle, failure))
-            self._late.write(lambda: self._change(run_id, {"circles": encode_form(done).decode()}))
+            self._late.write(run_id, lambda: self._change(run_id, {"circles": encode_form(done).decode()}))
             self._bell.ring()
 
         failure: OffsetError | None = None
@@ -184,7 +184,7 @@ class CircleRuns:
         except Exception as error:
             log.exception("a fault of ours in a circle")
             failure = OffsetError(f"a fault of this program: {type(error).__name__}")
-        self._late.write(lambda: self._end(run_id, done, failure))
+        self._late.write(run_id, lambda: self._end(run_id, done, failure))
         self._bell.ring()
 
     def _end(self, run_id: str, done: list[CircleForm], error: OffsetError | None) -> None:

@@ -118,7 +118,16 @@ class DatabaseDamaged(OffsetError):
 
 
 class DatabaseUnavailable(OffsetError):
-    """The file can not be read or written now: the disk is full, or another process holds it. Nothing has changed."""
+    """
+    The file can not be read or written now: the disk is full, or another process holds it. Nothing has changed.
+
+    Attributes:
+        is_held: Another process holds it, and was waited for.
+    """
+
+    def __init__(self, reason: object, *, is_held: bool = False) -> None:
+        super().__init__(str(reason))
+        self.is_held = is_held
 
 
 class Database:
@@ -172,7 +181,9 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             log.error("%s can not be used now: %s", self.path, error)
-            raise DatabaseUnavailable(f"the database of this server can not be used now: {error}") from None
+            is_held = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            text = f"the database of this server can not be used now: {error}"
+            raise DatabaseUnavailable(text, is_held=is_held) from None
 
     def next_sequence(self, table: str) -> int:
         """The number that comes after those of all rows of *table*; only inside of a transaction."""

@@ -3,8 +3,12 @@ What goes on after a failure: tasks that must not end, and writes that must come
 
 The disk may be full, or another process may hold the database. What a client asks for is refused then, and nothing has
 happened. But some things have happened elsewhere already, and the database only has to learn of them: a payment has
-ended, a commit was collected. Such a write is kept in memory, in order, and tried again until it succeeds. There is one
-for each payment, invoice and circle that was under way at most, and of these the books allow only so many.
+ended, a commit was collected. Such a write is kept in memory and tried again until it succeeds. There are a few for
+each payment, invoice and circle that was under way, and of these the books allow only so many.
+
+What is to be written of one payment, invoice or circle is written in order. Others do not wait for it: a single file
+that can not be written, say, keeps nothing else back. Only where another process holds the whole database is the rest
+left for the next round at once, since each attempt waits for that process and the server with it.
 
 A process that ends before loses such writes. Each one follows from what the node, the journal or the invoice book says
 at the next start, or leaves what was there: a payment that is in doubt is UNKNOWN then, and never FAILED.
@@ -62,25 +66,30 @@ class Late:
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
-        self._writes: deque[Callable[[], None]] = deque()
+        self._writes: dict[str, deque[Callable[[], None]]] = {}
         self._is_waiting = asyncio.Event()
 
-    def write(self, write: Callable[[], None]) -> None:
+    def write(self, subject: str, write: Callable[[], None]) -> None:
         """
         Write something down, at once where that is possible.
 
         Args:
+            subject: Id of the payment, invoice or circle; what was to be written of it before comes first.
             write: Does it, as a whole or not at all. Is called again where it raises DatabaseUnavailable or IoError.
         """
-        if not self._writes:
+        if subject not in self._writes:
             try:
                 write()
             except (DatabaseUnavailable, IoError) as error:
                 log.error("something can not be written down yet, and is tried again: %s", error)
             else:
                 return
-        self._writes.append(write)
+        self._writes.setdefault(subject, deque()).append(write)
         self._is_waiting.set()
+
+    def has(self, subject: str) -> bool:
+        """Whether something of it is not written down yet."""
+        return subject in self._writes
 
     async def run(self) -> None:
         """Try again until cancelled."""
@@ -90,13 +99,27 @@ class Late:
             self.try_again()
 
     def try_again(self) -> None:
-        """Write what can be written now; what fails for another reason is given up, and raises that."""
-        while self._writes:
-            write = self._writes.popleft()
+        """Write what can be written now; what fails for another reason is given up, and the log says so."""
+        for subject, writes in list(self._writes.items()):
             try:
-                write()
+                self._write_all(writes)
+            except DatabaseUnavailable as error:
+                if error.is_held:
+                    break
+            except IoError:
+                pass
+            if not writes:
+                del self._writes[subject]
+        if not self._writes:
+            self._is_waiting.clear()
+
+    def _write_all(self, writes: deque[Callable[[], None]]) -> None:
+        while writes:
+            try:
+                writes[0]()
             except (DatabaseUnavailable, IoError):
-                self._writes.appendleft(write)
-                return
+                raise
+            except Exception:
+                log.exception("something will never be written down: a fault of ours")
+            writes.popleft()
             self._bell.ring()
-        self._is_waiting.clear()

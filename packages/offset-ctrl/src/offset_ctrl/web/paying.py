@@ -77,7 +77,7 @@ class BookedJournal(Journal):
             super().paid(payment_id, receipt)
         except IoError:
             # The node keeps the receipt, since it is not told to forget the payment; the next start asks for it again.
-            self._late.write(lambda: self._paid_late(payment_id, receipt))
+            self._late.write(format_b64(payment_id), lambda: self._paid_late(payment_id, receipt))
             raise
         self._settle(payment_id, PaymentState.PAID)
         self._bell.ring()
@@ -87,7 +87,8 @@ class BookedJournal(Journal):
         self._book.settle(format_b64(payment_id), PaymentState.PAID)
 
     def _settle(self, payment_id: PaymentId, state: PaymentState) -> None:
-        self._late.write(lambda: self._book.settle(format_b64(payment_id), state))
+        name = format_b64(payment_id)
+        self._late.write(name, lambda: self._book.settle(name, state))
 
     def ended(self, payment_id: PaymentId) -> None:
         """Nothing is left to be done for a payment."""
@@ -241,9 +242,9 @@ class Payments:
         ended = await try_delivery(delivery.address, commit)
         if ended.state is not DeliveryState.DELIVERED:
             log.warning("the commit of payment %s was not delivered: %s", payment_id, ended.detail)
-        self._late.write(lambda: self._book.tried(payment_id, ended))
+        self._late.write(payment_id, lambda: self._book.tried(payment_id, ended))
         self._bell.ring()
 
     def _fail(self, payment_id: str, error: OffsetError) -> None:
         failure = msgspec.to_builtins(describe_failure(error))
-        self._late.write(lambda: self._book.failing(payment_id, failure))
+        self._late.write(payment_id, lambda: self._book.failing(payment_id, failure))

@@ -133,7 +133,7 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
                 raise
             return
         # Until it is written, the invoice is in hand: the lock is held by whoever has to write it.
-        desk.late.write(partial(_change, lock, book, invoice_id, InvoiceState.COLLECTED))
+        desk.late.write(invoice_id, partial(_change, lock, book, invoice_id, InvoiceState.COLLECTED))
     desk.bell.ring()
 
 
@@ -193,7 +193,7 @@ async def cancel_invoice(call: Call) -> None:
             await _settle(call.desk, call.node, [row])
             raise
         change = (call.desk.invoice_book, call.path["invoice_id"], InvoiceState.CANCELLED)
-        call.desk.late.write(partial(_change, lock, *change))
+        call.desk.late.write(call.path["invoice_id"], partial(_change, lock, *change))
     call.desk.bell.ring()
 
 
