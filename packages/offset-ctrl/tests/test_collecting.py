@@ -1,7 +1,7 @@
 """A commit that is handed to the node, and what became of it. The node is one that says what the test wants."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from offset_ctrl.testing import ScriptedNode, build_commit
 from offset_proto.files import Invoice
 from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import Extension, FollowInvoices, OpenInvoiceReport, OpenInvoices
-from offset_proto.messages.history import EntryKind, HistoryEntry
+from offset_proto.messages.history import EntryKind, FollowHistory, HistoryEntry
 from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
@@ -42,11 +42,15 @@ def _open(invoice: Invoice) -> OpenInvoiceReport:
     return OpenInvoiceReport(invoice.invoice_id, FST, 20, 20, 1, 1000, None)
 
 
-def _received(number: int, invoice: Invoice, time: int = 2**40) -> HistoryEntry:
-    """A part of an invoice was collected; long after the test."""
+def _received(number: int, invoice: Invoice) -> HistoryEntry:
+    """A part of an invoice was collected. The clock of the node is far behind, so that its times say nothing."""
     ids = (invoice.invoice_id, None, Uid(bytes(16)))
     kind = EntryKind.RECEIVED
-    return HistoryEntry(number, time, BOB, FST, kind, 20 * number, 20 * number + 20, 20, 0, None, *ids, "", None)
+    return HistoryEntry(number, 1000, BOB, FST, kind, 20 * number, 20 * number + 20, 20, 0, None, *ids, "", None)
+
+
+def _broke(number: int, kind: EntryKind = EntryKind.BROKEN) -> HistoryEntry:
+    return HistoryEntry(number, 1000, BOB, FST, kind, 20, 40, 0, 0, None, None, None, None, "", None)
 
 
 def _run(fake: ScriptedNode, body: Callable[[Node], Awaitable[object]]) -> None:
@@ -58,11 +62,12 @@ def _run(fake: ScriptedNode, body: Callable[[Node], Awaitable[object]]) -> None:
     asyncio.run(main())
 
 
-def _is_lost_once(fake: ScriptedNode) -> None:
-    """The connection ends when the commit has come, and nothing was said of it."""
+def _is_lost_once(fake: ScriptedNode, happens: Sequence[HistoryEntry] = ()) -> None:
+    """The connection ends when the commit has come, and nothing was said of it; *happens* is what it brings about."""
 
     def before(connection: Connection, asked: AppRequest) -> bool:
         if isinstance(asked, CommitInvoice) and len(fake.asked(CommitInvoice)) == 1:
+            fake.history += happens
             fake.drop()
             return False
         return True
@@ -80,7 +85,7 @@ def test_who_waits_for_a_payment_gets_its_commit() -> None:
         assert await node.wait_for_payment(BILL, 5) == COMMIT
 
     _run(fake, body)
-    assert [type(each) for each in fake.requests] == [FollowInvoices, CommitInvoice]
+    assert [type(each) for each in fake.requests] == [FollowHistory, FollowInvoices, CommitInvoice]
 
 
 def test_an_invoice_that_ends_just_before_its_commit_comes() -> None:
@@ -113,8 +118,8 @@ def test_a_commit_that_the_node_does_not_take() -> None:
 def test_a_collect_that_only_the_history_tells(received: list[Invoice]) -> None:
     """The connection was lost, and the collect is in a token by now."""
     fake = _node()
-    _is_lost_once(fake)
-    fake.history = [_received(number, invoice) for number, invoice in enumerate(received, 1)]
+    fake.history = [_received(number, OTHER) for number in range(1, 5)]
+    _is_lost_once(fake, [_received(number, invoice) for number, invoice in enumerate(received, 5)])
 
     async def body(node: Node) -> None:
         await node.accept_commit(BILL, COMMIT)
@@ -134,12 +139,12 @@ def test_a_collect_that_is_on_its_way() -> None:
     _run(fake, body)
 
 
-@pytest.mark.parametrize("history", [[], [_received(1, OTHER)], [_received(1, BILL, time=1000)]])
-def test_an_invoice_that_is_gone_after_the_connection_was_lost(history: list[HistoryEntry]) -> None:
-    """It is in no snapshot, and nothing of it has come since it was handed over."""
+@pytest.mark.parametrize("happens", [[], [_received(2, OTHER)]])
+def test_an_invoice_that_is_gone_after_the_connection_was_lost(happens: list[HistoryEntry]) -> None:
+    """It is in no snapshot, and nothing of it has come since it was handed over; what happened before is nothing."""
     fake = _node()
-    _is_lost_once(fake)
-    fake.history = history
+    fake.history = [_broke(1)]
+    _is_lost_once(fake, happens)
 
     async def body(node: Node) -> None:
         with pytest.raises(InvoiceNotOpen):
@@ -162,6 +167,90 @@ def test_an_end_that_nobody_tells(extensions: Extension, may: AppPermissions) ->
     _run(fake, body)
 
 
+@pytest.mark.parametrize(
+    "goes_wrong",
+    [
+        "a plugin hides entries",
+        "entries were archived",
+        "the channel broke",
+        "the friend was removed",
+        "another database",
+    ],
+)
+def test_what_the_history_can_not_prove(goes_wrong: str) -> None:
+    """The entry that is not there might be in what is not shown; or the friend took what was queued with it."""
+    fake = _node()
+    fake.history = [_received(number, OTHER) for number in range(1, 4)]
+    happens = [_received(4, OTHER)]
+    match goes_wrong:
+        case "a plugin hides entries":
+            fake.shows_whole_history = False
+        case "the channel broke":
+            happens = [_broke(4)]
+        case "the friend was removed":
+            happens = [_broke(4, EntryKind.FORGIVEN)]
+    _is_lost_once(fake, happens)
+    lose = fake.before
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        if isinstance(asked, CommitInvoice):
+            match goes_wrong:
+                case "entries were archived":
+                    fake.archived = 4
+                case "another database":
+                    fake.history = []
+        return lose(connection, asked)
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        with pytest.raises(InvoiceEndUnknown):
+            await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+def test_a_number_that_is_newer_than_what_is_known_of_the_invoices() -> None:
+    """The app has lost a connection since it looked: it looks again, before it says which number it goes by."""
+    fake = _node()
+    told: list[int] = []
+
+    async def body(node: Node) -> None:
+        await node.open_invoices()
+        fake.history = [_received(1, BILL)]  # another app
+        fake.invoices = lambda: None if len(fake.asked(FollowInvoices)) == 2 else (_open(OTHER),)
+        fake.drop()
+        with pytest.raises(InvoiceNotOpen, match="collected already, or cancelled"):
+            await node.accept_commit(BILL, COMMIT, told.append)
+
+    _run(fake, body)
+    assert not told
+    assert not fake.asked(CommitInvoice)
+
+
+def test_an_app_that_was_killed_asks_with_the_number_that_it_was_told() -> None:
+    """Which it has written down before the node heard of the commit, or the node does not hear of it."""
+    fake = _node()
+    fake.history = [_broke(1)]
+    told: list[int] = []
+
+    def refuse(after: int) -> None:
+        raise OSError("the disk is full")
+
+    async def body(node: Node) -> None:
+        with pytest.raises(OSError, match="full"):
+            await node.accept_commit(BILL, COMMIT, refuse)
+        assert not fake.asked(CommitInvoice)
+        fake.collects = lambda commit: False
+        with pytest.raises(InvoiceNotOpen):
+            await node.accept_commit(BILL, COMMIT, told.append)
+        assert told == [1]
+        assert await node.invoice_endings({BILL.invoice_id: 1}) == {BILL.invoice_id: InvoiceEnding.NOT_COLLECTED}
+        assert await node.invoice_endings({BILL.invoice_id: 0}) == {BILL.invoice_id: InvoiceEnding.UNKNOWN}
+
+    _run(fake, body)
+
+
 def test_the_ends_of_several_invoices() -> None:
     """An app that was stopped asks for all that it does not know, at once."""
     fake = _node()
@@ -170,7 +259,7 @@ def test_the_ends_of_several_invoices() -> None:
     fake.history = [_received(1, Invoice(paid, FST, NODE.public_key, 20))]
 
     async def body(node: Node) -> None:
-        assert await node.invoice_endings([BILL.invoice_id, OTHER.invoice_id, gone, paid], 1000.0) == {
+        assert await node.invoice_endings(dict.fromkeys((BILL.invoice_id, OTHER.invoice_id, gone, paid), 0)) == {
             BILL.invoice_id: InvoiceEnding.COLLECTED,
             OTHER.invoice_id: InvoiceEnding.OPEN,
             gone: InvoiceEnding.NOT_COLLECTED,
@@ -199,19 +288,29 @@ def test_a_cancellation_that_comes_after_the_collect() -> None:
     _run(fake, body)
 
 
-@pytest.mark.parametrize(("created", "says"), [(1000.0, True), (None, False)])
-def test_a_cancellation_long_after_the_collect(created: float | None, says: bool) -> None:
-    """No snapshot names the invoice any more; the history does, from when it was made."""
+def test_a_cancellation_long_after_the_collect() -> None:
+    """No snapshot names the invoice any more; the history does."""
     fake = _node()
     fake.invoices, fake.cancels = lambda: (_open(OTHER),), lambda invoice_id: False
-    fake.history = [_received(1, BILL, time=2000)]
+    fake.history = [_received(1, BILL), *(_received(number, OTHER) for number in range(2, 9))]
 
     async def body(node: Node) -> None:
-        if not says:
-            await node.cancel_invoice(BILL, created)
-            return
         with pytest.raises(InvoiceNotOpen, match="collected already"):
-            await node.cancel_invoice(BILL, created)
+            await node.cancel_invoice(BILL)
+
+    _run(fake, body)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_cancellation_that_comes_too_late(is_whole: bool) -> None:
+    """Whoever cancels is told whether the history proves that nothing was collected."""
+    fake = _node()
+    fake.invoices, fake.cancels = lambda: (_open(OTHER),), lambda invoice_id: False
+    fake.shows_whole_history = is_whole
+
+    async def body(node: Node) -> None:
+        expected = InvoiceEnding.NOT_COLLECTED if is_whole else InvoiceEnding.UNKNOWN
+        assert await node.cancel_invoice(BILL) is expected
 
     _run(fake, body)
 
@@ -223,7 +322,7 @@ def test_what_an_archive_may_hold_is_not_known() -> None:
     fake.history = [_received(6, OTHER)]
 
     async def body(node: Node) -> None:
-        endings = await node.invoice_endings([BILL.invoice_id, OTHER.invoice_id], 0.0)
+        endings = await node.invoice_endings({BILL.invoice_id: 0, OTHER.invoice_id: 0})
         assert endings == {BILL.invoice_id: InvoiceEnding.UNKNOWN, OTHER.invoice_id: InvoiceEnding.COLLECTED}
 
     _run(fake, body)

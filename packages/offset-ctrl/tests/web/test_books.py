@@ -198,9 +198,12 @@ def test_an_invoice(database, clock):
     name = format_b64(invoice.invoice_id)
     commit = build_commit(invoice, SELLER)
     book.change(name, InvoiceState.OPEN)
-    assert not book.was_handed(name)
-    book.collecting(name, commit)
-    assert (book.was_handed(name), book.was_handed(name, commit)) == (True, True)
+    assert book.handed(name) is None
+    book.hand_over(name, commit, 7)
+    handed = book.handed(name)
+    assert handed.after == 7
+    book.hand_over(name, build_commit(_invoice(6), SELLER), 8)
+    book.put_back(name, handed)
     assert not book.was_collected_with(name, commit)
     book.change(name, InvoiceState.COLLECTED)
     assert book.find(name).state is InvoiceState.COLLECTED
@@ -208,10 +211,28 @@ def test_an_invoice(database, clock):
     assert not book.was_collected_with(name, build_commit(_invoice(6), SELLER))
     book.change(name, InvoiceState.COLLECTED)  # once
     book.change(name, InvoiceState.CANCELLED)  # too late
+    book.change(name, InvoiceState.OPEN)  # too late, too
+    book.change(name, InvoiceState.OVER)
     assert book.find(name).state is InvoiceState.COLLECTED
-    book.collecting(name, None)  # too late to be forgotten
+    book.put_back(name, None)  # too late to be forgotten
     assert book.was_collected_with(name, commit)
     assert book.last_sequence() == 3
+
+
+def test_an_invoice_that_turns_out_to_be_paid(database):
+    """It was taken for over; one that was cancelled stays so."""
+    book = InvoiceBook(database)
+    for number, state in ((1, InvoiceState.OVER), (2, InvoiceState.CANCELLED)):
+        invoice = Invoice(InvoiceId(bytes([number]) * 32), Currency("FST"), SELLER.public_key, 5)
+        name = format_b64(invoice.invoice_id)
+        book.begin(SHOP, "node", (str(number), b"r"), invoice, 60)
+        book.change(name, InvoiceState.OPEN)
+        book.hand_over(name, build_commit(invoice, SELLER), 0)
+        book.change(name, state)
+        assert [format_b64(row.invoice.invoice_id) for row in book.in_doubt("node", 0, 9)] == [name][: number % 2]
+        book.change(name, InvoiceState.COLLECTED)
+        assert book.get(name).state is (InvoiceState.COLLECTED if number == 1 else InvoiceState.CANCELLED)
+        assert not book.in_doubt("node", 0, 9)
 
 
 def test_the_number_of_open_invoices_has_a_limit(database, clock, monkeypatch):

@@ -145,12 +145,14 @@ def _is_cut_off(monkeypatch, server, *, is_collected):
     """The node has the commit, and has collected or not, when the connection ends: the server does not learn which."""
     carry_out = Node.accept_commit
 
-    async def cut_off(node, invoice, commit):
-        if is_collected:
-            await carry_out(node, invoice, commit)
+    async def cut_off(node, invoice, commit, handing):
+        if not is_collected:
+            handing(0)
+        else:
+            await carry_out(node, invoice, commit, handing)
             received = (invoice.invoice_id, None, Uid(bytes(16)))
             kind, party = EntryKind.RECEIVED, PublicKey(bytes(32))
-            entry = HistoryEntry(1, 2**40, party, invoice.currency, kind, 0, 30, 30, 0, None, *received, "", None)
+            entry = HistoryEntry(1, 1000, party, invoice.currency, kind, 0, 30, 30, 0, None, *received, "", None)
             server.fake.history = [entry]
         monkeypatch.setattr(Node, "accept_commit", carry_out)
         raise ConnectionClosed("the test wants it")

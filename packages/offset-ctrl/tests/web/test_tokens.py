@@ -128,7 +128,8 @@ def test_a_database_from_before_the_wallet(tmp_path):
         database.ask("DROP INDEX payments_by_age")
         database.ask("DROP INDEX invoices_by_age")
         database.ask("DROP INDEX checkouts")
-        for column in ("checkout", "return_to"):
+        database.ask("DROP INDEX invoices_in_doubt")
+        for column in ("checkout", "return_to", "handed_after"):
             database.ask(f"ALTER TABLE invoices DROP COLUMN {column}")
         database.ask("PRAGMA user_version = 4")
     for _ in range(2):

@@ -174,6 +174,12 @@ class NodeConnection:
         """Be told how far the history goes, now and whenever it goes on; the rest is as with `follow_payments`."""
         await self._follow(FollowHistory())
 
+    async def last_entry(self) -> int:
+        """Number of the last entry of the history, as said last, which is followed; errors as with `follow_history`."""
+        if not self.history.is_followed:
+            await self.follow_history()
+        return self.history.end
+
     async def follow_unheard(self) -> None:
         """Have *unheard* filled now, and kept up to date; the rest is as with `follow_payments`."""
         await self._follow(FollowUnheard())

@@ -16,11 +16,13 @@ class HistoryFeed:
 
     Attributes:
         end: Number of the last entry, as the node said last; 0 before it has said anything.
+        is_followed: The node has said it, and says it again whenever it changes.
         on_end: Called with that number whenever the node says it.
     """
 
     def __init__(self) -> None:
         self.end = 0
+        self.is_followed = False
         self.on_end: Callable[[int], object] | None = None
         self._pages: dict[Uid, asyncio.Future[HistoryPage]] = {}
 
@@ -41,7 +43,7 @@ class HistoryFeed:
     def take(self, message: HistoryPage | HistoryEnd) -> None:
         """Take a message of the node; a page that nobody waits for any more is left alone."""
         if isinstance(message, HistoryEnd):
-            self.end = message.end
+            self.end, self.is_followed = message.end, True
             if self.on_end is not None:
                 self.on_end(message.end)
             return

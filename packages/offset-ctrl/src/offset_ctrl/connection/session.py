@@ -149,6 +149,7 @@ class NodeSession:
             self.unheard.clear()  # what another version of the node said does not stay
         node.on_report, node.on_open = self._report_changed, self._open_reports_changed
         node.history.on_end = self._history_end_told
+        self.invoices.is_stale = True
         self._connected.set()
         self._report_changed()
         for request, results in self._transactions.values():
@@ -198,6 +199,12 @@ class NodeSession:
             NodeConnectionError, ConnectionClosed: As `insist`.
         """
         await self._follow(NodeConnection.follow_history, attempts)
+
+    async def last_entry(self) -> int:
+        """*history_end*, which is followed from the first call on. It may be that of the connection before this one."""
+        if NodeConnection.follow_history not in self._followed:
+            await self.follow_history()
+        return self.history_end
 
     async def read_history(self, request: ReadHistory, *, attempts: int | None = ATTEMPTS) -> HistoryPage:
         """A page of the history; *attempts* and errors are as with `follow_history`."""

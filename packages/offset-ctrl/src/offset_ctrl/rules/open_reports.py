@@ -58,12 +58,14 @@ class OpenReports(Generic[Key, Report]):
         reports: What was said last of each.
         snapshots: How many snapshots have arrived; before the first one, nothing is known.
         version: Counts the messages.
+        is_stale: What is known comes from an earlier connection; set by whoever connects, until the next snapshot.
     """
 
     def __init__(self) -> None:
         self.reports: dict[Key, Report] = {}
         self.snapshots = 0
         self.version = 0
+        self.is_stale = False
 
     def apply(
         self, reports: Iterable[Report], key: Callable[[Report], Key], ended: Iterable[Key], *, is_snapshot: bool
@@ -72,6 +74,7 @@ class OpenReports(Generic[Key, Report]):
         if is_snapshot:
             self.reports.clear()
             self.snapshots += 1
+            self.is_stale = False
         self.reports |= {key(report): report for report in reports}
         for gone in ended:
             self.reports.pop(gone, None)

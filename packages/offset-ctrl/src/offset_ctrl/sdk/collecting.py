@@ -10,27 +10,34 @@ these holds:
 * A connection was lost in between. A snapshot names what is being collected, and what has been collected is in the
   history, whose entry is stored at the moment when the snapshot stops to name it. What is in neither was not collected.
 
-Only an app that may not read the history can be left without an answer, and only where a connection was lost.
+That something is in the history proves that it was collected. That it is not there proves the opposite only where the
+app would see it (no plugin hides entries from it, none were archived) and where nothing else has ended what was queued
+(a channel that broke, a friend that was removed), from a moment on at which the invoice was open. Such a moment is
+named by the number of the history's last entry, never by a time: the clock of the node may be behind. `collect` reads
+the number first, and then makes sure that the invoice is open; an app that writes the number down before the commit is
+sent can ask later, after it was killed, too. Where nothing is proved, the ending is UNKNOWN, and no app may take that
+for either.
 """
 
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from offset_ctrl.rules.open_reports import InvoiceEnding, InvoiceReports
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, RequestRefused
-from offset_ctrl.sdk.history import HistorySource, archived_through, last_before, received_since
+from offset_ctrl.sdk.history import HistorySource, collected_since
 from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.payment import Commit
 from offset_proto.types import InvoiceId
 
-__all__ = ["InvoiceSource", "cancel", "collect", "endings_of"]
+__all__ = ["Handing", "InvoiceSource", "cancel", "collect", "endings_of"]
 
-CLOCKS_DIFFER_SECONDS: Final = 3600
-"""By which the clock of a node may be behind that of the app, at most."""
+Handing = Callable[[int], object]
+"""
+Called when a commit is about to be sent, with the number of an entry of the history after which everything that the
+commit brings about stands; 0: the app may not read the history, or there is none. What it raises keeps the commit back.
+"""
 
 
 class InvoiceSource(HistorySource, Protocol):
@@ -51,11 +58,14 @@ class InvoiceSource(HistorySource, Protocol):
     async def follow_invoices(self) -> None:
         """Have *invoices* filled anew."""
 
+    async def last_entry(self) -> int:
+        """Number of the last entry of the history, or of one before it."""
+
     async def request(self, request: AppRequest) -> object:
         """Send a request, and wait until the node has dealt with it."""
 
 
-async def collect(node: InvoiceSource, commit: Commit) -> None:
+async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda after: None) -> None:
     """
     Collect what came for an invoice; *commit* was checked before (`check_commit`).
 
@@ -63,18 +73,22 @@ async def collect(node: InvoiceSource, commit: Commit) -> None:
         InvoiceNotOpen: It was collected or cancelled before, or has come to its end; nothing was collected now. Known
             only where the node tells what is open.
         RequestRefused: The node does not take the commit; the invoice stays open.
-        InvoiceEndUnknown: A connection was lost, and the app may not read the history, which would tell.
+        InvoiceEndUnknown: A connection was lost, and the history does not tell, or not to this app.
         NodeConnectionError, ConnectionClosed: There was no answer; the invoice may have been collected.
     """
     if Extension.OPEN_PAYMENTS not in node.extensions:
+        handing(0)
         await node.request(CommitInvoice(commit))
         return
-    asked, can_tell = time.time(), Extension.COLLECTED in node.extensions
+    can_tell = Extension.COLLECTED in node.extensions
+    after = await node.last_entry() if can_tell and _reads_history(node) else 0
     with node.invoices.watch(commit.invoice_id) as watched:
-        if commit.invoice_id not in node.invoices.reports or not can_tell:
+        # What is known must not be older than the number, which may have come over a newer connection.
+        if commit.invoice_id not in node.invoices.reports or node.invoices.is_stale or not can_tell:
             await node.follow_invoices()
         if commit.invoice_id not in node.invoices.reports:
             raise _not_open(watched.ending)
+        handing(after)
         await node.request(CommitInvoice(commit))
         if not can_tell:
             return
@@ -82,7 +96,7 @@ async def collect(node: InvoiceSource, commit: Commit) -> None:
             await node.follow_invoices()
         ending = watched.ending
     if ending is InvoiceEnding.UNKNOWN:
-        ending = (await _by_history(node, [commit.invoice_id], asked))[commit.invoice_id]
+        ending = (await _by_history(node, {commit.invoice_id: after}))[commit.invoice_id]
     if ending is InvoiceEnding.OPEN:
         raise RequestRefused("the node does not take this commit; the invoice is still open")
     if ending is InvoiceEnding.UNKNOWN:
@@ -93,15 +107,17 @@ async def collect(node: InvoiceSource, commit: Commit) -> None:
         raise _not_open(ending)
 
 
-async def cancel(node: InvoiceSource, invoice_id: InvoiceId, created: float | None = None) -> None:
+async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: int = 0) -> InvoiceEnding:
     """
     Expect a payment no more. An invoice that is not open any more, and was not collected, is no error.
 
     Args:
         node: The node.
         invoice_id: Of the invoice.
-        created: When it was made, in seconds since 1970 by our clock; None: it is not known, and the history of the
-            last hour has to do.
+        after: Of an entry of the history at which the invoice was open; 0: none is known, and all are looked at.
+
+    Returns:
+        NOT_COLLECTED, or UNKNOWN where it was gone before and may have been collected, as far as this app is told.
 
     Raises:
         InvoiceNotOpen: It was collected; known only where the node tells that.
@@ -109,8 +125,7 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, created: float | No
     """
     if Extension.COLLECTED not in node.extensions:
         await node.request(CancelInvoice(invoice_id))
-        return
-    asked = time.time()
+        return InvoiceEnding.UNKNOWN
     with node.invoices.watch(invoice_id) as watched:
         if invoice_id not in node.invoices.reports:
             await node.follow_invoices()
@@ -119,21 +134,19 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, created: float | No
             await node.follow_invoices()
         ending = watched.ending
     if ending is InvoiceEnding.UNKNOWN:
-        ending = (await _by_history(node, [invoice_id], asked if created is None else created))[invoice_id]
+        ending = (await _by_history(node, {invoice_id: after}))[invoice_id]
     if ending is InvoiceEnding.COLLECTED:
         raise _not_open(ending)
+    return ending
 
 
-async def endings_of(
-    node: InvoiceSource, invoices: Collection[InvoiceId], created: float
-) -> dict[InvoiceId, InvoiceEnding]:
+async def endings_of(node: InvoiceSource, invoices: Mapping[InvoiceId, int]) -> dict[InvoiceId, InvoiceEnding]:
     """
     How invoices have ended that the node had; UNKNOWN where it does not tell this app.
 
     Args:
         node: The node.
-        invoices: Their ids.
-        created: When the first of them was made, in seconds since 1970 by our clock.
+        invoices: For each id the number of an entry of the history at which the invoice was open; 0: none is known.
 
     Raises:
         NodeConnectionError, ConnectionClosed: There was no answer.
@@ -144,23 +157,28 @@ async def endings_of(
         watched = [stack.enter_context(node.invoices.watch(invoice_id)) for invoice_id in invoices]
         await node.follow_invoices()
         endings = {each.invoice_id: each.ending for each in watched}
-    unknown = [invoice_id for invoice_id, ending in endings.items() if ending is InvoiceEnding.UNKNOWN]
-    return endings | await _by_history(node, unknown, created) if unknown else endings
+    unknown = {each: invoices[each] for each, ending in endings.items() if ending is InvoiceEnding.UNKNOWN}
+    return endings | await _by_history(node, unknown) if unknown else endings
 
 
-async def _by_history(
-    node: InvoiceSource, invoices: Collection[InvoiceId], since: float
-) -> dict[InvoiceId, InvoiceEnding]:
+def _reads_history(node: InvoiceSource) -> bool:
+    may_read = node.permissions.allows("history") or node.permissions.config
+    return Extension.HISTORY in node.extensions and may_read
+
+
+async def _by_history(node: InvoiceSource, invoices: Mapping[InvoiceId, int]) -> dict[InvoiceId, InvoiceEnding]:
     """How invoices have ended that a snapshot does not name."""
-    can_read = node.permissions.allows("history") or node.permissions.config
-    if Extension.HISTORY not in node.extensions or not can_read:
+    if not _reads_history(node):
         return dict.fromkeys(invoices, InvoiceEnding.UNKNOWN)
-    first = datetime.fromtimestamp(max(0.0, since - CLOCKS_DIFFER_SECONDS), UTC)
-    after = await last_before(node, first)
-    received = await received_since(node, invoices, after)
-    # What was moved to an archive may have been received, too.
-    other = InvoiceEnding.UNKNOWN if await archived_through(node) > after else InvoiceEnding.NOT_COLLECTED
-    return {each: InvoiceEnding.COLLECTED if each in received else other for each in invoices}
+    told = await collected_since(node, min(invoices.values()), invoices)
+
+    def ending(invoice_id: InvoiceId, after: int) -> InvoiceEnding:
+        if invoice_id in told.invoices:
+            return InvoiceEnding.COLLECTED
+        is_proved = told.proves_after is not None and after >= told.proves_after
+        return InvoiceEnding.NOT_COLLECTED if is_proved else InvoiceEnding.UNKNOWN
+
+    return {invoice_id: ending(invoice_id, after) for invoice_id, after in invoices.items()}
 
 
 def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:

@@ -22,6 +22,7 @@ again when the history has gone on.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -44,17 +45,18 @@ from offset_proto.messages.history import (
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
+    "CollectedSince",
     "EntriesArchived",
     "HistorySource",
     "archived_through",
     "build_filter",
     "collect_range",
+    "collected_since",
     "last_before",
     "last_entries",
     "note_request",
     "read_entries",
     "read_range",
-    "received_since",
 ]
 
 PAGE_ENTRIES: Final = 500
@@ -72,6 +74,22 @@ class EntriesArchived(InvalidInput):
     def __init__(self, through: int) -> None:
         super().__init__(f"the entries up to number {through} of this history were moved to an archive")
         self.through = through
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedSince:
+    """
+    What a history tells of invoices, from some entry on.
+
+    Attributes:
+        invoices: Of these something was collected.
+        proves_after: An invoice that was open at this number or later, and is not among *invoices*, was not collected:
+            up to there entries were moved to an archive, or a channel has ended and taken with it what was queued.
+            None: the app does not see everything, so that nothing follows from what it does not find.
+    """
+
+    invoices: frozenset[InvoiceId]
+    proves_after: int | None
 
 
 class HistorySource(Protocol):
@@ -241,24 +259,30 @@ async def last_entries(
     return found[::-1]
 
 
-async def received_since(source: HistorySource, invoices: Collection[InvoiceId], after: int) -> set[InvoiceId]:
+async def collected_since(source: HistorySource, after: int, wanted: Collection[InvoiceId]) -> CollectedSince:
     """
-    Those of the invoices of which something was collected, as entries after the number *after* tell.
+    What the entries after the number *after* tell of invoices; once it is known that all of *wanted* were collected,
+    no more entries are read.
 
     Raises:
         NotAnnounced: The node keeps no history.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
-    wanted = HistoryFilter(None, None, (EntryKind.RECEIVED,), 0, 0)
-    found: set[InvoiceId] = set()
-    before = 0
-    while before != 1 and len(found) < len(invoices):
-        page = await source.read_history(_ask(wanted, after=after, before=before, newest_first=True))
-        found |= {invoice_id for invoice_id in invoices if any(invoice_id == e.opt_invoice_id for e in page.entries)}
+    kinds = HistoryFilter(None, None, (EntryKind.RECEIVED, EntryKind.BROKEN, EntryKind.FORGIVEN), 0, 0)
+    found, before, lost, archived, is_whole = set[InvoiceId](), 0, 0, 0, True
+    while True:
+        page = await source.read_history(_ask(kinds, after=after, before=before, newest_first=True))
+        if before == 0:
+            is_whole = page.end >= after  # or it is the history of another database
+        for entry in page.entries:
+            if entry.kind is not EntryKind.RECEIVED:
+                lost = max(lost, entry.number)
+            elif entry.opt_invoice_id is not None:
+                found.add(entry.opt_invoice_id)
+        archived, is_whole = max(archived, page.archived), is_whole and page.is_whole
         before = page.through
-        if before <= after + 1:
-            break
-    return found
+        if before <= after + 1 or found.issuperset(wanted):
+            return CollectedSince(frozenset(found), max(lost, archived) if is_whole else None)
 
 
 def note_request(subject: InvoiceId | PaymentId | int, note: str) -> NoteRequest:

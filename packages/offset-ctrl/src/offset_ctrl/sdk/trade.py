@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +12,7 @@ from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.open_reports import InvoiceEnding, oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.capacity import Capacity, ask_capacity
-from offset_ctrl.sdk.collecting import cancel, collect, endings_of
+from offset_ctrl.sdk.collecting import Handing, cancel, collect, endings_of
 from offset_ctrl.sdk.commits import Commits
 from offset_ctrl.sdk.configuration import NodeConfiguration
 from offset_ctrl.sdk.errors import CommitNotDelivered, PaymentPending
@@ -170,55 +170,66 @@ class NodeTrade(NodeConfiguration):
         await self._session.follow_invoices()
         return oldest_invoices(self._session.invoices)
 
-    async def cancel_invoice(self, invoice: Invoice, created: float | None = None) -> None:
+    async def cancel_invoice(self, invoice: Invoice, after: int = 0) -> InvoiceEnding:
         """
         Expect a payment no more; what was frozen for it goes back to the buyer.
 
         Args:
             invoice: Which one.
-            created: When it was made, in seconds since 1970, where the app knows it. Otherwise an invoice that was
-                collected more than an hour ago may count as one that was cancelled or has come to its end.
+            after: What `accept_commit` has told of it. 0: nothing; then all entries of the history are looked at where
+                the invoice is not open any more.
+
+        Returns:
+            NOT_COLLECTED; or UNKNOWN where it was not open any more, and the node does not tell this app whether it was
+            collected.
 
         Raises:
             InvoiceNotOpen: It was collected before; known only where the node tells that.
         """
         self._check("seller")
-        await cancel(self._session, invoice.invoice_id, created)
+        ending = await cancel(self._session, invoice.invoice_id, after)
         self._commits.cancel(invoice.invoice_id)
+        return ending
 
-    async def accept_commit(self, invoice: Invoice, commit: Commit) -> None:
+    async def accept_commit(self, invoice: Invoice, commit: Commit, handing: Handing = lambda after: None) -> None:
         """
         Collect a payment with the buyer's commit; whoever waits for the payment learns of it.
+
+        Args:
+            invoice: Which one.
+            commit: Of the buyer.
+            handing: Called once before the commit is sent, with a number that `invoice_endings` and `cancel_invoice`
+                take; an app that writes it down can ask for the end also after it was killed. What it raises keeps the
+                commit back.
 
         Raises:
             InvalidProof: The commit does not pay this invoice; nothing was collected.
             InvoiceNotOpen: It was collected or cancelled before, or has come to its end; nothing was collected now.
                 Known only where the node tells what is open.
             RequestRefused: The node does not take the commit; the invoice stays open.
-            InvoiceEndUnknown: A connection was lost, and the app may not read the history, which would tell.
+            InvoiceEndUnknown: A connection was lost, and the history does not tell this app: it may not read it or not
+                see all of it, or the entries were archived, or a channel has broken.
         """
         self._check("seller")
         check_commit(commit, invoice)
-        await collect(self._session, commit)
+        await collect(self._session, commit, handing)
         self._commits.accept(invoice.invoice_id, commit)
 
-    async def invoice_endings(
-        self, invoices: Collection[InvoiceId], created: float
-    ) -> Mapping[InvoiceId, InvoiceEnding]:
+    async def invoice_endings(self, invoices: Mapping[InvoiceId, int]) -> Mapping[InvoiceId, InvoiceEnding]:
         """
         How invoices have ended that this node had; for apps that were stopped while they collected.
 
         Args:
-            invoices: Their ids.
-            created: When the first of them was made, in seconds since 1970; older entries of the history are not
-                looked at.
+            invoices: For each id the number that `accept_commit` told before the commit was sent; 0: none is known, and
+                all entries of the history are looked at.
 
         Returns:
-            For each of them UNKNOWN where the node does not tell, and where the app may not read the history and
-            nothing of the invoice is on its way any more.
+            For each of them UNKNOWN where the node does not tell: nothing of the invoice is on its way any more, and
+            the app may not read the history or not see all of it, or entries after the number were archived, or a
+            channel has broken since.
         """
         self._check("seller")
-        return await endings_of(self._session, invoices, created)
+        return await endings_of(self._session, invoices)
 
     async def wait_for_payment(self, invoice: Invoice, timeout: float = 3600.0) -> Commit:
         """

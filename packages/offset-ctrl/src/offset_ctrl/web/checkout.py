@@ -21,13 +21,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from offset_ctrl.web.api.selling import collect, request_of
+from offset_ctrl.web.api.selling import request_of
 from offset_ctrl.web.api.waiting import wait_until
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import Entrance, problem_response
 from offset_ctrl.web.guard import CHECKOUT_PATH
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.problems import Rejected, problem_of, rejection
+from offset_ctrl.web.settling import collect
 from offset_ctrl.web.wallet.rendering import render
 from offset_ctrl.web.wallet.taking import take_commit
 from offset_ctrl.web.wallet.visits import read_fields
@@ -141,8 +142,8 @@ class Checkout:
         """
         is_over = row.expires is not None and row.expires <= self._desk.database.now()
         if row.state is InvoiceState.OPEN and is_over:
-            was_handed = self._desk.invoice_book.was_handed(format_b64(row.invoice.invoice_id))
-            return "open" if was_handed else "over"
+            handed = self._desk.invoice_book.handed(format_b64(row.invoice.invoice_id))
+            return "over" if handed is None else "open"
         return row.state.value
 
     async def _collect(self, row: InvoiceRow, text: str) -> None:

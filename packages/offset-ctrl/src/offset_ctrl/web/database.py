@@ -106,7 +106,13 @@ ALTER TABLE invoices ADD COLUMN return_to TEXT;
 CREATE UNIQUE INDEX checkouts ON invoices (checkout);
 """
 
-_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS, _CHECKOUTS)
+_HANDED: Final = """
+ALTER TABLE invoices ADD COLUMN handed_after INTEGER;
+CREATE INDEX invoices_in_doubt ON invoices (node, sequence)
+    WHERE state IN ('open', 'over') AND collected_with IS NOT NULL;
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS, _CHECKOUTS, _HANDED)
 """What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from weakref import WeakValueDictionary
 
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.node import Node
@@ -10,6 +9,7 @@ from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.circle_runs import CircleRuns
 from offset_ctrl.web.database import Database
 from offset_ctrl.web.going_on import Late
+from offset_ctrl.web.in_hand import InHand
 from offset_ctrl.web.invoice_book import InvoiceBook
 from offset_ctrl.web.paying import Payments
 from offset_ctrl.web.payment_book import PaymentBook
@@ -31,6 +31,7 @@ class WebNode:
         node, session: The SDK's verbs, and the session that they use.
         payments: Those that were made through the API.
         reach: Whether it can be reached.
+        in_doubt: Set when the ends of invoices that were not seen may be found out now.
     """
 
     name: str
@@ -39,6 +40,7 @@ class WebNode:
     session: NodeSession
     payments: Payments
     reach: Reach
+    in_doubt: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,7 @@ class Desk:
         late: Writes down what has happened and could not be written down.
         closing: Set when the server ends; whoever sends events stops then.
         streams: The owners of the event streams that are open.
-        collecting: By the ids of invoices: held while a commit of one is taken, so that the same commit that comes
-            twice at once is the same one.
+        in_hand: The invoices that are being made, collected or cancelled.
         delivery: The address at which buyers' programs deliver commits; None: none is named.
         shop: Where buyers find the pages of invoices, without the slash at its end; None: there are none.
     """
@@ -71,6 +72,10 @@ class Desk:
     late: Late
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: list[str] = field(default_factory=list)
-    collecting: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+    in_hand: InHand = field(default_factory=InHand)
     delivery: str | None = None
     shop: str | None = None
+
+    def is_in_hand(self, invoice_id: str) -> bool:
+        """Whether somebody just makes, collects or cancels an invoice, or that is not written down yet."""
+        return invoice_id in self.in_hand or self.late.has(invoice_id)

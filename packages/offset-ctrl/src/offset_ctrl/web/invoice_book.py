@@ -6,13 +6,14 @@ States, and what leads from one to another:
     adding --- the node has it ---> open --- a commit was accepted --> collected
                                      |------ somebody cancelled it --> cancelled
                                      '------ its time was over ------> over
+                                                                            '-- it turns out to be --> collected
 
 An invoice is written down, with the idempotency key of its request, before the node hears of it. A request that is
 repeated while the invoice is *adding* asks the node for the same invoice again: nobody has been given it, so it can
 neither be paid nor be made twice.
 
 A commit is written down before the node hears of it, too. An invoice that is *open* and has a commit is one whose end
-was not seen, because the connection was lost or the server was killed; the node and its history tell it.
+was not seen; `offset_ctrl.web.settling` finds it out.
 """
 
 import enum
@@ -29,7 +30,7 @@ from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
 
-__all__ = ["InvoiceBook", "InvoiceRow", "InvoiceState"]
+__all__ = ["Handed", "InvoiceBook", "InvoiceRow", "InvoiceState"]
 
 OPEN_INVOICES_MAX: Final = 100_000
 """Of one token."""
@@ -43,6 +44,19 @@ class InvoiceState(enum.Enum):
     COLLECTED = "collected"
     CANCELLED = "cancelled"
     OVER = "over"
+
+
+_FROM: Final = {
+    InvoiceState.ADDING: (),
+    InvoiceState.OPEN: (InvoiceState.ADDING,),
+    InvoiceState.COLLECTED: (InvoiceState.ADDING, InvoiceState.OPEN, InvoiceState.OVER),
+    InvoiceState.CANCELLED: (InvoiceState.ADDING, InvoiceState.OPEN, InvoiceState.OVER),
+    InvoiceState.OVER: (InvoiceState.OPEN,),
+}
+"""Which states lead to each."""
+
+_IN_DOUBT: Final = "node = ? AND state IN ('open', 'over') AND collected_with IS NOT NULL"
+"""The index *invoices_in_doubt* has the same condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,20 @@ class InvoiceRow:
     changed: int
     checkout: str | None
     return_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """
+    The commit of an invoice that the node was handed last.
+
+    Attributes:
+        commit: Its hash.
+        after: Number of an entry of the history; what the commit has brought about stands after it.
+    """
+
+    commit: bytes
+    after: int
 
 
 class InvoiceBook:
@@ -137,47 +165,69 @@ class InvoiceBook:
                 now,
                 checkout,
                 return_to,
+                None,
             )
             connection.execute(f"INSERT INTO invoices VALUES ({', '.join('?' * len(values))})", values)
             store_key(self._database, visitor.owner, *key, invoice_id)
         return self.get(invoice_id), True
 
     def change(self, invoice_id: str, state: InvoiceState) -> None:
-        """An invoice has come to another state; nothing happens where it was collected or cancelled before."""
+        """An invoice has come to another state; nothing happens where none leads there from the one that it has."""
+        before = [each.value for each in _FROM[state]]
         with self._database.transaction() as connection:
             changed = connection.execute(
                 "UPDATE invoices SET state = ?, sequence = ?, changed = ? "
-                "WHERE invoice_id = ? AND state NOT IN ('collected', 'cancelled')",
+                f"WHERE invoice_id = ? AND state IN ({', '.join('?' * len(before))})",
                 (
                     state.value,
                     self._database.next_sequence("invoices"),
                     self._database.now(),
                     invoice_id,
+                    *before,
                 ),
             )
             if state is InvoiceState.COLLECTED and changed.rowcount == 1:
                 row = self.get(invoice_id)
                 self._outbox.invoice_paid(row.owner, _event(row))
 
-    def collecting(self, invoice_id: str, commit: Commit | None) -> None:
-        """A commit is about to be handed to the node; None: the node has said that it did not collect with it."""
-        collected_with = None if commit is None else _hash(commit)
+    def hand_over(self, invoice_id: str, commit: Commit, after: int) -> None:
+        """The node is about to be handed a commit; *after* is as in `Handed`."""
+        self.put_back(invoice_id, Handed(_hash(commit), after))
+
+    def put_back(self, invoice_id: str, handed: Handed | None) -> None:
+        """The node has said that a commit did not collect: what was handed before counts again; None: nothing was."""
+        commit, after = (None, None) if handed is None else (handed.commit, handed.after)
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE invoices SET collected_with = ? WHERE invoice_id = ? AND state = ?",
-                (collected_with, invoice_id, InvoiceState.OPEN.value),
+                "UPDATE invoices SET collected_with = ?, handed_after = ? WHERE invoice_id = ? AND state IN (?, ?)",
+                (commit, after, invoice_id, InvoiceState.OPEN.value, InvoiceState.OVER.value),
             )
 
-    def was_handed(self, invoice_id: str, commit: Commit | None = None) -> bool:
-        """Whether the node was handed this commit for an invoice, or any at all."""
-        query = "SELECT collected_with FROM invoices WHERE invoice_id = ?"
-        row = self._database.ask_one(query, invoice_id)
-        handed = None if row is None else row["collected_with"]
-        return handed is not None and (commit is None or handed == _hash(commit))
+    def handed(self, invoice_id: str) -> Handed | None:
+        """The commit of an invoice that the node was handed last; None: it was handed none, or has taken none."""
+        row = self._database.ask_one(
+            "SELECT collected_with, handed_after FROM invoices WHERE invoice_id = ?", invoice_id
+        )
+        if row is None or row["collected_with"] is None:
+            return None
+        return Handed(row["collected_with"], row["handed_after"] or 0)
+
+    def in_doubt(self, node: str, sequence: int, limit: int) -> list[InvoiceRow]:
+        """Invoices of a node that it was handed commits of, and whose ends were not seen; as `after`."""
+        query = f"SELECT * FROM invoices WHERE {_IN_DOUBT} AND sequence > ? ORDER BY sequence LIMIT ?"
+        return [_row(row) for row in self._database.ask(query, node, sequence, limit)]
+
+    def next_end_in_doubt(self, node: str, moment: float) -> int | None:
+        """The first end after *moment* of those that are in doubt; None: there is none."""
+        query = f"SELECT min(expires) FROM invoices WHERE {_IN_DOUBT} AND expires > ?"
+        (end,) = self._database.ask(query, node, moment)[0]
+        return None if end is None else int(end)
 
     def was_collected_with(self, invoice_id: str, commit: Commit) -> bool:
         """Whether it was this very commit that has collected an invoice."""
-        return self.get(invoice_id).state is InvoiceState.COLLECTED and self.was_handed(invoice_id, commit)
+        handed = self.handed(invoice_id)
+        is_collected = self.get(invoice_id).state is InvoiceState.COLLECTED
+        return is_collected and handed is not None and handed.commit == _hash(commit)
 
     def find(self, invoice_id: str) -> InvoiceRow | None:
         """An invoice by its id as text; None: there is none."""

@@ -27,17 +27,19 @@ class Reach:
         address: ``host:port`` of the node.
         now: Seconds since 1970.
         bell: Rings when it changes.
+        back: Called when it can be reached, the first time as well.
 
     Attributes:
         away: Since when the node can not be reached, in seconds since 1970; None: it can.
     """
 
-    def __init__(self, name: str, address: str, now: Callable[[], int], bell: Bell) -> None:
+    def __init__(self, name: str, address: str, now: Callable[[], int], bell: Bell, back: Callable[[], object]) -> None:
         self.address = address
         self.away: int | None = None
         self._name = name
         self._now = now
         self._bell = bell
+        self._back = back
         self._since = time.monotonic()
         self._lost = asyncio.Event()
 
@@ -46,6 +48,7 @@ class Reach:
         if reason is None:
             self.away = None
             tell(log, NODE_CONNECTED, node=self._name, address=self.address, away=time.monotonic() - self._since)
+            self._back()
         else:
             self.away, self._since = self._now(), time.monotonic()
             lost, self._lost = self._lost, asyncio.Event()

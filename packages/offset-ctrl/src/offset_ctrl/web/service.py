@@ -29,6 +29,7 @@ from offset_ctrl.web.paying import BookedJournal, Payments
 from offset_ctrl.web.payment_book import PaymentBook
 from offset_ctrl.web.reach import Reach
 from offset_ctrl.web.requests import Requests
+from offset_ctrl.web.settling import Settling
 from offset_ctrl.web.tokens import Tokens
 from offset_ctrl.web.webhooks import Webhooks
 from offset_proto.errors import InvalidInput, OffsetError
@@ -174,7 +175,8 @@ async def open_desk(
     nodes = []
     for name, ticket in tickets.items():
         journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
-        reach = Reach(name, ticket.address, database.now, bell)
+        in_doubt = asyncio.Event()
+        reach = Reach(name, ticket.address, database.now, bell, in_doubt.set)
         session = await stack.enter_async_context(
             open_session(ticket.address, ticket.public_key, identity, ticker, follows=(NodeConnection.follow_unheard,)),
         )
@@ -184,13 +186,16 @@ async def open_desk(
         payments = Payments(node, journal, book, bell, late)
         payments.go_on()
         stack.push_async_callback(payments.close)
-        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments, reach))
-    for name, run_part in (("sending webhooks", Webhooks(database, bell).run), ("writing late", late.run)):
-        stack.push_async_callback(_end, asyncio.create_task(keep_going(name, run_part)))
+        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments, reach, in_doubt))
     runs = CircleRuns(database, bell, late)
     stack.push_async_callback(runs.close)
     books = (book, InvoiceBook(database), Requests(database))
-    return Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery, shop=shop)
+    desk = Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery, shop=shop)
+    parts = [("sending webhooks", Webhooks(database, bell).run), ("writing late", late.run)]
+    parts += [(f"settling the invoices of {node.name}", Settling(desk, node).run) for node in nodes]
+    for name, run_part in parts:
+        stack.push_async_callback(_end, asyncio.create_task(keep_going(name, run_part)))
+    return desk
 
 
 async def _end(task: asyncio.Task[None]) -> None:

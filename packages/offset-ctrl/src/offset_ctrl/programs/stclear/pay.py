@@ -146,7 +146,7 @@ async def _is_paid(node: Node, path: Path, directory: Path) -> bool:
         except PaymentFailed:
             pass  # it was given up before there was a commit
     try:
-        await node.cancel_invoice(invoice, path.stat().st_mtime)
+        await node.cancel_invoice(invoice)
     except InvoiceNotOpen:
         return True  # it was collected, whatever became of the payment's files
     return False

@@ -8,10 +8,10 @@ goes on to take good ones, and commits in hand at once by the collecting itself.
 """
 
 from offset_ctrl.web import forms, views
-from offset_ctrl.web.api.selling import collect
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
+from offset_ctrl.web.settling import collect
 
 __all__ = ["section"]
 

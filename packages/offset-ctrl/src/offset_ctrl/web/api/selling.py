@@ -1,38 +1,29 @@
 """Invoices: made, paid, cancelled."""
 
-import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
-from offset_ctrl.rules.open_reports import InvoiceEnding
-from offset_ctrl.rules.proofs import check_commit
-from offset_ctrl.sdk.errors import InvoiceNotOpen
 from offset_ctrl.web import forms, invoice_forms, views
 from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
-from offset_ctrl.web.desk import Desk, WebNode
+from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.guard import CHECKOUT_PATH
-from offset_ctrl.web.invoice_book import InvoiceBook, InvoiceRow, InvoiceState
+from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
+from offset_ctrl.web.settling import cancel, collect, settle
 from offset_proto.entered import parse_currency
-from offset_proto.errors import RefusedError
 from offset_proto.files import Invoice
 from offset_proto.messages.extensions import Extension, OpenInvoiceReport
-from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
 from offset_proto.types import InvoiceId
 from offset_proto.uri import PaymentRequest
 from offset_proto.web_address import parse_web_address
 
-__all__ = ["checkout_address", "collect", "report", "request_of", "section"]
-
-COLLECTING_MAX: Final = 64
-"""Invoices of which a commit is in hand at once: its signature is being checked, or the node asked."""
+__all__ = ["checkout_address", "report", "request_of", "section"]
 
 CHECKOUT_BYTES: Final = 24
 """Random ones, in the name of a page for a buyer."""
@@ -67,11 +58,26 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
     if body.description is not None:
         call.desk.requests.keep(PaymentRequest(row.invoice, body.description, call.desk.delivery, row.expires))
     if row.state is InvoiceState.ADDING:
-        invoice_id = row.invoice.invoice_id
-        await node.node.create_invoice(currency, amount, expires=body.expires_in, invoice_id=invoice_id)
-        book.change(format_b64(invoice_id), InvoiceState.OPEN)
-        call.desk.bell.ring()
+        await _add(call, row, body.expires_in)
     return await report(call, _find(call, format_b64(row.invoice.invoice_id))), is_new
+
+
+async def _add(call: Call, row: InvoiceRow, expires_in: int | None) -> None:
+    """
+    Have the node expect the payment, once.
+
+    The same request may come twice at once, and the first one may be through, and its invoice collected, before the
+    second one asks: the node would expect the same payment again.
+    """
+    book, wanted, invoice_id = call.desk.invoice_book, row.invoice, format_b64(row.invoice.invoice_id)
+    async with call.desk.in_hand.take(invoice_id):
+        if book.get(invoice_id).state is not InvoiceState.ADDING:
+            return
+        await call.node.node.create_invoice(
+            wanted.currency, wanted.dest_payment, expires=expires_in, invoice_id=wanted.invoice_id
+        )
+        book.change(invoice_id, InvoiceState.OPEN)
+    call.desk.bell.ring()
 
 
 @section.get("/nodes/{node}/invoices", may=(Scope.READ, Scope.ASK))
@@ -99,102 +105,10 @@ async def accept_commit(call: Call, body: forms.CommitForm) -> invoice_forms.Inv
     return await report(call, _find(call, call.path["invoice_id"]))
 
 
-async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) -> None:
-    """
-    Collect the payment of an invoice with the buyer's commit; nothing happens where that very commit has done so.
-
-    Raises:
-        InvalidProof: The commit does not pay this invoice.
-        InvoiceNotOpen: It was collected with another commit, or cancelled, or has come to its end.
-        RequestRefused: The node does not take the commit.
-        Rejected: Too many are being collected.
-        InvoiceEndUnknown, NodeConnectionError, ConnectionClosed: The node has not said how it ended; it may be asked
-            again with the same commit.
-    """
-    check_commit(commit, row.invoice)
-    invoice_id, book = format_b64(row.invoice.invoice_id), desk.invoice_book
-    async with (lock := _lock_of(desk, invoice_id)):
-        if book.was_collected_with(invoice_id, commit):
-            return
-        state = book.get(invoice_id).state
-        if state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
-            raise InvoiceNotOpen(f"the invoice was {state.value} before")
-        was_handed = book.was_handed(invoice_id, commit)
-        book.collecting(invoice_id, commit)
-        try:
-            await node.node.accept_commit(row.invoice, commit)
-        except RefusedError:
-            # Somebody may have collected before: we ourselves with this commit, and then were killed.
-            await _settle(desk, node, [book.get(invoice_id)])
-            is_collected = book.get(invoice_id).state is InvoiceState.COLLECTED
-            if not was_handed:
-                book.collecting(invoice_id, None)
-            if not (was_handed and is_collected):
-                raise
-            return
-        # Until it is written, the invoice is in hand: the lock is held by whoever has to write it.
-        desk.late.write(invoice_id, partial(_change, lock, book, invoice_id, InvoiceState.COLLECTED))
-    desk.bell.ring()
-
-
-def _change(held: asyncio.Lock, book: InvoiceBook, invoice_id: str, state: InvoiceState) -> None:
-    """Write down what has become of an invoice; *held* stays in `Desk.collecting` for as long as this is to be done."""
-    book.change(invoice_id, state)
-
-
-async def _settle(desk: Desk, node: WebNode, rows: Sequence[InvoiceRow]) -> None:
-    """
-    Write down how invoices have ended that the book has as open, and the node does not.
-
-    One whose commit the node was handed stays open where the node does not tell what became of it.
-    """
-    if not rows:
-        return
-    endings = await node.node.invoice_endings(
-        [row.invoice.invoice_id for row in rows], min(row.created for row in rows)
-    )
-    book = desk.invoice_book
-    for row in rows:
-        invoice_id = format_b64(row.invoice.invoice_id)
-        if book.get(invoice_id).state is not InvoiceState.OPEN:
-            continue  # somebody else has seen its end meanwhile
-        match endings[row.invoice.invoice_id]:
-            case InvoiceEnding.OPEN:
-                pass
-            case InvoiceEnding.COLLECTED:
-                book.change(invoice_id, InvoiceState.COLLECTED)
-            case InvoiceEnding.UNKNOWN if book.was_handed(invoice_id):
-                pass
-            case _:
-                book.change(invoice_id, InvoiceState.OVER)
-
-
-def _lock_of(desk: Desk, invoice_id: str) -> asyncio.Lock:
-    """Held by whoever collects or cancels an invoice. Raises Rejected where that happens to too many at once."""
-    lock = desk.collecting.get(invoice_id)
-    if lock is None:
-        if len(desk.collecting) >= COLLECTING_MAX:
-            raise rejection(429, "TooManyCommits", "too many commits have come at once", {"retry-after": "1"})
-        lock = desk.collecting[invoice_id] = asyncio.Lock()
-    return lock
-
-
 @section.delete("/nodes/{node}/invoices/{invoice_id}", may=(Scope.ASK,))
 async def cancel_invoice(call: Call) -> None:
     """Expect a payment no more; what is frozen for it goes back to the buyer."""
-    _own(call)
-    async with (lock := _lock_of(call.desk, call.path["invoice_id"])):
-        row = _own(call)  # a commit may have come before us
-        if row.state is InvoiceState.COLLECTED:
-            raise InvoiceNotOpen("the invoice was collected before")
-        try:
-            await call.node.node.cancel_invoice(row.invoice, row.created)
-        except InvoiceNotOpen:
-            await _settle(call.desk, call.node, [row])
-            raise
-        change = (call.desk.invoice_book, call.path["invoice_id"], InvoiceState.CANCELLED)
-        call.desk.late.write(call.path["invoice_id"], partial(_change, lock, *change))
-    call.desk.bell.ring()
+    await cancel(call.desk, call.node, _own(call))
 
 
 @section.get("/nodes/{node}/open-invoices", may=(Scope.READ,))
@@ -252,9 +166,9 @@ async def _reports(call: Call, rows: Sequence[InvoiceRow]) -> list[invoice_forms
     known = await _open_reports(call)
     ids = [format_b64(row.invoice.invoice_id) for row in rows]
     if known is not None:
-        found = [_find(call, invoice_id) for invoice_id in ids if invoice_id not in call.desk.collecting]
+        found = [_find(call, invoice_id) for invoice_id in ids if not call.desk.is_in_hand(invoice_id)]
         ended = [row for row in found if row.state is InvoiceState.OPEN and row.invoice.invoice_id not in known]
-        await _settle(call.desk, call.node, ended)
+        await settle(call.desk, call.node, ended)
     return [_view(call, _find(call, invoice_id), known or {}) for invoice_id in ids]
 
 

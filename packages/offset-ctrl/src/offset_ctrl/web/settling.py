@@ -1,0 +1,225 @@
+"""
+How invoices come to their ends: collected with a commit, cancelled, or over; and what the book learns of that late.
+
+A commit is written down before the node hears of it, with the number of the history's last entry. So an invoice that is
+*open* and has a commit is one whose end was not seen: the connection was lost, or the server was killed. Its end is
+found out, by what the node says is open and being collected, and by the history after that number
+(`offset_ctrl.sdk.collecting`):
+
+====================  ==========================================================================================
+the node says         and the book
+====================  ==========================================================================================
+it is open            changes nothing; the commit may come again
+it was collected      has it *collected*, also where it had it *over*
+it was not collected  has it *over*, and forgets the commit
+it does not tell      changes nothing where there is a commit, since it may be paid. Where there is none, it has the
+                      invoice *over* once its time is.
+====================  ==========================================================================================
+
+Nobody has to ask for that: `Settling` does it when the server starts, whenever the node is back, and when the time of
+such an invoice is over. The pages of buyers, which ask only the book, are told by the bell.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError
+from offset_ctrl.rules.open_reports import InvoiceEnding
+from offset_ctrl.rules.proofs import check_commit
+from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen
+from offset_ctrl.web.desk import Desk, WebNode
+from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
+from offset_proto.errors import RefusedError
+from offset_proto.messages.payment import Commit
+from offset_proto.text import format_b64
+from offset_proto.types import InvoiceId
+
+__all__ = ["Settling", "cancel", "collect", "settle"]
+
+log = logging.getLogger("offset.web")
+
+SETTLED_AT_ONCE: Final = 100
+"""Invoices of which the node is asked in one go."""
+
+LEEWAY_SECONDS: Final = 5.0
+"""After the end of an invoice by our clock, until its node has ended it."""
+
+AGAIN_SECONDS: Final = 60.0
+"""Until the node is asked once more, where it has not ended an invoice by then."""
+
+_MAY_CHANGE: Final = (InvoiceState.OPEN, InvoiceState.OVER)
+_NOT_TOLD: Final = "the invoice is not open any more, and the node does not tell this server whether it was paid"
+
+
+async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) -> None:
+    """
+    Collect the payment of an invoice with the buyer's commit; nothing happens where that very commit has done so.
+
+    Raises:
+        InvalidProof: The commit does not pay this invoice.
+        InvoiceNotOpen: It was collected with another commit, or cancelled, or has come to its end.
+        RequestRefused: The node does not take the commit.
+        Rejected: Too many are being collected.
+        InvoiceEndUnknown, NodeConnectionError, ConnectionClosed: The node has not said how it ended; it may be asked
+            again with the same commit, and the book learns of the end by itself.
+    """
+    check_commit(commit, row.invoice)
+    invoice_id = format_b64(row.invoice.invoice_id)
+    try:
+        async with desk.in_hand.take(invoice_id, has_commit=True):
+            await _collect(desk, node, invoice_id, commit)
+    except (InvoiceEndUnknown, NodeConnectionError, ConnectionClosed):
+        node.in_doubt.set()
+        raise
+    desk.bell.ring()
+
+
+async def _collect(desk: Desk, node: WebNode, invoice_id: str, commit: Commit) -> None:
+    book = desk.invoice_book
+    row = book.get(invoice_id)
+    if book.handed(invoice_id) is not None and row.state in _MAY_CHANGE:
+        await settle(desk, node, [row])  # no commit is handed over on top of an end that was not seen
+    if book.was_collected_with(invoice_id, commit):
+        return
+    row = book.get(invoice_id)
+    if row.state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
+        raise InvoiceNotOpen(f"the invoice was {row.state.value} before")
+    before = book.handed(invoice_id)
+    try:
+        await node.node.accept_commit(row.invoice, commit, partial(book.hand_over, invoice_id, commit))
+    except RefusedError as error:
+        book.put_back(invoice_id, before)
+        await settle(desk, node, [row])
+        if book.was_collected_with(invoice_id, commit):
+            return  # by ourselves, before we were killed
+        if isinstance(error, InvoiceNotOpen) and book.handed(invoice_id) is not None:
+            raise InvoiceEndUnknown(_NOT_TOLD) from None
+        raise
+    desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.COLLECTED))
+
+
+async def cancel(desk: Desk, node: WebNode, row: InvoiceRow) -> None:
+    """
+    Expect a payment no more; nothing happens where it was cancelled or has come to its end before.
+
+    Raises:
+        InvoiceNotOpen: It was collected before.
+        InvoiceEndUnknown: It is not open any more, a commit was handed over before, and the node does not tell this
+            server what came of that.
+        Rejected: Too many do something with it.
+        NodeConnectionError, ConnectionClosed: The node has not answered.
+    """
+    invoice_id, book = format_b64(row.invoice.invoice_id), desk.invoice_book
+    async with desk.in_hand.take(invoice_id):
+        row = book.get(invoice_id)  # a commit may have come before us
+        if row.state is InvoiceState.COLLECTED:
+            raise InvoiceNotOpen("the invoice was collected before")
+        handed = book.handed(invoice_id)
+        try:
+            ending = await node.node.cancel_invoice(row.invoice, 0 if handed is None else handed.after)
+        except InvoiceNotOpen:
+            await settle(desk, node, [row])
+            raise
+        if ending is InvoiceEnding.UNKNOWN and handed is not None:
+            raise InvoiceEndUnknown(_NOT_TOLD)
+        desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.CANCELLED))
+    desk.bell.ring()
+
+
+async def settle(desk: Desk, node: WebNode, rows: Sequence[InvoiceRow]) -> Mapping[InvoiceId, InvoiceEnding]:
+    """
+    Write down how invoices have ended that the book has as open or over, as the table above says; and what the node
+    says of each of them.
+
+    Raises:
+        NodeConnectionError, ConnectionClosed: The node has not answered.
+        NotPermitted: It does not let this server sell.
+    """
+    if not rows:
+        return {}
+    book, numbers = desk.invoice_book, dict[InvoiceId, int]()
+    for row in rows:
+        handed = book.handed(format_b64(row.invoice.invoice_id))
+        numbers[row.invoice.invoice_id] = 0 if handed is None else handed.after
+    endings = await node.node.invoice_endings(numbers)
+    is_changed = [_settle(desk, row, endings[row.invoice.invoice_id]) for row in rows]
+    if any(is_changed):
+        desk.bell.ring()
+    return endings
+
+
+def _settle(desk: Desk, row: InvoiceRow, ending: InvoiceEnding) -> bool:
+    book, invoice_id = desk.invoice_book, format_b64(row.invoice.invoice_id)
+    now = book.get(invoice_id)
+    if now.state not in _MAY_CHANGE:
+        return False  # somebody else has seen its end meanwhile
+    match ending:
+        case InvoiceEnding.OPEN:
+            return False
+        case InvoiceEnding.COLLECTED:
+            book.change(invoice_id, InvoiceState.COLLECTED)
+        case InvoiceEnding.NOT_COLLECTED:
+            book.put_back(invoice_id, None)
+            book.change(invoice_id, InvoiceState.OVER)
+        case InvoiceEnding.UNKNOWN:
+            is_over = row.expires is not None and row.expires <= desk.database.now()
+            if book.handed(invoice_id) is not None or not is_over:
+                return False
+            book.change(invoice_id, InvoiceState.OVER)
+    return book.get(invoice_id).state is not now.state
+
+
+class Settling:
+    """
+    Finds out the ends of the invoices of one node that were not seen.
+
+    Args:
+        desk: Of the server.
+        node: Its `WebNode.in_doubt` is set whenever there may be something to find out.
+    """
+
+    def __init__(self, desk: Desk, node: WebNode) -> None:
+        self._desk = desk
+        self._node = node
+
+    async def run(self) -> None:
+        """Do so until cancelled."""
+        while True:
+            looked = self._desk.database.now()
+            self._node.in_doubt.clear()
+            try:
+                is_late = await self._look(looked)
+            except BaseException:
+                self._node.in_doubt.set()
+                raise
+            await self._wait(looked, is_late=is_late)
+
+    async def _look(self, now: int) -> bool:
+        """Find out what can be found out; whether the node has still to end an invoice whose time is over."""
+        book, sequence, is_late = self._desk.invoice_book, 0, False
+        while rows := book.in_doubt(self._node.key, sequence, SETTLED_AT_ONCE):
+            sequence = rows[-1].sequence
+            free = [row for row in rows if not self._desk.is_in_hand(format_b64(row.invoice.invoice_id))]
+            try:
+                endings = await settle(self._desk, self._node, free)
+            except (NodeConnectionError, ConnectionClosed, RefusedError) as error:
+                log.warning("how invoices have ended is not known yet: %s", error)
+                return False  # once the node is back, it is asked again
+            is_open = [row for row in free if endings[row.invoice.invoice_id] is InvoiceEnding.OPEN]
+            is_late = is_late or any(row.expires is not None and row.expires <= now for row in is_open)
+        return is_late
+
+    async def _wait(self, looked: int, *, is_late: bool) -> None:
+        """Until there may be something to find out: something has happened, or the next end has come."""
+        end = self._desk.invoice_book.next_end_in_doubt(self._node.key, looked - LEEWAY_SECONDS)
+        seconds = None if end is None else max(0.0, end + LEEWAY_SECONDS - self._desk.database.now())
+        if is_late:
+            seconds = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._node.in_doubt.wait()
+        except TimeoutError:
+            return
