@@ -716,6 +716,7 @@ STWEB = {
     "web.guard.Guard.__call__": "test_listening.test_a_client_that_does_not_read_is_dropped",
     "web.api.waiting.wait_until": "test_buying.test_a_wait_has_an_end",
     "web.accepting.serve_http": "test_listening.test_https",  # without a limit: until it is cancelled
+    "web.wallet.visits._while_reached": "test_wallet_away.test_a_page_that_is_being_made_when_the_node_is_lost",
     "web.settling.Settling._wait": "test_settling.test_an_invoice_with_a_commit_that_comes_to_its_end",
     "web.webhooks.Webhooks._wait": "test_webhooks.test_a_slow_receiver_holds_up_nobody_else",
     "web.api.events._Stream._wait": "test_events.test_a_stream_ends_with_its_token",
