@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -109,6 +110,19 @@ def test_a_commit_that_the_node_does_not_take() -> None:
 
     async def body(node: Node) -> None:
         with pytest.raises(RequestRefused):
+            await node.accept_commit(BILL, COMMIT)
+
+    _run(fake, body)
+
+
+def test_a_payment_of_which_a_part_has_gone() -> None:
+    """The node refuses the commit, which was genuine when the buyer got it; the seller is told what is missing."""
+    fake = _node()
+    left = replace(_open(BILL), arrived=15)
+    fake.invoices, fake.collects = lambda: (left,), lambda commit: None
+
+    async def body(node: Node) -> None:
+        with pytest.raises(RequestRefused, match=r"only 15 of 20 are there any more.*send the rest again"):
             await node.accept_commit(BILL, COMMIT)
 
     _run(fake, body)

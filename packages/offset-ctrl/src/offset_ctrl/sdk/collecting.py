@@ -27,7 +27,7 @@ from offset_ctrl.rules.open_reports import InvoiceEnding, InvoiceReports
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, RequestRefused
 from offset_ctrl.sdk.history import HistorySource, collected_since
 from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
-from offset_proto.messages.extensions import Extension
+from offset_proto.messages.extensions import Extension, OpenInvoiceReport
 from offset_proto.messages.payment import Commit
 from offset_proto.types import InvoiceId
 
@@ -98,7 +98,7 @@ async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda
     if ending is InvoiceEnding.UNKNOWN:
         ending = (await _by_history(node, {commit.invoice_id: after}))[commit.invoice_id]
     if ending is InvoiceEnding.OPEN:
-        raise RequestRefused("the node does not take this commit; the invoice is still open")
+        raise RequestRefused(_why_not_taken(node.invoices.reports.get(commit.invoice_id)))
     if ending is InvoiceEnding.UNKNOWN:
         raise InvoiceEndUnknown(
             "the connection was lost while the payment was collected; whether it was, the balance with the friend tells"
@@ -189,3 +189,14 @@ def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:
             return InvoiceNotOpen("the invoice was cancelled, or came to its end, before the commit was there")
         case _:
             return InvoiceNotOpen("the invoice was collected already, or cancelled, or has come to its end")
+
+
+def _why_not_taken(report: OpenInvoiceReport | None) -> str:
+    """Why a node refuses a genuine commit, whose invoice is open. Spec 05 §13."""
+    if report is None or report.arrived >= report.total_dest_payment:
+        return "the node does not take this commit; the invoice is still open"
+    return (
+        f"only {report.arrived} of {report.total_dest_payment} are there any more: a channel broke, or a friend was "
+        "removed, and the rest went with it. The invoice is still open. The buyer can send the rest again, and this "
+        "commit will do; or cancel the invoice"
+    )
