@@ -83,6 +83,8 @@ GOALS: Final = [
     Goal("node start", "seconds with 10,000 friends", None, 3.0, more_is_better=False),
     Goal("keys and backups, 10,000 friends", "slowest backup under payments s", None, 5.0, more_is_better=False),
     Goal("keys and backups, 10,000 friends", "payments kept meanwhile", None, 0.9),
+    Goal("keys and backups, 10,000 friends", "slowest locked backup under payments s", None, 5.0, more_is_better=False),
+    Goal("keys and backups, 10,000 friends", "payments kept meanwhile, locked", None, 0.9),
     Goal("relay, one tunnel", "messages/s", 3100.0, 8000.0),
     Goal("relay, one tunnel", "relay CPU us each", 360.0, 120.0, more_is_better=False),
     Goal("relay, one tunnel", "round trip p50 ms", 1.05, 0.8, more_is_better=False),
