@@ -3,9 +3,9 @@ A node that is killed at random moments and restored from backups of random ages
 
     python -m interop.restores [--count N] [--seed S]
 
-B, between A and C, is backed up now and then. Again and again it is killed, and goes on from any of the last backups,
-or with nothing but its key and a contact list; often it is killed once more before all friends have spoken. Then the
-terms that the friends ask for are accepted, and a payment passes through B.
+B, between A and C, is backed up now and then, every second time under a passphrase. Again and again it is killed, and
+goes on from any of the last backups, or with nothing but its key and a contact list; often it is killed once more
+before all friends have spoken. Then the terms that the friends ask for are accepted, and a payment passes through B.
 
 A recorder reads along on all links, so it has each token that any friend ever saw. Afterwards `observe` goes through
 what it has written: no token has two successors. Balances are the same on both sides in the end.
@@ -103,6 +103,7 @@ class Restores:
             self.network.befriend(one, other, CURRENCY)
             for name, friend in ((one, other), (other, one)):
                 self.network.set_limit(name, friend, CURRENCY, 1_000_000)
+        self.network.path("passphrase").write_text("passphrase")
         self.network.run("stmgr", "contacts", "-d", self._database(), "-o", self.network.path("B.contacts"))
 
     def run(self, count: int) -> None:
@@ -127,7 +128,8 @@ class Restores:
     def _lose_and_restore(self) -> None:
         if not self._backups or self.chance.random() < 0.6:
             backup = self.network.path(f"{len(self._backups)}.backup")
-            self.network.run("stmgr", "backup", "-d", self._database(), "-o", backup)
+            lock = ["--encrypt", *self._passphrase()] if len(self._backups) % 2 else []
+            self.network.run("stmgr", "backup", "-d", self._database(), "-o", backup, *lock)
             self._backups.append((time.monotonic(), backup))
         time.sleep(self.chance.uniform(0.0, 3.0))
         self.network.servers["B"].kill()
@@ -158,7 +160,7 @@ class Restores:
             identity = self.network.path("B.ident")
             self.network.run("stmgr", "init-node-db", "-i", identity, "-o", target, "--recover")
         else:
-            self.network.run("stmgr", "restore", "-i", backup, "-o", target)
+            self.network.run("stmgr", "restore", "-i", backup, "-o", target, *self._passphrase())
         server = self.network.servers["B"]
         server.command[server.command.index("-d") + 1] = str(target)
         server.start()
@@ -190,6 +192,9 @@ class Restores:
 
     def _app(self, name: str) -> App:
         return App(self.network.path(f"{name}-app.ident"), self.network.path(f"{name}.ticket"))
+
+    def _passphrase(self) -> list[object]:
+        return ["--passphrase-file", self.network.path("passphrase")]
 
     def _database(self) -> Path:
         command = self.network.servers["B"].command

@@ -95,6 +95,8 @@ def test_kill_9_leaves_a_whole_backup_or_none(
     assert whole < KILLS
     others = [path for path in tmp_path.iterdir() if path.suffix != ".db"]
     assert all(path.name.startswith(".new.") for path in others)
+    # Beside the database there may be a copy that had not lost its name yet; nothing is in one before that.
+    assert all(path.stat().st_size == 0 for path in crowd.parent.glob(".new.*/*"))
 
 
 def test_backups_again_and_again(crowd: Path, tmp_path: Path) -> None:
