@@ -189,6 +189,9 @@ def _load(schema: str) -> Any:
     return capnp.load(str(files("offset_proto") / "schema" / f"{schema}.capnp"))
 
 
+# ``_get`` and ``_which_str`` are what ``getattr`` and ``which`` of pycapnp call, after Python has looked for an
+# attribute in vain, or an object was made of the name. That takes as long as all the rest of decoding.
+
 # Structs: a value that is a struct of its own.
 
 
@@ -236,7 +239,7 @@ def _union(layout: UnionLayout) -> tuple[_WriteStruct, _ReadStruct]:
         write_member(builder, name, value)
 
     def read(reader: Any, budget: _Budget) -> Any:
-        name = str(reader.which())
+        name = reader._which_str()
         return by_name[name](reader, name, budget)
 
     return write, read
@@ -271,7 +274,7 @@ def _optional(layout: OptionalLayout) -> tuple[_WriteStruct, _ReadStruct]:
             write_item(builder, member, value)
 
     def read(reader: Any, budget: _Budget) -> Any:
-        return None if str(reader.which()) == "empty" else read_item(reader, member, budget)
+        return None if reader._which_str() == "empty" else read_item(reader, member, budget)
 
     return write, read
 
@@ -279,7 +282,7 @@ def _optional(layout: OptionalLayout) -> tuple[_WriteStruct, _ReadStruct]:
 def _enum(cls: type[enum.Enum]) -> tuple[_WriteStruct, _ReadStruct]:
     return (
         lambda builder, value: setattr(builder, value.value, None),
-        lambda reader, budget: cls(str(reader.which())),
+        lambda reader, budget: cls(reader._which_str()),
     )
 
 
@@ -290,7 +293,6 @@ _WORD_NAMES = tuple(f"x{i}" for i in range(8))
 def _fixed_bytes(cls: type[FixedBytes]) -> tuple[_WriteStruct, _ReadStruct]:
     words = _WORDS[cls.SIZE]
     names = _WORD_NAMES[: cls.SIZE // 8]
-    get_words = attrgetter(*names)
 
     def write(builder: Any, value: Any) -> None:
         inner = builder.init("inner")
@@ -298,7 +300,8 @@ def _fixed_bytes(cls: type[FixedBytes]) -> tuple[_WriteStruct, _ReadStruct]:
             setattr(inner, name, word)
 
     def read(reader: Any, budget: _Budget) -> Any:
-        return cls(words.pack(*get_words(reader.inner)))
+        get = reader._get("inner")._get
+        return cls(words.pack(*[get(name) for name in names]))
 
     return write, read
 
@@ -314,8 +317,8 @@ def _big_integer(integer: Integer) -> tuple[_WriteStruct, _ReadStruct]:
         inner.x1 = value & mask
 
     def read(reader: Any, budget: _Budget) -> int:
-        inner = reader.inner
-        value: int = inner.x0 << 64 | inner.x1
+        get = reader._get("inner")._get
+        value: int = get("x0") << 64 | get("x1")
         return value - (1 << 128) if integer.signed and value >> 127 else value
 
     return write, read
@@ -326,7 +329,7 @@ def _bounded_text(cls: type[str]) -> tuple[_WriteStruct, _ReadStruct]:
     bytes_max = CURRENCY_BYTES_MAX if cls is Currency else NET_ADDRESS_BYTES_MAX
 
     def read(reader: Any, budget: _Budget) -> str:
-        text: str = getattr(reader, name)
+        text: str = reader._get(name)
         if budget.clip:
             text = text.encode()[:bytes_max].decode(errors="ignore")
         return cls(text)
@@ -341,9 +344,9 @@ def _bounded_text(cls: type[str]) -> tuple[_WriteStruct, _ReadStruct]:
 def _field(layout: Layout) -> tuple[_Write, _Read]:
     match layout:
         case BoolLayout() | DataLayout():
-            return setattr, lambda reader, name, budget: getattr(reader, name)
+            return setattr, lambda reader, name, budget: reader._get(name)
         case IntegerLayout(integer) if integer.bits < 128:
-            return setattr, lambda reader, name, budget: getattr(reader, name)
+            return setattr, lambda reader, name, budget: reader._get(name)
         case TextLayout(cls) if cls is str:
             return setattr, _read_name
         case ListLayout():
@@ -351,12 +354,12 @@ def _field(layout: Layout) -> tuple[_Write, _Read]:
     write_struct, read_struct = _struct_codec(layout)
     return (
         lambda builder, name, value: write_struct(builder.init(name), value),
-        lambda reader, name, budget: read_struct(getattr(reader, name), budget),
+        lambda reader, name, budget: read_struct(reader._get(name), budget),
     )
 
 
 def _read_name(reader: Any, name: str, budget: _Budget) -> str:
-    text: str = getattr(reader, name)
+    text: str = reader._get(name)
     if len(text.encode()) > NAME_BYTES_MAX:
         raise LimitExceeded(f"{name} has more than {NAME_BYTES_MAX} bytes")
     return text
@@ -372,7 +375,7 @@ def _list(layout: ListLayout) -> tuple[_Write, _Read]:
             write_item(items[position], value)
 
     def read(reader: Any, name: str, budget: _Budget) -> tuple[Any, ...]:
-        items = getattr(reader, name)
+        items = reader._get(name)
         budget.spend(len(items))
         return tuple([read_item(item, budget) for item in items])
 
