@@ -109,6 +109,19 @@ def test_from_any_number_on(since: int) -> None:
     _run(_node(8), body)
 
 
+def test_the_first_entry_waits_for_few_others() -> None:
+    """The first page is a small one."""
+    fake = _node(8)
+
+    async def body(node: Node) -> None:
+        assert [entry.number async for entry in node.history()] == list(range(1, 9))
+
+    _run(fake, body)
+    first, *others = [asked.limit for asked in fake.asked(ReadHistory)]
+    assert len(others) == 2
+    assert 10 * first <= min(others)
+
+
 def test_each_entry_once_whatever_connections_are_lost() -> None:
     """Every second page is lost with its connection, before or after it was sent."""
     fake = _node(20)

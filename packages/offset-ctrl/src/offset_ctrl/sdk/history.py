@@ -59,8 +59,11 @@ __all__ = [
     "read_range",
 ]
 
+FIRST_PAGE_ENTRIES: Final = 50
+"""So that the first entry is there at once, and does not wait for many others."""
+
 PAGE_ENTRIES: Final = 500
-"""Of what may be dealt with one by one, so that the first one does not wait for too many others."""
+"""Of the pages after it, and of others that are dealt with one by one."""
 
 
 class EntriesArchived(InvalidInput):
@@ -140,8 +143,10 @@ async def read_entries(
     if follow:
         await session.follow_history(attempts=attempts)
     known: int | None = 0 if since else None
+    limit = FIRST_PAGE_ENTRIES
     while True:
-        page = await session.read_history(_ask(wanted, after=since), attempts=attempts)
+        page = await session.read_history(_ask(wanted, after=since, limit=limit), attempts=attempts)
+        limit = PAGE_ENTRIES
         if known is None:
             known = page.archived  # it begins with the opening entries, and may ask from one of those on
         if since < page.archived != known:
