@@ -198,6 +198,24 @@ def test_wrong_key_and_unreachable_address(chain: Network, tmp_path: Path) -> No
         assert "ConnectionError" in _fails(chain, 1, "stctrl", *login, "info", "friends")
 
 
+def test_a_file_of_another_kind(chain: Network) -> None:
+    """It is called by its name, and by that of what was wanted, by each program."""
+    login = ["stctrl", "-I", chain.path("A-app.ident")]
+    friend, relay = chain.path("B.friend"), chain.path("relay0.ticket")
+    ticket = "a ticket of a relay, an index server or a node"
+    for command, given, wanted in (
+        ((*login, "-T", friend, "info", "friends"), "a ticket of a friend", ticket),
+        ((*login, "-T", chain.path("A.ticket"), "config", "add-relay", "-n", "x", "-r", friend), None, None),
+        ((*login, "-T", chain.path("A.ticket"), "friend", "add", "-n", "x", relay), ticket, "a ticket of a friend"),
+        (("stctrl", "-I", relay, "-T", relay, "info", "friends"), ticket, "an identity"),
+        (("strelay", "-i", friend, "-l", "127.0.0.1:0"), "a ticket of a friend", "an identity"),
+        (("stverify", "verify-receipt", "-i", relay, "-r", relay), ticket, "an invoice"),
+        (("strelay", "--config", relay), ticket, "a file of settings (TOML)"),
+    ):
+        told = f"this is {given or 'a ticket of a friend'}, and {wanted or ticket} is wanted"
+        assert told in _fails(chain, 1, *command)
+
+
 def test_taken_address_and_database(chain: Network) -> None:
     """A port in use, a database in use, a database of another identity, a broken trusted directory."""
     taken = f"127.0.0.1:{chain.ports['A']}"

@@ -561,7 +561,7 @@ WAITS = [
         "stctrl friend add: its node, which may be starting",
         "30 s",
         _no_node,
-        r"^ConnectionError\(127.0.0.1:1: ",
+        r"^ConnectionError\(127.0.0.1:1: .*: look whether stnode runs, and whether .*node.ticket is its ticket",
         (),
     ),
     Wait(

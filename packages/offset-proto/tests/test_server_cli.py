@@ -71,6 +71,11 @@ def test_what_is_required_may_not_be_missing(tmp_path: Path) -> None:
         ('laddr = ["127.0.0.1:1"]', "laddr is a text"),
         ('laddr = "localhost:4000"', "laddr: invalid socket address syntax"),
         ("laddr", "at end of document"),
+        (
+            '# x\nladdr: "x"',
+            "no TOML: Expected '=' after a key in a key/value pair (at line 2, column 6); expected are lines",
+        ),
+        ('{"privateKey": "AQ"}', "this is an identity, and a file of settings (TOML) is wanted"),
         ('laddr = "127.0.0.1:1"\nladdr = "127.0.0.1:2"', "Cannot overwrite a value"),
         ("#" * 65_537, "longer than 65536 bytes"),
     ],
@@ -87,7 +92,8 @@ def test_no_such_file_and_no_text(tmp_path: Path) -> None:
     """Each is one error, too."""
     assert "No such file" in str(CliRunner().invoke(_server, ["--config", str(tmp_path / "none.toml")]).exception)
     (tmp_path / "bytes.toml").write_bytes(b"\xff")
-    assert "can't decode" in str(CliRunner().invoke(_server, ["--config", str(tmp_path / "bytes.toml")]).exception)
+    refused = CliRunner().invoke(_server, ["--config", str(tmp_path / "bytes.toml")]).exception
+    assert "no TOML: not UTF-8 at line 1 (byte 0)" in str(refused)
 
 
 def test_check_config(tmp_path: Path) -> None:

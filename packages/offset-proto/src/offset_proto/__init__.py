@@ -9,6 +9,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `canonical`            messages to the bytes that are hashed and signed
 `frames`               length frames on a byte stream
 `permissions`          what an app may ask for, with what the original does not know
+`file_forms`           what a file is that was given in place of another one
 `files`                identities, tickets, invoices, receipts as files
 `uri`                  what people hand over, as one line of text
 `web_address`          addresses to which programs post by themselves
@@ -16,6 +17,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `contacts`             a node's friends and their settings as a file
 `message_json`         messages as JSON, and JSON read strictly
 `json_forms`           pieces that describe any other JSON text
+`toml_text`            settings as people write them
 `text`, `types`        values and their text forms
 `entered`              addresses and names that a person enters, checked
 `proxies`              proxies for outgoing links, as they are entered; what goes through them

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.file_forms import mistaken_for
 from offset_proto.message import frozen
 from offset_proto.message_json import CAMEL_CASE, SNAKE_CASE, JsonForm, format_json, parse_json
 from offset_proto.messages.app import AppPermissions
@@ -205,7 +206,7 @@ class FileKind(Generic[T]):
         try:
             return self.parse(text)
         except InvalidInput as error:
-            raise StringSerdeError(path, error) from None
+            raise StringSerdeError(path, mistaken_for(text, self._form.keys) or error) from None
 
     def save(self, path: Path, value: T) -> None:
         """
@@ -285,7 +286,7 @@ def load_identity_file(path: Path) -> IdentityFile | LockedIdentityFile:
         kind: FileKind[Any] = LOCKED_IDENTITY if _is_locked(parse_json(text)) else IDENTITY
         identity: IdentityFile | LockedIdentityFile = kind.parse(text)
     except InvalidInput as error:
-        raise StringSerdeError(path, error) from None
+        raise StringSerdeError(path, mistaken_for(text, frozenset(("privateKey",))) or error) from None
     return identity
 
 
@@ -312,7 +313,7 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
     try:
         return read_bytes(path, bytes_max).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StringSerdeError(path, f"not UTF-8 at byte {error.start}") from None
+        raise StringSerdeError(path, f"no text: not UTF-8 at byte {error.start}") from None
 
 
 def save_text(path: Path, text: str, *, secret: bool = False) -> None:

@@ -97,6 +97,14 @@ class JsonForm(Generic[T]):
         cls: Any = self._cls
         return _converters(layout_of(cls), self._camel_case)
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of the object, none of which may be missing."""
+        cls: Any = self._cls
+        layout = layout_of(cls)
+        assert isinstance(layout, StructLayout)
+        return frozenset(wire_name if self._camel_case else name for name, wire_name, _ in layout.fields)
+
     def to_value(self, message: T) -> dict[str, Any]:
         """The JSON object of *message*."""
         value: dict[str, Any] = self._converters()[0](message)

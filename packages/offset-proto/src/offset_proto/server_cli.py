@@ -9,7 +9,6 @@ Needs click, like `offset_proto.cli`.
 """
 
 import difflib
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +17,11 @@ import click
 from click.core import ParameterSource
 
 from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand
-from offset_proto.errors import OffsetError
+from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_logging
 from offset_proto.reloading import Change, RunningSettings
 from offset_proto.text import format_host_port
+from offset_proto.toml_text import parse_toml
 
 __all__ = ["METRICS", "METRICS_NAME", "ConfigError", "ServerCommand", "log_options", "reading_again"]
 
@@ -189,8 +189,8 @@ def _load(path: Path) -> dict[str, Any]:
     if len(data) > CONFIG_BYTES_MAX:
         raise ConfigError(path, f"longer than {CONFIG_BYTES_MAX} bytes")
     try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(data)
+    except InvalidInput as error:
         raise ConfigError(path, str(error)) from None
 
 

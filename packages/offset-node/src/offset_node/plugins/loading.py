@@ -4,7 +4,6 @@ Plugins that are installed: found by the entry point group ``offset.node``, chec
 A plugin that can not be loaded keeps the node from starting, since what it was to forbid would be allowed without it.
 """
 
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
@@ -15,8 +14,9 @@ import pluggy
 
 from offset_node.plugins import hooks as hookspecs
 from offset_node.plugins.ticket import TicketPlugin
-from offset_proto.errors import OffsetError
-from offset_proto.files import StringSerdeError, read_text
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.files import StringSerdeError, read_bytes
+from offset_proto.toml_text import parse_toml
 
 __all__ = ["GROUP", "TICKET", "Plugin", "PluginError", "PluginListing", "find_plugins", "list_plugins", "load_settings"]
 
@@ -88,8 +88,8 @@ def load_settings(path: Path | None, plugins: Iterable[Plugin]) -> Mapping[str, 
     if path is None:
         return {}
     try:
-        settings = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+        settings = parse_toml(read_bytes(path))
+    except InvalidInput as error:
         raise StringSerdeError(path, error) from None
     names = {plugin.name for plugin in plugins}
     for name, table in settings.items():

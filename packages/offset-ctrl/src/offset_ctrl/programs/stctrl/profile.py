@@ -7,11 +7,11 @@ of a profile, ``offset/stctrl.toml`` in the user's configuration directory.
 """
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Final
 
-from offset_proto.errors import OffsetError
+from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.toml_text import parse_toml
 
 __all__ = ["VARIABLE", "ProfileError", "default_directory"]
 
@@ -38,12 +38,12 @@ def default_directory() -> Path | None:
     # XDG Base Directory Specification
     profile = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "offset" / "stctrl.toml"
     try:
-        values = tomllib.loads(profile.read_text())
+        values = parse_toml(profile.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ProfileError(profile, error.strerror or str(error)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except InvalidInput as error:
         raise ProfileError(profile, str(error)) from None
     directory = values.get("directory")
     if set(values) != {"directory"} or not isinstance(directory, str):

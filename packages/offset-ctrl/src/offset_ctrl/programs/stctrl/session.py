@@ -116,7 +116,11 @@ def run(
     async def connected() -> int | None:
         async with contextlib.AsyncExitStack() as stack:
             opening = functools.partial(open_, ticket.address, ticket.public_key, identity, None, proxy)
-            node = await _opened(stack, opening, patience)
+            try:
+                node = await _opened(stack, opening, patience)
+            except NodeConnectionError as error:
+                words = f"look whether stnode runs, and whether {login.ticket} is its ticket; stctrl doctor tells more"
+                raise CommandError("", str(error), words) from None
             if permission is not None and not node.permissions.allows(permission):
                 raise CommandError("", f"InsufficientPermissions({permission})")
             return await command(node)

@@ -1,0 +1,66 @@
+"""
+What a file is that was given in place of another one. Pure. Spec 08 §2.
+
+Files of Offset do not say of which kind they are; each kind has members of its own. So a file that can not be read as
+what was wanted is known by its members, whatever is in them. Tickets of relays, index servers and nodes have the same
+members [QUIRK]: which of the three one is, shows only who answers at its address.
+"""
+
+import re
+from typing import Any, Final
+
+from offset_proto.errors import InvalidInput
+from offset_proto.message_json import parse_json
+
+__all__ = ["mistaken_for", "recognize"]
+
+_NAMES: Final = {
+    frozenset(members.split()): name
+    for members, name in (
+        ("privateKey", "an identity"),
+        ("lockedIdentity lock sealedPrivateKey", "an identity"),
+        ("publicKey address", "a ticket of a relay, an index server or a node"),
+        ("publicKey permissions", "a ticket of an app"),
+        ("publicKey relays", "a ticket of a friend"),
+        ("nodePublicKey nodeAddress appPrivateKey", "an entry of a node"),
+        ("public_key relays index_servers friends", "a contact list"),
+        ("invoice_id currency dest_public_key dest_payment", "an invoice"),
+        ("payment_id", "a payment"),
+        ("response_hash src_plain_lock dest_hashed_lock total_dest_payment invoice_id", "a commit"),
+        ("response_hash src_plain_lock dest_plain_lock total_dest_payment invoice_id", "a receipt"),
+        ("prefix_hash rand_nonce new_token token_info", "a token of a friend"),
+    )
+}
+"""Kinds of files by members that no other kind has all of."""
+
+
+def mistaken_for(text: str, wanted: frozenset[str]) -> str | None:
+    """
+    What a file is that could not be read, and what was wanted, in words; None: it may be damaged, and is no other kind.
+
+    Args:
+        text: Of the file.
+        wanted: The members of the kind that was wanted.
+    """
+    found = recognize(text)
+    name = next((name for members, name in _NAMES.items() if members <= wanted), None)
+    if found is None or found == name:
+        return None
+    return f"this is {found}, and " + ("does not belong here" if name is None else f"{name} is wanted")
+
+
+def recognize(text: str) -> str | None:
+    """What the *text* of a file is, in words; None: nothing that is known."""
+    if not text.strip():
+        return "an empty file"
+    if text.lstrip().lower().startswith("offset:"):
+        return "a text to be handed over"
+    try:
+        value: Any = parse_json(text)
+    except InvalidInput:
+        is_settings = re.match(r"(?:\s*(?:#.*)?\n)*\s*[\w-]+ *= *\S", text) is not None
+        return "a file of settings" if is_settings else None
+    if not isinstance(value, dict):
+        return None
+    fitting = [members for members in _NAMES if members <= value.keys()]
+    return _NAMES[max(fitting, key=len)] if fitting else None
