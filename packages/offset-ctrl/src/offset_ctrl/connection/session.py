@@ -237,6 +237,11 @@ class NodeSession:
         """
         await self._follow(NodeConnection.follow_payments, attempts)
 
+    @property
+    def follows_invoices(self) -> bool:
+        """Whether *invoices* is kept up to date."""
+        return NodeConnection.follow_invoices in self._followed
+
     async def follow_invoices(self) -> None:
         """Have *invoices* filled anew now, and kept up to date; the rest is as with `follow_payments`."""
         await self._follow(NodeConnection.follow_invoices, ATTEMPTS)

@@ -10,6 +10,7 @@ The wallet: the pages of stweb for the owner of a node, who need not know what a
 `home`            the first page
 `paying`          paying a request, and how a payment stands
 `asking`          asking for a payment, and how an invoice stands
+`expecting`       the invoices that wait to be paid, whoever has made them
 `friends`         friends, and inviting them
 `friendship`      one friend: currencies, limits, disagreements, history
 `history`         what changed the balances, with all friends

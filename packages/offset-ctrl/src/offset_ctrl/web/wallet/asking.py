@@ -4,17 +4,20 @@ from typing import Final
 
 import msgspec
 
+from offset_ctrl.rules.open_reports import InvoiceEnding
 from offset_ctrl.web import forms, invoice_forms
 from offset_ctrl.web.api import selling
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.problems import rejection
+from offset_ctrl.web.wallet.expecting import expected_of, find_open
 from offset_ctrl.web.wallet.home import item_path
 from offset_ctrl.web.wallet.taking import take_amount, take_commit
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Visit
 from offset_proto.entered import parse_currency
-from offset_proto.files import COMMIT, INVOICE
+from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.message_json import parse_json
-from offset_proto.text import format_b64
+from offset_proto.text import format_b64, parse_b64
+from offset_proto.types import InvoiceId
 from offset_proto.uri import format_uri
 
 __all__ = ["pages"]
@@ -25,10 +28,17 @@ ENDS: Final = {"hour": 3600, "day": 86400, "week": 7 * 86400, "never": None}
 """When a request ends, by what the form says."""
 
 
+EXPECTED_SHOWN: Final = 100
+
+REMEMBERED_SECONDS: Final = 30 * 86400
+"""So far back the history is searched for what has become of a request that was made elsewhere."""
+
+
 @pages.page("/wallet/{node}/ask")
 async def show_ask(visit: Visit) -> Answer:
-    """Where a request is made."""
-    return Shown("ask.html", {"currencies": visit.currencies})
+    """Where a request is made, and collected; and what waits to be paid."""
+    expected, number = await expected_of(visit, EXPECTED_SHOWN)
+    return Shown("ask.html", {"currencies": visit.currencies, "expected": expected, "number": number})
 
 
 @pages.form("/wallet/{node}/ask", show_ask)
@@ -46,6 +56,42 @@ async def ask(visit: Visit) -> Answer:
     )
     made, _ = await selling.create_invoice(visit.call, wanted)
     return Gone(item_path(visit.web_node, "invoices", made.invoice.invoice_id))
+
+
+@pages.form("/wallet/{node}/collect", show_ask)
+async def collect(visit: Visit) -> Answer:
+    """Collect with what a buyer has handed over, whichever request of the node it pays."""
+    commit, node = take_commit(visit.text("commit")), visit.web_node
+    name = format_b64(commit.invoice_id)
+    row = visit.desk.invoice_book.find(name)
+    if row is not None and row.node == node.key:
+        await selling.collect(visit.desk, node, row, commit)
+        return Gone(item_path(node, "invoices", name))
+    report = await find_open(visit, commit.invoice_id)
+    if report is None:
+        detail = "this pays no request that is open at your node; perhaps it was collected or cancelled, or has ended"
+        raise rejection(404, "UnknownInvoice", detail)
+    amount = report.total_dest_payment
+    invoice = Invoice(commit.invoice_id, report.currency, node.node.public_key, amount)
+    await node.node.accept_commit(invoice, commit)
+    return Gone(item_path(node, "requests", name))
+
+
+@pages.page("/wallet/{node}/requests/{invoice_id}")
+async def show_elsewhere(visit: Visit) -> Answer:
+    """A request that was not made here, as the node knows it."""
+    visit.check_reached()
+    invoice_id, node = parse_b64(InvoiceId, visit.call.path["invoice_id"]), visit.web_node.node
+    report = await find_open(visit, invoice_id)
+    if report is None:
+        since = visit.desk.database.now() - REMEMBERED_SECONDS
+        endings = await node.invoice_endings([invoice_id], since)
+        if endings[invoice_id] is not InvoiceEnding.COLLECTED:
+            raise rejection(404, "UnknownInvoice", "this request is not open at your node, or is no more")
+    return Shown(
+        "elsewhere.html",
+        {"report": report, "name": format_b64(invoice_id), "has_history": visit.keeps_history},
+    )
 
 
 def _row(visit: Visit) -> InvoiceRow:

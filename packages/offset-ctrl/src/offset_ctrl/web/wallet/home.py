@@ -7,6 +7,7 @@ from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.invoice_book import InvoiceState
 from offset_ctrl.web.payment_book import PaymentRow
+from offset_ctrl.web.wallet.expecting import expected_of
 from offset_ctrl.web.wallet.standing import Friendship, build_friendship, sum_up
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Shown, Visit, wallet_path
 from offset_proto.text import format_b64
@@ -20,6 +21,7 @@ FRIENDS_SHOWN: Final = 20
 """On the first page; the page of friends has all."""
 
 EVENTS_SHOWN: Final = 12
+EXPECTED_SHOWN: Final = 5
 WAITING_SHOWN: Final = 20
 
 
@@ -68,6 +70,7 @@ async def show_home(visit: Visit) -> Answer:
     """Everything at a glance."""
     node = visit.web_node
     friendships = friendships_of(node)
+    expected, wanted = await expected_of(visit, EXPECTED_SHOWN)
     report = node.node.report
     values = {
         "totals": sum_up(friendships),
@@ -80,6 +83,8 @@ async def show_home(visit: Visit) -> Answer:
         "has_index": report.connected_server is not None,
         "has_history": visit.keeps_history,
         "waiting": [_payment(visit.desk, node, row) for row in _waiting(visit.desk, node)],
+        "expected": expected,
+        "wanted": wanted,
         "events": _events(visit.desk, node),
     }
     return Shown("home.html", values)
