@@ -1,9 +1,11 @@
 """Logging in and out of the wallet, and what no page from elsewhere can do."""
 
+import io
 import re
 
 import httpx
 import pytest
+from PIL import Image
 
 from offset_ctrl.web.wallet.rendering import STATIC
 
@@ -135,5 +137,46 @@ def test_static_files(run_server):
                 assert b"http" not in content.replace(b"http://www.w3.org/2000/svg", b"")
             for name in ("nothing", "..%2fbase.html"):
                 assert (await browser.get(f"/static/{name}")).status_code == 404
+
+    run_server(body)
+
+
+def test_the_page_for_a_server_that_is_not_reached(run_server, web):
+    """Anybody gets it, and it is the same for all; the script that shows it keeps files besides, and nothing else."""
+
+    async def body(server):
+        async with web.open_browser(server) as owner, httpx.AsyncClient(base_url=server.url, trust_env=False) as other:
+            page = await other.get("/offline")
+            assert (page.status_code, "can not be reached" in page.text) == (200, True)
+            assert await owner.open("/offline") == page.text
+            script = await other.get("/service-worker.js")
+            assert script.headers["content-type"].startswith("text/javascript")
+            assert script.headers["cache-control"] == "no-cache"
+            kept = re.search(r"SHELL = \[(.*)\]", script.text)[1].replace('"', "").split(", ")
+            assert kept[-1] == "/offline"
+            assert all(path.startswith("/static/") for path in kept[:-1])
+            needed = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))
+            needed -= {path for path in needed if ".png" in path or ".webmanifest" in path}  # not for what is shown
+            assert needed <= set(kept)
+            for path in kept:
+                assert (await other.get(path)).status_code == 200
+
+    run_server(body)
+
+
+def test_the_manifest(run_server):
+    """Names icons that are there, of the sizes that it says."""
+
+    async def body(server):
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as browser:
+            manifest = (await browser.get("/static/wallet.webmanifest")).json()
+            sizes = {(icon["sizes"], icon["purpose"]) for icon in manifest["icons"]}
+            assert {("192x192", "any"), ("512x512", "any"), ("512x512", "maskable")} <= sizes
+            for icon in manifest["icons"]:
+                answer = await browser.get(icon["src"])
+                assert answer.headers["content-type"] == icon["type"]
+                if icon["type"] == "image/png":
+                    width, height = Image.open(io.BytesIO(answer.content)).size
+                    assert icon["sizes"] == f"{width}x{height}"
 
     run_server(body)

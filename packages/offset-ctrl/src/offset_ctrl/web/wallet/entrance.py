@@ -1,4 +1,4 @@
-"""Logging in and out, and what is served to everybody: style, script, icon."""
+"""Logging in and out, and what is served to everybody: styles, scripts, icons, and the page for when nothing is."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import Entrance, problem_response
 from offset_ctrl.web.problems import rejection
 from offset_ctrl.web.tokens import SESSION_SECONDS, is_form_token
-from offset_ctrl.web.wallet.rendering import STATIC, render
+from offset_ctrl.web.wallet.rendering import OFFLINE_PATH, STATIC, render, render_service_worker
 from offset_ctrl.web.wallet.visits import read_fields
 
 __all__ = ["Doors"]
@@ -33,6 +33,7 @@ class Doors:
         self._desk = desk
         self._entrance = entrance
         self._is_secure = is_secure
+        self._service_worker = render_service_worker()
 
     def routes(self) -> list[Route]:
         """What an application serves them with."""
@@ -41,6 +42,8 @@ class Doors:
             Route("/log-in", self.log_in, methods=["POST"]),
             Route("/log-out", self.log_out, methods=["POST"]),
             Route("/static/{name}", self.static, methods=["GET"]),
+            Route(OFFLINE_PATH, self.offline, methods=["GET"]),
+            Route("/service-worker.js", self.service_worker, methods=["GET"]),
         ]
 
     async def ask(self, request: Request) -> Response:
@@ -77,6 +80,14 @@ class Doors:
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(self._entrance.cookie, httponly=True, samesite="strict", secure=self._is_secure)
         return answer
+
+    async def offline(self, request: Request) -> Response:
+        """What a browser shows where it does not reach the server; it says nothing of anybody."""
+        return HTMLResponse(render("offline.html", {}))
+
+    async def service_worker(self, request: Request) -> Response:
+        """The script that shows it then; its path says for which pages it may answer, which is all of them."""
+        return Response(self._service_worker, 200, {"cache-control": "no-cache"}, "text/javascript")
 
     async def static(self, request: Request) -> Response:
         """Style, script and icon."""

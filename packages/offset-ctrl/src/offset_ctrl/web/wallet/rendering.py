@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from offset_proto.text import format_b64
 
-__all__ = ["STATIC", "moment_text", "render"]
+__all__ = ["OFFLINE_PATH", "STATIC", "moment_text", "render", "render_service_worker"]
 
 _PAGES: Final = Path(__file__).parent.parent / "pages"
 STATIC: Final[dict[str, tuple[bytes, str]]] = {
@@ -25,11 +25,21 @@ STATIC: Final[dict[str, tuple[bytes, str]]] = {
     for name, media_type in (
         ("wallet.css", "text/css"),
         ("wallet.js", "text/javascript"),
+        ("camera.js", "text/javascript"),
         ("icon.svg", "image/svg+xml"),
+        ("icon-180.png", "image/png"),
+        ("icon-192.png", "image/png"),
+        ("icon-512.png", "image/png"),
+        ("icon-maskable-512.png", "image/png"),
         ("wallet.webmanifest", "application/manifest+json"),
     )
 }
 """What is served to everybody, with its media type."""
+
+SHELL: Final = ("wallet.css", "wallet.js", "camera.js", "icon.svg")
+"""What the page for a server that can not be reached needs, and every other one, too."""
+
+OFFLINE_PATH: Final = "/offline"
 
 _NARROW: Final = "\N{NARROW NO-BREAK SPACE}"
 _QUIET_ZONE: Final = 4  # ISO/IEC 18004 §6.3.8
@@ -115,3 +125,14 @@ _OUTSIDE: Final[dict[str, Any]] = {
 def render(template: str, values: Mapping[str, Any]) -> str:
     """The page that *template* gives with *values*."""
     return _ENVIRONMENT.get_template(template).render({**_OUTSIDE, **values})
+
+
+def render_service_worker() -> str:
+    """
+    The script that answers in the place of a server that can not be reached: with one page, and the files of that.
+
+    It is another script whenever one of them is, and browsers then take the new one.
+    """
+    page = render("offline.html", {})
+    version = hashlib.sha256("".join([page, *map(_address, SHELL)]).encode()).hexdigest()[:12]
+    return render("service-worker.js", {"files": SHELL, "page": OFFLINE_PATH, "version": version})

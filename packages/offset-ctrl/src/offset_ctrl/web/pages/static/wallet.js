@@ -8,6 +8,9 @@
   const ASK_LATER_MILLISECONDS = 60_000;
   const ASKED_MAX = 1_000;
   const AWAY_STATUS = 503;
+  const RETRY_MILLISECONDS = 5_000;
+  const SLIDER_LEAST = 100;
+  const SLIDER_STEPS = 100;
 
   // As the server has sent it, to tell whether a new answer is another one.
   const sent = new Map();
@@ -21,6 +24,7 @@
     return fields.some((field) => {
       if (field.type === "hidden" || field.readOnly) return false;
       if (field === document.activeElement) return true;
+      if (field.type === "range") return false;
       if (field.type === "checkbox") return field.checked !== field.defaultChecked;
       if (field.type === "file") return field.files.length > 0;
       return field.tagName !== "SELECT" && field.value !== field.defaultValue;
@@ -46,9 +50,40 @@
     }
   }
 
+  // A slider beside a number, which stays what is sent. It reaches twice as far as what is entered, in round steps.
+  function roundUp(number) {
+    const power = 10 ** Math.floor(Math.log10(number));
+    return [1, 2, 5, 10].find((each) => each * power >= number) * power;
+  }
+
+  function numberIn(field) {
+    const digits = field.value.replace(/\s/g, "");
+    return /^\d{1,15}$/.test(digits) ? Number(digits) : null;
+  }
+
+  function place(slider, field) {
+    const number = numberIn(field);
+    slider.hidden = number === null && field.value !== "";
+    if (slider.hidden) return;
+    if (Number(slider.max) < number) slider.max = roundUp(2 * number);
+    slider.step = Math.max(1, Number(slider.max) / SLIDER_STEPS);
+    slider.value = number ?? 0;
+  }
+
+  function linkSliders(root) {
+    for (const slider of root.querySelectorAll("[data-slides]")) {
+      const field = document.getElementById(slider.dataset.slides);
+      slider.max = roundUp(Math.max(SLIDER_LEAST, 2 * (numberIn(field) ?? 0)));
+      place(slider, field);
+      slider.addEventListener("input", () => { field.value = slider.value; });
+      field.addEventListener("input", () => place(slider, field));
+    }
+  }
+
   function prepare(root) {
     localise(root);
     showCopies(root);
+    linkSliders(root);
   }
 
   function replace(region, found) {
@@ -65,6 +100,7 @@
       document.getElementById("said").textContent = found.dataset.say;
     }
     prepare(region);
+    region.dispatchEvent(new Event("wallet:shown", { bubbles: true }));
   }
 
   let isRefreshing = false;
@@ -162,6 +198,28 @@
     }
   }
 
+  // The page for a server that can not be reached stands in the place of another one, which comes when it is back.
+  async function retry() {
+    const address = document.body.dataset.retry;
+    if (!address) return;
+    for (;;) {
+      await pause(RETRY_MILLISECONDS);
+      await seen();
+      try {
+        if ((await fetch(address, { cache: "no-store" })).ok) {
+          location.reload();
+          return;
+        }
+      } catch {
+        // Not yet.
+      }
+    }
+  }
+
+  function keepShell() {
+    if (document.body.dataset.shell) navigator.serviceWorker?.register(document.body.dataset.shell).catch(() => {});
+  }
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
@@ -194,4 +252,6 @@
   prepare(document);
   follow();
   wait();
+  retry();
+  keepShell();
 })();
