@@ -43,6 +43,9 @@ FAILURES_MAX: Final = 20
 STRANGE_MAX: Final = 60
 """Wrong things that strangers have sent, in so many seconds as the next line says."""
 
+_NOT_STRANGE: Final = (409, 429)
+"""What a good commit is answered with, which its buyer must hear: it can not collect any more, or there is no room."""
+
 FAILURE_SECONDS: Final = 60.0
 KEY_CHARACTERS_MAX: Final = 128
 
@@ -112,7 +115,8 @@ class Entrance:
 
     def strange(self, error: Rejected) -> Rejected:
         """Count the wrong thing of a stranger; what to answer: why it is wrong, or that there were too many."""
-        wait = self._strange.count() if error.problem.status < 500 else None
+        status = error.problem.status
+        wait = self._strange.count() if status < 500 and status not in _NOT_STRANGE else None
         if wait is None:
             return error
         detail = f"too much that was wrong has come here; try again in {wait} seconds"
