@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from offset_ctrl.testing import build_commit
-from offset_ctrl.web import checkout, dispatch
+from offset_ctrl.web import dispatch, in_hand, seats
 from offset_ctrl.web.listening import make_front
 from offset_proto.files import COMMIT, INVOICE
-from offset_proto.message_json import format_json
+from offset_proto.message_json import format_json, parse_json
 from offset_proto.messages.app import AddInvoice, CommitInvoice
 from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport
 from offset_proto.uri import format_uri, parse_uri
@@ -160,26 +160,58 @@ def test_names_that_are_guessed(run_server, monkeypatch):
 
 
 def test_only_so_many_wait(run_server, web, monkeypatch):
-    """The others are told to ask again later; places are free again when those who wait have their answer."""
-    monkeypatch.setattr(checkout, "WAITING_MAX", 3)
-    monkeypatch.setattr(checkout, "WAITING_ON_ONE_MAX", 2)
+    """The others are told to ask again later, and so is one that makes room; seats are free again after an answer."""
+    monkeypatch.setattr(seats, "SEATS_MAX", 3)
+    monkeypatch.setattr(seats, "OF_ONE_INVOICE_MAX", 2)
 
     async def body(server):
         _, path, invoice = await _sell(server)
         _, other, _ = await _sell(server, "other")
+        _, third, _ = await _sell(server, "third")
         async with _stranger(server) as client:
-            waiting = [asyncio.create_task(client.get(f"{each}/state")) for each in (path, path, other)]
-            await asyncio.sleep(0.3)
-            for each in (path, other):
-                answer = await client.get(f"{each}/state")
+            waiting = []
+            for each in (path, path, other):
+                waiting.append(asyncio.create_task(client.get(f"{each}/state")))
+                await asyncio.sleep(0.1)
+            refused = await client.get(f"{path}/state")
+            waiting.append(asyncio.create_task(client.get(f"{third}/state")))
+            for answer in (refused, await waiting[0], await client.get(f"{other}/state")):
                 assert (answer.status_code, answer.headers["retry-after"]) == (429, "10")
             await client.post(path, data={"text": format_uri(build_commit(invoice, web.NODE))})
-            assert [(await each).status_code for each in waiting[:2]] == [200, 200]
+            assert (await waiting[1]).json() == {"state": "collected"}
             again = asyncio.create_task(client.get(f"{other}/state"))
-            await asyncio.sleep(0.2)
-            assert not again.done()
-            for task in (again, waiting[2]):
+            done, pending = await asyncio.wait({again, *waiting[2:]}, timeout=0.2)
+            assert (len(done), len(pending)) == (0, 3)
+            for task in pending:
                 task.cancel()
+
+    run_server(body)
+
+
+@pytest.mark.parametrize("by_page", [True, False])
+def test_a_good_commit_that_comes_too_late_is_told_so(run_server, web, monkeypatch, by_page):
+    """Whatever else strangers send: the buyer must know that the payment can not be collected any more."""
+    monkeypatch.setattr(dispatch, "STRANGE_MAX", 2)
+    monkeypatch.setattr(in_hand, "COMMITS_MAX", 1)
+
+    async def body(server):
+        made, path, invoice = await _sell(server)
+        commit = build_commit(invoice, web.NODE)
+
+        async def hand_over(client, commit):
+            if by_page:
+                return await client.post(path, data={"text": format_uri(commit)})
+            return await client.post("/api/v1/commits", json=parse_json(COMMIT.format(commit)))
+
+        async with _stranger(server) as client:
+            statuses = [(await hand_over(client, build_commit(invoice, web.SELLER))).status_code for _ in range(3)]
+            assert statuses == [400, 400, 429]
+            async with server.desk.in_hand.take("another one", has_commit=True):
+                answer = await hand_over(client, commit)
+                assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+            await server.client.delete(f"{INVOICES}/{made['invoice']['invoice_id']}")
+            answer = await hand_over(client, commit)
+            assert (answer.status_code, "was cancelled before" in answer.text) == (409, True)
 
     run_server(body)
 

@@ -127,6 +127,8 @@ def test_https(tmp_path):
 
     _serve(PlainTextResponse("fine"), body, certificate)
     front = make_front(("0.0.0.0", 443), certificate, None)  # noqa: S104
+    assert front.is_direct
+    assert not make_front(("127.0.0.1", 8080), None, "https://wallet.example").is_direct
     assert front.origins.hosts == {"localhost", "localhost:443", "127.0.0.1", "127.0.0.1:443"}
     assert (front.url, front.is_secure) == ("https://localhost", True)
 

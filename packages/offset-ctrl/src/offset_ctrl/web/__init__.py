@@ -16,6 +16,7 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 `forms`             what the API says and hears; `form_parts` is what it is made of
 `views`             what the SDK knows, in these forms
 `problems`          errors as answers
+`seats`             of the pages that wait for a payment
 `settling`          how invoices come to their ends
 `in_hand`           invoices that are being made, collected or cancelled
 `desk`              what the server has in its hands

@@ -61,7 +61,7 @@ def build_application(desk: Desk, front: Front) -> ASGIApp:
     routes = [
         *Doors(desk, entrance, is_secure=front.is_secure).routes(),
         *[route for section in WALLET for route in section.routes(desk, entrance)],
-        *Checkout(desk, entrance).routes(),
+        *Checkout(desk, entrance, knows_peers=front.is_direct).routes(),
         Route(DOCUMENT_PATH, read_document, methods=["GET"]),
         *[_route(path, operations, desk, entrance) for path, operations in by_path.items()],
     ]

@@ -8,19 +8,20 @@ of the node: no name, no friend, no other invoice.
 What buyers can do here is bounded. Nothing asks the node but a commit that was checked before, and that is its own
 proof (`offset_ctrl.web.api.delivering`). Where an invoice stands is what the book says, and the clock. A page that
 waits for the payment asks for it, and is answered when it is there, or after `WAIT_SECONDS`; of those that wait, there
-are only so many, and the others are told to ask again later. Addresses that lead nowhere are counted with all that
-strangers do wrong.
+are only so many (`offset_ctrl.web.seats`), and the others are told to ask again later. Addresses that lead nowhere are
+counted with all that strangers do wrong.
 
 All links of a page are relative, so that a proxy may show it under a path of its own.
 """
 
-from collections import Counter
+import asyncio
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from offset_ctrl.web.accepting import peer_of
 from offset_ctrl.web.api.selling import request_of
 from offset_ctrl.web.api.waiting import wait_until
 from offset_ctrl.web.desk import Desk
@@ -28,6 +29,7 @@ from offset_ctrl.web.dispatch import Entrance, problem_response
 from offset_ctrl.web.guard import CHECKOUT_PATH
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.problems import Rejected, problem_of, rejection
+from offset_ctrl.web.seats import Seat, Seats
 from offset_ctrl.web.settling import collect
 from offset_ctrl.web.wallet.rendering import render
 from offset_ctrl.web.wallet.taking import take_commit
@@ -43,10 +45,6 @@ __all__ = ["Checkout"]
 WAIT_SECONDS: Final = 25.0
 """Shorter than the time after which proxies give an answer up."""
 
-WAITING_MAX: Final = 64
-WAITING_ON_ONE_MAX: Final = 4
-"""Pages of one invoice; a buyer who opens more has no other buyer's place."""
-
 ASK_AGAIN_SECONDS: Final = 10
 
 
@@ -57,12 +55,14 @@ class Checkout:
     Args:
         desk: Of the server.
         entrance: Counts what strangers do wrong.
+        knows_peers: Clients connect directly, so that their addresses tell them apart.
     """
 
-    def __init__(self, desk: Desk, entrance: Entrance) -> None:
+    def __init__(self, desk: Desk, entrance: Entrance, *, knows_peers: bool) -> None:
         self._desk = desk
         self._entrance = entrance
-        self._waiting: Counter[str] = Counter()
+        self._knows_peers = knows_peers
+        self._seats = Seats()
 
     def routes(self) -> list[Route]:
         """What an application serves them with; nothing, where buyers do not reach the server."""
@@ -91,10 +91,11 @@ class Checkout:
             return self._no_page(error)
         try:
             await self._collect(row, read_fields(await request.body()).get("text", ""))
-        except (Rejected, OffsetError) as error:
-            problem = error.problem if isinstance(error, Rejected) else problem_of(error)
-            rejected = self._entrance.strange(Rejected(problem or _UNKNOWN.problem))
-            return self._page(row, rejected)
+        except Rejected as error:
+            return self._page(row, self._entrance.strange(error))
+        except OffsetError as error:
+            problem = problem_of(error)
+            return self._page(row, self._entrance.strange(_UNKNOWN if problem is None else Rejected(problem)))
         return RedirectResponse(str(row.checkout), 303)
 
     async def wait(self, request: Request) -> Response:
@@ -103,17 +104,19 @@ class Checkout:
             row = self._find(request)
         except Rejected as error:
             return problem_response(error)
-        checkout = str(row.checkout)
-        if self._waiting.total() >= WAITING_MAX or self._waiting[checkout] >= WAITING_ON_ONE_MAX:
-            headers = {"retry-after": str(ASK_AGAIN_SECONDS)}
-            return problem_response(rejection(429, "TooManyWait", "too many wait here; ask again later", headers))
-        self._waiting[checkout] += 1
+        is_lost = asyncio.Event()
+        peer = peer_of(request.client.host) if self._knows_peers and request.client is not None else None
+        seat = Seat(str(row.checkout), peer, is_lost.set)
+        if not self._seats.take(seat):
+            return problem_response(_ask_again())
         try:
-            await wait_until(self._desk, WAIT_SECONDS, lambda: self._state(self._again(row)) != "open")
+            await wait_until(self._desk, WAIT_SECONDS, lambda: self._state(self._again(row)) != "open", is_lost)
         finally:
-            self._waiting[checkout] -= 1
-            self._waiting += Counter()  # forgets those of which there are none
-        return JSONResponse({"state": self._state(self._again(row))})
+            self._seats.leave(seat)
+        state = self._state(self._again(row))
+        if is_lost.is_set() and state == "open":
+            return problem_response(_ask_again())
+        return JSONResponse({"state": state})
 
     async def save(self, request: Request) -> Response:
         """The invoice as a file, for programs that read no texts."""
@@ -174,3 +177,8 @@ class Checkout:
 
 
 _UNKNOWN: Final = rejection(503, "NotCollected", "this could not be collected now; try it again in a while")
+
+
+def _ask_again() -> Rejected:
+    headers = {"retry-after": str(ASK_AGAIN_SECONDS)}
+    return rejection(429, "TooManyWait", "too many wait here; ask again later", headers)

@@ -45,6 +45,7 @@ class Front:
         is_secure: Browsers reach it by HTTPS.
         delivery: The address at which buyers' programs deliver commits; None: they do not.
         shop: Where buyers find the pages of invoices, without the slash at its end; None: they do not.
+        is_direct: Clients elsewhere connect to it themselves, and not by way of a proxy.
     """
 
     origins: Origins
@@ -52,6 +53,7 @@ class Front:
     is_secure: bool
     delivery: str | None = None
     shop: str | None = None
+    is_direct: bool = False
 
     @property
     def port(self) -> int:
@@ -98,7 +100,7 @@ def _make_front(address: tuple[str, int], certificate: Certificate | None, proxy
         return _behind_proxy(proxy)
     host, port = address
     if certificate is not None:
-        return _front("https", _certified_names(certificate), port)
+        return replace(_front("https", _certified_names(certificate), port), is_direct=True)
     if not is_loopback(host):
         raise InvalidInput(
             f"{host} can be reached by others, who could listen to what is said: listen on 127.0.0.1, "

@@ -17,23 +17,27 @@ WaitSeconds = Annotated[
 ]
 
 
-async def wait_until(desk: Desk, seconds: float, is_so: Callable[[], bool]) -> None:
-    """Return when it is so, or after *seconds*, or when the server ends; looked at whenever the bell rings."""
+async def wait_until(
+    desk: Desk, seconds: float, is_so: Callable[[], bool], gives_up: asyncio.Event | None = None
+) -> None:
+    """Return when it is so, or after *seconds*, or when the server ends or *gives_up*; looked at at each ring."""
     if seconds <= 0 or is_so():
         return
-    closing = asyncio.create_task(desk.closing.wait())
+    ends = [event for event in (desk.closing, gives_up) if event is not None]
+    ending = [asyncio.create_task(event.wait()) for event in ends]
     try:
         async with asyncio.timeout(seconds):
-            while not desk.closing.is_set():
+            while not any(event.is_set() for event in ends):
                 rung = desk.bell.listen()
                 if is_so():
                     return
                 ringing = asyncio.create_task(rung.wait())
                 try:
-                    await asyncio.wait({ringing, closing}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({ringing, *ending}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     ringing.cancel()
     except TimeoutError:
         return
     finally:
-        closing.cancel()
+        for task in ending:
+            task.cancel()
