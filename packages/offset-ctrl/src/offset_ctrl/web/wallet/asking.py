@@ -1,11 +1,13 @@
 """Asking for a payment, and how an invoice stands."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from offset_ctrl.rules.open_reports import InvoiceEnding
-from offset_ctrl.web import forms, invoice_forms
+from offset_ctrl.sdk.history import last_before
+from offset_ctrl.web import forms, invoice_forms, settling
 from offset_ctrl.web.api import selling
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.problems import rejection
@@ -65,7 +67,7 @@ async def collect(visit: Visit) -> Answer:
     name = format_b64(commit.invoice_id)
     row = visit.desk.invoice_book.find(name)
     if row is not None and row.node == node.key:
-        await selling.collect(visit.desk, node, row, commit)
+        await settling.collect(visit.desk, node, row, commit)
         return Gone(item_path(node, "invoices", name))
     report = await find_open(visit, commit.invoice_id)
     if report is None:
@@ -81,17 +83,24 @@ async def collect(visit: Visit) -> Answer:
 async def show_elsewhere(visit: Visit) -> Answer:
     """A request that was not made here, as the node knows it."""
     visit.check_reached()
-    invoice_id, node = parse_b64(InvoiceId, visit.call.path["invoice_id"]), visit.web_node.node
+    invoice_id = parse_b64(InvoiceId, visit.call.path["invoice_id"])
     report = await find_open(visit, invoice_id)
-    if report is None:
-        since = visit.desk.database.now() - REMEMBERED_SECONDS
-        endings = await node.invoice_endings([invoice_id], since)
-        if endings[invoice_id] is not InvoiceEnding.COLLECTED:
-            raise rejection(404, "UnknownInvoice", "this request is not open at your node, or is no more")
+    if report is None and not await _was_collected(visit, invoice_id):
+        raise rejection(404, "UnknownInvoice", "this request is not open at your node, or is no more")
     return Shown(
         "elsewhere.html",
         {"report": report, "name": format_b64(invoice_id), "has_history": visit.keeps_history},
     )
+
+
+async def _was_collected(visit: Visit, invoice_id: InvoiceId) -> bool:
+    """Whether the history of late tells that it was; for that, the whole history is not searched."""
+    if not visit.keeps_history:
+        return False
+    since = datetime.fromtimestamp(visit.desk.database.now() - REMEMBERED_SECONDS, UTC)
+    after = await last_before(visit.web_node.session, since)
+    endings = await visit.web_node.node.invoice_endings({invoice_id: after})
+    return endings[invoice_id] is InvoiceEnding.COLLECTED
 
 
 def _row(visit: Visit) -> InvoiceRow:
