@@ -1,10 +1,13 @@
 """
 What the live suite needs: the original's programs, records on request, and the matrix that it prints.
 
-With pytest-xdist, ``-n 2 --dist loadgroup`` does two castings at a time.
+With pytest-xdist, ``-n 2 --dist loadgroup`` does two castings at a time. With pytest-rerunfailures, ``--reruns 1``
+tries a step that failed once more, in a network that works; the matrix says so, and what happened at first. Originals
+among themselves fail now and then at what they pass at all other times.
 """
 
 import datetime
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -34,6 +37,8 @@ Seconds of waiting for one thing in a step, and in one that fails each time.
 
 A node of the original needs up to 64 ticks until it gives up a link whose other end is gone, and dials again 8 later.
 """
+
+HAPPENED_CHARS_MAX: Final = 200
 
 BECAUSE: Final = "a step that this one stands on has failed: "
 OUTCOME: Final = "outcome in the matrix"
@@ -169,12 +174,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: pytest.TestReport = wrapped.get_result()
     step, expected = step_of(item), expectation(item)
     if step is None:
-        row = item.path.stem.removeprefix("test_").replace("_", " ")
-        where = row, item.name.removeprefix("test_").replace("_", " ")
+        file = item.path.stem.removeprefix("test_").replace("_", " ")
+        where = file, item.name.removeprefix("test_").replace("_", " ")
     else:
         where = casting_of(item).name, step.name
+        row = getattr(item, "funcargs", {}).get("row")
         if report.failed:
-            _judge(report, step.name, expected, getattr(item, "funcargs", {}).get("row"))
+            _judge(report, step.name, expected, row)
+        elif report.passed and report.when == "call" and row is not None:
+            row.note_success(step.name)
     outcome, why = _outcome(report, expected)
     report.user_properties.append((OUTCOME, (*where, outcome.name, report.duration, why)))
 
@@ -201,7 +209,7 @@ def _outcome(report: pytest.TestReport, expected: Expectation | None) -> tuple[O
     """What a report says, and why."""
     why = "" if expected is None else expected.reason
     if report.failed:
-        return Outcome.FAILED, ""
+        return Outcome.FAILED, _what_happened(report)
     if report.skipped and hasattr(report, "wasxfail"):
         return Outcome.EXPECTED, why
     if report.skipped:
@@ -216,13 +224,21 @@ def _outcome(report: pytest.TestReport, expected: Expectation | None) -> tuple[O
     return Outcome.PASSED, ""
 
 
+def _what_happened(report: pytest.TestReport) -> str:
+    """The first line of an error, without directories of this machine."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    line = next(iter(getattr(crash, "message", "").splitlines()), "")
+    return re.sub(r"/[^\s',\]]*/", "", line)[:HAPPENED_CHARS_MAX]
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note each phase of each test in the matrix, also of a test that another process has run."""
     properties: list[tuple[str, Any]] = report.user_properties
     for name, value in properties:
         if name == OUTCOME:
-            row, step, outcome, seconds, why = value
-            _MATRIX.add(Result(row, step, Outcome[outcome], seconds, why))
+            is_first = str(report.outcome) == "rerun"  # by pytest-rerunfailures
+            where, step, outcome, seconds, why = value
+            _MATRIX.add(Result(where, step, Outcome.AGAIN if is_first else Outcome[outcome], seconds, why))
     properties[:] = [pair for pair in properties if pair[0] != OUTCOME]
 
 

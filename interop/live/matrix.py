@@ -15,6 +15,7 @@ class Outcome(enum.Enum):
 
     BEGUN = "not finished"
     PASSED = "passed"
+    AGAIN = "passed at the second attempt"
     EXPECTED = "expected failure"
     ONLY_OURS = "only ours"
     SKIPPED = "skipped because of"
@@ -36,7 +37,8 @@ class Result:
         step: What was done.
         outcome: How it ended.
         seconds: What it took, the making of its network included.
-        why: The defect and the reason of an expected failure; the step that a skipped one stands on; else nothing.
+        why: The defect and the reason of an expected failure; the step that a skipped one stands on; what happened in
+            one that failed, at the first attempt perhaps; else nothing.
     """
 
     row: str
@@ -87,6 +89,10 @@ class Matrix:
         """What somebody has to look at."""
         return [result for result in self.results.values() if result.is_unexpected]
 
+    def again(self) -> list[Result]:
+        """Steps that failed once, and passed in a network of their own."""
+        return [result for result in self.results.values() if result.outcome is Outcome.AGAIN]
+
     def better(self) -> list[Result]:
         """Steps that passed although they were expected to fail."""
         return [result for result in self.results.values() if result.outcome is Outcome.BETTER]
@@ -104,6 +110,7 @@ class Matrix:
         lines = [*head, "", *self._castings_table(numbers), *self._others_table(numbers)]
         lines += [f"[{number}] {why}  " for why, number in numbers.items()]
         lines += ["", *_entries("Known of the original", list(known))]
+        lines += [*_verdict("Failed once", self.again())]
         lines += [*_verdict("Passed, although expected to fail", self.better())]
         lines += _verdict("Unexpected", self.unexpected()) or ["Nothing unexpected."]
         return "\n".join(lines).rstrip("\n") + "\n"
@@ -133,7 +140,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _verdict(title: str, results: list[Result]) -> list[str]:
-    said = [f"{result.row}, {result.step}: {result.outcome.value} {result.why}".rstrip() for result in results]
+    said = [": ".join(filter(None, [f"{one.row}, {one.step}", one.outcome.value, one.why])) for one in results]
     return _entries(title, said)
 
 

@@ -2,7 +2,8 @@
 One row of the matrix: the network of a casting, made anew where a step has left it broken.
 
 A step that fails may have spoiled the network, or not. Before the next step a short check tells; where it fails, the
-next step gets a network of its own. What stands on a step that failed is not tried, and says so by its name.
+next step gets a network of its own. What stands on a step that failed is not tried, and says so by its name. A step
+that failed and then passed has not failed.
 """
 
 from collections.abc import Callable, Iterable
@@ -60,6 +61,10 @@ class Row(Generic[N]):
         """A step has failed, as expected or not: the network may be spoiled."""
         self._failed[step] = None
         self._is_suspect = True
+
+    def note_success(self, step: str) -> None:
+        """A step has passed, perhaps after it had failed."""
+        self._failed.pop(step, None)
 
     def close(self) -> None:
         """End the network, if there is one."""

@@ -124,20 +124,67 @@ def test_a_failed_step(tmp_path: Path) -> None:
         "set up": "passed",
         "1 hop": "passed",
         "2 hops": "passed",
-        "3 hops": "FAILED",
+        "3 hops": "FAILED [1]",
         "back": "skipped because of 3 HOPS",
         "too little credit": "passed",
-        "last token": "FAILED",
-        "kill A": "only ours [1]",
-        "disabled and enabled": "expected failure [2]",
-        "parted friends": "passed, although expected to fail [2]",
+        "last token": "FAILED [4]",
+        "kill A": "only ours [2]",
+        "disabled and enabled": "expected failure [3]",
+        "parted friends": "passed, although expected to fail [3]",
         "seconds": "0",
     }
     text = matrix.read_text()
-    assert "[1] D7: never again" in text
-    assert "[2] D23: twice at once" in text
-    assert text.endswith("Unexpected:\n\n* all original, 3 hops: FAILED\n* all original, last token: FAILED\n")
-    assert "* all original, parted friends: passed, although expected to fail D23: twice at once\n" in text
+    assert "[2] D7: never again" in text
+    assert "[3] D23: twice at once" in text
+    failed = [
+        "3 hops: FAILED: AssertionError: assert '3 hops' == '1 hop'",
+        "last token: FAILED: AssertionError: not the expected failure",
+    ]
+    assert text.endswith("Unexpected:\n\n" + "".join(f"* all original, {line}\n" for line in failed))
+    better = "* all original, parted friends: passed, although expected to fail: D23: twice at once\n"
+    assert better in text
+
+
+SHAKY_SUITE = """
+import pytest
+from interop.live.castings import CASTINGS
+from interop.live.rows import Row
+
+class FakeNetwork:
+    is_whole, servers = True, {}
+    def stop(self):
+        pass
+
+@pytest.fixture(scope="module", params=CASTINGS[:1], ids=["all original"])
+def row():
+    return Row(FakeNetwork, lambda network: network.is_whole)
+
+@pytest.mark.step("{hops}")
+@pytest.mark.parametrize("hops", ["1 hop", "3 hops"])
+def test_payment(row, chain, hops):
+    if hops == "1 hop" and row.made == 1:
+        chain.is_whole = False
+        raise TimeoutError("waited 5 s for: /some/where/A.friend")
+    assert hops == "1 hop"
+
+@pytest.mark.step("back")
+def test_back(row, chain):
+    assert row.made == 2
+"""
+
+
+def test_a_step_that_fails_once(tmp_path: Path) -> None:
+    """It is tried again in another network, and what stands on it is tried; the table tells, and names no directory."""
+    (tmp_path / "conftest.py").write_text(SMALL_CONFTEST)
+    (tmp_path / "test_small.py").write_text(SHAKY_SUITE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    matrix = tmp_path / "matrix.md"
+    result = _run(tmp_path, "--reruns", "1", "--matrix", str(matrix), OFFSET_RUST_BIN=str(OURS.directory))
+    assert result.returncode == 1, result.stdout
+    text = matrix.read_text()
+    assert "| passed at the second attempt [1] 0 s | FAILED [2] 0 s | skipped because of 3 HOPS |" in text
+    again = "1 hop: passed at the second attempt: TimeoutError: waited 5 s for: A.friend"
+    assert f"Failed once:\n\n* all original, {again}\n" in text
 
 
 def test_matrix() -> None:
