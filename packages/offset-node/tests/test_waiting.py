@@ -62,7 +62,7 @@ from offset_proto.messages.extensions import (
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.history import EVERY_ENTRY, FollowHistory, ReadHistory
 from offset_proto.messages.payment import Commit
-from offset_proto.types import InvoiceId, PaymentId, PublicKey, Uid
+from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 NOW = 1_800_000_000
 """Seconds since 1970; any."""
@@ -370,14 +370,41 @@ def test_an_invoice_that_has_come_to_its_end_was_not_collected(pair):
 
 def test_what_a_mediator_collects_is_no_invoice_of_its_own():
     """Its apps do not learn the ids of payments that pass."""
-    network, view = _network(), OpenInvoicesView(PendingTimes({}))
+    network = _network()
     _, request = _begin(network)
     network.disconnect("A", "B")
     network.request("C", CommitInvoice(network.result("A", request).commit))
     network.settle()
     funder = network.nodes["B"].funder
     assert any(friend.channel.pending_backwards_ops for friend in funder.state.friends.values())
+    view = OpenInvoicesView(funder.state, PendingTimes({}))
     assert view.snapshot(funder.state, funder.open_requests, NOW).collected == ()
+
+
+@pytest.mark.parametrize("currency", ["FST", "EUR"])
+def test_an_app_is_told_of_the_invoices_of_its_currencies(pair, currency):
+    """Of others it is told nothing, not even that there is something; but a snapshot always comes."""
+    seller = pair.nodes[1]
+    _told(pair, OpenInvoices, 1)
+    seller.engine.apps.close_app(seller.app)
+    seller.app, _ = seller.engine.apps.open_app(ALL_PERMISSIONS, ReportScope(None, frozenset({Currency(currency)})))
+    is_seen = currency == "FST"
+    seller.ask(FollowInvoices())
+    pair.settle()
+    assert _told(pair, OpenInvoices, 1) == [OpenInvoices(True, (), (), ())]
+    collected, _ = _pay(pair, 1, 30)
+    commit = _commit(pair)
+    cancelled, _ = _pay(pair, 2, 20)
+    assert bool(_told(pair, OpenInvoices, 1)) is is_seen
+    seller.ask(CommitInvoice(commit))
+    seller.ask(FollowInvoices())
+    seller.ask(CancelInvoice(cancelled))
+    pair.settle()
+    told = _told(pair, OpenInvoices, 1)
+    snapshots = [message for message in told if message.is_snapshot]
+    assert [message.collected for message in snapshots] == [(collected,) if is_seen else ()]
+    changes = [(set(message.ended), message.collected) for message in told if not message.is_snapshot]
+    assert changes == ([({collected, cancelled}, (collected,))] if is_seen else [])
 
 
 def test_nobody_is_told_who_has_left(pair):
@@ -556,6 +583,21 @@ def test_an_app_is_told_of_the_friends_that_it_sees(restored):
         assert snapshots == [UnheardFriends(True, seen, ())]
 
 
+def test_an_app_is_not_told_that_something_happens_which_it_does_not_see(restored):
+    """An empty change would tell it that a friend has spoken, and when."""
+    node, friend = restored.nodes
+    node.engine.apps.close_app(node.app)
+    node.app, _ = node.engine.apps.open_app(NO_PERMISSIONS, NOTHING)
+    node.ask(FollowUnheard())
+    restored.settle()
+    assert [message for message in _told(restored, UnheardFriends) if message.is_snapshot][-1] == UnheardFriends(
+        True, (), ()
+    )
+    _meet(restored)
+    assert node.engine._funder.state.friends[friend.key].is_heard
+    assert _told(restored, UnheardFriends) == []
+
+
 def test_nobody_is_waited_for_where_nothing_was_forgotten(pair):
     """And friends that come and go are not told."""
     node, other = pair.nodes[0], PublicKey(b"\x77" * 32)
@@ -606,7 +648,7 @@ async def _follow_much(connection: "FullConnection") -> None:
     links.open(connection, ALL_PERMISSIONS)
     invoice = OpenInvoiceReport(InvoiceId(b"\x01" * 32), FST, 2**127, 2**127, 1, NOW, NOW)
     large = OpenInvoices(True, (invoice,) * (APP_OUTBOX_BYTES_MAX // 64), (), ())
-    for effect in server.start_following(1, _uid(1), large):
+    for effect in server.start_following(1, _uid(1), large, {}):
         links.perform(effect)
     assert connection.unread > APP_OUTBOX_BYTES_MAX
     assert not connection.is_closed

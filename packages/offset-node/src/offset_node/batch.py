@@ -5,6 +5,7 @@ What goes into a batch of the node's engine, and what comes of it. Pure.
 stored; `Handled` is the engine's own, and holds the effects until then.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +21,7 @@ from offset_proto.errors import PeerError, RefusedError
 from offset_proto.messages.app import AddIndexServer, AddInvoice, CreatePayment, ReportMutations
 from offset_proto.messages.extensions import AddExpiringInvoice
 from offset_proto.messages.history import EntryKind, NoteEntry, NoteInvoice, NotePayment
-from offset_proto.types import PublicKey
+from offset_proto.types import Currency, InvoiceId, PublicKey
 
 __all__ = [
     "Batch",
@@ -62,17 +63,23 @@ class ReportIndexServers:
 
 @dataclass(frozen=True, slots=True)
 class TellSnapshot:
-    """What an app asked to follow is durable as it was then: tell it."""
+    """
+    What an app asked to follow is durable as it was then: tell it.
+
+    *currencies* are those of the invoices that the message names by their ids alone, for apps that do not see all.
+    """
 
     follow: Follow
     message: Followed
+    currencies: Mapping[InvoiceId, Currency]
 
 
 @dataclass(frozen=True, slots=True)
 class TellFollowers:
-    """A change of what is followed is durable: tell those who follow."""
+    """A change of what is followed is durable: tell those who follow. The rest is as with `TellSnapshot`."""
 
     message: Followed
+    currencies: Mapping[InvoiceId, Currency]
 
 
 BatchEffect = funder_effects.Effect | ReportIndexServers | TellSnapshot | TellFollowers

@@ -238,7 +238,8 @@ class NodeEngine:
                     handled.mutations.append(index_mutation(event))
                     handled.effects.append(ReportIndexServers(event))
                 case Follow(_, _, request):
-                    handled.effects.append(TellSnapshot(event, self._snapshot(request)))
+                    snapshot = self._snapshot(request)
+                    handled.effects.append(TellSnapshot(event, snapshot, self._waiting.currencies))
                 case KeepNote():
                     keep_note(handled, event)
                 case TimesChanged(mutations):
@@ -248,7 +249,8 @@ class NodeEngine:
         sent = self._funder.send_held()
         self._waiting.observe(self._funder, None, sent)
         handled.take(None, sent)
-        handled.effects += map(TellFollowers, self._waiting.changes(self._funder))
+        changes = self._waiting.changes(self._funder)
+        handled.effects += [TellFollowers(change, self._waiting.currencies) for change in changes]
         self.counts.events += count
         self.counts.mutations += len(handled.mutations)
         if handled.occurrences:
@@ -270,7 +272,7 @@ class NodeEngine:
             return [*handled.askers]
         first = self._history_end + 1
         self._history_end += len(handled.entries)
-        handled.effects.append(TellFollowers(HistoryEnd(self._history_end)))
+        handled.effects.append(TellFollowers(HistoryEnd(self._history_end), {}))
         numbered = enumerate(handled.entries, first)
         entries = [AddEntry(number, self._waiting.now, entry, app) for number, (entry, app) in numbered]
         return [*handled.askers, *entries]
@@ -343,10 +345,10 @@ class NodeEngine:
                     self.put(FriendWentOnline(friend))
                 case ReportOffline(friend):
                     self.put(FriendWentOffline(friend))
-                case TellSnapshot(Follow(app_id, app_request_id, _), message):
-                    self._pass_on(self.apps.start_following(app_id, app_request_id, message), outside)
-                case TellFollowers(message):
-                    self._pass_on(self.apps.tell_followers(message), outside)
+                case TellSnapshot(Follow(app_id, app_request_id, _), message, currencies):
+                    self._pass_on(self.apps.start_following(app_id, app_request_id, message, currencies), outside)
+                case TellFollowers(message, currencies):
+                    self._pass_on(self.apps.tell_followers(message, currencies), outside)
                 case TellFunder(event):
                     self.put(replace(event, now=self._waiting.now))
                 case ChangeIndexServers() | Follow() | KeepNote():

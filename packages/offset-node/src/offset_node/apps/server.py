@@ -32,12 +32,27 @@ How it is called: the report is told of changes once they are durable, and in th
 are passed on in order. Nothing else is expected of the caller; calls about apps that are gone do nothing (D51).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from offset_funder.capacities import Declared, declared_by, diff
 from offset_funder.events import AppRequested
+from offset_node.apps.outputs import (
+    AppEffect,
+    AppId,
+    AppServerOutput,
+    AskIndexClient,
+    ChangeIndexServers,
+    CloseApp,
+    DeclareCapacities,
+    Follow,
+    Followed,
+    KeepNote,
+    ReadPage,
+    SendToApp,
+    TellFunder,
+)
 from offset_node.apps.requests import UNANSWERABLE, extension_of
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.ticket import includes
@@ -46,7 +61,6 @@ from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import (
     AddIndexServer,
     AppPermissions,
-    AppServerToApp,
     AppToAppServer,
     ClientResponseRoutes,
     CreateTransaction,
@@ -64,12 +78,9 @@ from offset_proto.messages.extensions import (
     FollowPayments,
     FollowUnheard,
     GiveUpPayment,
-    OpenInvoices,
-    OpenPayments,
-    UnheardFriends,
 )
-from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryPage, NoteRequest, ReadHistory, check_note
-from offset_proto.messages.index import IndexMutation, RequestRoutes
+from offset_proto.messages.history import FollowHistory, HistoryPage, NoteRequest, ReadHistory, check_note
+from offset_proto.messages.index import RequestRoutes
 from offset_proto.messages.report import (
     AddFriendReport,
     FunderMutationReport,
@@ -78,7 +89,7 @@ from offset_proto.messages.report import (
     RemoveFriendReport,
 )
 from offset_proto.report_view import ReportView
-from offset_proto.types import PaymentId, PublicKey, Uid
+from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
     "AppEffect",
@@ -96,90 +107,7 @@ __all__ = [
     "TellFunder",
 ]
 
-AppId = int
-
-
-@dataclass(frozen=True, slots=True)
-class SendToApp:
-    """Send a message to one app."""
-
-    app_id: AppId
-    message: AppServerToApp
-
-
-@dataclass(frozen=True, slots=True)
-class CloseApp:
-    """End the connection of an app: it asked for what it may not do, or its ticket has changed."""
-
-    app_id: AppId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TellFunder:
-    """An app asks for something that the funder decides."""
-
-    event: AppRequested
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeIndexServers:
-    """An app asks to add or to remove an index server."""
-
-    app_request_id: Uid
-    request: AddIndexServer | RemoveIndexServer
-
-
-@dataclass(frozen=True, slots=True)
-class AskIndexClient:
-    """A request for routes; its acknowledgement has been sent before."""
-
-    request: RequestRoutes
-
-
-@dataclass(frozen=True, slots=True)
-class DeclareCapacities:
-    """What the node declares to index servers has changed."""
-
-    mutations: tuple[IndexMutation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """An app asks for what is open, how far the history goes, or who has to speak first; and for each change."""
-
-    app_id: AppId
-    app_request_id: Uid
-    request: FollowPayments | FollowInvoices | FollowHistory | FollowUnheard
-
-
-@dataclass(frozen=True, slots=True)
-class KeepNote:
-    """An app asks to keep a note, which has been checked."""
-
-    app_request_id: Uid
-    request: NoteRequest
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPage:
-    """Read a page of the history for an app; it comes back to `AppServer.page_read`."""
-
-    app_id: AppId
-    request: ReadHistory
-
-
-AppEffect = SendToApp | CloseApp
-"""What is to be done on connections of apps."""
-
-AppServerOutput = (
-    AppEffect | TellFunder | ChangeIndexServers | Follow | KeepNote | ReadPage | AskIndexClient | DeclareCapacities
-)
-"""What the app server says: things to do on connections, and what concerns other parts of the node."""
-
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
-
-Followed = OpenPayments | OpenInvoices | HistoryEnd | UnheardFriends
 
 PAGES_MAX: Final = 4
 """Pages of the history that are being read for one app; each may have 300 kB."""
@@ -196,10 +124,6 @@ class _App:
     awaited: set[Awaited] = field(default_factory=set)
     follows: set[type[Followed]] = field(default_factory=set)
     pages: int = 0
-
-    def seen(self, message: Followed) -> Followed:
-        """What it is told of what it follows."""
-        return self.scope.filter_unheard(message) if isinstance(message, UnheardFriends) else message
 
 
 class AppServer:
@@ -351,17 +275,33 @@ class AppServer:
         """Whether an app follows what is told in messages of this *kind*."""
         return any(kind in app.follows for app in self._apps.values())
 
-    def start_following(self, app_id: AppId, app_request_id: Uid, snapshot: Followed) -> list[AppServerOutput]:
-        """An app that has asked for it is told how it is now, after its request is acknowledged."""
+    def start_following(
+        self, app_id: AppId, app_request_id: Uid, snapshot: Followed, currencies: Mapping[InvoiceId, Currency]
+    ) -> list[AppServerOutput]:
+        """
+        An app that has asked for it is told how it is now, after its request is acknowledged.
+
+        *currencies* are those of the invoices that the snapshot names as collected.
+        """
         effects = self._broadcast(ReportMutations(app_request_id, ()))
         if (app := self._apps.get(app_id)) is not None:
             app.follows.add(type(snapshot))
-            effects.append(SendToApp(app_id, app.seen(snapshot)))
+            effects += self._tell(app_id, snapshot, currencies)
         return effects
 
-    def tell_followers(self, change: Followed) -> list[AppServerOutput]:
-        """What is followed has changed."""
-        return [SendToApp(key, app.seen(change)) for key, app in self._apps.items() if type(change) in app.follows]
+    def tell_followers(self, change: Followed, currencies: Mapping[InvoiceId, Currency]) -> list[AppServerOutput]:
+        """What is followed has changed; *currencies* are those of the invoices that have ended."""
+        effects: list[AppServerOutput] = []
+        for app_id, app in self._apps.items():
+            if type(change) in app.follows:
+                effects += self._tell(app_id, change, currencies)
+        return effects
+
+    def _tell(
+        self, app_id: AppId, message: Followed, currencies: Mapping[InvoiceId, Currency]
+    ) -> list[AppServerOutput]:
+        seen = self._apps[app_id].scope.filter_followed(message, currencies)
+        return [] if seen is None else [SendToApp(app_id, seen)]
 
     def _await(self, app_id: AppId, awaited: Awaited) -> None:
         self._awaited_by[awaited] = app_id

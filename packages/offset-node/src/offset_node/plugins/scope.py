@@ -5,12 +5,12 @@ Snapshot and mutations go through the same filter, so what such an app keeps up 
 report of the node.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from offset_proto.messages.extensions import UnheardFriends
-from offset_proto.messages.history import EntryKind, HistoryEntry, HistoryPage
+from offset_proto.messages.extensions import OpenInvoices, OpenPayments, UnheardFriends
+from offset_proto.messages.history import EntryKind, HistoryEnd, HistoryEntry, HistoryPage
 from offset_proto.messages.report import (
     AddFriendReport,
     ChannelConsistentReport,
@@ -34,11 +34,14 @@ from offset_proto.messages.report import (
     SetOptLastIncomingMoveToken,
     UpdateCurrencyConfig,
 )
-from offset_proto.types import Currency, PublicKey
+from offset_proto.types import Currency, InvoiceId, PublicKey
 
-__all__ = ["EVERYTHING", "NOTHING", "ReportScope"]
+__all__ = ["EVERYTHING", "NOTHING", "Followed", "ReportScope"]
 
 S = TypeVar("S")
+
+Followed = OpenPayments | OpenInvoices | HistoryEnd | UnheardFriends
+"""What an app may follow besides the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class ReportScope:
 
     Attributes:
         friends: These only; None: all.
-        currencies: These only; None: all. Move tokens are left out then: they cover the balances of all currencies.
+        currencies: These only, also of the open invoices; None: all. Move tokens are left out then: they cover the
+            balances of all currencies.
         servers: Whether relays and index servers are part of it.
     """
 
@@ -111,12 +115,49 @@ class ReportScope:
         )
         return replace(page, entries=entries, is_whole=False)
 
-    def filter_unheard(self, message: UnheardFriends) -> UnheardFriends:
-        """What such an app is told of the friends that have to speak first."""
+    def filter_followed(self, message: Followed, currencies: Mapping[InvoiceId, Currency]) -> Followed | None:
+        """What such an app is told of what it follows; *currencies* are as in `filter_invoices`. None: nothing."""
+        match message:
+            case UnheardFriends():
+                return self.filter_unheard(message)
+            case OpenInvoices():
+                return self.filter_invoices(message, currencies)
+            case _:
+                return message
+
+    def filter_unheard(self, message: UnheardFriends) -> UnheardFriends | None:
+        """
+        What such an app is told of the friends that have to speak first; None: nothing.
+
+        A change that is not its business is not told as an empty one, whose moment would say something. A snapshot is
+        always told, since the app waits for it.
+        """
         if self.friends is None:
             return message
         friends, heard = (tuple(filter(self._sees, keys)) for keys in (message.friends, message.heard))
+        if not (message.is_snapshot or friends or heard):
+            return None
         return UnheardFriends(message.is_snapshot, friends, heard)
+
+    def filter_invoices(self, message: OpenInvoices, currencies: Mapping[InvoiceId, Currency]) -> OpenInvoices | None:
+        """
+        What such an app is told of the open invoices: those of its currencies. None: nothing, as with friends.
+
+        Args:
+            message: As an app is told that sees everything.
+            currencies: Of the invoices that it names as ended or collected.
+        """
+        if self.currencies is None:
+            return message
+
+        def is_seen(invoice_id: InvoiceId) -> bool:
+            return invoice_id in currencies and self._counts(currencies[invoice_id])
+
+        invoices = tuple(report for report in message.invoices if self._counts(report.currency))
+        ended, collected = (tuple(filter(is_seen, ids)) for ids in (message.ended, message.collected))
+        if not (message.is_snapshot or invoices or ended):
+            return None
+        return OpenInvoices(message.is_snapshot, invoices, ended, collected)
 
     def _party(self, entry: HistoryEntry) -> PublicKey | None:
         """The other friend of what was forwarded is one of those who may be out of sight; a seller is no friend."""

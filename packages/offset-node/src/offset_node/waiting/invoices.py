@@ -30,7 +30,7 @@ from offset_funder.state import Consistent, FunderState, OpenInvoice
 from offset_node.waiting.times import PendingTimes
 from offset_proto.messages.extensions import OpenInvoiceReport, OpenInvoices
 from offset_proto.messages.friend import CollectSendFundsOp
-from offset_proto.types import U64, InvoiceId
+from offset_proto.types import U64, Currency, InvoiceId
 
 __all__ = ["OpenInvoicesView"]
 
@@ -40,11 +40,18 @@ class OpenInvoicesView:
     What is told of the invoices of one node.
 
     Args:
+        state: As it is now.
         times: Since when transactions have been there.
+
+    Attributes:
+        currencies: Of the invoices that the last answer names as ended or collected. It has no more than their ids, and
+            an app may be one that sees some currencies only.
     """
 
-    def __init__(self, times: PendingTimes) -> None:
+    def __init__(self, state: FunderState, times: PendingTimes) -> None:
+        self.currencies: dict[InvoiceId, Currency] = {}
         self._times = times
+        self._known = {invoice_id: invoice.currency for invoice_id, invoice in state.open_invoices.items()}
         self._changed: dict[InvoiceId, None] = {}
         self._collected: set[InvoiceId] = set()
         self._is_all_changed = False
@@ -52,12 +59,15 @@ class OpenInvoicesView:
     def snapshot(self, state: FunderState, open_requests: OpenRequests, now: U64) -> OpenInvoices:
         """All open invoices."""
         reports = [self._report(state, open_requests, now, *item) for item in state.open_invoices.items()]
-        return OpenInvoices(True, tuple(reports), (), tuple(dict.fromkeys(_being_collected(state))))
+        self.currencies = dict(_being_collected(state))
+        return OpenInvoices(True, tuple(reports), (), tuple(self.currencies))
 
     def observe(self, mutations: Iterable[Mutation], occurrences: Iterable[Occurrence]) -> None:
         """An event has changed the state."""
         self._collected |= {each.invoice_id for each in occurrences if isinstance(each, InvoicePaid)}
         for mutation in mutations:
+            if isinstance(mutation, AddInvoice):
+                self._known[mutation.invoice_id] = mutation.currency
             match mutation:
                 case AddInvoice() | AddIncomingTransaction() | RemoveIncomingTransaction() | RemoveInvoice():
                     self._changed[mutation.invoice_id] = None
@@ -68,7 +78,7 @@ class OpenInvoicesView:
         """What has changed since the last answer; None where nothing has."""
         changed = [*self._changed, *(state.open_invoices if self._is_all_changed else ())]
         collected = self._collected
-        self._changed, self._collected, self._is_all_changed = {}, set(), False
+        self._changed, self._collected, self._is_all_changed, self.currencies = {}, set(), False, {}
         if not changed:
             return None
         reports, ended = [], []
@@ -78,6 +88,7 @@ class OpenInvoicesView:
                 ended.append(invoice_id)
             else:
                 reports.append(self._report(state, open_requests, now, invoice_id, invoice))
+        self.currencies = {each: self._known.pop(each) for each in ended if each in self._known}
         return OpenInvoices(False, tuple(reports), tuple(ended), tuple(filter(collected.__contains__, ended)))
 
     def _report(
@@ -101,8 +112,8 @@ class OpenInvoicesView:
         )
 
 
-def _being_collected(state: FunderState) -> Iterator[InvoiceId]:
-    """The invoices of which a collect is queued for a friend."""
+def _being_collected(state: FunderState) -> Iterator[tuple[InvoiceId, Currency]]:
+    """The invoices of which a collect is queued for a friend, and their currencies."""
     for friend in state.friends.values():
         if not isinstance(friend.channel, Consistent):
             continue
@@ -112,4 +123,4 @@ def _being_collected(state: FunderState) -> Iterator[InvoiceId]:
             if isinstance(operation, CollectSendFundsOp) and ledger is not None:
                 transaction = ledger.pending_remote.get(operation.request_id)
                 if transaction is not None and not transaction.route:  # others only pass through us
-                    yield transaction.invoice_id
+                    yield transaction.invoice_id, currency

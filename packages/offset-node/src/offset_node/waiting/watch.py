@@ -14,7 +14,7 @@ the engine calls    when
 While nobody follows, `observe` does nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from offset_funder.effects import SendToApps
 from offset_funder.engine import Funder, Outcome
@@ -35,7 +35,7 @@ from offset_proto.messages.extensions import (
     OpenPayments,
     UnheardFriends,
 )
-from offset_proto.types import U64, Uid
+from offset_proto.types import U64, Currency, InvoiceId, Uid
 
 __all__ = ["WaitingWatch"]
 
@@ -67,6 +67,11 @@ class WaitingWatch:
         """Requests whose credits have been frozen for more than an hour."""
         return self._times.long_pending
 
+    @property
+    def currencies(self) -> Mapping[InvoiceId, Currency]:
+        """Of the invoices that the last snapshot, or the last changes, name as ended or collected."""
+        return {} if self._invoices is None else self._invoices.currencies
+
     def tick(self, funder: Funder, now: U64) -> tuple[list[InvoiceExpired], Looked]:
         """It is *now*: invoices that have come to their end, and what is to be stored and said."""
         self.now = now
@@ -81,7 +86,7 @@ class WaitingWatch:
         if isinstance(request, FollowPayments):
             self._payments = self._payments or OpenPaymentsView(funder.state, self._times)
             return self._payments.snapshot(funder.state, self.now)
-        self._invoices = self._invoices or OpenInvoicesView(self._times)
+        self._invoices = self._invoices or OpenInvoicesView(funder.state, self._times)
         return self._invoices.snapshot(funder.state, funder.open_requests, self.now)
 
     def stop_following(self, kind: type[Waiting]) -> None:
@@ -106,7 +111,7 @@ class WaitingWatch:
         if self._unheard is not None:
             self._unheard.observe(outcome.mutations)
 
-    def changes(self, funder: Funder) -> Iterable[Waiting]:
+    def changes(self, funder: Funder) -> list[Waiting]:
         """What has changed of what is followed since the last call."""
         found = (
             None if self._payments is None else self._payments.changes(funder.state, self.now),
