@@ -49,9 +49,9 @@ class _Attack:
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 self.held += 1
+                reading = asyncio.create_task(self._read(reader))
                 try:
                     writer.write(head.format(host=self.host, token=self.token).encode())
-                    reading = asyncio.create_task(self._read(reader))
                     while not reading.done():
                         writer.write(go_on)
                         await writer.drain()
@@ -59,6 +59,8 @@ class _Attack:
                 finally:
                     self.held -= 1
                     writer.close()
+                    reading.cancel()
+                    await asyncio.gather(reading, return_exceptions=True)
             await asyncio.sleep(0.2)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
