@@ -43,6 +43,7 @@ from bench.relays import hold_listeners, run_tunnel
 from bench.report import PERCENTILES, STORED_PERCENTS, table
 from bench.routes import NETWORKS, measure_carried, measure_fees, measure_times
 from bench.stored_state import add_stored_state, measure_start
+from bench.watched import SERVERS, UNWATCHED, reading, watched
 from bench.wire_bytes import ByteCounter
 from interop.network import Cast, Network
 from interop.programs import OURS, Implementation, MissingPrograms, find_original, find_programs
@@ -190,6 +191,24 @@ def _rates_in_turns(pairs: list[tuple[Network, list[str]]], payments: int) -> li
     return list(zip(rates[0], rates[1], strict=True))
 
 
+def _watched(network: Network, scale: Scale) -> Figures:
+    """A pair of nodes with default logs and metrics, and one with neither, which pay in turns."""
+    network.options = watched()
+    with _network(OURS, "") as quiet:
+        quiet.options = UNWATCHED
+        pairs = [(network, build_chain(network, 2)), (quiet, build_chain(quiet, 2))]
+        with reading(network.options) as read:
+            turns = _rates_in_turns(pairs, scale.payments)
+        logs = sum(network.path(f"{name}.log").stat().st_size for name in SERVERS)
+    return {
+        "payments/s, watched": statistics.median(rate for rate, _ in turns),
+        "payments/s, not watched": statistics.median(rate for _, rate in turns),
+        "kept": statistics.median(rate / other for rate, other in turns),
+        "bytes of log": logs,
+        "metrics read, times": len(read),
+    }
+
+
 def _wire(network: Network, scale: Scale) -> Figures:
     counter = network.recorder
     assert isinstance(counter, ByteCounter)
@@ -332,6 +351,7 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     },
     "payments, 10,000 at each of 1, 10, 50, 100": (_endurance, True),
     "rate with stored state": (_stored, False),
+    "rate with logs and metrics": (_watched, False),
     "bytes on the wire": (_wire, True),
     "relay, one tunnel": (_tunnel, True),
     "relay, idle listeners": (_listeners, True),

@@ -3,11 +3,13 @@ The driver of the figures: nothing is switched off while it measures, and it goe
 """
 
 import asyncio
+import http.server
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +18,11 @@ import pytest
 
 import bench.__main__ as driver
 import bench.payments
+import bench.watched
 from bench.measured import Figures, Measured, PaymentStalled, stall_reason
 from bench.payments import CURRENCY, LIMIT, PaymentRun, build_chain, login, public_key, run_payments
 from bench.report import table
+from bench.watched import reading
 from interop.network import Network
 from interop.programs import OURS, Implementation, wait_until
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
@@ -115,6 +119,41 @@ def test_guards_stay_on_while_payments_are_measured(tmp_path: Path) -> None:
         buyer, seller = names
         assert network.balance(seller, buyer, CURRENCY)["balance"] == PAYMENTS
         assert network.balance(buyer, seller, CURRENCY)["balance"] == -PAYMENTS
+
+
+# Nodes that are watched.
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    """Some metrics, for whoever asks for them."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200 if self.path == "/metrics" else 404)
+        self.end_headers()
+        self.wfile.write(b"x 1\n")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is told."""
+
+
+def test_metrics_are_read_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all servers; where one does not answer, the round is none."""
+    monkeypatch.setattr(bench.watched, "READING_SECONDS", 0.01)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        options = dict.fromkeys("ab", ("--metrics", f"127.0.0.1:{server.server_port}"))
+        try:
+            with reading(options) as read:
+                wait_until("both to be read", lambda: len(read) > 1)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert set(read) == {4}
+    threads = threading.active_count()
+    with pytest.raises(OSError, match="refused"), reading(options):
+        wait_until("the reader to give up", lambda: threading.active_count() == threads)
 
 
 # Rounds that stall.
