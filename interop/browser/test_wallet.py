@@ -2,43 +2,16 @@
 
 import csv
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from interop.browser.finding import find_browser
 from interop.browser.people import DESKTOP, PHONE, Person, open_wallet
-from interop.network import Network, NodeSpec
+from interop.network import Network
 from offset_proto.files import RECEIPT
 
 SCREENSHOTS = os.environ.get("OFFSET_SCREENSHOTS")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser without a window."""
-    path = find_browser()
-    if path is None:
-        pytest.skip("there is no browser on this machine, and none could be installed; see interop/browser/finding.py")
-    with sync_playwright() as playwright:
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has none for root
-        launched = playwright.chromium.launch(executable_path=path, args=sandbox)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """A relay, an index server, and the nodes of alice and bob, who do not know each other yet."""
-    with Network(tmp_path_factory.mktemp("wallets")) as network:
-        network.add_relay("relay0")
-        network.add_index_servers(["index0"])
-        for name in ("alice", "bob"):
-            network.add_node(NodeSpec(name, "relay0", "index0"))
-        yield network
 
 
 def _befriend(alice: Person, bob: Person) -> None:
@@ -159,6 +132,23 @@ def _read_the_statement(alice: Person, directory: Path) -> None:
     with (directory / "statement.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["balance"] for row in rows if row["kind"] == "received"] == ["30", "42"]
+    alice.page.get_by_role("link", name="The whole history").click()
+    alice.sees("History")
+    expect(alice.page.get_by_text("Received", exact=True).first).to_be_visible()
+    alice.look("history")
+    alice.page.get_by_role("link", name="Statement of a month").click()
+    alice.sees("Statement of")
+    account = alice.page.get_by_role("region", name="bob")
+    expect(account.get_by_text("At the end").locator("xpath=following-sibling::dd")).to_have_text("42")
+    expect(account.get_by_text("balance 30", exact=True)).to_be_visible()
+    alice.look("statement")
+    with alice.page.expect_download() as waiting:
+        alice.page.get_by_role("link", name="Save as a PDF").click()
+    waiting.value.save_as(directory / "statement.pdf")
+    assert (directory / "statement.pdf").read_bytes().startswith(b"%PDF-")
+    alice.page.go_back()
+    alice.page.go_back()
+    alice.sees("bob")
 
 
 def _part(alice: Person) -> None:
