@@ -28,7 +28,7 @@ def test_a_node_and_servers_of_the_original(original: Implementation, tmp_path: 
     """All is well; then tickets are given in the wrong places; then the friend goes, and the servers."""
     with Network(tmp_path, Cast(original, {"A.stctrl": OURS_READY})) as network:
         network.add_relay("relay0")
-        network.add_index_servers(["index0"])
+        network.add_index_servers(["index0", "index1"])
         for name in ("A", "B"):
             network.add_node(NodeSpec(name, "relay0", "index0"))
         network.befriend("A", "B", "FST")
@@ -41,10 +41,10 @@ def test_a_node_and_servers_of_the_original(original: Implementation, tmp_path: 
         assert "was not checked" in found["database"][0]["words"]
         assert "nothing has been frozen" in found["frozen credits"][0]["words"]
 
-        relay, index, node = (network.path(f"{name}.ticket") for name in ("relay0", "index0", "B"))
+        relay, index, node = (network.path(f"{name}.ticket") for name in ("relay0", "index1", "B"))
         for words, answers in (
             (("add-relay", "-r", index), "it answers as an index server does"),
-            (("add-index", "-i", relay), "it answers as a relay does"),
+            (("add-index", "-i", relay), "its address is that of the relay relay0"),
             (("add-relay", "-r", node), "it closes the link at once, as a node does"),
         ):
             assert answers in network.stctrl("A", "config", *words, "-n", "wrong", "--try", check=False).stderr

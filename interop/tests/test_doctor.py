@@ -112,9 +112,12 @@ def test_tickets_in_the_wrong_places(tmp_path: Path) -> None:
         assert "is no relay: it answers as an index server does" in found["relays"]["words"]
         assert "stctrl config remove-relay -n mine, then add-relay" in found["relays"]["remedy"]
         assert "is no index server: it answers as a relay does" in found["index servers"]["words"]
-        for kind, words in (("relay", ("-r", relay)), ("index", ("-i", index))):
-            network.stctrl("A", "config", f"remove-{kind}", "-n", "mine" if kind == "relay" else "theirs")
-            network.stctrl("A", "config", f"add-{kind}", *words, "-n", kind, "--try")
+        twice = network.stctrl("A", "config", "add-relay", "-r", relay, "-n", "again", check=False)
+        assert "its address is that of the index server theirs" in twice.stderr
+        network.stctrl("A", "config", "remove-relay", "-n", "mine")
+        network.stctrl("A", "config", "remove-index", "-n", "theirs")
+        network.stctrl("A", "config", "add-relay", "-r", relay, "-n", "relay", "--try")
+        network.stctrl("A", "config", "add-index", "-i", index, "-n", "index", "--try")
         wait_until("the index server to be connected", lambda: _is_connected(network, "A"))
         bad = _bad(_doctor(network, "A")[1])
         assert not {"relays", "index servers"} & set(bad)

@@ -30,7 +30,7 @@ from offset_ctrl import (
 from offset_ctrl.sdk.journal import Journal
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.errors import InvalidInput
-from offset_proto.files import Invoice
+from offset_proto.files import FriendTicket, Invoice
 from offset_proto.messages.app import (
     AckClosePayment,
     AddInvoice,
@@ -639,6 +639,12 @@ def test_the_report():
         assert second.friends[BOB].status is FriendStatusReport.ENABLED
         with pytest.raises(RequestRefused, match="EnableFriend"):
             await node.enable_friend("eve")
+        with pytest.raises(RequestRefused, match="AddFriend: this ticket is that of the node itself"):
+            await node.add_friend(FriendTicket(NODE.public_key, ()), "me")
+        with pytest.raises(UnknownName, match="there is no friend 'nobody'; there are bob, eve"):
+            await node.enable_friend("nobody")
+        with pytest.raises(UnknownName, match="there is no 'XYZ' with 'bob'; there "):
+            await node.remove_currency("bob", "XYZ")
 
     _run(fake, body)
 

@@ -81,6 +81,15 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: 
     assert [path.name for path in tmp_path.rglob("*")] == ["taken"]
 
 
+def test_one_ticket_as_that_of_two_kinds(tmp_path: Path) -> None:
+    """A relay and an index server of one key have two addresses; the node would wait for one of them for ever."""
+    _run("setup-index", tmp_path / "index", "-a", "127.0.0.1:4000")
+    ticket = tmp_path / "index" / "index.ticket"
+    with pytest.raises(OffsetError, match="the relay index and the index server index are one and the same"):
+        _run("setup-node", tmp_path / "node", "--relay", ticket, "--index", ticket)
+    assert not (tmp_path / "node").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -60,6 +60,18 @@ def _known(kind: str, servers: list[NamedRelayAddress] | list[NamedIndexServerAd
     return printable(f"among the {kind}, {known_names(server.name for server in servers)}")
 
 
+def _check_kind(
+    ticket: RelayAddress, others: list[NamedRelayAddress] | list[NamedIndexServerAddress], kind: str
+) -> None:
+    """Raises CommandError where the address of a ticket is that of a server of the other *kind*: it is one only."""
+    name = next(
+        (each.name for each in others if (each.public_key, each.address) == (ticket.public_key, ticket.address)), None
+    )
+    if name is not None:
+        words = f"its address is that of the {kind} {name}; a server of another kind has an address of its own"
+        raise CommandError(GROUP, f"ServerOfAnotherKind({ticket.address})", printable(words))
+
+
 async def _try(ticket: RelayAddress, wanted: Manners, kind: str) -> None:
     """Connect to a server that is to be added. Raises CommandError where no server of that kind answers."""
     context = click.get_current_context(silent=True)
@@ -75,6 +87,7 @@ async def add_relay(node: NodeConnection, relay: Path, name: str, *, tries: bool
     if any(known.name == name for known in node.report.relays):
         raise CommandError(GROUP, f"RelayNameAlreadyExists({name})")
     ticket = load(GROUP, TICKET, relay, "RelayFileNotFound")
+    _check_kind(ticket, node.report.index_servers, "index server")
     if tries:
         await _try(ticket, Manners.RELAY, "a relay")
     await _change(node, changes.add_relay, ticket, name)
@@ -97,6 +110,7 @@ async def add_index(node: NodeConnection, index: Path, name: str, *, tries: bool
     if any(known.name == name for known in node.report.index_servers):
         raise CommandError(GROUP, f"IndexNameAlreadyExists({name})")
     ticket = load(GROUP, TICKET, index, "IndexFileNotFound")
+    _check_kind(ticket, node.report.relays, "relay")
     if tries:
         await _try(ticket, Manners.INDEX_SERVER, "an index server")
     await _change(node, changes.add_index_server, ticket, name)

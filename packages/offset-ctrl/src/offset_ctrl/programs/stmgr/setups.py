@@ -1,5 +1,6 @@
 """Commands of stmgr that make all that a node, a relay or an index server needs, in a directory. Spec 09 §4.2."""
 
+import itertools
 import os
 import re
 import shlex
@@ -224,6 +225,14 @@ def _named(tickets: tuple[Path, ...]) -> "dict[str, RelayAddress]":
     return named
 
 
+def _check_kinds(relays: "dict[str, RelayAddress]", indexes: "dict[str, RelayAddress]") -> None:
+    """Raises InvalidInput where one address is to be that of a relay and of an index server: it is one only."""
+    for relay, index in itertools.product(relays, indexes):
+        if relays[relay] == indexes[index]:
+            words = "their tickets look alike, but each has an address of its own"
+            raise InvalidInput(f"the relay {relay} and the index server {index} are one and the same; {words}")
+
+
 @click.command("setup-node", cls=OffsetCommand)
 @_DIRECTORY
 @click.option("--relay", "relays", type=PATH, multiple=True, help="Ticket of a relay to use; may be repeated.")
@@ -263,6 +272,7 @@ def _setup_node(
 
     def fill(made: Path) -> None:
         used, asked = _named(relays), _named(indexes)
+        _check_kinds(used, asked)
         identity = made / "node.ident"
         key = _new_identity(identity) if idfile is None else _copy_identity(idfile, identity, passphrase_file)
         app = _new_identity(made / "app.ident")
