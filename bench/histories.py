@@ -107,6 +107,7 @@ QUESTIONS: dict[str, Callable[[NodeSession], Awaitable[int]]] = {
     "the last 50": _last_fifty,
     "the last 50 of a friend": _last_fifty_of_a_friend,
     "a day of a friend": functools.partial(_days_of_a_friend, days=1),
+    "three days of a friend": functools.partial(_days_of_a_friend, days=3),
     "a month of a friend": functools.partial(_days_of_a_friend, days=30),
     "following from near the beginning, the first entry": functools.partial(_first_that_follows, share=0.01),
     "following from the middle, the first entry": functools.partial(_first_that_follows, share=0.5),
