@@ -94,14 +94,16 @@ async def _becomes(server, invoice_id, state):
             await rung.wait()
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch):
+@pytest.fixture
+def _gives_up_soon(monkeypatch):
+    """Whoever asks while the node is away."""
     monkeypatch.setattr(session, "RECONNECT_TICKS", 3)
 
 
+@pytest.mark.usefixtures("_gives_up_soon")
 @pytest.mark.parametrize("collects", [True, False])
-def test_the_page_of_a_buyer_is_told_when_the_node_is_back(run_server, fake, web, collects):
-    """The connection was lost while the payment was collected; nobody with a token looks."""
+def test_the_page_of_a_buyer_is_told_when_the_node_is_back(run_server, fake, web, collects, poll, caplog):
+    """The connection was lost while the payment was collected; nobody with a token looks, and it takes a while."""
 
     async def body(server):
         seller = Seller(fake)
@@ -112,6 +114,7 @@ def test_the_page_of_a_buyer_is_told_when_the_node_is_back(run_server, fake, web
             waiting = asyncio.create_task(buyer.get(f"{page}/state"))
             answer = await buyer.post(COMMITS, json=_form(build_commit(invoice, web.NODE)))
             assert answer.status_code == 503
+            await poll(lambda: "not known yet" in caplog.text)
             assert not waiting.done()
             seller.comes_back()
             assert (await waiting).json() == {"state": "collected" if collects else "over"}
@@ -144,6 +147,7 @@ def test_a_server_that_was_killed_settles_when_it_starts(run_server, fake, web):
     run_server(second)
 
 
+@pytest.mark.usefixtures("_gives_up_soon")
 def test_an_invoice_with_a_commit_that_comes_to_its_end(run_server, fake, web, monkeypatch):
     """The commit was lost; at its end the node is asked once more, and again where it is late."""
     monkeypatch.setattr(settling, "LEEWAY_SECONDS", 0.0)
@@ -166,6 +170,7 @@ def test_an_invoice_with_a_commit_that_comes_to_its_end(run_server, fake, web, m
     run_server(body)
 
 
+@pytest.mark.usefixtures("_gives_up_soon")
 def test_another_commit_does_not_make_the_first_one_forgotten(run_server, fake, web, poll):
     """What came of the first one is not known; so the invoice is not called over, and the other one is not taken."""
     fake.extensions = ALL_EXTENSIONS ^ Extension.HISTORY
