@@ -310,6 +310,7 @@ def test_copies_of_a_commit_wait_in_a_line_of_limited_length(run_server, fake, w
             for each in done:
                 answer = each.result()
                 assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+                assert answer.json()["title"] == "TooManyAtOnce"
             paid = await server.client.post(COMMITS, json=_form(build_commit(other, web.NODE)))
             assert paid.status_code == 200
         assert {(await each).status_code for each in pending} == {200}

@@ -60,10 +60,10 @@ class InHand:
         """
         line = self._lines.get(invoice_id, _Line())
         if line.length > WAITING_MAX:
-            raise _too_many("too many ask for this invoice at once")
+            raise _too_many("TooManyAtOnce", "too many ask for this invoice at once")
         if has_commit and not line.has_commit:
             if sum(each.has_commit for each in self._lines.values()) >= COMMITS_MAX:
-                raise _too_many("too many commits have come at once")
+                raise _too_many("TooManyCommits", "too many commits have come at once")
             line.has_commit = True
         self._lines[invoice_id] = line
         line.length += 1
@@ -76,5 +76,5 @@ class InHand:
                 del self._lines[invoice_id]
 
 
-def _too_many(detail: str) -> Rejected:
-    return rejection(429, "TooManyCommits", detail, {"retry-after": str(ASK_AGAIN_SECONDS)})
+def _too_many(name: str, detail: str) -> Rejected:
+    return rejection(429, name, detail, {"retry-after": str(ASK_AGAIN_SECONDS)})

@@ -32,6 +32,7 @@ from offset_ctrl.rules.proofs import check_commit
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
+from offset_ctrl.web.problems import Rejected
 from offset_proto.errors import RefusedError
 from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
@@ -71,7 +72,9 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
     try:
         async with desk.in_hand.take(invoice_id, has_commit=True):
             await _collect(desk, node, invoice_id, commit)
-    except (InvoiceEndUnknown, NodeConnectionError, ConnectionClosed):
+    except (RefusedError, Rejected):
+        raise
+    except Exception:
         node.in_doubt.set()
         raise
     desk.bell.ring()
