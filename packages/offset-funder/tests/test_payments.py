@@ -8,9 +8,15 @@ import pytest
 from offset_crypto.verify import verify_receipt
 from offset_funder.effects import InvoicePaid, PaymentFinished, RequestForwarded, SendFriendMessage, SendToApps
 from offset_funder.engine import Funder, Outcome
-from offset_funder.events import AppRequested, FriendMessageReceived, FriendWentOnline, InvoiceExpired
+from offset_funder.events import (
+    AppRequested,
+    FriendMessageReceived,
+    FriendWentOffline,
+    FriendWentOnline,
+    InvoiceExpired,
+)
 from offset_funder.mutations import FriendMutation, PushBackPendingBackwardsOp
-from offset_funder.state import NewTransactions
+from offset_funder.state import Consistent, NewTransactions
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -292,6 +298,76 @@ def test_what_went_with_a_channel_may_be_paid_anew():
     network.settle()
     assert network.nodes["D"].occurrences == [InvoicePaid(invoice, FST, 100)]
     assert network.balance("D", "B") == (100, 0, 0)
+
+
+def test_a_request_of_the_same_id_takes_no_place():
+    """
+    C sends a request of the id by which B has paid, and is gone before it hears that it is refused; then B is removed.
+
+    What stands in C's ledger is about to be cancelled, and pays nothing.
+    """
+    network = SimulatedNetwork("BCD", Random(0))
+    network.befriend("B", "D")
+    network.befriend("C", "D", limit=0)
+    invoice = network.invoice("D", 100)
+    request_id = network.transact(["B", "D"], network.payment("B", "D", invoice, 100), 100)
+    network.settle()
+    commit = network.result("B", request_id).commit
+    keys = {name: node.key for name, node in network.nodes.items()}
+    other = CreateTransaction(
+        network.payment("C", "D", invoice, 100), request_id, FriendsRoute((keys["C"], keys["D"])), 100, 0
+    )
+    network.request("C", other)
+    while "RequestSendFundsOp" not in repr(network._links["C", "D"]):
+        assert network.step()
+    funder = network.nodes["D"].funder
+    for message in network._links["C", "D"]:
+        funder.handle(FriendMessageReceived(keys["C"], message), hold=True)
+    funder.handle(FriendWentOffline(keys["C"]), hold=True)
+    funder.send_held()
+    friend = funder.state.friends[keys["C"]]
+    assert isinstance(friend.channel, Consistent)
+    assert request_id in friend.channel.token_channel.ledgers[FST].pending_remote
+    funder.handle(AppRequested(Uid(bytes(16)), RemoveFriend(keys["B"])))
+    outcome = funder.handle(AppRequested(Uid(bytes(16)), CommitInvoice(commit)))
+    assert str(outcome.error) == "InvoiceNotComplete"
+    assert not outcome.occurrences
+
+
+@pytest.mark.parametrize("before", ["collected", "cancelled"])
+def test_a_node_that_has_forgotten_how_an_invoice_ended(before):
+    """Its commit is refused until the friend has spoken, who knows how it ended; so nothing is handed out twice."""
+    network = _chain("A", "B")
+    invoice = network.invoice("B", 100)
+    request_id = network.transact(["A", "B"], network.payment("A", "B", invoice, 100), 100)
+    network.settle()
+    commit = network.result("A", request_id).commit
+    backup = network.back_up("B")
+    network.request("B", CommitInvoice(commit) if before == "collected" else CancelInvoice(invoice))
+    network.settle()
+    network.restore("B", backup)
+    network.nodes["B"].occurrences.clear()
+    assert str(network.request("B", CommitInvoice(commit)).error) == "FriendNotHeard"
+    network.connect("A", "B")
+    network.settle()
+    assert str(network.request("B", CommitInvoice(commit)).error) == "InvoiceNotComplete"
+    assert network.nodes["B"].occurrences == []
+
+
+def test_a_backup_from_before_the_collect_that_nothing_has_followed():
+    """The friend says that nothing has happened since, and the commit collects."""
+    network = _chain("A", "B")
+    invoice = network.invoice("B", 100)
+    request_id = network.transact(["A", "B"], network.payment("A", "B", invoice, 100), 100)
+    network.settle()
+    commit = network.result("A", request_id).commit
+    network.restore("B", network.back_up("B"))
+    assert str(network.request("B", CommitInvoice(commit)).error) == "FriendNotHeard"
+    network.connect("A", "B")
+    network.settle()
+    assert network.request("B", CommitInvoice(commit)).error is None
+    network.settle()
+    assert network.balance("B", "A") == (100, 0, 0)
 
 
 @pytest.mark.parametrize(

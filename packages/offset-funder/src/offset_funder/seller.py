@@ -12,13 +12,16 @@ Rules.
 1. A request is accepted where its currency (D32), its total and its source lock are those of the invoice, and where it
    does not bring the sum above the total. The first one that is accepted fixes the source lock.
 2. The sum counts the transactions that a ledger still holds. Those that went with a broken channel, or with a friend
-   that was removed, are taken out of the invoice (D33), so an invoice that was fully paid may be partly paid again.
+   that was removed, are taken out of the invoice (D33), so an invoice that was fully paid may be partly paid again. A
+   second friend may have sent a request of the same id, which is refused (D28): while its cancel waits for a token, it
+   stands in that friend's ledger, and takes the place of none that is gone.
 3. The response to the request that reaches the total says so (*is_complete*). Only from it can the buyer make a commit
    that `commit_invoice` takes: the commit carries our signature of it, and opens the source lock.
 4. That signature says what was there when it was made. What is collected has to be there now: a commit is refused while
    less than the total is, and the invoice stays open, so that nobody hands out goods for credits that went with a
-   channel. The buyer may send what is missing (the commit holds then), and the seller may cancel.
-   A collect or cancel goes to the friend that each transaction came from.
+   channel. The buyer may send what is missing (the commit holds then), and the seller may cancel. It is also refused
+   while one of the friends is unheard: a node that goes on from a backup may have collected, or cancelled, in the time
+   that it has forgotten. A collect or cancel goes to the friend that each transaction came from.
 5. After both ends the invoice is forgotten, and each further request for it is refused.
 6. An invoice may have an end, at which whoever runs the engine has it cancelled. That is an event like others: what was
    collected before it is no invoice any more, and what it cancels can not be collected after it.
@@ -136,7 +139,11 @@ def incoming_transaction(
     if friend is None or not isinstance(friend.channel, Consistent):
         return None
     ledger = friend.channel.token_channel.ledgers.get(currency)
-    return None if ledger is None else ledger.pending_remote.get(request_id)
+    transaction = None if ledger is None else ledger.pending_remote.get(request_id)
+    if transaction is None or transaction.responded is not None:
+        return transaction
+    is_refused = (currency, CancelSendFundsOp(request_id)) in friend.channel.pending_backwards_ops
+    return None if is_refused else transaction
 
 
 def sign_response(session: Session, draft: ResponseDraft) -> None:
@@ -173,7 +180,7 @@ def cancel_invoice(session: Session, invoice_id: InvoiceId) -> None:
         raise ControlError("InvoiceDoesNotExist")
     for request_id in invoice.incoming_transactions:
         source = session.open_requests.source(invoice.currency, request_id)
-        if source is not None:
+        if source is not None and _incoming(session, invoice.currency, request_id) is not None:
             session.pass_back(source, invoice.currency, CancelSendFundsOp(request_id))
     session.mutate(RemoveInvoice(invoice_id))
 
@@ -191,7 +198,8 @@ def commit_invoice(session: Session, commit: Commit) -> None:
     Collect all that came for an invoice. Spec 05 §13.
 
     Raises:
-        ControlError: InvoiceDoesNotExist, InvalidCommit, or InvoiceNotComplete: parts of it went with a channel (D33).
+        ControlError: InvoiceDoesNotExist, InvalidCommit; InvoiceNotComplete: parts of it went with a channel (D33);
+            FriendNotHeard: one that a part came from has not spoken since the node went on from a backup.
     """
     invoice = session.state.open_invoices.get(commit.invoice_id)
     if invoice is None:
@@ -215,7 +223,7 @@ def _complete(session: Session, invoice: OpenInvoice) -> dict[Uid, PublicKey]:
     The transactions of a fully paid invoice that a ledger holds, each with the friend that it came from.
 
     Raises:
-        ControlError: InvoiceNotComplete.
+        ControlError: InvoiceNotComplete, FriendNotHeard.
     """
     sources: dict[Uid, PublicKey] = {}
     paid = 0
@@ -227,4 +235,6 @@ def _complete(session: Session, invoice: OpenInvoice) -> dict[Uid, PublicKey]:
             paid += transaction.dest_payment
     if paid != invoice.total_dest_payment:
         raise ControlError("InvoiceNotComplete")
+    if not all(session.friend(source).is_heard for source in sources.values()):
+        raise ControlError("FriendNotHeard")
     return sources

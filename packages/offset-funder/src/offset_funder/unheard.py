@@ -49,7 +49,8 @@ servers
 responses                for a request in a ledger. One that is asked of us again was never answered as far
                          as the friend knows, or its channel breaks. An invoice that was paid in the
                          forgotten time is open again; its lock is known on the way that was paid, which
-                         needs the buyer's lock to be of use
+                         needs the buyer's lock to be of use. No commit is taken for it before the
+                         friends that its parts came from are heard (`seller`)
 commits and receipts     not signed by us: both hold the seller's response
 =======================  ================================================================================
 

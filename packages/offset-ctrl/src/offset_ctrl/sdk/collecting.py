@@ -194,7 +194,10 @@ def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:
 def _why_not_taken(report: OpenInvoiceReport | None) -> str:
     """Why a node refuses a genuine commit, whose invoice is open. Spec 05 §13."""
     if report is None or report.arrived >= report.total_dest_payment:
-        return "the node does not take this commit; the invoice is still open"
+        return (
+            "the node does not take this commit; the invoice is still open. A node that was restored takes none before "
+            "the friends that the payment came by have spoken"
+        )
     return (
         f"only {report.arrived} of {report.total_dest_payment} are there any more: a channel broke, or a friend was "
         "removed, and the rest went with it. The invoice is still open. The buyer can send the rest again, and this "
