@@ -26,7 +26,7 @@ from offset_node.database.archive import archive_history, read_archive
 from offset_node.database.archive_series import ArchiveSeries, open_archives
 from offset_node.database.checking import check_database
 from offset_node.database.errors import ArchiveError, DatabaseInUse, LoadDbError
-from offset_node.database.reading import HistoryReader
+from offset_node.database.reading import SqliteHistory
 from offset_node.database.sqlite import Database, create_database
 from offset_node.database.tables import archives
 from offset_node.state import AddEntry, NodeState, SetAsker, SetNote
@@ -55,7 +55,7 @@ def _read(path: Path, after: int = 0) -> HistoryPage:
     """The first page of a database or an archive."""
 
     async def read() -> HistoryPage:
-        reader = HistoryReader(path)
+        reader = SqliteHistory(path)
         try:
             return await reader.read(ReadHistory(UID, after, 0, False, 1000, EVERY_ENTRY))
         finally:

@@ -17,7 +17,7 @@ from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
-from offset_node.database.reading import HistoryReader
+from offset_node.database.reading import SqliteHistory
 from offset_node.database.sqlite import Database, create_database, load_database
 from offset_node.state import AddEntry, AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.errors import InvalidInput
@@ -48,7 +48,7 @@ class _StoringNetwork(SimulatedNetwork):
         return self._runner.run(self.databases[name].load())
 
     async def _check(self, name: str, state: NodeState) -> int:
-        reader = HistoryReader(self._directory / name)
+        reader = SqliteHistory(self._directory / name)
         try:
             return await reader.check(state)
         finally:

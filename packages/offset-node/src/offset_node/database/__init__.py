@@ -7,6 +7,7 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `original`         the original's JSON database as text, to and from `NodeState`
 `audit`            what must hold between the fields of a whole database before a node may go on from it
 `tables`           the SQLite database as rows: a module for each subject, with writing next to reading
+`stored_node`      shell: a node in tables, whatever engine keeps them; the life of a batch that is being stored
 `sqlite`           shell: the SQLite database by aiosqlite, one transaction for each batch of mutations
 `reading`          shell: pages of the history, read beside the batches that are stored
 `checking`         shell: a whole database, state and history

@@ -37,7 +37,7 @@ from offset_funder.bookkeeping import Book
 from offset_funder.reports import initial_report
 from offset_node.database import tables
 from offset_node.database.errors import ArchiveError, DatabaseWriteError, LoadDbError
-from offset_node.database.reading import HistoryReader
+from offset_node.database.reading import SqliteHistory
 from offset_node.database.sqlite import Database
 from offset_node.database.tables import archives, history
 from offset_node.state import AddEntry, NodeState
@@ -91,7 +91,7 @@ def archive_history(database: Path, until: int, target: Path) -> Archive:
 
     async def archive() -> Archive:
         opened = await Database.open(database)
-        reader = HistoryReader(database)
+        reader = SqliteHistory(database)
         try:
             state = await opened.load()
             await reader.check(state)
@@ -106,7 +106,7 @@ def archive_history(database: Path, until: int, target: Path) -> Archive:
 
 def read_archive(path: Path) -> Archive:
     """
-    What an archive says of itself; its entries are read by `HistoryReader`, those of several by `archive_series`.
+    What an archive says of itself; its entries are read by `SqliteHistory`, those of several by `archive_series`.
 
     Raises:
         LoadDbError: It is none, is damaged, or is of another version.
@@ -251,7 +251,7 @@ class _Archiving:
 
 
 async def _read_book(path: Path) -> Book:
-    reader = HistoryReader(path)
+    reader = SqliteHistory(path)
     try:
         return await reader.read_book()
     finally:

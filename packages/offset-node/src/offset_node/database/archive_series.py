@@ -23,7 +23,7 @@ from pathlib import Path
 
 from offset_node.database.archive import Archive, read_archive
 from offset_node.database.errors import ArchiveError
-from offset_node.database.reading import HistoryReader
+from offset_node.database.reading import SqliteHistory
 from offset_proto.messages.history import EVERY_ENTRY, HistoryPage, ReadHistory
 from offset_proto.types import U64, Uid
 
@@ -36,7 +36,7 @@ class _Volume:
 
     path: Path
     archive: Archive
-    reader: HistoryReader
+    reader: SqliteHistory
     after: U64
 
 
@@ -97,7 +97,7 @@ async def open_archives(paths: Iterable[Path]) -> AsyncIterator[ArchiveSeries]:
 
 
 async def _open(path: Path, stack: contextlib.AsyncExitStack) -> _Volume:
-    archive, reader = read_archive(path), HistoryReader(path)
+    archive, reader = read_archive(path), SqliteHistory(path)
     stack.push_async_callback(reader.close)
     page = await reader.read(ReadHistory(Uid(bytes(Uid.SIZE)), 0, 0, False, 1, EVERY_ENTRY))
     return _Volume(path, archive, reader, page.archived)

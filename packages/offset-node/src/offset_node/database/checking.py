@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from offset_node.database.reading import HistoryReader
 from offset_node.database.sqlite import Database, run_alone
 from offset_node.state import NodeState
 
@@ -23,12 +22,10 @@ def check_database(path: Path) -> tuple[NodeState, int]:
 
     async def check() -> tuple[NodeState, int]:
         database = await Database.open(path, even_exported=True)
-        reader = HistoryReader(path)
         try:
             state = await database.load()
-            return state, await reader.check(state)
+            return state, await database.reader.check(state)
         finally:
-            await reader.close()
             await database.close()
 
     return run_alone(check())

@@ -1,6 +1,4 @@
-"""What can go wrong with a node's database; each names the file."""
-
-from pathlib import Path
+"""What can go wrong with a node's database; each names the file, or the server."""
 
 from offset_proto.errors import OffsetError
 
@@ -17,19 +15,19 @@ class ArchiveError(OffsetError):
 class LoadDbError(OffsetError):
     """The database is missing, of another kind, damaged, or breaks a rule of the ledger."""
 
-    def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(f"LoadDbError({path}: {reason})")
+    def __init__(self, name: object, reason: object) -> None:
+        super().__init__(f"LoadDbError({name}: {reason})")
 
 
 class DatabaseInUse(OffsetError):
     """Another process runs on this database."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"DatabaseInUse({path} is used by another process)")
+    def __init__(self, name: object) -> None:
+        super().__init__(f"DatabaseInUse({name} is used by another process)")
 
 
 class DatabaseWriteError(OffsetError):
     """A batch could not be stored: the node must end, and nothing that depends on the batch was sent."""
 
-    def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(f"DatabaseError({path}: {reason})")
+    def __init__(self, name: object, reason: object) -> None:
+        super().__init__(f"DatabaseError({name}: {reason})")

@@ -6,6 +6,8 @@ the node stores. Reading therefore has a connection of its own, and with it a th
 write-ahead log a reader sees what was committed when it began, and neither waits for a writer nor lets one wait. The
 connection may not write. It is opened by the first read, since many nodes are never asked.
 
+`HistoryReader` is what can be done with any engine that fetches rows; `SqliteHistory` is the one of SQLite.
+
 Entries are only ever added while a node runs, so that a page needs no transaction: what is read after the number of the
 last entry is known lies before it, and does not change.
 """
@@ -13,8 +15,10 @@ last entry is known lies before it, and does not change.
 import asyncio
 import contextlib
 import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiosqlite
 
@@ -26,21 +30,35 @@ from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import HISTORY_PAGE_ENTRIES_MAX, HistoryPage, ReadHistory
 
-__all__ = ["HistoryReader"]
+__all__ = ["HistoryReader", "SqliteHistory"]
 
 
-class HistoryReader:
+class HistoryReader(ABC):
     """
     Reads the history in a database; one page at a time.
 
     Args:
-        path: The database, which has been brought to the present version of the schema; or an archive.
+        name: What errors call the database.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
+    failure: ClassVar[type[Exception]]
+    """What the library of the engine raises where something can not be read."""
+
+    def __init__(self, name: object) -> None:
+        self._name = name
         self._turn = asyncio.Lock()
+
+    @abstractmethod
+    async def _fetch(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT."""
+
+    @abstractmethod
+    def _stream(self, select: str) -> AsyncIterator[tuple[Any, ...]]:
+        """The rows of a SELECT of which there may be more than memory has room for."""
+
+    @abstractmethod
+    async def _let_go(self) -> None:
+        """End the connection, if there is one."""
 
     async def read(self, request: ReadHistory) -> HistoryPage:
         """
@@ -52,8 +70,8 @@ class HistoryReader:
         try:
             async with self._turn:
                 return await self._read(request)
-        except (sqlite3.Error, InvalidInput, UnicodeError) as error:
-            raise LoadDbError(self._path, error) from None
+        except (self.failure, InvalidInput, UnicodeError) as error:
+            raise LoadDbError(self._name, error) from None
 
     async def _read(self, request: ReadHistory) -> HistoryPage:
         ((end, archived),) = await self._fetch((f"SELECT ({history.END}), ({archives.THROUGH})", ()))
@@ -86,7 +104,7 @@ class HistoryReader:
         try:
             book.check(state.funder)
         except InvalidInput as error:
-            raise LoadDbError(self._path, f"history: {error}") from None
+            raise LoadDbError(self._name, f"history: {error}") from None
         return book.count
 
     async def read_book(self) -> Book:
@@ -100,12 +118,32 @@ class HistoryReader:
             async with self._turn:
                 ((start,),) = await self._fetch((history.START, ()))
                 book = Book(int(start))
-                async with (await self._connected()).execute(history.BALANCES) as rows:
-                    async for row in rows:
-                        book.add(*history.read_balance(tuple(row)))
-        except (sqlite3.Error, InvalidInput, UnicodeError) as error:
-            raise LoadDbError(self._path, f"history: {error}") from None
+                async for row in self._stream(history.BALANCES):
+                    book.add(*history.read_balance(row))
+        except (self.failure, InvalidInput, UnicodeError) as error:
+            raise LoadDbError(self._name, f"history: {error}") from None
         return book
+
+    async def close(self) -> None:
+        """Let the connection go; what is being read is finished first."""
+        async with self._turn:
+            await self._let_go()
+
+
+class SqliteHistory(HistoryReader):
+    """
+    Reads the history in a database of SQLite.
+
+    Args:
+        path: The database, which has been brought to the present version of the schema; or an archive.
+    """
+
+    failure = sqlite3.Error
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+        self._opening: asyncio.Task[aiosqlite.Connection] | None = None
 
     async def _connected(self) -> aiosqlite.Connection:
         if self._opening is None:
@@ -124,10 +162,13 @@ class HistoryReader:
         connection = await self._connected()
         return [tuple(row) for row in await connection.execute_fetchall(*statement)]
 
-    async def close(self) -> None:
-        """Let the connection go; what is being read is finished first."""
-        async with self._turn:
-            opening, self._opening = self._opening, None
-            if opening is not None:
-                with contextlib.suppress(sqlite3.Error):
-                    await (await opening).close()
+    async def _stream(self, select: str) -> AsyncIterator[tuple[Any, ...]]:
+        async with (await self._connected()).execute(select) as rows:
+            async for row in rows:
+                yield tuple(row)
+
+    async def _let_go(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            with contextlib.suppress(sqlite3.Error):
+                await (await opening).close()

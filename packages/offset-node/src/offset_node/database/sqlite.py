@@ -3,7 +3,7 @@ The node's database: SQLite by aiosqlite, one transaction for each batch of muta
 
 What is durable when
     Write-ahead log with ``synchronous=FULL``: when `Database.apply` has returned, the batch survives a power failure.
-    A batch is stored as a whole or not at all.
+    `stored_node` says what is done with a batch, whichever engine stores it.
 
 Life of a database
     ====================  =====================================================================================
@@ -17,12 +17,6 @@ Threads
     aiosqlite runs each call on a thread of its own, in the order of the calls. It crosses to that thread once for
     each of sqlite3's methods that it offers, and a batch of a busy node has hundreds of statements. So the connection
     is of a class whose ``executemany`` takes a whole batch as well (`_BatchConnection`): one crossing for a batch.
-
-Cancellation
-    aiosqlite goes on with a call whose caller was cancelled, and drops its result. A commit under way is therefore a
-    task of the database: it ends as if nobody had been cancelled, and `close` waits for it. If it fails with nobody
-    left to be told, the next `apply`, or `close`, tells it. `close` itself is cancelled only when all is closed: a
-    second signal to end the process takes neither the lock nor the thread from a commit under way.
 
 A lock file keeps a second node away from the same database (D80); the operating system releases it however the
 process ends.
@@ -40,18 +34,13 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from offset_funder.invariants import check_state
 from offset_node.database import tables
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
-from offset_node.database.reading import HistoryReader
-from offset_node.database.tables import history
+from offset_node.database.reading import SqliteHistory
+from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Rows, Statement
-from offset_node.state import Mutation, NodeState, PluginRecords
-from offset_proto.errors import InvalidInput, InvariantBroken
+from offset_node.state import NodeState
 from offset_proto.files import IoError, OutputAlreadyExists
-from offset_proto.messages.extensions import ALL_EXTENSIONS
-from offset_proto.messages.history import HistoryPage, ReadHistory
-from offset_proto.types import PublicKey
 
 __all__ = ["Database", "create_database", "load_database", "run_alone"]
 
@@ -166,29 +155,16 @@ def run_alone(work: Coroutine[Any, Any, T]) -> T:
     return results[0]
 
 
-class Database:
-    """
-    An open database, made by `Database.open`. All of its methods belong to the event loop that it was opened in.
+class Database(StoredNode):
+    """An open database, made by `Database.open`. All of its methods belong to the event loop that it was opened in."""
 
-    Attributes:
-        is_exported: Its node was moved to another program.
-        extensions: Of the app protocol, for which it has a place: all.
-        history_end: Number of the last entry of the history, as of `load`.
-    """
-
-    extensions = ALL_EXTENSIONS
+    failure = sqlite3.Error
 
     def __init__(self, path: Path, lock: int, connection: aiosqlite.Connection) -> None:
-        self.is_exported = False
-        self.history_end = 0
+        super().__init__(path, SqliteHistory(path))
         self._path = path
         self._lock = lock
         self._connection = connection
-        self._local_public_key: PublicKey | None = None
-        self._commits: set[asyncio.Task[None]] = set()
-        self._untold: DatabaseWriteError | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._reader = HistoryReader(path)
 
     @classmethod
     async def open(cls, path: Path, *, even_exported: bool = False) -> "Database":
@@ -257,43 +233,18 @@ class Database:
 
     async def load(self) -> NodeState:
         """
-        The whole state.
+        The whole state; the pages of the file are checked first.
 
         Raises:
             LoadDbError: Damaged, or it breaks a rule of the ledger.
         """
         try:
             problem = await self._pragma("quick_check(1)")
-            if problem != "ok":
-                raise LoadDbError(self._path, problem)
-            state = tables.read_state(await self._read(tables.STATE_READS))
-            check_state(state.funder)
-            ((self.history_end,),) = (await self._read([history.END]))[history.END]
-        except (sqlite3.Error, InvalidInput, InvariantBroken, UnicodeError) as error:
-            raise LoadDbError(self._path, error) from None
-        self._local_public_key = state.funder.local_public_key
-        return state
-
-    async def load_plugins(self) -> PluginRecords:
-        """
-        What is kept for plugins.
-
-        Raises:
-            LoadDbError: Damaged.
-        """
-        try:
-            return tables.read_plugins(await self._read(tables.PLUGIN_READS))
         except (sqlite3.Error, UnicodeError) as error:
             raise LoadDbError(self._path, error) from None
-
-    async def read_history(self, request: ReadHistory) -> HistoryPage:
-        """
-        A page of the history, as far as it is durable. A batch that is being stored neither waits for it nor is seen.
-
-        Raises:
-            LoadDbError: Damaged.
-        """
-        return await self._reader.read(request)
+        if problem != "ok":
+            raise LoadDbError(self._path, problem)
+        return await super().load()
 
     async def mark_exported(self, is_exported: bool) -> None:
         """Keep nodes from running on it, or let them again; durable when this returns. Raises DatabaseWriteError."""
@@ -304,75 +255,14 @@ class Database:
             raise DatabaseWriteError(self._path, error) from None
         self.is_exported = is_exported
 
-    async def apply(self, mutations: Iterable[Mutation]) -> None:
-        """
-        Store a batch, all or nothing; durable when this returns.
-
-        A caller that is cancelled does not know whether the batch is stored; it is being stored all the same.
-
-        Raises:
-            DatabaseWriteError: It is not stored; or a batch whose caller was cancelled had failed before this call, and
-                nobody has been told.
-        """
-        if self._local_public_key is None:
-            raise InvariantBroken("a database is loaded before it is written")
-        if self._closing is not None:
-            raise InvariantBroken("a database is not written after it is closed")
-        self._tell_untold()
-        local = self._local_public_key
-        statements = [statement for mutation in mutations for statement in tables.write(local, mutation)]
-        commit = asyncio.create_task(self._commit(statements))
-        self._commits.add(commit)
-        commit.add_done_callback(self._commits.discard)
-        try:
-            await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            commit.add_done_callback(self._keep_failure)
-            raise
-
-    async def _commit(self, statements: list[Statement]) -> None:
+    async def _store(self, statements: list[Statement]) -> None:
         try:
             await self._connection.executemany(_ONE_TRANSACTION, statements)
         except (sqlite3.Error, OSError) as error:
             raise DatabaseWriteError(self._path, error) from None
 
-    def _keep_failure(self, commit: "asyncio.Task[None]") -> None:
-        error = None if commit.cancelled() else commit.exception()
-        if isinstance(error, DatabaseWriteError):
-            self._untold = error
-
-    def _tell_untold(self) -> None:
-        untold, self._untold = self._untold, None
-        if untold is not None:
-            raise untold
-
-    async def close(self) -> None:
-        """
-        Wait for the batches under way, and let the database go. Harmless the second time.
-
-        A caller that is cancelled is told so when the database is closed, and not before.
-
-        Raises:
-            DatabaseWriteError: A batch whose caller had been cancelled was not stored.
-        """
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        cancelled: asyncio.CancelledError | None = None
-        while not self._closing.done():
-            try:
-                await asyncio.wait({self._closing})
-            except asyncio.CancelledError as error:
-                cancelled = error
-        self._closing.result()
-        self._tell_untold()
-        if cancelled is not None:
-            raise cancelled
-
-    async def _close(self) -> None:
-        if self._commits:
-            await asyncio.wait(self._commits)
+    async def _let_go(self) -> None:
         try:
-            await self._reader.close()
             await self._connection.close()
         finally:
             os.close(self._lock)
