@@ -30,14 +30,14 @@ ASKER_OF_ENTRY: Final = (
 )
 """The app of an entry that a SELECT names ``h``. A part of our own payment has both ids: then the buyer's counts."""
 
-_KNOW_APP: Final = "INSERT OR IGNORE INTO apps (public_key) VALUES (?)"
+_KNOW_APP: Final = "INSERT INTO apps (public_key) VALUES (?) ON CONFLICT DO NOTHING"
 _APP: Final = "(SELECT id FROM apps WHERE public_key = ?)"
 
 
 def write(mutation: SetAsker) -> Iterator[Statement]:
     """The statements that remember who made a payment or an invoice."""
     yield _KNOW_APP, (mutation.app,)
-    yield f"INSERT OR IGNORE INTO askers (id, app) VALUES (?, {_APP})", (mutation.subject, mutation.app)
+    yield f"INSERT INTO askers (id, app) VALUES (?, {_APP}) ON CONFLICT DO NOTHING", (mutation.subject, mutation.app)
 
 
 def write_of_entry(number: U64, app: PublicKey) -> Iterator[Statement]:

@@ -88,7 +88,10 @@ _ALL_QUEUED = f"SELECT {_QUEUED} FROM queued_operations ORDER BY position"
 _UPDATE_LEDGER = (
     "UPDATE ledgers SET balance = ?, local_pending_debt = ?, remote_pending_debt = ? WHERE friend = ? AND currency = ?"
 )
-_INSERT_PENDING = f"INSERT OR REPLACE INTO pending_transactions ({_PENDING}) VALUES (?, ?, ?, ?, ?)"
+_INSERT_PENDING = (
+    f"INSERT INTO pending_transactions ({_PENDING}) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (friend, currency, side, request_id) DO UPDATE SET pending = excluded.pending"
+)
 
 READS = (_LEDGERS, _ALL_PENDING, _ALL_QUEUED)
 

@@ -64,6 +64,11 @@ CREATE TABLE currency_configs (
 _OWN = "public_key, name, is_enabled, remote_relays, sent_local_relays"
 _CHANNEL = "direction, active_local, active_remote, inconsistent"
 _CONFIG = "friend, currency, rate_mul, rate_add, remote_max_debt, is_open"
+_INSERT_CONFIG = (
+    f"INSERT INTO currency_configs ({_CONFIG}) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (friend, currency) DO UPDATE SET rate_mul = excluded.rate_mul, rate_add = excluded.rate_add,"
+    " remote_max_debt = excluded.remote_max_debt, is_open = excluded.is_open"
+)
 _FRIENDS = f"SELECT {_OWN}, {_CHANNEL} FROM friends"
 _CONFIGS = f"SELECT {_CONFIG} FROM currency_configs"
 
@@ -121,7 +126,7 @@ def _write_own(
             yield from _write_channel(friend, Consistent(token_channel))
         case m.UpdateCurrencyConfig(currency, config):
             yield (
-                f"INSERT OR REPLACE INTO currency_configs ({_CONFIG}) VALUES (?, ?, ?, ?, ?, ?)",
+                _INSERT_CONFIG,
                 (
                     friend,
                     currency,

@@ -102,10 +102,10 @@ LOOKED_AT_MAX: Final = 20_000
 
 _INTEGER_MAX: Final = 2**63 - 1
 
-END = f"SELECT max(coalesce((SELECT max(number) FROM history), 0), ({THROUGH}))"
+END = f"SELECT max(ends.number) FROM (SELECT max(number) AS number FROM history UNION ALL {THROUGH}) AS ends"
 """The number of the last entry, which may be in an archive; 0: there is none."""
 
-START = f"SELECT min(coalesce((SELECT min(number) - 1 FROM history), ({THROUGH})), ({THROUGH}))"
+START = f"SELECT min(starts.number) FROM (SELECT min(number) - 1 AS number FROM history UNION ALL {THROUGH}) AS starts"
 """
 The number before that of the first entry, as it has to be: the first entry of all is 1, and where there is an archive,
 nothing is missing between its last number and what comes first here.
@@ -134,8 +134,8 @@ def write(mutation: AddEntry) -> Iterator[Statement]:
     is_payment = entry.kind in _PAYMENTS
     if is_payment:
         invariant(entry.amount + entry.fee == abs(entry.balance - entry.before), "a payment moves amount and fee")
-    yield "INSERT OR IGNORE INTO history_friends (public_key) VALUES (?)", (entry.friend,)
-    yield "INSERT OR IGNORE INTO history_currencies (currency) VALUES (?)", (entry.currency,)
+    yield "INSERT INTO history_friends (public_key) VALUES (?) ON CONFLICT DO NOTHING", (entry.friend,)
+    yield "INSERT INTO history_currencies (currency) VALUES (?) ON CONFLICT DO NOTHING", (entry.currency,)
     friend = "(SELECT id FROM history_friends WHERE public_key = ?)"
     currency = "(SELECT id FROM history_currencies WHERE currency = ?)"
     insert = f"INSERT INTO history ({_ENTRY}) VALUES (?, ?, {friend}, {currency}, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

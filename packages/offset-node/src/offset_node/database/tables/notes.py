@@ -35,6 +35,10 @@ def write(mutation: SetNote) -> Iterator[Statement]:
         yield f"DELETE FROM {table} WHERE {column} = ?", (subject,)
     elif is_entry:
         known = "SELECT number, ? FROM history WHERE number = ?"
-        yield f"INSERT OR REPLACE INTO entry_notes (number, note) {known}", (note, subject)
+        insert = (
+            f"INSERT INTO entry_notes (number, note) {known} ON CONFLICT (number) DO UPDATE SET note = excluded.note"
+        )
+        yield insert, (note, subject)
     else:
-        yield "INSERT OR REPLACE INTO notes (id, note) VALUES (?, ?)", (subject, note)
+        insert = "INSERT INTO notes (id, note) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET note = excluded.note"
+        yield insert, (subject, note)

@@ -43,7 +43,7 @@ CREATE TABLE open_invoices (
     total_dest_payment TEXT NOT NULL,
     dest_plain_lock BLOB NOT NULL,
     src_hashed_lock BLOB,
-    end INTEGER  -- seconds since 1970
+    "end" INTEGER  -- seconds since 1970
 ) STRICT;
 CREATE TABLE invoice_transactions (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -57,12 +57,16 @@ CREATE TABLE open_transactions (
 CREATE TABLE payments (payment_id BLOB PRIMARY KEY, payment TEXT NOT NULL) STRICT;
 """
 
-MIGRATION_TO_3 = "ALTER TABLE open_invoices ADD COLUMN end INTEGER;"
+MIGRATION_TO_3 = 'ALTER TABLE open_invoices ADD COLUMN "end" INTEGER;'
 
 _INVOICE = 'invoice_id, currency, total_dest_payment, dest_plain_lock, src_hashed_lock, "end"'
 _INVOICES = f"SELECT {_INVOICE} FROM open_invoices"
 _INVOICE_TRANSACTIONS = "SELECT invoice_id, request_id FROM invoice_transactions ORDER BY position"
 _TRANSACTIONS = "SELECT request_id, payment_id, response FROM open_transactions"
+_INSERT_PAYMENT = (
+    "INSERT INTO payments (payment_id, payment) VALUES (?, ?)"
+    " ON CONFLICT (payment_id) DO UPDATE SET payment = excluded.payment"
+)
 _PAYMENTS = "SELECT payment_id, payment FROM payments"
 
 READS = (_INVOICES, _INVOICE_TRANSACTIONS, _TRANSACTIONS, _PAYMENTS)
@@ -93,8 +97,7 @@ def write(mutation: PaymentMutation) -> Iterator[Statement]:
         case m.RemoveTransaction(request_id):
             yield "DELETE FROM open_transactions WHERE request_id = ?", (request_id,)
         case m.UpdatePayment(payment_id, payment):
-            insert = "INSERT OR REPLACE INTO payments (payment_id, payment) VALUES (?, ?)"
-            yield insert, (payment_id, format_form(forms.PAYMENT, payment))
+            yield _INSERT_PAYMENT, (payment_id, format_form(forms.PAYMENT, payment))
         case m.RemovePayment(payment_id):
             yield "DELETE FROM payments WHERE payment_id = ?", (payment_id,)
         case _:

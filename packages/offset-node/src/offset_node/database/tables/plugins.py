@@ -31,6 +31,10 @@ CREATE TABLE plugin_events (
 
 _VALUE = "plugin, key, value"
 _EVENT = "position, plugin, hook, arguments"
+_INSERT_VALUE = (
+    f"INSERT INTO plugin_values ({_VALUE}) VALUES (?, ?, ?)"
+    " ON CONFLICT (plugin, key) DO UPDATE SET value = excluded.value"
+)
 _VALUES = f"SELECT {_VALUE} FROM plugin_values"
 _EVENTS = f"SELECT {_EVENT} FROM plugin_events ORDER BY position"
 
@@ -41,7 +45,7 @@ def write(mutation: PluginMutation) -> Iterator[Statement]:
     """The statements that carry a mutation out on the tables."""
     match mutation:
         case SetPluginValue(plugin, key, value):
-            yield f"INSERT OR REPLACE INTO plugin_values ({_VALUE}) VALUES (?, ?, ?)", (plugin, key, value)
+            yield _INSERT_VALUE, (plugin, key, value)
         case RemovePluginValue(plugin, key):
             yield "DELETE FROM plugin_values WHERE plugin = ? AND key = ?", (plugin, key)
         case AddPluginEvent(position, plugin, hook, arguments):

@@ -26,6 +26,10 @@ CREATE TABLE pending_since (
 
 _SINCE = "friend, currency, side, request_id, since"
 _ALL = f"SELECT {_SINCE} FROM pending_since"
+_INSERT = (
+    f"INSERT INTO pending_since ({_SINCE}) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (friend, currency, side, request_id) DO UPDATE SET since = excluded.since"
+)
 
 _SIDES = {side.value: side for side in Side}
 
@@ -38,7 +42,7 @@ def write(mutation: PendingTimeMutation) -> Iterator[Statement]:
     key = (friend, currency, side.value, request_id)
     match mutation:
         case SetPendingSince():
-            yield f"INSERT OR REPLACE INTO pending_since ({_SINCE}) VALUES (?, ?, ?, ?, ?)", (*key, mutation.since)
+            yield _INSERT, (*key, mutation.since)
         case RemovePendingSince():
             where = "WHERE friend = ? AND currency = ? AND side = ? AND request_id = ?"
             yield f"DELETE FROM pending_since {where}", key

@@ -27,12 +27,12 @@ def write(friend: PublicKey, *, is_heard: bool) -> Statement:
     """The statement that marks a friend, or takes the mark from it."""
     if is_heard:
         return "DELETE FROM unheard WHERE friend = ?", (friend,)
-    return "INSERT OR IGNORE INTO unheard (friend) VALUES (?)", (friend,)
+    return "INSERT INTO unheard (friend) VALUES (?) ON CONFLICT DO NOTHING", (friend,)
 
 
 def forget_some() -> Iterator[Statement]:
     """The node has forgotten something; this stays so."""
-    yield "INSERT OR IGNORE INTO forgotten (id) VALUES (1)", ()
+    yield "INSERT INTO forgotten (id) VALUES (1) ON CONFLICT DO NOTHING", ()
 
 
 def read(rows: Rows) -> frozenset[PublicKey]:
