@@ -9,6 +9,13 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `tables`           the SQLite database as rows: a module for each subject, with writing next to reading
 `stored_node`      shell: a node in tables, whatever engine keeps them; the life of a batch that is being stored
 `sqlite`           shell: the SQLite database by aiosqlite, one transaction for each batch of mutations
+`names`            how a person names a database: a file, or an address of a server
+`dialect`          what PostgreSQL says otherwise than SQLite
+`lease`            of a database on a server: who may write to it, and what stops everybody else
+`postgres`         shell: a database on a server of PostgreSQL by psycopg, one round trip for each batch
+`postgres_schema`  shell: its tables, made, recognised, and brought to the present version
+`postgres_connection`  shell: how a connection to it is set up; a transaction that is sent as a whole
+`opening`          shell: a database by its name, whichever engine keeps it
 `reading`          shell: pages of the history, read beside the batches that are stored
 `checking`         shell: a whole database, state and history
 `archive`          shell: the first entries of the history, moved to a file of their own

@@ -22,12 +22,12 @@ class LoadDbError(OffsetError):
 class DatabaseInUse(OffsetError):
     """Another process runs on this database."""
 
-    def __init__(self, name: object) -> None:
-        super().__init__(f"DatabaseInUse({name} is used by another process)")
+    def __init__(self, name: object, holder: str = "another process") -> None:
+        super().__init__(f"DatabaseInUse({name} is used by {holder})")
 
 
 class DatabaseWriteError(OffsetError):
-    """A batch could not be stored: the node must end, and nothing that depends on the batch was sent."""
+    """Something could not be stored: a node must end, and nothing that depends on it was sent."""
 
     def __init__(self, name: object, reason: object) -> None:
         super().__init__(f"DatabaseError({name}: {reason})")

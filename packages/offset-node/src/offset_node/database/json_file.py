@@ -73,6 +73,13 @@ class JsonDatabase:
         """Nothing: the original's form has no place for plugins."""
         return PluginRecords({}, [])
 
+    def is_ours(self) -> bool:
+        """Always: whoever opened it sees to that."""
+        return True
+
+    async def keep(self) -> None:
+        """Nothing is to be waited for."""
+
     async def read_history(self, request: ReadHistory) -> HistoryPage:
         """There is none, and no node announces it."""
         raise TypeError("this form of a database has no place for a history")

@@ -28,7 +28,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -42,7 +42,7 @@ from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import NodeState
 from offset_proto.files import IoError, OutputAlreadyExists
 
-__all__ = ["Database", "create_database", "load_database", "run_alone"]
+__all__ = ["Database", "create", "create_database", "load_database", "run_alone"]
 
 T = TypeVar("T")
 
@@ -91,13 +91,28 @@ def create_database(path: Path, state: NodeState) -> None:
         OutputAlreadyExists: There is a file of that name; it stays as it is.
         IoError: It can not be written.
     """
+
+    async def whole() -> AsyncIterator[list[Statement]]:
+        yield list(tables.insert_state(state, int(time.time())))
+
+    asyncio.run(create(path, whole()))
+
+
+async def create(path: Path, batches: AsyncIterable[list[Statement]]) -> None:
+    """
+    Write a new database, which is filled by *batches* of statements; complete or not at all, mode 0600.
+
+    Raises:
+        OutputAlreadyExists: There is a file of that name; it stays as it is.
+        IoError: It can not be written.
+    """
     if path.exists() or path.is_symlink():
         raise OutputAlreadyExists(path)
     temporary = path.with_name(f".new.{os.getpid()}.{path.name}")
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            asyncio.run(_fill(temporary, state))
+            await _fill(temporary, batches)
             os.link(temporary, path)
         finally:
             temporary.unlink()
@@ -109,13 +124,14 @@ def create_database(path: Path, state: NodeState) -> None:
         raise IoError(path, str(error)) from None
 
 
-async def _fill(path: Path, state: NodeState) -> None:
+async def _fill(path: Path, batches: AsyncIterable[list[Statement]]) -> None:
     async with _connect(path) as connection:
         await connection.executescript(
             f"PRAGMA application_id = {tables.APPLICATION_ID}; PRAGMA user_version = {tables.SCHEMA_VERSION};"
             "PRAGMA synchronous = FULL;" + tables.SCHEMA
         )
-        await connection.executemany(_ONE_TRANSACTION, list(tables.insert_state(state, int(time.time()))))
+        async for statements in batches:
+            await connection.executemany(_ONE_TRANSACTION, statements)
         await connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
 
 
@@ -254,6 +270,13 @@ class Database(StoredNode):
         except sqlite3.Error as error:
             raise DatabaseWriteError(self._path, error) from None
         self.is_exported = is_exported
+
+    def is_ours(self) -> bool:
+        """Always: it is locked."""
+        return True
+
+    async def keep(self) -> None:
+        """Nothing is to be waited for."""
 
     async def _store(self, statements: list[Statement]) -> None:
         try:

@@ -85,6 +85,14 @@ class StoredNode(ABC):
     async def mark_exported(self, is_exported: bool) -> None:
         """Keep nodes from running on it, or let them again; durable when this returns. Raises DatabaseWriteError."""
 
+    @abstractmethod
+    def is_ours(self) -> bool:
+        """Whether what it holds may be acted on, now: nobody else can write it."""
+
+    @abstractmethod
+    async def keep(self) -> None:
+        """Wait until it is not ours any more; returns where that can not happen. Raises DatabaseWriteError."""
+
     # What follows from that.
 
     async def load(self) -> NodeState:
@@ -95,8 +103,8 @@ class StoredNode(ABC):
             LoadDbError: Damaged, or it breaks a rule of the ledger.
         """
         try:
-            state = tables.read_state(await self._read(tables.STATE_READS))
-            check_state(state.funder)
+            # On a thread: it takes as long as the state is large, and meanwhile a lease has to be prolonged.
+            state = await asyncio.to_thread(_checked_state, await self._read(tables.STATE_READS))
             ((self.history_end,),) = (await self._read([history.END]))[history.END]
         except (self.failure, InvalidInput, InvariantBroken, UnicodeError) as error:
             raise LoadDbError(self._name, error) from None
@@ -140,7 +148,10 @@ class StoredNode(ABC):
             raise InvariantBroken("a database is not written after it is closed")
         self._tell_untold()
         local = self._local_public_key
-        statements = [statement for mutation in mutations for statement in tables.write(local, mutation)]
+        await self._commit([statement for mutation in mutations for statement in tables.write(local, mutation)])
+
+    async def _commit(self, statements: list[Statement]) -> None:
+        """Store statements in a task of the database, which goes on where the caller is cancelled."""
         commit = asyncio.create_task(self._store(statements))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
@@ -189,3 +200,9 @@ class StoredNode(ABC):
             await self.reader.close()
         finally:
             await self._let_go()
+
+
+def _checked_state(rows: Rows) -> NodeState:
+    state = tables.read_state(rows)
+    check_state(state.funder)
+    return state

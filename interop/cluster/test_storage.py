@@ -1,0 +1,291 @@
+"""What is stored on a server is what SQLite would hold; bad servers and databases are named. Spec 07 §7, 08 §6."""
+
+import asyncio
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from interop.cluster.server import PostgresServer
+from offset_funder.bookkeeping import Entry
+from offset_funder.engine import Outcome
+from offset_funder.events import Event, FriendMessageReceived
+from offset_funder.state import FunderState, Inconsistent
+from offset_funder.testing import FST, SimulatedNetwork
+from offset_node.database import tables
+from offset_node.database.errors import DatabaseWriteError, LoadDbError
+from offset_node.database.names import PostgresAddress
+from offset_node.database.opening import create_database, open_database
+from offset_node.database.postgres import PostgresDatabase
+from offset_node.database.postgres_connection import connect
+from offset_node.database.stored_node import StoredNode
+from offset_node.state import (
+    AddEntry,
+    AddIndexServer,
+    AddPluginEvent,
+    Mutation,
+    NodeState,
+    RemoveIndexServer,
+    RemovePluginEvent,
+    SetAsker,
+    SetNote,
+    SetPluginValue,
+)
+from offset_proto.messages.app import CancelInvoice, RemoveFriend
+from offset_proto.messages.friend import MoveToken, MoveTokenRequest
+from offset_proto.messages.history import EVERY_ENTRY, EntryKind, ReadHistory
+from offset_proto.messages.payment import NamedIndexServerAddress
+from offset_proto.types import HashResult, NetAddress, PaymentId, PublicKey, RandValue, Signature, Uid
+
+KEY = PublicKey(b"\x21" * 32)
+HOST = NetAddress("a:1")
+EMPTY = NodeState(FunderState(KEY))
+
+
+class _StoringNetwork(SimulatedNetwork):
+    """Every node has a database on the server as well, which must hold its state and its history after every event."""
+
+    databases: dict[str, StoredNode]
+    written: dict[str, int]
+
+    def store_in(self, server: PostgresServer, runner: asyncio.Runner) -> None:
+        """Make the databases."""
+        self._runner = runner
+        self.databases, self.written = {}, dict.fromkeys(self.nodes, 0)
+        for name, node in self.nodes.items():
+            address = PostgresAddress(server.new_database())
+            create_database(address, NodeState(node.stored))
+            self.databases[name] = runner.run(open_database(address))
+            assert runner.run(self.databases[name].load()).funder == node.stored
+
+    def handle(self, name: str, event: Event, **options: Any) -> Outcome:
+        outcome = super().handle(name, event, **options)
+        if hasattr(self, "databases"):
+            database = self.databases[name]
+            numbered = enumerate(outcome.entries, self.written[name] + 1)
+            batch = [*outcome.mutations, *[AddEntry(number, 1, entry) for number, entry in numbered]]
+            self._runner.run(database.apply(batch))
+            self.written[name] += len(outcome.entries)
+            state = self._runner.run(database.load())
+            assert state.funder == self.nodes[name].stored
+            assert self._runner.run(database.reader.check(state)) == self.written[name]
+        return outcome
+
+
+@pytest.fixture
+def network(server: PostgresServer) -> Iterator[_StoringNetwork]:
+    """Three nodes in a row, with databases."""
+    made = _StoringNetwork(["A", "B", "C"], Random(0))
+    with asyncio.Runner() as runner:
+        made.store_in(server, runner)
+        try:
+            made.befriend("A", "B")
+            made.befriend("B", "C")
+            yield made
+        finally:
+            for database in made.databases.values():
+                runner.run(database.close())
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop."""
+    with asyncio.Runner() as made:
+        yield made
+
+
+@pytest.fixture
+def database(address: str, runner: asyncio.Runner) -> Iterator[PostgresDatabase]:
+    """A database without friends, loaded."""
+    create_database(PostgresAddress(address), EMPTY)
+    opened = runner.run(PostgresDatabase.open(PostgresAddress(address)))
+    assert runner.run(opened.load()) == EMPTY
+    yield opened
+    runner.run(opened.close())
+
+
+def test_what_is_stored_is_the_state(network: _StoringNetwork) -> None:
+    """After every event of payments, cancellations, a crash, a removal and an inconsistency."""
+    network.pay(["A", "B", "C"], 50, fees=3)
+    invoice = network.invoice("C", 20)
+    payment = network.payment("A", "C", invoice, 20)
+    network.transact(["A", "B", "C"], payment, 20, fees=1)
+    network.step()
+    network.crash("B")
+    network.connect("A", "B")
+    network.connect("B", "C")
+    network.settle()
+    network.request("C", CancelInvoice(invoice))
+    network.settle()
+    network.handle("C", _broken_token(network.nodes["B"].key))
+    network.settle()
+    assert isinstance(network.nodes["C"].stored.friends[network.nodes["B"].key].channel, Inconsistent)
+    network.disconnect("A", "B")
+    network.request("A", RemoveFriend(network.nodes["B"].key))
+    network.connect("A", "B")
+    network.settle()
+
+
+def _broken_token(friend: PublicKey) -> FriendMessageReceived:
+    token = MoveToken(
+        old_token=Signature(b"\x07" * 64),
+        currencies_operations=(),
+        opt_local_relays=None,
+        opt_active_currencies=None,
+        info_hash=HashResult(bytes(32)),
+        rand_nonce=RandValue(bytes(16)),
+        new_token=Signature(b"\x08" * 64),
+    )
+    return FriendMessageReceived(friend, MoveTokenRequest(token, False))
+
+
+def test_every_name_comes_back(database: PostgresDatabase, runner: asyncio.Runner) -> None:
+    """PostgreSQL keeps no NUL in a text, and a name may have one; one of a key that is known is replaced."""
+    names = ("\0", "\x01", "\x010", "a\0b\x01\x01c", "%s ? %", "ü€𝄞", "")
+    servers = [NamedIndexServerAddress(PublicKey(bytes([n]) * 32), HOST, name) for n, name in enumerate(names)]
+    runner.run(database.apply([AddIndexServer(server) for server in servers]))
+    runner.run(database.apply([RemoveIndexServer(KEY), AddIndexServer(servers[0])]))
+    assert runner.run(database.load()).index_servers == (*servers[1:], servers[0])
+
+
+def test_what_plugins_keep(database: PostgresDatabase, runner: asyncio.Runner) -> None:
+    """Values are replaced, events stay in order."""
+    events = [AddPluginEvent(position, "p", "hook", '{"a":"\\u0000"}') for position in (1, 2)]
+    batch: list[Mutation] = [SetPluginValue("p", "k", b"\0old"), SetPluginValue("p", "k", b"\0new"), *events]
+    runner.run(database.apply([*batch, RemovePluginEvent(1)]))
+    records = runner.run(database.load_plugins())
+    assert records.values == {"p": {"k": b"\0new"}}
+    assert records.events == [events[1]]
+
+
+def test_pages_of_the_history(database: PostgresDatabase, runner: asyncio.Runner) -> None:
+    """Forwards, backwards and filtered; with notes and who asked."""
+    entries = [Entry(KEY, FST, EntryKind.LIMIT, 0, 0, amount=2**128 - number) for number in range(1, 6)]
+    batch: list[Mutation] = [AddEntry(number, 10 * number, entry, KEY) for number, entry in enumerate(entries, 1)]
+    runner.run(database.apply([*batch, SetNote(3, "old"), SetNote(3, "new\0"), SetNote(2, "x"), SetNote(2, "")]))
+    everything = runner.run(database.read_history(ReadHistory(Uid(bytes(16)), 0, 0, False, 100, EVERY_ENTRY)))
+    assert [entry.number for entry in everything.entries] == [1, 2, 3, 4, 5]
+    assert [entry.amount for entry in everything.entries] == [entry.amount for entry in entries]
+    assert [entry.note for entry in everything.entries] == ["", "", "new\0", "", ""]
+    assert {entry.opt_app for entry in everything.entries} == {KEY}
+    last = runner.run(database.read_history(ReadHistory(Uid(bytes(16)), 0, 5, True, 2, EVERY_ENTRY)))
+    assert [entry.number for entry in last.entries] == [4, 3]
+    assert runner.run(database.load()) == EMPTY
+    assert database.history_end == 5
+
+
+def test_a_batch_is_all_or_nothing(database: PostgresDatabase, runner: asyncio.Runner) -> None:
+    """A batch that fails in its middle leaves nothing of itself, and the next one is stored."""
+    no_name: Any = None
+    good, bad = (NamedIndexServerAddress(KEY, HOST, name) for name in ("good", no_name))
+    with pytest.raises(DatabaseWriteError, match="null value in column"):
+        runner.run(database.apply([AddIndexServer(good), AddIndexServer(bad), AddIndexServer(good)]))
+    assert runner.run(database.load()) == EMPTY
+    runner.run(database.apply([AddIndexServer(good)]))
+    assert runner.run(database.load()).index_servers == (good,)
+
+
+def test_what_is_acknowledged_is_on_disk(server: PostgresServer, address: str, runner: asyncio.Runner) -> None:
+    """The server's default may be less; and what was answered is there after the server was killed."""
+    server.execute("ALTER ROLE tester SET synchronous_commit = off")
+    try:
+        create_database(PostgresAddress(address), EMPTY)
+        opened = runner.run(PostgresDatabase.open(PostgresAddress(address)))
+        runner.run(opened.load())
+        setting = runner.run(opened._read(["SHOW synchronous_commit"]))
+        assert setting == {"SHOW synchronous_commit": [("on",)]}
+        added = NamedIndexServerAddress(KEY, HOST, "kept")
+        runner.run(opened.apply([AddIndexServer(added)]))
+        server.stop()
+        with pytest.raises(DatabaseWriteError):
+            runner.run(opened.apply([RemoveIndexServer(KEY)]))
+        runner.run(opened.close())
+        server.start()
+        opened = runner.run(PostgresDatabase.open(PostgresAddress(address)))
+        assert runner.run(opened.load()).index_servers == (added,)
+        runner.run(opened.close())
+    finally:
+        server.execute("ALTER ROLE tester RESET synchronous_commit")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("DROP SCHEMA offset_node CASCADE", "no node database is there; stmgr init-node-db makes one"),
+        ("DROP TABLE offset_node.about", "its schema offset_node is of something else"),
+        ("DELETE FROM offset_node.about", "the table about is empty"),
+        ("UPDATE offset_node.about SET application_id = 7", "not a node database"),
+        ("UPDATE offset_node.about SET schema_version = 99", "schema version 99, this program knows"),
+        ("UPDATE offset_node.about SET schema_version = 5", "schema version 5, this program knows"),
+        ("UPDATE offset_node.about SET place = 'elsewhere'", "restored from a dump"),
+        ("DELETE FROM offset_node.writer", "the table writer is empty"),
+        ("DELETE FROM offset_node.node", "the table node is empty"),
+        ("DROP TABLE offset_node.ledgers", "ledgers"),
+    ],
+)
+def test_bad_databases(server: PostgresServer, address: str, runner: asyncio.Runner, damage: str, says: str) -> None:
+    """Each is named, with what is wrong."""
+    create_database(PostgresAddress(address), EMPTY)
+    server.execute(damage, address)
+
+    async def load() -> None:
+        opened = await open_database(PostgresAddress(address))
+        try:
+            await opened.load()
+        finally:
+            await opened.close()
+
+    with pytest.raises(LoadDbError, match=says):
+        runner.run(load())
+
+
+def test_what_is_there_stays(server: PostgresServer, address: str) -> None:
+    """A second database in the same place is refused, and the first one stays as it is."""
+    create_database(PostgresAddress(address), EMPTY)
+    with pytest.raises(DatabaseWriteError, match="there is a schema offset_node already"):
+        create_database(PostgresAddress(address), NodeState(FunderState(PublicKey(bytes(32)))))
+    assert server.execute("SELECT local_public_key FROM offset_node.node", address) == [(KEY,)]
+
+
+def test_servers_that_do_not_fit(server: PostgresServer, runner: asyncio.Runner) -> None:
+    """No server, no such database, another encoding; a password is never told."""
+    for address, says in (
+        ("postgresql://tester:secret@127.0.0.1:1/x", "refused"),
+        ("postgresql://tester@/missing?password=secret&host=" + server.address().partition("host=")[2], "not exist"),
+        (server.new_database("ENCODING 'SQL_ASCII' TEMPLATE template0"), "its encoding is SQL_ASCII"),
+        ("postgresql://tester:secret@[::1/x?host=/tmp&nothing=1", "can not be read"),
+        ("postgresql://tester:secret@host:port/x", "port"),
+    ):
+        with pytest.raises(Exception, match=says) as caught:
+            runner.run(connect(PostgresAddress(address)))
+        assert "secret" not in str(caught.value)
+
+
+def test_tables_of_an_older_version_are_brought_up(
+    server: PostgresServer, address: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One number after the other; a step that fails leaves the version before it."""
+    create_database(PostgresAddress(address), EMPTY)
+    steps = {6: "CREATE TABLE one (id INTEGER PRIMARY KEY) STRICT;", 7: "ALTER TABLE one ADD COLUMN two TEXT;"}
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", 8)
+    monkeypatch.setattr(tables, "MIGRATIONS", {**steps, 7: "ALTER TABLE none ADD COLUMN two TEXT;"})
+    with pytest.raises(LoadDbError, match='relation "none" does not exist'):
+        runner.run(PostgresDatabase.open(PostgresAddress(address)))
+    assert server.execute("SELECT schema_version FROM offset_node.about", address) == [(7,)]
+    monkeypatch.setattr(tables, "MIGRATIONS", steps)
+    opened = runner.run(PostgresDatabase.open(PostgresAddress(address)))
+    assert runner.run(opened.load()) == EMPTY
+    runner.run(opened.close())
+    assert server.execute(
+        "SELECT schema_version, two FROM offset_node.about LEFT JOIN offset_node.one ON true", address
+    )
+
+
+def test_who_asked_for_a_payment(database: PostgresDatabase, runner: asyncio.Runner, server: PostgresServer) -> None:
+    """Once known it stays."""
+    subject = PaymentId(bytes(16))
+    runner.run(database.apply([SetAsker(subject, KEY), SetAsker(subject, PublicKey(bytes(32)))]))
+    address = database._address.text
+    rows = server.execute("SELECT a.public_key FROM offset_node.askers JOIN offset_node.apps a ON a.id = app", address)
+    assert rows == [(KEY,)]

@@ -1,0 +1,89 @@
+"""
+One writer: who may write to a database on a server, for how long, and what stops everybody else. Pure.
+
+A file can be locked, and the operating system lets the lock go when its process ends. A server can not know whether a
+process that says nothing has ended, is frozen, or is cut off from it and goes on to talk with its friends. Two nodes
+that go on from one state sign two successors of one token, so of any two processes one at most may write, and the other
+may not even say anything. A row of the database decides that:
+
+============  =========================================================================================
+`term`        how often the right to write was taken; only rises
+`writing`     the term of who wrote last; the table refuses any other than `term`
+`holder`      who took it, for messages
+`until`       when it ends unless it is prolonged, by the clock of the server, which is the only one
+============  =========================================================================================
+
+Rules
+    1. It is taken by one statement that raises `term` by one, and only after `until` (`TAKE`).
+    2. Each transaction that stores a batch writes its own term into `writing` first (`WRITE`), and prolongs `until`. If
+       the term has moved on, the table's constraint fails, and the transaction with it.
+    3. Who has nothing to store prolongs it all the same, three times within its length.
+    4. Its holder acts by it for a second less than its length, counted by a clock of its own from a moment *before* it
+       asked for it.
+
+Why that is enough
+    `WRITE` locks the row until its transaction ends, and so does `TAKE`. Of the two one comes first: either the batch
+    is committed before the term rises, and who takes over loads it, or the term has risen, and the batch is not stored
+    (rule 2). What a batch says is said after it is stored, so a process that was frozen for an hour can store nothing
+    and follows from nothing. Whatever needs no batch is said only while rule 4 allows it: the server's `until` is
+    counted from a later moment, and is longer, so nobody else has taken over then.
+
+    Whoever finds the row taken looks again until `until` has passed or has moved on. In the first case its holder is
+    dead, and a node that was killed starts again by itself; in the second it lives.
+"""
+
+from typing import Final
+
+__all__ = [
+    "CONSTRAINT",
+    "HOLDER",
+    "LEASE_SECONDS",
+    "LET_GO",
+    "LOOK_AGAIN_SECONDS",
+    "MARGIN_SECONDS",
+    "NEW",
+    "RENEW_SECONDS",
+    "SCHEMA",
+    "TAKE",
+    "WRITE",
+]
+
+LEASE_SECONDS: Final = 10
+RENEW_SECONDS: Final = 3
+MARGIN_SECONDS: Final = 1
+"""By how much a holder counts less than the server does."""
+
+LOOK_AGAIN_SECONDS: Final = 1
+"""Between two looks at a lease that somebody holds."""
+
+CONSTRAINT: Final = "writer_of_this_term"
+
+SCHEMA: Final = f"""
+CREATE TABLE writer (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    term BIGINT NOT NULL,
+    writing BIGINT NOT NULL,
+    holder TEXT NOT NULL,
+    until TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT {CONSTRAINT} CHECK (writing = term)
+);
+"""
+
+NEW: Final = "INSERT INTO writer (id, term, writing, holder, until) VALUES (1, 0, 0, '', clock_timestamp())"
+
+_LENGTH: Final = f"interval '{LEASE_SECONDS} seconds'"
+
+TAKE: Final = (
+    f"UPDATE writer SET term = term + 1, writing = term + 1, holder = %s, until = clock_timestamp() + {_LENGTH}"
+    " WHERE until <= clock_timestamp() RETURNING term"
+)
+"""Takes it for a holder; a row with the new term, or none where it is held."""
+
+WRITE: Final = f"UPDATE writer SET writing = %s, until = clock_timestamp() + {_LENGTH}"
+"""First in each transaction of a holder, with its term."""
+
+LET_GO: Final = "UPDATE writer SET until = clock_timestamp() WHERE term = %s"
+"""Ends it at once; whoever comes next need not wait."""
+
+HOLDER: Final = "SELECT term, holder, until FROM writer"
+"""The term, who took it, and when it ends."""

@@ -1,0 +1,77 @@
+"""
+Shell: a node's database by its name, whichever engine keeps it.
+
+The library for PostgreSQL is an extra of the package, and is imported only where an address of a server is given.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import TYPE_CHECKING
+
+from offset_node.database import sqlite, tables
+from offset_node.database.names import DatabaseName, PostgresAddress
+from offset_node.database.stored_node import StoredNode
+from offset_node.database.tables.cells import Statement
+from offset_node.state import NodeState
+from offset_proto.errors import OffsetError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["create", "create_database", "open_database"]
+
+
+def _postgres() -> "ModuleType":
+    try:
+        from offset_node.database import postgres
+    except ImportError as error:
+        if error.name is not None and not error.name.startswith("psycopg"):
+            raise
+        raise OffsetError(f"PostgreSQL needs psycopg ({error}): pip install 'offset-node[postgres]'") from None
+    return postgres
+
+
+async def open_database(name: DatabaseName, *, even_exported: bool = False) -> StoredNode:
+    """
+    Open a database; a file is locked, and of a server the lease is taken.
+
+    Args:
+        name: Made by `create_database`.
+        even_exported: Also one whose node was moved elsewhere; to be read, not to run on.
+
+    Raises:
+        LoadDbError: There is none, not one of ours, exported, a backup, or the server can not be reached.
+        DatabaseInUse: Another process holds it.
+        OffsetError: The library for PostgreSQL is not installed.
+    """
+    if isinstance(name, PostgresAddress):
+        opened: StoredNode = await _postgres().PostgresDatabase.open(name, even_exported=even_exported)
+        return opened
+    return await sqlite.Database.open(name, even_exported=even_exported)
+
+
+async def create(name: DatabaseName, batches: AsyncIterable[list[Statement]]) -> None:
+    """
+    Make the tables of a new database, and fill them by *batches* of statements; complete or not at all.
+
+    Raises:
+        OutputAlreadyExists: There is a file of that name; it stays as it is.
+        IoError: The file can not be written.
+        LoadDbError: The server can not be reached.
+        DatabaseWriteError: It refuses, or there is such a database already, which stays as it is.
+        OffsetError: The library for PostgreSQL is not installed.
+    """
+    if isinstance(name, PostgresAddress):
+        await _postgres().create(name, batches)
+    else:
+        await sqlite.create(name, batches)
+
+
+def create_database(name: DatabaseName, state: NodeState) -> None:
+    """Make a new database that holds *state*. Not from within an event loop. Raises as `create`."""
+
+    async def whole() -> AsyncIterator[list[Statement]]:
+        yield list(tables.insert_state(state, int(time.time())))
+
+    asyncio.run(create(name, whole()))

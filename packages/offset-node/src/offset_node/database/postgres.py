@@ -1,0 +1,241 @@
+"""
+Shell: the node's database on a server of PostgreSQL. Spec 07 §7, 08 §6.
+
+What is durable when
+    A batch is one transaction and one round trip: all its statements are sent at once, and the commit with them. When
+    `apply` has returned, the server has answered the commit (`postgres_connection`). If the connection is lost before
+    the answer, nobody knows whether the batch is stored. Then the node ends without having said anything of it, and the
+    next start finds out: either nothing of it has happened, or all of it, and what follows is said again from the
+    state.
+
+Whose it is
+    `PostgresDatabase.open` takes the lease (`lease`), which it may have to wait for as long as a lease lasts where the
+    last holder was killed. A task of the database prolongs it until the database is closed. `is_ours` says, by a clock
+    of this machine that goes on while the machine sleeps, whether what is held may be acted on.
+
+    Once `is_ours` has said no it says nothing else, even where nobody has taken over and the server would still take
+    batches: whoever asked has kept silent, and what it has not said then nobody makes good but a new start.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
+
+import psycopg
+
+from offset_node.database import lease, tables
+from offset_node.database.dialect import to_postgres
+from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
+from offset_node.database.names import PostgresAddress
+from offset_node.database.postgres_connection import (
+    Connection,
+    connect,
+    fetch,
+    limited,
+    reason,
+    this_process,
+    transaction,
+)
+from offset_node.database.postgres_schema import bring_up, create, recognise
+from offset_node.database.reading import HistoryReader
+from offset_node.database.stored_node import StoredNode
+from offset_node.database.tables.cells import Rows, Statement
+
+__all__ = ["PostgresDatabase", "PostgresHistory", "create"]
+
+_STREAMED_ROWS: Final = 1000
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _now() -> float:
+    """Seconds on a clock that is never set, and goes on while the machine sleeps where the system has such a one."""
+    return time.clock_gettime(_CLOCK)
+
+
+class PostgresHistory(HistoryReader):
+    """Reads the history in a database of PostgreSQL, over a connection of its own, which the first read makes."""
+
+    failure = psycopg.Error
+
+    def __init__(self, address: PostgresAddress) -> None:
+        super().__init__(address)
+        self._address = address
+        self._connection: Connection | None = None
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect(self._address)
+        return self._connection
+
+    async def _fetch(self, statement: Statement) -> list[tuple[Any, ...]]:
+        return await fetch(await self._connected(), statement)
+
+    async def _stream(self, select: str) -> AsyncIterator[tuple[Any, ...]]:
+        connection = await self._connected()
+        async with connection.transaction(), connection.cursor("streamed") as cursor:
+            cursor.itersize = _STREAMED_ROWS
+            await cursor.execute(to_postgres(select).encode())
+            async for row in cursor:
+                yield row
+
+    async def _let_go(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class PostgresDatabase(StoredNode):
+    """
+    An open database, made by `PostgresDatabase.open`. All its methods belong to the event loop that it was opened in.
+
+    Attributes:
+        term: Of the lease by which it is written.
+    """
+
+    failure = psycopg.Error
+
+    def __init__(self, address: PostgresAddress, connection: Connection) -> None:
+        super().__init__(address, PostgresHistory(address))
+        self.term = 0
+        self._address = address
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self._ours_until = 0.0
+        self._keeping: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, address: PostgresAddress, *, even_exported: bool = False, even_restored: bool = False
+    ) -> "PostgresDatabase":
+        """
+        Open a database, and take the lease.
+
+        Args:
+            address: Where `create` has made it.
+            even_exported: Also one whose node was moved to another database; to be read, not to run on.
+            even_restored: Also one that was restored from a dump; to be read, not to run on.
+
+        Raises:
+            LoadDbError: No server, no database of ours on it, of another version, exported, or restored from a dump.
+            DatabaseInUse: Another process holds the lease.
+        """
+        database = cls(address, await connect(address))
+        flags = {"even_exported": even_exported, "even_restored": even_restored}
+        try:
+            await recognise(database._connection, address, **flags)
+            await database._take_lease()
+            # It may have changed before it was ours.
+            version, database.is_exported = await recognise(database._connection, address, **flags)
+            await bring_up(database._connection, version, database.term)
+        except BaseException as error:
+            with contextlib.suppress(DatabaseWriteError):
+                await database.close()
+            if isinstance(error, psycopg.Error):
+                raise LoadDbError(address, reason(error)) from None
+            raise
+        database._keeping = asyncio.create_task(database._keep())
+        return database
+
+    # The lease.
+
+    async def _take_lease(self) -> None:
+        """Take it, if need be after the end of one that nobody prolongs. Raises DatabaseInUse."""
+        seen = None
+        while True:
+            began = _now()
+            taken = await (await self._connection.execute(lease.TAKE.encode(), (this_process(),))).fetchall()
+            if taken:
+                ((self.term,),) = taken
+                self._ours_until = began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS
+                return
+            held = await fetch(self._connection, (lease.HOLDER, ()))
+            if not held:
+                raise LoadDbError(self._address, "the table writer is empty")
+            ((_, holder, until),) = held
+            if seen not in (None, until):
+                raise DatabaseInUse(self._address, holder)
+            seen = until
+            await asyncio.sleep(lease.LOOK_AGAIN_SECONDS)
+
+    def is_ours(self) -> bool:
+        """Whether what it holds may be acted on: nobody else can have taken over. Once it is not, it never is again."""
+        if self._ours_until <= _now():
+            self._ours_until = 0.0
+        return self._ours_until > 0
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(lease.RENEW_SECONDS)
+            if not self.is_ours():
+                raise DatabaseWriteError(self._address, await self._who_has_it())
+            if self._ours_until - _now() < lease.LEASE_SECONDS - lease.MARGIN_SECONDS - lease.RENEW_SECONDS:
+                await self._commit([])  # no batch has prolonged it
+
+    async def keep(self) -> None:
+        """
+        Wait until it is not ours any more; for ever, where all is well.
+
+        Raises:
+            DatabaseWriteError: Another node has taken over, or the server has not answered in time.
+        """
+        if self._keeping is not None:
+            await asyncio.shield(self._keeping)
+
+    async def _who_has_it(self) -> str:
+        """Why nothing may be said any more."""
+        silent = "this process says nothing more"
+        with contextlib.suppress(psycopg.Error), limited(self._connection, lease.RENEW_SECONDS):
+            async with self._turn:
+                ((term, holder, _),) = await fetch(self._connection, (lease.HOLDER, ()))
+            if term != self.term:
+                return f"{holder} has taken over (term {term}, after {self.term} of this process); {silent}"
+        return f"the right to write has ended, since it was not prolonged for {lease.LEASE_SECONDS} seconds; {silent}"
+
+    # What an engine does.
+
+    async def _read(self, selects: Iterable[str]) -> Rows:
+        rows = {}
+        for select in selects:
+            async with self._turn:  # each for itself: the lease has to be prolonged between them
+                rows[select] = await fetch(self._connection, (select, ()))
+        return rows
+
+    async def _store(self, statements: list[Statement]) -> None:
+        if not self.is_ours():
+            raise DatabaseWriteError(self._address, await self._who_has_it())
+        try:
+            async with self._turn:
+                began = _now()
+                with limited(self._connection, lease.LEASE_SECONDS):
+                    async with transaction(self._connection) as cursor:
+                        await cursor.execute(lease.WRITE.encode(), (self.term,))
+                        for text, values in statements:
+                            await cursor.execute(to_postgres(text).encode(), values)
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name == lease.CONSTRAINT:
+                self._ours_until = 0.0
+                raise DatabaseWriteError(self._address, await self._who_has_it()) from None
+            raise DatabaseWriteError(self._address, reason(error)) from None
+        if self.is_ours():
+            self._ours_until = max(self._ours_until, began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS)
+        if not self.is_ours():  # stored, but too late to say so
+            raise DatabaseWriteError(self._address, await self._who_has_it())
+
+    async def mark_exported(self, is_exported: bool) -> None:
+        """Keep nodes from running on it, or let them again; durable when this returns. Raises DatabaseWriteError."""
+        application_id = tables.EXPORTED_APPLICATION_ID if is_exported else tables.APPLICATION_ID
+        await self._commit([("UPDATE about SET application_id = ?", (application_id,))])
+        self.is_exported = is_exported
+
+    async def _let_go(self) -> None:
+        try:
+            if self._keeping is not None:
+                self._keeping.cancel()
+                await asyncio.gather(self._keeping, *self._commits, return_exceptions=True)
+            if self.is_ours():
+                with contextlib.suppress(psycopg.Error), limited(self._connection, lease.RENEW_SECONDS):
+                    await self._connection.execute(lease.LET_GO.encode(), (self.term,))
+        finally:
+            self._ours_until = 0.0
+            await self._connection.close()
