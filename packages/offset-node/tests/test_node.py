@@ -3,9 +3,12 @@
 import asyncio
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_funder.state import FunderState
+from offset_node.database.errors import DatabaseWriteError
 from offset_node.embedded import InnerConnection
 from offset_node.node import INBOX_EVENTS_MAX, Node
 from offset_node.plugins.host import PluginHost
@@ -31,6 +34,13 @@ class Disk:
         self.batches: list[tuple] = []
         self.began = asyncio.Event()
         self.may_end = asyncio.Event()
+        self.holder = asyncio.get_running_loop().create_future()
+
+    def is_ours(self) -> bool:
+        return not self.holder.done()
+
+    async def keep(self) -> None:
+        raise DatabaseWriteError("disk", f"{await self.holder} has taken over")
 
     async def apply(self, mutations) -> None:
         self.batches.append(tuple(mutations))
@@ -104,6 +114,34 @@ def test_the_app_is_told_once_it_is_stored():
             await app.hear(2)
             assert [len(batch) for batch in disk.batches] == [1, 2]  # the invoice, and which app made it
             assert [int.from_bytes(report.opt_app_request_id, "big") for report in app.told] == [1, 2]
+
+    asyncio.run(asyncio.wait_for(body(), 60))
+
+
+def test_a_node_that_was_overtaken_says_nothing_more():
+    """Neither what follows from a batch that was just stored, nor a greeting; it ends, and says why."""
+
+    async def body() -> None:
+        identity = Identity(PrivateKey(b"\x01" * 32))
+        state = NodeState(FunderState(identity.public_key))
+        disk, app, late = Disk(), App(), App()
+        node = Node(
+            disk, state, identity, None, Ticker(), PluginHost(find_plugins(only_ticket=True), {}, disk, state.funder)
+        )
+        running = asyncio.create_task(node.run(None))
+        await asyncio.sleep(0.01)
+        connection = InnerConnection(identity.public_key, app)
+        node.apps.open(connection, ALL_PERMISSIONS)
+        _ask(connection, 1, AddRelay(RELAY))
+        await disk.began.wait()
+        disk.may_end.set()
+        disk.holder.set_result("another node")
+        node.apps.open(InnerConnection(identity.public_key, late), ALL_PERMISSIONS)
+        with pytest.raises(ExceptionGroup) as caught:
+            await running
+        assert caught.group_contains(DatabaseWriteError, match="another node has taken over")
+        assert app.told == []
+        assert late.messages == [b"closed"]
 
     asyncio.run(asyncio.wait_for(body(), 60))
 

@@ -9,6 +9,9 @@ could take back:
 
 This module waits for events, stores, performs effects in their order, and asks plugins. It decides nothing else.
 
+A database that other machines can reach may be taken over by another node. From then on nothing is said any more, not
+even what nothing has to be stored for, and the node ends.
+
 No part waits for another. Sending never blocks. An app or a friend that sends too much is not read from until the
 inbox is empty again.
 """
@@ -71,7 +74,7 @@ class DatabaseIdentityMismatch(OffsetError):
 
 class NodeDatabase(Protocol):
     """
-    Where a node keeps its state: SQLite, or the file of the original.
+    Where a node keeps its state: SQLite, PostgreSQL, or the file of the original.
 
     Attributes:
         extensions: Of the app protocol, for which it has a place.
@@ -80,6 +83,12 @@ class NodeDatabase(Protocol):
 
     extensions: Extension
     history_end: int
+
+    def is_ours(self) -> bool:
+        """Whether what it holds may be acted on, now: nobody else can write it."""
+
+    async def keep(self) -> None:
+        """Wait until it is not ours any more; returns where that can not happen. Raises DatabaseWriteError."""
 
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """Store a batch, all or nothing; it is durable when this returns. Raises DatabaseWriteError."""
@@ -145,7 +154,16 @@ class Node:
         tickets = None if trusted is None else TrustedApps(trusted)
         self._log = said = NodeLog(self._name_of, time.monotonic)
         self.clock = PaymentClock(time.monotonic)
-        self.apps = AppLinks(engine.apps, tickets, plugins, self._pauses, self._follow, log=said, clock=self.clock)
+        self.apps = AppLinks(
+            engine.apps,
+            tickets,
+            plugins,
+            self._pauses,
+            self._follow,
+            log=said,
+            clock=self.clock,
+            may_speak=database.is_ours,
+        )
         self.links = FriendLinks(
             engine.channeler, identity, ticker, self._follow, self._friend_message, log=said, proxy=proxy
         )
@@ -186,6 +204,7 @@ class Node:
             self.apps.start(tasks)
             self._ticker.subscribe(self._tick)
             tasks.spawn(self._plugins.run())
+            tasks.spawn(self._database.keep())
             tasks.spawn(self._work())
             if address is not None:  # otherwise it is a part of another program, which speaks for itself
                 tell_ready()
@@ -257,6 +276,8 @@ class Node:
                 self._log.limit_reached("INBOX_EVENTS_MAX", "whoever sends more is not read from until all is handled")
 
     def _perform(self, effect: NodeEffect) -> None:
+        if not self._database.is_ours():
+            return  # another node may have gone on from what is stored: this one says nothing more, and `keep` ends it
         match effect:
             case SendFriendMessage(public_key, message):
                 self.links.send(public_key, message)

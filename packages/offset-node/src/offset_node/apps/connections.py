@@ -73,6 +73,7 @@ class AppLinks:
             connections comes back to `perform`.
         log: Told which apps come and go, and what is refused.
         clock: Told of payments that begin.
+        may_speak: Whether anything may be said now; an app is not greeted otherwise.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class AppLinks:
         *,
         log: NodeLog,
         clock: PaymentClock | None = None,
+        may_speak: Callable[[], bool] = lambda: True,
     ) -> None:
         self.server = server
         self._trusted = trusted
@@ -92,6 +94,7 @@ class AppLinks:
         self._on_output = on_output
         self._log = log
         self._clock = clock
+        self._may_speak = may_speak
         self._tasks: NodeTasks | None = None
         self._links: dict[int, _AppLink] = {}
         self._judged = JudgedMessages[tuple[_AppLink, AppToAppServer]](pauses, self._judge)
@@ -140,6 +143,9 @@ class AppLinks:
             scope: What it gets to see.
             extra: What plugins may allow it beyond its ticket.
         """
+        if not self._may_speak():
+            connection.close("the node ends")
+            return
         app_id, snapshot = self.server.open_app(permissions, scope, connection.remote_public_key)
         link = self._links[app_id] = _AppLink(self, app_id, connection)
         greeting = wire.NODE_REPORT.encode(snapshot)
