@@ -51,12 +51,13 @@ def _is_active(friend: dict[str, Any], currency: str) -> bool:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node of the network: its relay, its index server, and further options of stnode."""
+    """A node of the network: its relay, its index server, further options of stnode, a database that is no file."""
 
     name: str
     relay: str
     index: str
     options: tuple[str, ...] = ()
+    database: str | None = None
 
 
 @dataclass
@@ -180,12 +181,13 @@ class Network:
         trusted = self.path(f"{name}-trusted")
         trusted.mkdir()
         player = self.cast.of(name)  # its database is of its own kind
-        player.run("stmgr", "init-node-db", "-i", identity, "-o", self.path(f"{name}.db"))
+        place = spec.database or self.path(f"{name}.db")
+        player.run("stmgr", "init-node-db", "-i", identity, "-o", place)
         address = self._public_address("app", name, port)
         self.run("stmgr", "node-ticket", "-i", identity, "-a", address, "-o", self.path(f"{name}.ticket"))
         permissions = ["--proutes", "--pbuyer", "--pseller", "--pconfig"]
         self.run("stmgr", "app-ticket", "-i", app, "-o", trusted / "app.ticket", *permissions)
-        database = ["-d", self.path(f"{name}.db"), "-t", trusted]
+        database = ["-d", place, "-t", trusted]
         self._start(name, port, "stnode", "-i", identity, "-l", f"127.0.0.1:{port}", *database, *spec.options)
 
     def add_app(self, node: str, app: str, *permissions: str) -> list[object]:

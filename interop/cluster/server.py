@@ -72,12 +72,13 @@ class PostgresServer:
 
     Attributes:
         process: The server.
+        programs: As above.
     """
 
     process: "subprocess.Popen[bytes]"
 
     def __init__(self, programs: Path) -> None:
-        self._programs = programs
+        self.programs = programs
         self._directory = Path(tempfile.mkdtemp(prefix="offset-postgres-"))
         self._databases = 0
         self._user = None
@@ -87,7 +88,7 @@ class PostgresServer:
             shutil.chown(self._directory, self._user)
 
     def __enter__(self) -> "PostgresServer":
-        initdb: list[str | Path] = [self._programs / "initdb", "-D", self._directory / "data", "-U", _USER]
+        initdb: list[str | Path] = [self.programs / "initdb", "-D", self._directory / "data", "-U", _USER]
         initdb += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, user=self._user, cwd="/")
         self.start()
@@ -106,7 +107,7 @@ class PostgresServer:
             "shared_buffers=16MB",
         ]
         options = [word for setting in settings for word in ("-c", setting)]
-        command: list[str | Path] = [self._programs / "postgres", "-D", self._directory / "data", *options]
+        command: list[str | Path] = [self.programs / "postgres", "-D", self._directory / "data", *options]
         with (self._directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, stdout=log, user=self._user, cwd="/")
         wait_until("PostgreSQL to answer", self._answers, START_SECONDS)

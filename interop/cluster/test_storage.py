@@ -32,6 +32,7 @@ from offset_node.state import (
     SetNote,
     SetPluginValue,
 )
+from offset_proto.files import OutputAlreadyExists
 from offset_proto.messages.app import CancelInvoice, RemoveFriend
 from offset_proto.messages.friend import MoveToken, MoveTokenRequest
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, ReadHistory
@@ -243,7 +244,7 @@ def test_bad_databases(server: PostgresServer, address: str, runner: asyncio.Run
 def test_what_is_there_stays(server: PostgresServer, address: str) -> None:
     """A second database in the same place is refused, and the first one stays as it is."""
     create_database(PostgresAddress(address), EMPTY)
-    with pytest.raises(DatabaseWriteError, match="there is a schema offset_node already"):
+    with pytest.raises(OutputAlreadyExists, match="schema offset_node"):
         create_database(PostgresAddress(address), NodeState(FunderState(PublicKey(bytes(32)))))
     assert server.execute("SELECT local_public_key FROM offset_node.node", address) == [(KEY,)]
 

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from offset_proto.cli import SOCKET_ADDRESS
+from offset_proto.cli import SOCKET_ADDRESS, PathOrUrl
 from offset_proto.errors import OffsetError
 from offset_proto.logs import SummingHandler
 from offset_proto.reloading import Change
@@ -49,6 +49,30 @@ def test_options_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     absolute = GOOD.replace("server.ident", "/etc/server.ident")
     assert f"'idfile': {Path('/etc/server.ident')!r}" in _run(tmp_path / "elsewhere", absolute).output
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("data://host/name", "data://host/name"),
+        ("node.db", "{directory}/node.db"),
+        ("other://host/name", "{directory}/other:/host/name"),
+        ("data:name", "{directory}/data:name"),
+    ],
+)
+def test_a_url_starts_nowhere(tmp_path: Path, written: str, expected: str) -> None:
+    """An option may take a file or a URL of some schemes: the one starts at the file, and the other stays as it is."""
+
+    @click.command("stored", cls=ServerCommand)
+    @click.option("--place", type=PathOrUrl("data"))
+    def stored(place: object) -> None:
+        click.echo(f"{type(place).__name__} {place}")
+
+    file = tmp_path / "server.toml"
+    file.write_text(f'place = "{written}"')
+    kind = "str" if expected == written else type(tmp_path).__name__
+    told = CliRunner().invoke(stored, ["--config", str(file)]).output
+    assert told == f"{kind} {expected.format(directory=tmp_path)}\n"
 
 
 def test_what_is_required_may_not_be_missing(tmp_path: Path) -> None:

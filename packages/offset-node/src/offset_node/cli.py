@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, run_program
+from offset_node.database.names import DatabaseName, PostgresAddress, database_name
+from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, PathOrUrl, run_program
+from offset_proto.errors import InvalidInput
 from offset_proto.server_cli import METRICS, METRICS_NAME, ServerCommand, reading_again
 
 __all__ = ["main"]
@@ -17,6 +20,19 @@ __all__ = ["main"]
 log = logging.getLogger("offset.node")
 
 _PATH = click.Path(path_type=Path)
+
+
+class _DatabaseType(PathOrUrl):
+    def __init__(self) -> None:
+        super().__init__("postgresql", "postgres")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return database_name(value)
+        except InvalidInput as error:
+            self.fail(str(error), param, ctx)
 
 
 def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -29,10 +45,26 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
     ctx.exit()
 
 
+def _warn_of_password(database: DatabaseName) -> None:
+    """On a command line a password is no secret."""
+    origin = click.get_current_context().get_parameter_source("database")
+    if isinstance(database, PostgresAddress) and database.secrets and origin is ParameterSource.COMMANDLINE:
+        log.warning(
+            "the list of processes shows the password in the address of the database to all who use this machine; "
+            "keep it in the file of --config, or in PostgreSQL's password file or service file"
+        )
+
+
 @click.command("stnode", cls=ServerCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the node.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port.")
-@click.option("-d", "--database", type=_PATH, required=True, help="Database of the node, made by stmgr init-node-db.")
+@click.option(
+    "-d",
+    "--database",
+    type=_DatabaseType(),
+    required=True,
+    help="Database of the node, made by stmgr init-node-db: a file, or an address postgresql://... of a server.",
+)
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of trusted apps.")
 @PASSPHRASE_FILE
 @PROXY
@@ -51,7 +83,7 @@ def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> N
 def _stnode(
     idfile: Path,
     laddr: tuple[str, int],
-    database: Path,
+    database: DatabaseName,
     trusted: Path,
     **options: Any,
 ) -> None:
@@ -60,16 +92,29 @@ def _stnode(
     from offset_crypto.program import ListenError, load_identity, run_server
     from offset_crypto.status_pages import Status, serve_status
     from offset_node.database.backup_stamp import backup_age, remind_of_backups
-    from offset_node.database.sqlite import Database
+    from offset_node.database.opening import open_database
     from offset_node.metrics import show_node
     from offset_node.node import Node
     from offset_node.plugins.host import PluginHost
     from offset_node.plugins.loading import find_plugins, load_settings
 
+    _warn_of_password(database)
     identity = load_identity(idfile, options["passphrase_file"])
     proxy = None if options["proxy"] is None else Proxy(options["proxy"])
     plugins = find_plugins(options["without"])
     settings = load_settings(options["plugin_settings"], plugins)
+
+    # Of a server there are no backups of ours: its own copies it.
+    file = database if isinstance(database, Path) else None
+    age = (lambda: None) if file is None else functools.partial(backup_age, file)
+
+    async def run(node: Node) -> None:
+        reminding = None if file is None else asyncio.create_task(remind_of_backups(file))
+        try:
+            await node.run(laddr)
+        finally:
+            if reminding is not None:
+                reminding.cancel()
 
     async def serve() -> None:
         status = Status("offset-node", "the database is not open yet")
@@ -77,7 +122,7 @@ def _stnode(
             await serve_node(status, registry)
 
     async def serve_node(status: Status, registry: object | None) -> None:
-        opened = await Database.open(database)
+        opened = await open_database(database)
         try:
             if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
                 log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
@@ -87,14 +132,10 @@ def _stnode(
             try:
                 await host.start()
                 node = Node(opened, state, identity, trusted, Ticker(), host, proxy=proxy)
-                show_node(status, node, host, functools.partial(backup_age, database))
+                show_node(status, node, host, age)
                 if registry is not None:
                     host.register_metrics(registry)
-                reminding = asyncio.create_task(remind_of_backups(database))
-                try:
-                    await node.run(laddr)
-                finally:
-                    reminding.cancel()
+                await run(node)
             except OSError as error:
                 raise ListenError(laddr, error) from None
             finally:

@@ -37,6 +37,7 @@ __all__ = [
     "U128_OPTION",
     "OffsetCommand",
     "OffsetGroup",
+    "PathOrUrl",
     "fail",
     "run_program",
     "set_up_logging",
@@ -81,6 +82,31 @@ class _ProxyType(click.ParamType["ProxyUrl"]):
             return parse_proxy(value)
         except InvalidInput as error:
             self.fail(str(error), param, ctx)
+
+
+class PathOrUrl(click.Path):
+    """
+    A file, or a URL of one of some schemes: a Path, or the text of the URL.
+
+    Args:
+        schemes: Of what is no file, such as ``postgresql``.
+    """
+
+    name = "path|url"
+
+    def __init__(self, *schemes: str) -> None:
+        super().__init__(path_type=Path)
+        self._starts = tuple(f"{scheme}://" for scheme in schemes)
+
+    def is_url(self, text: str) -> bool:
+        """Whether *text* is no path."""
+        return text.startswith(self._starts)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As `click.Path` does, unless it is a URL."""
+        if isinstance(value, str) and self.is_url(value):
+            return value
+        return super().convert(value, param, ctx)
 
 
 _NUMBERS: Final = (_IntegerType, click.types.IntParamType, click.types.FloatParamType)

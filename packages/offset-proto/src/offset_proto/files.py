@@ -79,10 +79,10 @@ class IoError(OffsetError):
 
 
 class OutputAlreadyExists(OffsetError):
-    """The file to be written is there already; it stays as it is."""
+    """The file to be written is there already, or what takes its place; it stays as it is."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"OutputAlreadyExists({path})")
+    def __init__(self, name: object) -> None:
+        super().__init__(f"OutputAlreadyExists({name})")
 
 
 class StringSerdeError(InvalidInput):

@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand
+from offset_proto.cli import SOCKET_ADDRESS, OffsetCommand, PathOrUrl
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.logs import FORMATS, LEVELS, parse_level, set_up_server_logging
 from offset_proto.reloading import Change, RunningSettings
@@ -201,7 +201,8 @@ def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value
         form = f'a list of texts, such as {key} = ["NAME"]' if option.multiple else f'a text, such as {key} = "VALUE"'
         raise ConfigError(path, f"{key} is {form}")
     if isinstance(option.type, click.Path):
-        words = [str(path.parent / word) for word in words]
+        is_url = option.type.is_url if isinstance(option.type, PathOrUrl) else lambda word: False
+        words = [word if is_url(word) else str(path.parent / word) for word in words]
     given: Any = words if option.multiple else words[0]
     try:
         option.type_cast_value(ctx, given)

@@ -22,6 +22,7 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `archive_series`   shell: archives that follow each other, read as a whole
 `json_file`        shell: the original's file, written as a whole for each batch (nodes of stcompact)
 `move_over`        shell: a database of the original to one of ours and back
+`between_engines`  shell: a database moved from a file to a server, or back
 `backup`           shell: a copy of the database of a node that runs; a database from a copy
 `backup_copies`    shell: copies in files without a name, and what is in one
 `locked_backup`    a backup under a passphrase, in pieces

@@ -1,14 +1,14 @@
 """Checking a whole database: its state, and its history from the first entry to the last."""
 
-from pathlib import Path
-
-from offset_node.database.sqlite import Database, run_alone
+from offset_node.database.names import DatabaseName
+from offset_node.database.opening import open_database
+from offset_node.database.sqlite import run_alone
 from offset_node.state import NodeState
 
 __all__ = ["check_database"]
 
 
-def check_database(path: Path) -> tuple[NodeState, int]:
+def check_database(name: DatabaseName) -> tuple[NodeState, int]:
     """
     Check a database that no node runs on. Not from within an event loop. An exported one can be checked, too.
 
@@ -21,7 +21,7 @@ def check_database(path: Path) -> tuple[NodeState, int]:
     """
 
     async def check() -> tuple[NodeState, int]:
-        database = await Database.open(path, even_exported=True)
+        database = await open_database(name, even_exported=True)
         try:
             state = await database.load()
             return state, await database.reader.check(state)

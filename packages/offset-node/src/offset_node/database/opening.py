@@ -32,13 +32,14 @@ def _postgres() -> "ModuleType":
     return postgres
 
 
-async def open_database(name: DatabaseName, *, even_exported: bool = False) -> StoredNode:
+async def open_database(name: DatabaseName, *, even_exported: bool = False, even_restored: bool = False) -> StoredNode:
     """
     Open a database; a file is locked, and of a server the lease is taken.
 
     Args:
         name: Made by `create_database`.
         even_exported: Also one whose node was moved elsewhere; to be read, not to run on.
+        even_restored: Also one that was restored from a dump of a server; to be read, not to run on.
 
     Raises:
         LoadDbError: There is none, not one of ours, exported, a backup, or the server can not be reached.
@@ -46,26 +47,33 @@ async def open_database(name: DatabaseName, *, even_exported: bool = False) -> S
         OffsetError: The library for PostgreSQL is not installed.
     """
     if isinstance(name, PostgresAddress):
-        opened: StoredNode = await _postgres().PostgresDatabase.open(name, even_exported=even_exported)
+        opened: StoredNode = await _postgres().PostgresDatabase.open(
+            name, even_exported=even_exported, even_restored=even_restored
+        )
         return opened
     return await sqlite.Database.open(name, even_exported=even_exported)
 
 
-async def create(name: DatabaseName, batches: AsyncIterable[list[Statement]]) -> None:
+async def create(name: DatabaseName, batches: AsyncIterable[list[Statement]], *, is_exported: bool = False) -> None:
     """
-    Make the tables of a new database, and fill them by *batches* of statements; complete or not at all.
+    Make the tables of a new database, and fill them; complete or not at all.
+
+    Args:
+        name: Of the new one.
+        batches: What fills the tables.
+        is_exported: No node starts on it before it is marked otherwise.
 
     Raises:
-        OutputAlreadyExists: There is a file of that name; it stays as it is.
+        OutputAlreadyExists: There is one of that name; it stays as it is.
         IoError: The file can not be written.
         LoadDbError: The server can not be reached.
-        DatabaseWriteError: It refuses, or there is such a database already, which stays as it is.
+        DatabaseWriteError: The server refuses.
         OffsetError: The library for PostgreSQL is not installed.
     """
     if isinstance(name, PostgresAddress):
-        await _postgres().create(name, batches)
+        await _postgres().create(name, batches, is_exported=is_exported)
     else:
-        await sqlite.create(name, batches)
+        await sqlite.create(name, batches, is_exported=is_exported)
 
 
 def create_database(name: DatabaseName, state: NodeState) -> None:

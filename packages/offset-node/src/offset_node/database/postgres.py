@@ -19,6 +19,7 @@ Whose it is
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
@@ -42,6 +43,8 @@ from offset_node.database.postgres_schema import bring_up, create, recognise
 from offset_node.database.reading import HistoryReader
 from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Rows, Statement
+
+log = logging.getLogger("offset.node")
 
 __all__ = ["PostgresDatabase", "PostgresHistory", "create"]
 
@@ -153,6 +156,8 @@ class PostgresDatabase(StoredNode):
             if not held:
                 raise LoadDbError(self._address, "the table writer is empty")
             ((_, holder, until),) = held
+            if seen is None:
+                log.info("%s is used by %s; it is taken over when that does not prolong it", self._address, holder)
             if seen not in (None, until):
                 raise DatabaseInUse(self._address, holder)
             seen = until

@@ -26,6 +26,7 @@ from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.names import PostgresAddress
 from offset_node.database.postgres_connection import SCHEMA_NAME, Connection, connect, fetch, reason
 from offset_node.database.tables.cells import Statement
+from offset_proto.files import OutputAlreadyExists
 
 __all__ = ["bring_up", "create", "recognise"]
 
@@ -46,21 +47,30 @@ _INSERT_ABOUT: Final = (
 )
 
 
-async def create(address: PostgresAddress, batches: AsyncIterable[list[Statement]]) -> None:
+async def create(
+    address: PostgresAddress, batches: AsyncIterable[list[Statement]], *, is_exported: bool = False
+) -> None:
     """
     Make the tables of a new database, and fill them; complete or not at all.
 
+    Args:
+        address: Of a database without a schema of that name.
+        batches: What fills the tables.
+        is_exported: No node starts on it before it is marked otherwise.
+
     Raises:
         LoadDbError: The server can not be reached, or does not fit.
-        DatabaseWriteError: It can not be made; where there is a schema of that name, that one stays as it is.
+        OutputAlreadyExists: There is a schema of that name; it stays as it is.
+        DatabaseWriteError: It can not be made.
     """
+    application_id = tables.EXPORTED_APPLICATION_ID if is_exported else tables.APPLICATION_ID
     connection = await connect(address)
     try:
         async with connection.transaction():
             await connection.execute(f"CREATE SCHEMA {SCHEMA_NAME}".encode())
             schema = to_postgres_schema(tables.SCHEMA) + _ABOUT + lease.SCHEMA
             await connection.execute(schema.encode(), prepare=False)
-            await connection.execute(_INSERT_ABOUT.encode(), (tables.APPLICATION_ID, tables.SCHEMA_VERSION))
+            await connection.execute(_INSERT_ABOUT.encode(), (application_id, tables.SCHEMA_VERSION))
             await connection.execute(lease.NEW.encode())
             async for statements in batches:
                 async with connection.pipeline():
@@ -68,7 +78,7 @@ async def create(address: PostgresAddress, batches: AsyncIterable[list[Statement
                         await connection.execute(to_postgres(text).encode(), values)
             await _count_on(connection)
     except psycopg.errors.DuplicateSchema:
-        raise DatabaseWriteError(address, f"there is a schema {SCHEMA_NAME} already; it stays as it is") from None
+        raise OutputAlreadyExists(f"{address}: schema {SCHEMA_NAME}") from None
     except psycopg.Error as error:
         raise DatabaseWriteError(address, reason(error)) from None
     finally:

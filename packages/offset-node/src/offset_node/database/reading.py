@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -123,6 +123,20 @@ class HistoryReader(ABC):
         except (self.failure, InvalidInput, UnicodeError) as error:
             raise LoadDbError(self._name, f"history: {error}") from None
         return book
+
+    async def rows(self, select: str) -> AsyncGenerator[tuple[Any, ...], None]:
+        """
+        The rows of a SELECT, however many; nothing else is read before the last one.
+
+        Raises:
+            LoadDbError: They can not be read.
+        """
+        try:
+            async with self._turn:
+                async for row in self._stream(select):
+                    yield row
+        except (self.failure, UnicodeError) as error:
+            raise LoadDbError(self._name, error) from None
 
     async def close(self) -> None:
         """Let the connection go; what is being read is finished first."""

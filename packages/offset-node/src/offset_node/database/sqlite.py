@@ -98,9 +98,14 @@ def create_database(path: Path, state: NodeState) -> None:
     asyncio.run(create(path, whole()))
 
 
-async def create(path: Path, batches: AsyncIterable[list[Statement]]) -> None:
+async def create(path: Path, batches: AsyncIterable[list[Statement]], *, is_exported: bool = False) -> None:
     """
     Write a new database, which is filled by *batches* of statements; complete or not at all, mode 0600.
+
+    Args:
+        path: The new file.
+        batches: What fills the tables.
+        is_exported: No node starts on it before it is marked otherwise.
 
     Raises:
         OutputAlreadyExists: There is a file of that name; it stays as it is.
@@ -112,7 +117,7 @@ async def create(path: Path, batches: AsyncIterable[list[Statement]]) -> None:
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            await _fill(temporary, batches)
+            await _fill(temporary, batches, is_exported)
             os.link(temporary, path)
         finally:
             temporary.unlink()
@@ -124,10 +129,11 @@ async def create(path: Path, batches: AsyncIterable[list[Statement]]) -> None:
         raise IoError(path, str(error)) from None
 
 
-async def _fill(path: Path, batches: AsyncIterable[list[Statement]]) -> None:
+async def _fill(path: Path, batches: AsyncIterable[list[Statement]], is_exported: bool) -> None:
+    application_id = tables.EXPORTED_APPLICATION_ID if is_exported else tables.APPLICATION_ID
     async with _connect(path) as connection:
         await connection.executescript(
-            f"PRAGMA application_id = {tables.APPLICATION_ID}; PRAGMA user_version = {tables.SCHEMA_VERSION};"
+            f"PRAGMA application_id = {application_id}; PRAGMA user_version = {tables.SCHEMA_VERSION};"
             "PRAGMA synchronous = FULL;" + tables.SCHEMA
         )
         async for statements in batches:

@@ -1,11 +1,21 @@
 """Commands of stmgr that make node databases, and move them from and to the original's program. Spec 09 §4."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from offset_ctrl.programs.stmgr.files import IDFILE, OUTPUT, PATH, check_new, in_group, not_installed, public_key
+from offset_ctrl.programs.stmgr.files import (
+    DATABASE,
+    IDFILE,
+    OUTPUT,
+    PATH,
+    check_new,
+    in_group,
+    not_installed,
+    public_key,
+)
 from offset_proto.cli import PASSPHRASE_FILE, OffsetCommand
 from offset_proto.text import format_b64
 
@@ -16,27 +26,37 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "create_database", "summary"]
 
 
+_NEW = click.option(
+    "-o",
+    "--output",
+    type=DATABASE,
+    required=True,
+    help="New database: a file, or an address postgresql://... of a server; must not exist.",
+)
+
+
 @click.command("init-node-db", cls=OffsetCommand)
 @IDFILE
-@OUTPUT
+@_NEW
 @PASSPHRASE_FILE
 @click.option(
     "--recover",
     is_flag=True,
     help="The identity had a node before, whose database is lost: whoever is added as a friend has to speak first.",
 )
-def _init_node_db(idfile: Path, output: Path, passphrase_file: Path | None, *, recover: bool) -> None:
+def _init_node_db(idfile: Path, output: Path | str, passphrase_file: Path | None, *, recover: bool) -> None:
     """Make the database of a new node."""
 
     def make() -> None:
-        check_new(output)
+        if isinstance(output, Path):
+            check_new(output)
         create_database(output, public_key(idfile, passphrase_file), has_forgotten=recover)
 
     in_group("InitNodeDbError", make)
 
 
 def create_database(
-    output: Path,
+    output: Path | str,
     local_public_key: "PublicKey",
     relays: "tuple[NamedRelayAddress, ...]" = (),
     index_servers: "tuple[NamedIndexServerAddress, ...]" = (),
@@ -44,22 +64,21 @@ def create_database(
     has_forgotten: bool = False,
 ) -> None:
     """
-    Make the database of a new node, which uses these servers and has no friends.
+    Make the database of a new node, which uses these servers and has no friends: a file, or on a server.
 
     With *has_forgotten* the key has had a life before, and every friend has to speak first.
 
     Raises:
-        OffsetError: The package offset-node is not installed, or the file can not be written.
+        OffsetError: The package offset-node is not installed, or the database can not be written.
     """
     try:
         from offset_funder.state import FunderState
-        from offset_node.database import sqlite
+        from offset_node.database import names, opening
         from offset_node.state import NodeState
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
-    sqlite.create_database(
-        output, NodeState(FunderState(local_public_key, relays, has_forgotten=has_forgotten), index_servers)
-    )
+    state = NodeState(FunderState(local_public_key, relays, has_forgotten=has_forgotten), index_servers)
+    opening.create_database(names.database_name(str(output)), state)
 
 
 def summary(state: Any) -> str:
@@ -132,20 +151,65 @@ def _left_behind(state: Any, database: Path) -> list[str]:
     ]
 
 
+@click.command("move-db", cls=OffsetCommand)
+@click.option(
+    "-d",
+    "--database",
+    type=DATABASE,
+    required=True,
+    help="Node database, a file or an address postgresql://... of a server; no node may run on it.",
+)
+@_NEW
+@click.option(
+    "--restored",
+    is_flag=True,
+    help="The database was restored from a dump of a server, and may be old: every friend has to speak first.",
+)
+def _move_db(database: Path | str, output: Path | str, *, restored: bool) -> None:
+    """
+    Move a node's database from a file to a server of PostgreSQL, or back, with its history.
+
+    Both are compared. The node does not start on its old database any more.
+    """
+
+    def move() -> Any:
+        try:
+            from offset_node.database import names
+            from offset_node.database.between_engines import move_database
+        except ModuleNotFoundError as error:
+            raise not_installed(error) from None
+        old, new = names.database_name(str(database)), names.database_name(str(output))
+        return old, new, asyncio.run(move_database(old, new, restored=restored))
+
+    old, new, moved = in_group("MoveDbError", move)
+    click.echo(f"Moved. {summary(moved.state)}, entries of the history: {moved.entries}")
+    click.echo(f"Both held the same: {moved.rows} rows, hash {moved.digest}")
+    if restored:
+        click.echo("Every friend has to speak first, since the node may have gone on after the dump.")
+    click.echo(f"Start the node on {new} from now on, and not on {old}.")
+
+
 @click.command("check-db", cls=OffsetCommand)
-@click.option("-d", "--database", type=PATH, required=True, help="Node database; no node may run on it.")
-def _check_db(database: Path) -> None:
+@click.option(
+    "-d",
+    "--database",
+    type=DATABASE,
+    required=True,
+    help="Node database, a file or an address postgresql://... of a server; no node may run on it.",
+)
+def _check_db(database: Path | str) -> None:
     """Check a node database, and that its history comes to its balances. It names the first entry that does not fit."""
 
     def check() -> str:
         try:
+            from offset_node.database import names
             from offset_node.database.checking import check_database
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
-        state, entries = check_database(database)
+        state, entries = check_database(names.database_name(str(database)))
         return f"{summary(state)}, entries of the history: {entries}"
 
     click.echo(f"Checked. {in_group('CheckDbError', check)}")
 
 
-COMMANDS = (_init_node_db, _import_db, _export_db, _check_db)
+COMMANDS = (_init_node_db, _import_db, _export_db, _move_db, _check_db)

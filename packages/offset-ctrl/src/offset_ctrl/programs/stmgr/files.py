@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from offset_proto.cli import PathOrUrl
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.types import NetAddress, PublicKey
 
 __all__ = [
     "ADDRESS",
+    "DATABASE",
     "IDFILE",
     "OUTPUT",
     "PATH",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 PATH = click.Path(path_type=Path)
+DATABASE = PathOrUrl("postgresql", "postgres")
 IDFILE = click.option("-i", "--idfile", type=PATH, required=True, help="Identity file.")
 OUTPUT = click.option("-o", "--output", type=PATH, required=True, help="Output file; must not exist.")
 ADDRESS = click.option("-a", "--address", required=True, help="Address, host:port.")

@@ -1,0 +1,193 @@
+"""The programs on a server of PostgreSQL: nodes that pay, one that takes over, and what is said where nothing works."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from interop.cluster.server import PostgresServer
+from interop.network import Network, NodeSpec
+from interop.ports import find_free_port
+from interop.programs import OURS, Server
+
+
+@pytest.fixture(scope="module")
+def place(server: PostgresServer) -> str:
+    """Where the database of A is."""
+    return server.new_database()
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory, place: str) -> Iterator[Network]:
+    """Friends A, on a server, and B, on a file, who trade."""
+    with Network(tmp_path_factory.mktemp("cluster")) as network:
+        network.add_relay("relay0")
+        network.add_index_servers(["index0"])
+        network.add_node(NodeSpec("A", "relay0", "index0", database=place))
+        network.add_node(NodeSpec("B", "relay0", "index0"))
+        network.befriend("A", "B", "FST")
+        for node, friend in (("A", "B"), ("B", "A")):
+            network.set_limit(node, friend, "FST", 100_000)
+        yield network
+
+
+def _log(network: Network, name: str) -> str:
+    return network.path(f"{name}.log").read_text()
+
+
+def _second(network: Network) -> list[str]:
+    """The command line of A, as it would be on another machine."""
+    return [str(word) for word in network.servers["A"].command]
+
+
+def test_a_node_on_a_server_pays(network: Network, place: str) -> None:
+    """And after kill -9 another process goes on from what is stored, as soon as the lease has ended."""
+    network.pay("A", "B", "FST", 30, "one")
+    server = network.servers["A"]
+    server.kill()
+    server.start()
+    assert "it is taken over when" in _log(network, "A")
+    network.wait_until_back("A")
+    assert network.balance("A", "B", "FST")["balance"] == -30
+    network.pay("B", "A", "FST", 10, "two")
+    assert network.balance("A", "B", "FST")["balance"] == -20
+    assert network.balance("B", "A", "FST")["balance"] == 20
+
+
+def test_a_second_node_is_refused_while_the_first_lives(network: Network, place: str) -> None:
+    """So are the commands of stmgr that need the database for themselves."""
+    refused = OURS.run("stnode", *_second(network)[1:], check=False)
+    assert refused.returncode == 1
+    assert "DatabaseInUse(postgresql://tester@/" in refused.stderr
+    assert f"is used by process {network.servers['A'].process.pid} on " in refused.stderr  # type: ignore[union-attr]
+    refused = OURS.run("stmgr", "check-db", "-d", place, check=False)
+    assert "CheckDbError(DatabaseInUse(" in refused.stderr
+    network.pay("A", "B", "FST", 1, "three")
+
+
+def _start_elsewhere(network: Network) -> Server:
+    """A once more, as on another machine: at another address for apps, which its ticket names from now on."""
+    port, ticket = find_free_port(), network.path("A.ticket")
+    ticket.unlink()
+    network.run("stmgr", "node-ticket", "-i", network.path("A.ident"), "-a", f"127.0.0.1:{port}", "-o", ticket)
+    command = [*network.servers["A"].command]
+    command[command.index("-l") + 1] = f"127.0.0.1:{port}"
+    elsewhere = Server("A", command, port, network.path(f"A-{port}.log"))
+    elsewhere.start()
+    return elsewhere
+
+
+def test_a_node_that_was_frozen_says_nothing_more(network: Network) -> None:
+    """While it sleeps, another one goes on; when it wakes, it ends and says who has taken over."""
+    frozen = network.servers["A"]
+    assert frozen.process is not None
+    frozen.process.send_signal(signal.SIGSTOP)
+    try:
+        network.servers["A"] = _start_elsewhere(network)
+        network.wait_until_back("A")
+        network.pay("B", "A", "FST", 5, "four")
+    finally:
+        frozen.process.send_signal(signal.SIGCONT)
+    assert frozen.process.wait(60) == 1
+    (end,) = [line for line in frozen.log.read_text().splitlines() if "has taken over" in line]
+    assert f"process {network.servers['A'].process.pid} on " in end  # type: ignore[union-attr]
+    assert end.endswith("this process says nothing more)")
+    network.pay("A", "B", "FST", 2, "five")
+    balance = network.balance("A", "B", "FST")
+    assert balance == {"balance": -18, "local_pending_debt": 0, "remote_pending_debt": 0}
+    assert network.balance("B", "A", "FST")["balance"] == 18
+
+
+@pytest.mark.parametrize("how", ["the connection is cut", "the server is killed"])
+def test_a_node_ends_when_its_server_does_not_answer(
+    network: Network, server: PostgresServer, place: str, how: str
+) -> None:
+    """It says so, and goes on from what is stored when it is started again; without a server it does not start."""
+    node = network.servers["A"]
+    assert node.process is not None
+    before = network.balance("A", "B", "FST")
+    if how == "the connection is cut":
+        assert server.disconnect(place)
+        assert node.process.wait(60) == 1
+    else:
+        server.stop()
+        try:
+            assert node.process.wait(60) == 1
+            refused = OURS.run("stnode", *node.command[1:], check=False)
+            assert refused.returncode == 1
+            assert "LoadDbError(postgresql://tester@/" in refused.stderr
+        finally:
+            server.start()
+    assert "DatabaseError(postgresql://tester@/" in node.log.read_text()
+    node.start()
+    network.wait_until_back("A")
+    assert network.balance("A", "B", "FST") == before
+    network.pay("A", "B", "FST", 1, how.replace(" ", "-"))
+
+
+def test_a_node_is_moved_and_checked(network: Network, server: PostgresServer, place: str) -> None:
+    """From the server to a file and to another server, with stmgr; it starts where it was moved to, and only there."""
+    file, there = network.path("A.db"), server.new_database()
+    before = network.balance("A", "B", "FST")
+    network.servers["A"].stop()
+    checked = OURS.run("stmgr", "check-db", "-d", place).stdout.removeprefix("Checked. ").strip()
+    first = OURS.run("stmgr", "move-db", "-d", place, "-o", file).stdout.splitlines()
+    second = OURS.run("stmgr", "move-db", "-d", file, "-o", there).stdout.splitlines()
+    assert first[0] == second[0] == f"Moved. {checked}"
+    assert first[1] == second[1]
+    assert first[1].startswith("Both held the same: ")
+    for left in (place, str(file)):
+        refused = OURS.run("stnode", *_with_database(network, left)[1:], check=False)
+        assert "exported: its node may have gone on elsewhere" in refused.stderr
+    network.servers["A"].command = _with_database(network, there)
+    network.servers["A"].start()
+    network.wait_until_back("A")
+    assert network.balance("A", "B", "FST") == before
+    network.pay("B", "A", "FST", 1, "moved")
+
+
+def _with_database(network: Network, database: str) -> list[str]:
+    command = [*network.servers["A"].command]
+    command[command.index("-d") + 1] = database
+    return command
+
+
+def test_a_password_is_not_told(network: Network, tmp_path: Path) -> None:
+    """Neither in what is shown of the settings, nor in an error; on a command line it is warned of, in a file not."""
+    address = "postgresql://tester:secret@127.0.0.1:1/node"
+    words = _with_database(network, address)[1:]
+    refused = OURS.run("stnode", *words, check=False)
+    assert "the list of processes shows the password" in refused.stderr
+    assert "LoadDbError(postgresql://tester@127.0.0.1:1/node: " in refused.stderr
+    file = tmp_path / "node.toml"
+    file.write_text(f'database = "{address}"\n')
+    at = words.index("-d")
+    words[at : at + 2] = ["--config", str(file)]
+    shown = OURS.run("stnode", *words, "--check-config", check=False)
+    assert "database: postgresql://tester@127.0.0.1:1/node (file)" in shown.stdout
+    again = OURS.run("stnode", *words, check=False)
+    assert "list of processes" not in again.stderr
+    for said in (refused, shown, again):
+        assert "secret" not in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["stmgr", "init-node-db", "-i", "IDENT", "-o", "PLACE"], "InitNodeDbError(OutputAlreadyExists(postgresql://"),
+        (["stmgr", "check-db", "-d", "EMPTY"], "no node database is there; stmgr init-node-db makes one"),
+        (["stmgr", "move-db", "-d", "EMPTY", "-o", "new.db"], "MoveDbError(LoadDbError(postgresql://"),
+        (["stmgr", "move-db", "-d", "missing.db", "-o", "EMPTY"], "MoveDbError(LoadDbError(missing.db: no such file"),
+        (["stmgr", "check-db", "-d", "postgresql://[::1/x"], "can not be read"),
+    ],
+)
+def test_what_does_not_work_is_said(
+    network: Network, server: PostgresServer, place: str, words: list[str], says: str
+) -> None:
+    """In one line, with the name of the command's failures."""
+    named = {"IDENT": str(network.path("A.ident")), "PLACE": place, "EMPTY": server.address()}
+    refused = OURS.run(words[0], *[named.get(word, word) for word in words[1:]], check=False)
+    assert refused.returncode == 1
+    assert says in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
