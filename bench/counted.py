@@ -111,7 +111,7 @@ def _watch_all(counts: _Counts) -> None:
 
     counts.watch(connection, "_write", measure_write)
     counts.watch(connection, "data_received", lambda link, data: {"reads": 1, "read bytes": len(data)})
-    counts.watch(Database, "_commit", lambda database, batch: {"commits": 1, "statements": len(batch)})
+    counts.watch(Database, "_store", lambda database, batch: {"commits": 1, "statements": len(batch)})
 
 
 def main() -> None:

@@ -126,6 +126,11 @@ class PostgresServer:
             self.process.send_signal(signal.SIGQUIT)
         self.process.wait(STOP_SECONDS)
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self._directory / ".s.PGSQL.5432"
+
     def address(self, database: str = "postgres") -> str:
         """Where one of its databases is."""
         return f"postgresql://{_USER}@/{database}?host={self._directory}"

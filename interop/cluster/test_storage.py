@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -208,6 +209,50 @@ def test_what_is_acknowledged_is_on_disk(server: PostgresServer, address: str, r
         runner.run(opened.close())
     finally:
         server.execute("ALTER ROLE tester RESET synchronous_commit")
+
+
+class _Turns:
+    """Stands before a server, and counts how often it was asked after it had answered."""
+
+    def __init__(self, there: Path) -> None:
+        self.count = 0
+        self._there = there
+        self._has_answered = True
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_unix_connection(self._there)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pass_on(reader, there_writer, is_answer=False))
+            tasks.create_task(self._pass_on(there_reader, writer, is_answer=True))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+        while data := await reader.read(65_536):
+            self.count += not is_answer and self._has_answered
+            self._has_answered = is_answer
+            writer.write(data)
+        writer.close()
+
+
+def test_a_batch_is_one_round_trip(server: PostgresServer, address: str, tmp_path: Path) -> None:
+    """However many statements it has, and whether the server knows them already or not."""
+    create_database(PostgresAddress(address), EMPTY)
+    entry = Entry(KEY, FST, EntryKind.LIMIT, 0, 0, amount=7)
+
+    async def run() -> list[int]:
+        turns, socket = _Turns(server.socket), tmp_path / server.socket.name
+        async with await asyncio.start_unix_server(turns.accept, socket):
+            database = await PostgresDatabase.open(PostgresAddress(f"{address.partition('host=')[0]}host={tmp_path}"))
+            await database.load()
+            counts = []
+            for number in range(1, 4):
+                before = turns.count
+                entries = [AddEntry(100 * number + index, 1, entry, KEY) for index in range(10 * number)]
+                await database.apply([*entries, SetNote(100 * number, "note")])
+                counts.append(turns.count - before)
+            await database.close()
+        return counts
+
+    assert asyncio.run(asyncio.wait_for(run(), 60)) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

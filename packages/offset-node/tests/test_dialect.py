@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offset_funder.state import FunderState
 from offset_node.database import lease, tables
-from offset_node.database.dialect import escape, to_postgres, to_postgres_schema, unescape
+from offset_node.database.dialect import escape, to_postgres, to_postgres_numbered, to_postgres_schema, unescape
 from offset_node.database.names import PostgresAddress, database_name
 from offset_node.database.opening import create_database
 from offset_node.state import NodeState
@@ -43,6 +43,14 @@ def test_different_texts_stay_different(texts):
 def test_statements(statement, expected):
     """Word by word; see the table in the module."""
     assert to_postgres(statement) == expected
+
+
+def test_parameters_are_numbered_in_their_order():
+    """And a sign of a percentage is one."""
+    assert (
+        to_postgres_numbered("UPDATE t SET a = ?, b = '%s %' WHERE c = ?")
+        == "UPDATE t SET a = $1, b = '%s %' WHERE c = $2"
+    )
 
 
 def test_no_word_of_sqlite_is_left_in_the_schema():

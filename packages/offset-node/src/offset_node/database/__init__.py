@@ -14,7 +14,8 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `lease`            of a database on a server: who may write to it, and what stops everybody else
 `postgres`         shell: a database on a server of PostgreSQL by psycopg, one round trip for each batch
 `postgres_schema`  shell: its tables, made, recognised, and brought to the present version
-`postgres_connection`  shell: how a connection to it is set up; a transaction that is sent as a whole
+`postgres_batch`   shell: a batch sent as a whole, by libpq's pipeline mode
+`postgres_connection`  shell: how a connection to it is set up
 `opening`          shell: a database by its name, whichever engine keeps it
 `reading`          shell: pages of the history, read beside the batches that are stored
 `checking`         shell: a whole database, state and history

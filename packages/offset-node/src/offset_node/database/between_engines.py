@@ -30,6 +30,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from hashlib import sha512
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -94,7 +95,9 @@ async def move_database(source: DatabaseName, target: DatabaseName, *, restored:
         _compare(source, contents, target, await _contents(new))
         state = await new.load()
         if restored:
-            await new.apply(forgotten(state.funder, os.urandom))
+            mutations = iter(forgotten(state.funder, os.urandom))
+            while batch := list(islice(mutations, _BATCH_ROWS)):  # one of all would take longer than a lease lasts
+                await new.apply(batch)
             state = await new.load()
         else:
             await old.mark_exported(True)

@@ -8,7 +8,7 @@ here, word by word, and nothing else is: whatever is not in the table below read
 ==============================  =====================================================  ================================
 SQLite                          PostgreSQL                                             why
 ==============================  =====================================================  ================================
-``?``                           ``%s``                                                 psycopg's placeholder
+``?``                           ``%s``, or ``$1`` ``$2`` ...                           psycopg's placeholder, or libpq's
 ``CROSS JOIN x ON``             ``JOIN x ON``                                          SQLite's way to fix the order
 ``json_extract(c, '$.name')``   ``(c::json ->> 'name')``                               another function
 ``BLOB``                        ``BYTEA``
@@ -27,9 +27,10 @@ cells of JSON stay as they are.
 
 import re
 from functools import lru_cache
+from itertools import count
 from typing import Final
 
-__all__ = ["escape", "to_postgres", "to_postgres_schema", "unescape"]
+__all__ = ["escape", "to_postgres", "to_postgres_numbered", "to_postgres_schema", "unescape"]
 
 _ESCAPE: Final = "\x01"
 _NUL: Final = _ESCAPE + "0"
@@ -51,6 +52,13 @@ def to_postgres(statement: str) -> str:
     """A statement of `tables` as psycopg takes it."""
     text = statement.replace("%", "%%").replace("?", "%s").replace("CROSS JOIN", "JOIN")
     return _JSON_EXTRACT.sub(r"(\1::json ->> '\2')", text)
+
+
+@lru_cache(maxsize=1024)
+def to_postgres_numbered(statement: str) -> str:
+    """A statement of `tables` as libpq takes it, which numbers its parameters."""
+    numbers = count(1)
+    return re.sub(r"%s|%%", lambda found: f"${next(numbers)}" if found[0] == "%s" else "%", to_postgres(statement))
 
 
 def to_postgres_schema(schema: str) -> str:

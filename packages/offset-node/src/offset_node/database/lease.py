@@ -74,15 +74,15 @@ NEW: Final = "INSERT INTO writer (id, term, writing, holder, until) VALUES (1, 0
 _LENGTH: Final = f"interval '{LEASE_SECONDS} seconds'"
 
 TAKE: Final = (
-    f"UPDATE writer SET term = term + 1, writing = term + 1, holder = %s, until = clock_timestamp() + {_LENGTH}"
+    f"UPDATE writer SET term = term + 1, writing = term + 1, holder = ?, until = clock_timestamp() + {_LENGTH}"
     " WHERE until <= clock_timestamp() RETURNING term"
 )
 """Takes it for a holder; a row with the new term, or none where it is held."""
 
-WRITE: Final = f"UPDATE writer SET writing = %s, until = clock_timestamp() + {_LENGTH}"
+WRITE: Final = f"UPDATE writer SET writing = ?, until = clock_timestamp() + {_LENGTH}"
 """First in each transaction of a holder, with its term."""
 
-LET_GO: Final = "UPDATE writer SET until = clock_timestamp() WHERE term = %s"
+LET_GO: Final = "UPDATE writer SET until = clock_timestamp() WHERE term = ?"
 """Ends it at once; whoever comes next need not wait."""
 
 HOLDER: Final = "SELECT term, holder, until FROM writer"

@@ -3,7 +3,7 @@ Shell: the node's database on a server of PostgreSQL. Spec 07 §7, 08 §6.
 
 What is durable when
     A batch is one transaction and one round trip: all its statements are sent at once, and the commit with them. When
-    `apply` has returned, the server has answered the commit (`postgres_connection`). If the connection is lost before
+    `apply` has returned, the server has answered the commit (`postgres_batch`). If the connection is lost before
     the answer, nobody knows whether the batch is stored. Then the node ends without having said anything of it, and the
     next start finds out: either nothing of it has happened, or all of it, and what follows is said again from the
     state.
@@ -30,6 +30,7 @@ from offset_node.database import lease, tables
 from offset_node.database.dialect import to_postgres
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
 from offset_node.database.names import PostgresAddress
+from offset_node.database.postgres_batch import BatchSender
 from offset_node.database.postgres_connection import (
     Connection,
     connect,
@@ -37,7 +38,6 @@ from offset_node.database.postgres_connection import (
     limited,
     reason,
     this_process,
-    transaction,
 )
 from offset_node.database.postgres_schema import bring_up, create, recognise
 from offset_node.database.reading import HistoryReader
@@ -103,6 +103,7 @@ class PostgresDatabase(StoredNode):
         self.term = 0
         self._address = address
         self._connection = connection
+        self._sender = BatchSender(connection)
         self._turn = asyncio.Lock()
         self._ours_until = 0.0
         self._keeping: asyncio.Task[None] | None = None
@@ -147,7 +148,7 @@ class PostgresDatabase(StoredNode):
         seen = None
         while True:
             began = _now()
-            taken = await (await self._connection.execute(lease.TAKE.encode(), (this_process(),))).fetchall()
+            taken = await fetch(self._connection, (lease.TAKE, (this_process(),)))
             if taken:
                 ((self.term,),) = taken
                 self._ours_until = began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS
@@ -213,10 +214,7 @@ class PostgresDatabase(StoredNode):
             async with self._turn:
                 began = _now()
                 with limited(self._connection, lease.LEASE_SECONDS):
-                    async with transaction(self._connection) as cursor:
-                        await cursor.execute(lease.WRITE.encode(), (self.term,))
-                        for text, values in statements:
-                            await cursor.execute(to_postgres(text).encode(), values)
+                    await self._sender.store([(lease.WRITE, (self.term,)), *statements])
         except psycopg.Error as error:
             if isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name == lease.CONSTRAINT:
                 self._ours_until = 0.0
@@ -240,7 +238,7 @@ class PostgresDatabase(StoredNode):
                 await asyncio.gather(self._keeping, *self._commits, return_exceptions=True)
             if self.is_ours():
                 with contextlib.suppress(psycopg.Error), limited(self._connection, lease.RENEW_SECONDS):
-                    await self._connection.execute(lease.LET_GO.encode(), (self.term,))
+                    await self._connection.execute(to_postgres(lease.LET_GO).encode(), (self.term,))
         finally:
             self._ours_until = 0.0
             await self._connection.close()

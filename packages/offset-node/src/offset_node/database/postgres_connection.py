@@ -19,8 +19,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -35,7 +35,7 @@ from offset_node.database.lease import LEASE_SECONDS
 from offset_node.database.names import PostgresAddress
 from offset_node.database.tables.cells import Statement
 
-__all__ = ["SCHEMA_NAME", "Connection", "connect", "fetch", "limited", "reason", "this_process", "transaction"]
+__all__ = ["SCHEMA_NAME", "Connection", "connect", "fetch", "limited", "reason", "this_process"]
 
 # psycopg warns of what it has to leave undone on a connection that is lost; whoever used it gets the error itself.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -146,25 +146,3 @@ def limited(connection: Connection, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-@asynccontextmanager
-async def transaction(connection: Connection) -> AsyncIterator["psycopg.AsyncCursor[tuple[Any, ...]]"]:
-    """
-    A cursor whose statements are one transaction and one round trip: nothing is waited for before the end.
-
-    Leaving the context sends the commit and waits until it is durable. If a statement fails, those after it are not
-    carried out, the commit neither, and the error of that statement is raised.
-
-    Raises:
-        psycopg.Error: Nothing is stored; or the connection is lost, and it is not known whether it is.
-    """
-    try:
-        async with connection.pipeline(), connection.cursor() as cursor:
-            await cursor.execute("BEGIN")
-            yield cursor
-            await cursor.execute("COMMIT")
-    except psycopg.Error:
-        if not connection.closed:
-            await connection.rollback()
-        raise

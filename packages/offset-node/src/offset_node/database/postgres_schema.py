@@ -136,6 +136,6 @@ async def bring_up(connection: Connection, version: int, term: int) -> None:
     """Bring the tables to the present version, one number after the other. Raises psycopg.Error."""
     for older in range(version, tables.SCHEMA_VERSION):
         async with connection.transaction():
-            await connection.execute(lease.WRITE.encode(), (term,))
+            await connection.execute(to_postgres(lease.WRITE).encode(), (term,))
             await connection.execute(to_postgres_schema(tables.MIGRATIONS[older]).encode(), prepare=False)
             await connection.execute("UPDATE about SET schema_version = %s", (older + 1,))
