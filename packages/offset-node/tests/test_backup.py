@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import sqlite3
 import stat
 import threading
@@ -9,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from immutables import Map
@@ -27,6 +29,7 @@ from offset_node.database.errors import LoadDbError
 from offset_node.database.move_over import export_database
 from offset_node.database.sqlite import Database, create_database, load_database
 from offset_node.database.tables import SCHEMA_VERSION
+from offset_node.metrics import Watched
 from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.files import OutputAlreadyExists, PassphraseLock
 from offset_proto.messages.friend import ResetTerms
@@ -426,6 +429,14 @@ def test_what_the_node_says(tmp_path):
     assert reminder(path, 7 * DAY) is None
     assert reminder(path, 7 * DAY + 1) == f"the last backup of {path} is 7 days old: stmgr backup -d {path} -o FILE"
     assert reminder(path, None) == f"{path} was never backed up: stmgr backup -d {path} -o FILE"
+
+
+@pytest.mark.parametrize(("age", "shown"), [(90, 90), (None, math.inf)])
+def test_an_alarm_rings_where_there_is_no_backup(age, shown):
+    """Where there is one, its age is shown; a database on a server has backups of its own, and nothing rings."""
+    nothing: Any = None
+    assert Watched(nothing, nothing, lambda: age).age() == shown
+    assert math.isnan(Watched(nothing, nothing, None).age())
 
 
 def test_the_node_says_it_once_a_day(tmp_path, monkeypatch, caplog):

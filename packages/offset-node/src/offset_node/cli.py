@@ -104,9 +104,8 @@ def _stnode(
     plugins = find_plugins(options["without"])
     settings = load_settings(options["plugin_settings"], plugins)
 
-    # Of a server there are no backups of ours: its own copies it.
-    file = database if isinstance(database, Path) else None
-    age = (lambda: None) if file is None else functools.partial(backup_age, file)
+    file = database if isinstance(database, Path) else None  # a server has backups of its own
+    age = None if file is None else functools.partial(backup_age, file)
 
     async def run(node: Node) -> None:
         reminding = None if file is None else asyncio.create_task(remind_of_backups(file))

@@ -33,12 +33,13 @@ class Watched:
     Attributes:
         node: The node.
         plugins: Of the node.
-        backup_age: Seconds since the last backup of the database, None for never.
+        backup_age: Seconds since the last backup of the database, None for never; none of it where the database is on
+            a server.
     """
 
     node: Node
     plugins: PluginHost
-    backup_age: Callable[[], int | None]
+    backup_age: Callable[[], int | None] | None
 
     @property
     def counts(self) -> NodeCounts:
@@ -90,7 +91,13 @@ class Watched:
         return {name: self.plugins.refusals[name] for name in self.plugins.states()}
 
     def age(self) -> float:
-        """Seconds since the last backup; infinite where there is none, so that an alarm for old backups rings."""
+        """
+        Seconds since the last backup; infinite where there is none, so that an alarm for old backups rings.
+
+        No number where the database is on a server, which has backups of its own: no alarm rings.
+        """
+        if self.backup_age is None:
+            return math.nan
         age = self.backup_age()
         return math.inf if age is None else age
 
@@ -206,7 +213,7 @@ NODE_MEASURES: Final[tuple[Measure[Watched], ...]] = (
     ),
     gauge(
         "offset_backup_age_seconds",
-        "Seconds since the last backup of the database; +Inf where there is none",
+        "Seconds since the last backup of the database; +Inf where there is none, NaN where it is on a server",
         Watched.age,
     ),
     # Plugins.
@@ -219,7 +226,7 @@ NODE_MEASURES: Final[tuple[Measure[Watched], ...]] = (
 )
 
 
-def show_node(status: Status, node: Node, plugins: PluginHost, backup_age: Callable[[], int | None]) -> None:
+def show_node(status: Status, node: Node, plugins: PluginHost, backup_age: Callable[[], int | None] | None) -> None:
     """
     Let the pages show a node.
 
@@ -229,7 +236,8 @@ def show_node(status: Status, node: Node, plugins: PluginHost, backup_age: Calla
         status: Of the program.
         node: The node.
         plugins: Of the node.
-        backup_age: Seconds since the last backup of the database, None for never; reads a small file.
+        backup_age: Seconds since the last backup of the database, None for never; reads a small file. None of it where
+            the database is on a server.
     """
     status.show(LINK_MEASURES, node.ticker.links)
     status.show(NODE_MEASURES, Watched(node, plugins, backup_age))
