@@ -13,18 +13,12 @@ from interop.programs import OURS, Server
 
 
 @pytest.fixture(scope="module")
-def place(server: PostgresServer) -> str:
-    """Where the database of A is."""
-    return server.new_database()
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory, place: str) -> Iterator[Network]:
+def network(tmp_path_factory: pytest.TempPathFactory, server: PostgresServer) -> Iterator[Network]:
     """Friends A, on a server, and B, on a file, who trade."""
     with Network(tmp_path_factory.mktemp("cluster")) as network:
         network.add_relay("relay0")
         network.add_index_servers(["index0"])
-        network.add_node(NodeSpec("A", "relay0", "index0", database=place))
+        network.add_node(NodeSpec("A", "relay0", "index0", database=server.new_database()))
         network.add_node(NodeSpec("B", "relay0", "index0"))
         network.befriend("A", "B", "FST")
         for node, friend in (("A", "B"), ("B", "A")):
@@ -32,36 +26,42 @@ def network(tmp_path_factory: pytest.TempPathFactory, place: str) -> Iterator[Ne
         yield network
 
 
-def _log(network: Network, name: str) -> str:
-    return network.path(f"{name}.log").read_text()
+def _place(network: Network) -> str:
+    """Where the database of A is; tests move it, and come in any order."""
+    command = network.servers["A"].command
+    return command[command.index("-d") + 1]
 
 
-def _second(network: Network) -> list[str]:
-    """The command line of A, as it would be on another machine."""
-    return [str(word) for word in network.servers["A"].command]
+def _owed(network: Network) -> int:
+    """What A owes B, and both agree on."""
+    at_a, at_b = network.balance("A", "B", "FST"), network.balance("B", "A", "FST")
+    assert at_a == {"balance": -at_b["balance"], "local_pending_debt": 0, "remote_pending_debt": 0}
+    return at_b["balance"]
 
 
-def test_a_node_on_a_server_pays(network: Network, place: str) -> None:
+def test_a_node_on_a_server_pays(network: Network) -> None:
     """And after kill -9 another process goes on from what is stored, as soon as the lease has ended."""
+    before = _owed(network)
     network.pay("A", "B", "FST", 30, "one")
     server = network.servers["A"]
     server.kill()
     server.start()
-    assert "it is taken over when" in _log(network, "A")
-    network.wait_until_back("A")
-    assert network.balance("A", "B", "FST")["balance"] == -30
+    assert "it is taken over when" in server.log.read_text()
+    network.wait_for("B to reach A", "A", "B", lambda friend: bool(friend["online"]))
+    assert _owed(network) == before + 30
     network.pay("B", "A", "FST", 10, "two")
-    assert network.balance("A", "B", "FST")["balance"] == -20
-    assert network.balance("B", "A", "FST")["balance"] == 20
+    assert _owed(network) == before + 20
 
 
-def test_a_second_node_is_refused_while_the_first_lives(network: Network, place: str) -> None:
+def test_a_second_node_is_refused_while_the_first_lives(network: Network) -> None:
     """So are the commands of stmgr that need the database for themselves."""
-    refused = OURS.run("stnode", *_second(network)[1:], check=False)
+    server = network.servers["A"]
+    assert server.process is not None
+    refused = OURS.run("stnode", *server.command[1:], check=False)
     assert refused.returncode == 1
     assert "DatabaseInUse(postgresql://tester@/" in refused.stderr
-    assert f"is used by process {network.servers['A'].process.pid} on " in refused.stderr  # type: ignore[union-attr]
-    refused = OURS.run("stmgr", "check-db", "-d", place, check=False)
+    assert f"is used by process {server.process.pid} on " in refused.stderr
+    refused = OURS.run("stmgr", "check-db", "-d", _place(network), check=False)
     assert "CheckDbError(DatabaseInUse(" in refused.stderr
     network.pay("A", "B", "FST", 1, "three")
 
@@ -80,35 +80,33 @@ def _start_elsewhere(network: Network) -> Server:
 
 def test_a_node_that_was_frozen_says_nothing_more(network: Network) -> None:
     """While it sleeps, another one goes on; when it wakes, it ends and says who has taken over."""
-    frozen = network.servers["A"]
+    frozen, before = network.servers["A"], _owed(network)
     assert frozen.process is not None
     frozen.process.send_signal(signal.SIGSTOP)
     try:
         network.servers["A"] = _start_elsewhere(network)
-        network.wait_until_back("A")
+        # What B sees may still be the frozen one; a link of the new one is what it sees itself.
+        network.wait_for("B to reach the other A", "A", "B", lambda friend: bool(friend["online"]))
         network.pay("B", "A", "FST", 5, "four")
     finally:
         frozen.process.send_signal(signal.SIGCONT)
-    assert frozen.process.wait(60) == 1
+        status = frozen.process.wait(60)
+    assert status == 1
     (end,) = [line for line in frozen.log.read_text().splitlines() if "has taken over" in line]
     assert f"process {network.servers['A'].process.pid} on " in end  # type: ignore[union-attr]
     assert end.endswith("this process says nothing more)")
     network.pay("A", "B", "FST", 2, "five")
-    balance = network.balance("A", "B", "FST")
-    assert balance == {"balance": -18, "local_pending_debt": 0, "remote_pending_debt": 0}
-    assert network.balance("B", "A", "FST")["balance"] == 18
+    assert _owed(network) == before - 3
 
 
 @pytest.mark.parametrize("how", ["the connection is cut", "the server is killed"])
-def test_a_node_ends_when_its_server_does_not_answer(
-    network: Network, server: PostgresServer, place: str, how: str
-) -> None:
+def test_a_node_ends_when_its_server_does_not_answer(network: Network, server: PostgresServer, how: str) -> None:
     """It says so, and goes on from what is stored when it is started again; without a server it does not start."""
     node = network.servers["A"]
     assert node.process is not None
-    before = network.balance("A", "B", "FST")
+    before = _owed(network)
     if how == "the connection is cut":
-        assert server.disconnect(place)
+        assert server.disconnect(_place(network))
         assert node.process.wait(60) == 1
     else:
         server.stop()
@@ -121,15 +119,15 @@ def test_a_node_ends_when_its_server_does_not_answer(
             server.start()
     assert "DatabaseError(postgresql://tester@/" in node.log.read_text()
     node.start()
-    network.wait_until_back("A")
-    assert network.balance("A", "B", "FST") == before
+    network.wait_for("B to reach A", "A", "B", lambda friend: bool(friend["online"]))
+    assert _owed(network) == before
     network.pay("A", "B", "FST", 1, how.replace(" ", "-"))
 
 
-def test_a_node_is_moved_and_checked(network: Network, server: PostgresServer, place: str) -> None:
+def test_a_node_is_moved_and_checked(network: Network, server: PostgresServer) -> None:
     """From the server to a file and to another server, with stmgr; it starts where it was moved to, and only there."""
-    file, there = network.path("A.db"), server.new_database()
-    before = network.balance("A", "B", "FST")
+    place, file, there = _place(network), network.path("A.db"), server.new_database()
+    before = _owed(network)
     network.servers["A"].stop()
     checked = OURS.run("stmgr", "check-db", "-d", place).stdout.removeprefix("Checked. ").strip()
     first = OURS.run("stmgr", "move-db", "-d", place, "-o", file).stdout.splitlines()
@@ -142,8 +140,8 @@ def test_a_node_is_moved_and_checked(network: Network, server: PostgresServer, p
         assert "exported: its node may have gone on elsewhere" in refused.stderr
     network.servers["A"].command = _with_database(network, there)
     network.servers["A"].start()
-    network.wait_until_back("A")
-    assert network.balance("A", "B", "FST") == before
+    network.wait_for("B to reach A", "A", "B", lambda friend: bool(friend["online"]))
+    assert _owed(network) == before
     network.pay("B", "A", "FST", 1, "moved")
 
 
@@ -182,11 +180,9 @@ def test_a_password_is_not_told(network: Network, tmp_path: Path) -> None:
         (["stmgr", "check-db", "-d", "postgresql://[::1/x"], "can not be read"),
     ],
 )
-def test_what_does_not_work_is_said(
-    network: Network, server: PostgresServer, place: str, words: list[str], says: str
-) -> None:
+def test_what_does_not_work_is_said(network: Network, server: PostgresServer, words: list[str], says: str) -> None:
     """In one line, with the name of the command's failures."""
-    named = {"IDENT": str(network.path("A.ident")), "PLACE": place, "EMPTY": server.address()}
+    named = {"IDENT": str(network.path("A.ident")), "PLACE": _place(network), "EMPTY": server.address()}
     refused = OURS.run(words[0], *[named.get(word, word) for word in words[1:]], check=False)
     assert refused.returncode == 1
     assert says in refused.stderr
