@@ -25,6 +25,7 @@ from offset_node.state import (
     AddEntry,
     AddIndexServer,
     AddPluginEvent,
+    HistoryScope,
     Mutation,
     NodeState,
     RemoveIndexServer,
@@ -173,6 +174,9 @@ def test_pages_of_the_history(database: PostgresDatabase, runner: asyncio.Runner
     assert {entry.opt_app for entry in everything.entries} == {KEY}
     last = runner.run(database.read_history(ReadHistory(Uid(bytes(16)), 0, 5, True, 2, EVERY_ENTRY)))
     assert [entry.number for entry in last.entries] == [4, 3]
+    for scope, seen in ((HistoryScope(frozenset([KEY]), frozenset([FST])), 5), (HistoryScope(frozenset()), 0)):
+        page = runner.run(database.read_history(ReadHistory(Uid(bytes(16)), 0, 0, False, 100, EVERY_ENTRY), scope))
+        assert len(page.entries) == seen
     assert runner.run(database.load()) == EMPTY
     assert database.history_end == 5
 

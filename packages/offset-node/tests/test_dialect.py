@@ -37,6 +37,10 @@ def test_different_texts_stay_different(texts):
     [
         ("SELECT a FROM t WHERE b = ? AND c LIKE '%'", "SELECT a FROM t WHERE b = %s AND c LIKE '%%'"),
         ("SELECT 1 FROM a CROSS JOIN b ON b.id = a.b", "SELECT 1 FROM a JOIN b ON b.id = a.b"),
+        (
+            "WHERE hex(key) IN (SELECT value FROM json_each(?))",
+            "WHERE upper(encode(key, 'hex')) IN (SELECT value FROM json_array_elements_text(%s::json))",
+        ),
         ("DELETE FROM q WHERE json_extract(op, '$.id') = ?", "DELETE FROM q WHERE (op::json ->> 'id') = %s"),
     ],
 )

@@ -24,7 +24,7 @@ from offset_node.database.tables import history
 from offset_node.plugins.scope import ReportScope
 from offset_node.plugins.ticket import ALL_PERMISSIONS, NO_PERMISSIONS, is_permitted
 from offset_node.plugins.values import Grant
-from offset_node.state import AddEntry, NodeState, SetAsker, SetNote
+from offset_node.state import WHOLE_HISTORY, AddEntry, NodeState, SetAsker, SetNote
 from offset_proto.messages.app import (
     AddInvoice,
     AppPermissions,
@@ -549,10 +549,10 @@ def test_an_app_may_have_so_many_pages_read_at_once(new_node):
     node = new_node(1)
     page = HistoryPage(UID, (), 0, 0, 0, True)
     for _ in range(2 * PAGES_MAX):
-        assert _ask_server(node, _ask()) == [ReadPage(node.app, _ask())]
+        assert _ask_server(node, _ask()) == [ReadPage(node.app, _ask(), WHOLE_HISTORY)]
         assert node.engine.apps.page_read(node.app, page) == [SendToApp(node.app, page)]
     for _ in range(PAGES_MAX):
-        assert _ask_server(node, _ask()) == [ReadPage(node.app, _ask())]
+        assert _ask_server(node, _ask()) == [ReadPage(node.app, _ask(), WHOLE_HISTORY)]
     (closed,) = _ask_server(node, _ask())
     assert isinstance(closed, CloseApp)
     assert node.engine.apps.page_read(node.app, page) == []

@@ -47,7 +47,7 @@ from offset_node.pauses import Pausable, ReadingPauses
 from offset_node.plugins.host import PluginHost
 from offset_node.plugins.judging import JudgedMessages
 from offset_node.plugins.values import forwardings_of
-from offset_node.state import Mutation, NodeState
+from offset_node.state import HistoryScope, Mutation, NodeState
 from offset_node.tasks import NodeTasks
 from offset_node.telling import NodeLog
 from offset_proto.errors import OffsetError
@@ -93,8 +93,8 @@ class NodeDatabase(Protocol):
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """Store a batch, all or nothing; it is durable when this returns. Raises DatabaseWriteError."""
 
-    async def read_history(self, request: ReadHistory) -> HistoryPage:
-        """A page of the history, as far as it is durable; no batch waits for it. Raises LoadDbError."""
+    async def read_history(self, request: ReadHistory, scope: HistoryScope) -> HistoryPage:
+        """A page of the entries in *scope*, as far as they are durable; no batch waits for it. Raises LoadDbError."""
 
 
 class Node:
@@ -299,7 +299,7 @@ class Node:
 
     async def _read_page(self, wanted: ReadPage) -> None:
         try:
-            page = await self._database.read_history(wanted.request)
+            page = await self._database.read_history(wanted.request, wanted.scope)
         except OffsetError as error:
             log.error("the history can not be read: %s", error)
             self.apps.perform(CloseApp(wanted.app_id, "no page of the history"))

@@ -34,10 +34,12 @@ from offset_proto.messages.payment import NamedIndexServerAddress
 from offset_proto.types import U64, Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
+    "WHOLE_HISTORY",
     "AddEntry",
     "AddIndexServer",
     "AddPluginEvent",
     "BookMutation",
+    "HistoryScope",
     "IndexServerMutation",
     "Mutation",
     "NodeState",
@@ -181,6 +183,22 @@ class SetAsker:
     subject: InvoiceId | PaymentId
     app: PublicKey
 
+
+@dataclass(frozen=True, slots=True)
+class HistoryScope:
+    """
+    The entries of the history that somebody gets to see.
+
+    Attributes:
+        friends, currencies: Of these only; None: of all.
+    """
+
+    friends: frozenset[PublicKey] | None = None
+    currencies: frozenset[Currency] | None = None
+
+
+WHOLE_HISTORY = HistoryScope()
+"""The scope that leaves nothing out."""
 
 IndexServerMutation = AddIndexServer | RemoveIndexServer
 

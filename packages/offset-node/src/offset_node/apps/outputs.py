@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from offset_funder.events import AppRequested
 from offset_node.plugins.scope import Followed
+from offset_node.state import HistoryScope
 from offset_proto.messages.app import AddIndexServer, AppServerToApp, RemoveIndexServer
 from offset_proto.messages.extensions import FollowInvoices, FollowPayments, FollowUnheard
 from offset_proto.messages.history import FollowHistory, NoteRequest, ReadHistory
@@ -97,10 +98,11 @@ class KeepNote:
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """Read a page of the history for an app; it comes back to `AppServer.page_read`."""
+    """Read a page of the history for an app that sees *scope* of it; it comes back to `AppServer.page_read`."""
 
     app_id: AppId
     request: ReadHistory
+    scope: HistoryScope
 
 
 AppEffect = SendToApp | CloseApp

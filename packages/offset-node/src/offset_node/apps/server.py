@@ -14,7 +14,7 @@ open        `AppServer.permissions_changed`      it may do more at once; where i
 open        `AppServer.report`                   it is told what of the report it may see
 open        `AppServer.answer`                   it is told the result, if it was the last one to ask for it
 open        `AppServer.start_following`          it is told what is open, and each change of that from now on
-open        `AppServer.page_read`                it is told what of the page it may see
+open        `AppServer.page_read`                it is told the page, which was read of what it may see
 open        `AppServer.close_app`                it is gone, and so is all that it waited for (D55)
 ==========  ===================================  ====================================================================
 
@@ -253,7 +253,7 @@ class AppServer:
             self.close_app(app_id)
             return [CloseApp(app_id, f"app {app_id} asks for more than {PAGES_MAX} pages of the history at once")]
         app.pages += 1
-        return [ReadPage(app_id, request)]
+        return [ReadPage(app_id, request, app.scope.history)]
 
     def _keep_note(self, app_id: AppId, app_request_id: Uid, request: NoteRequest) -> list[AppServerOutput]:
         try:
@@ -264,7 +264,7 @@ class AppServer:
         return [KeepNote(app_request_id, request)]
 
     def page_read(self, app_id: AppId, page: HistoryPage) -> list[AppServerOutput]:
-        """A page that an app has asked for: it is told what of it it may see."""
+        """A page that an app has asked for, read with the scope of `ReadPage`."""
         app = self._apps.get(app_id)
         if app is None:
             return []

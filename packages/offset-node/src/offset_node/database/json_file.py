@@ -16,6 +16,7 @@ from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
 from offset_node.state import (
     BookMutation,
+    HistoryScope,
     Mutation,
     NodeState,
     PendingTimeMutation,
@@ -80,7 +81,7 @@ class JsonDatabase:
     async def keep(self) -> None:
         """Nothing is to be waited for."""
 
-    async def read_history(self, request: ReadHistory) -> HistoryPage:
+    async def read_history(self, request: ReadHistory, scope: HistoryScope) -> HistoryPage:
         """There is none, and no node announces it."""
         raise TypeError("this form of a database has no place for a history")
 

@@ -26,7 +26,7 @@ from offset_funder.bookkeeping import Book
 from offset_node.database.errors import LoadDbError
 from offset_node.database.tables import archives, history
 from offset_node.database.tables.cells import Statement
-from offset_node.state import NodeState
+from offset_node.state import WHOLE_HISTORY, HistoryScope, NodeState
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import HISTORY_PAGE_ENTRIES_MAX, HistoryPage, ReadHistory
 
@@ -60,26 +60,30 @@ class HistoryReader(ABC):
     async def _let_go(self) -> None:
         """End the connection, if there is one."""
 
-    async def read(self, request: ReadHistory) -> HistoryPage:
+    async def read(self, request: ReadHistory, scope: HistoryScope = WHOLE_HISTORY) -> HistoryPage:
         """
-        The page that *request* asks for.
+        The page that *request* asks for, of the entries in *scope*. Others leave no trace in it but their numbers.
 
         Raises:
             LoadDbError: The history is damaged, or can not be read.
         """
         try:
             async with self._turn:
-                return await self._read(request)
+                return await self._read(request, scope)
         except (self.failure, InvalidInput, UnicodeError) as error:
             raise LoadDbError(self._name, error) from None
 
-    async def _read(self, request: ReadHistory) -> HistoryPage:
+    async def _read(self, request: ReadHistory, scope: HistoryScope) -> HistoryPage:
         ((end, archived),) = await self._fetch((f"SELECT ({history.END}), ({archives.THROUGH})", ()))
         limit = max(1, min(request.limit, HISTORY_PAGE_ENTRIES_MAX))
-        select_bound = history.select_bound(request, end)
-        found = [] if select_bound is None else await self._fetch(select_bound)
-        bound = found[0][0] if found else None
-        entries = tuple(map(history.read_entry, await self._fetch(history.select_page(request, limit, end, bound))))
+        if history.is_narrowed(request, scope):
+            bound = history.number_bound(request, end, archived)
+        else:
+            select_bound = history.select_bound(request, end)
+            found = [] if select_bound is None else await self._fetch(select_bound)
+            bound = found[0][0] if found else None
+        select_page = history.select_page(request, scope, limit, end, bound)
+        entries = tuple(map(history.read_entry, await self._fetch(select_page)))
         if len(entries) == limit:
             through = entries[-1].number
         elif bound is not None:

@@ -29,7 +29,7 @@ from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.reading import HistoryReader
 from offset_node.database.tables import history
 from offset_node.database.tables.cells import Rows, Statement
-from offset_node.state import Mutation, NodeState, PluginRecords
+from offset_node.state import WHOLE_HISTORY, HistoryScope, Mutation, NodeState, PluginRecords
 from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.messages.extensions import ALL_EXTENSIONS
 from offset_proto.messages.history import HistoryPage, ReadHistory
@@ -123,14 +123,14 @@ class StoredNode(ABC):
         except (self.failure, UnicodeError) as error:
             raise LoadDbError(self._name, error) from None
 
-    async def read_history(self, request: ReadHistory) -> HistoryPage:
+    async def read_history(self, request: ReadHistory, scope: HistoryScope = WHOLE_HISTORY) -> HistoryPage:
         """
-        A page of the history, as far as it is durable. A batch that is being stored neither waits for it nor is seen.
+        A page of the entries in *scope*, as far as they are durable. No batch that is being stored waits, or is seen.
 
         Raises:
             LoadDbError: Damaged.
         """
-        return await self.reader.read(request)
+        return await self.reader.read(request, scope)
 
     async def apply(self, mutations: Iterable[Mutation]) -> None:
         """

@@ -74,6 +74,9 @@ def offset_report_scope(app: App) -> ReportScope | None:
 
     It is asked when the app connects. None lets the app see everything. If several plugins answer, the app sees what
     all of them let it see.
+
+    Of entries of the history that are out of scope the app learns how many there are and, if it follows the history,
+    when one comes; nothing else.
     """
 
 

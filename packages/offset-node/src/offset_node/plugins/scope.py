@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from offset_node.state import HistoryScope
 from offset_proto.messages.extensions import OpenInvoices, OpenPayments, UnheardFriends
 from offset_proto.messages.history import EntryKind, HistoryEnd, HistoryEntry, HistoryPage
 from offset_proto.messages.report import (
@@ -98,13 +99,18 @@ class ReportScope:
                         seen.append(mutation)
         return tuple(seen)
 
+    @property
+    def history(self) -> HistoryScope:
+        """The entries that a page for such an app is made of: the scope is a part of what is searched for."""
+        return HistoryScope(self.friends, self.currencies)
+
     def filter_page(self, page: HistoryPage) -> HistoryPage:
         """
-        What such an app gets of a page of the history.
+        What such an app gets of a page of the history that was read with `history`.
 
-        Numbers stay as they are, so that the app knows how many entries it does not see, and nothing else of them. The
-        page says that it is not whole, also where nothing of it was left out: the app is to draw no conclusion from
-        what it does not find.
+        Numbers stay as they are, so that the app knows how many entries it does not see, and nothing else of them. Of
+        those that it sees, a friend out of sight is left out. The page says that it is not whole, also where nothing
+        of it was left out: the app is to draw no conclusion from what it does not find.
         """
         if self.friends is None and self.currencies is None:
             return page

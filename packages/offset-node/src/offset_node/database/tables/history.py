@@ -11,6 +11,7 @@ A database that had no history begins with an opening entry for each balance (`i
 does one whose first entries were moved to an archive (`offset_node.database.tables.archives`).
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from offset_node.database.tables.archives import THROUGH
 from offset_node.database.tables.askers import ASKER_OF_ENTRY, write_of_entry
 from offset_node.database.tables.cells import Statement, parse_amount, parse_balance
 from offset_node.database.tables.notes import NOTE_OF_ENTRY
-from offset_node.state import AddEntry
+from offset_node.state import AddEntry, HistoryScope
 from offset_proto.errors import InvalidInput, invariant
 from offset_proto.messages.history import EntryKind, HistoryEntry, ReadHistory
 from offset_proto.types import I128, U64, Currency, InvoiceId, PaymentId, PublicKey, Uid
@@ -34,6 +35,8 @@ __all__ = [
     "START",
     "TIME_OF",
     "insert_openings",
+    "is_narrowed",
+    "number_bound",
     "read_balance",
     "read_entry",
     "select_bound",
@@ -168,6 +171,28 @@ def insert_openings(state: FunderState, now: U64) -> Iterator[Statement]:
         yield from write(AddEntry(number, now, Entry(friend, currency, EntryKind.OPENING, 0, balance)))
 
 
+def is_narrowed(request: ReadHistory, scope: HistoryScope) -> bool:
+    """Whether there may be entries out of *scope* among those that `select_bound` counts."""
+    sees_friend = scope.friends is None or request.filter.opt_friend in scope.friends
+    return scope.currencies is not None or not sees_friend
+
+
+def number_bound(request: ReadHistory, end: U64, archived: U64) -> U64 | None:
+    """
+    As `select_bound` finds it, for a page that is narrowed by a scope; None: all entries may be looked at.
+
+    It counts numbers, and no entries, since it may be the number that the page goes *through*: where an entry out of
+    scope stands is not told by it. There are no more entries than numbers. Those up to *archived* do not count: they
+    are opening entries, of which there is one for each balance, with many numbers before them that nothing has.
+    """
+    after, last = _numbers(request, end)
+    if request.newest_first:
+        bound = last - LOOKED_AT_MAX + 1
+        return bound if bound > max(after + 1, archived) else None
+    bound = max(after, archived) + LOOKED_AT_MAX
+    return bound if bound < last else None
+
+
 def select_bound(request: ReadHistory, end: U64) -> Statement | None:
     """
     The SELECT that finds the last entry which may be looked at for a page, no row where all may.
@@ -183,31 +208,37 @@ def select_bound(request: ReadHistory, end: U64) -> Statement | None:
     return text, (*values, LOOKED_AT_MAX - 1)
 
 
-def select_page(request: ReadHistory, limit: int, end: U64, bound: U64 | None) -> Statement:
+def select_page(request: ReadHistory, scope: HistoryScope, limit: int, end: U64, bound: U64 | None) -> Statement:
     """
     The SELECT that finds the entries of a page.
 
     Args:
         request: What is wanted.
+        scope: What whoever asks gets to see.
         limit: Rows at most.
         end: Number of the last entry that counts.
-        bound: What `select_bound` found.
+        bound: What `select_bound` or `number_bound` found.
     """
     where, values = _range(request, end)
     if bound is not None:
         where += " AND h.number >= ?" if request.newest_first else " AND h.number <= ?"
         values = (*values, bound)
     wanted, wanted_values = _wanted(request)
+    seen, seen_values = _seen(scope)
     order = "DESC" if request.newest_first else "ASC"
-    text = f"SELECT {_COLUMNS} FROM history AS h {_NAMES} WHERE {where}{wanted} ORDER BY h.number {order} LIMIT ?"
-    return text, (*values, *wanted_values, limit)
+    text = f"SELECT {_COLUMNS} FROM history AS h {_NAMES} WHERE {where}{wanted}{seen} ORDER BY h.number {order} LIMIT ?"
+    return text, (*values, *wanted_values, *seen_values, limit)
+
+
+def _numbers(request: ReadHistory, end: U64) -> tuple[U64, U64]:
+    """The number before the first one that is wanted, and the last one."""
+    return min(request.after, end), min(end, request.before - 1) if request.before else end
 
 
 def _range(request: ReadHistory, end: U64) -> Statement:
     """What lies within the numbers, and is of the friend: found by an index, in the order of numbers."""
-    last = min(end, request.before - 1) if request.before else end
     where = "h.number > ? AND h.number <= ?"
-    values: list[Any] = [min(request.after, end), last]
+    values: list[Any] = [*_numbers(request, end)]
     if request.filter.opt_friend is not None:
         where += " AND h.friend = (SELECT id FROM history_friends WHERE public_key = ?)"
         values.append(request.filter.opt_friend)
@@ -233,6 +264,20 @@ def _wanted(request: ReadHistory) -> Statement:
         conditions.append("h.time < ?")
         values.append(min(wanted.until, _INTEGER_MAX))
     return "".join(f" AND {condition}" for condition in conditions), tuple(values)
+
+
+def _seen(scope: HistoryScope) -> Statement:
+    """The scope, for rows that have been found: ``+`` keeps SQLite from going by the index of friends."""
+    conditions, values = "", []
+    if scope.friends is not None:
+        known = "SELECT id FROM history_friends WHERE hex(public_key) IN (SELECT value FROM json_each(?))"
+        conditions += f" AND +h.friend IN ({known})"
+        values.append(json.dumps([key.hex().upper() for key in scope.friends]))
+    if scope.currencies is not None:
+        known = "SELECT id FROM history_currencies WHERE currency IN (SELECT value FROM json_each(?))"
+        conditions += f" AND +h.currency IN ({known})"
+        values.append(json.dumps([str(currency) for currency in scope.currencies]))
+    return conditions, tuple(values)
 
 
 def read_balance(row: tuple[Any, ...]) -> tuple[U64, PublicKey, Currency, I128, I128]:
