@@ -4,6 +4,7 @@ The apps of a node: who is let in, what each may ask for, what each is told.
 ===============  =========================================================================================
 `server`         engine: who asked for what, and who is told what
 `outputs`        what the engine says
+`payments_seen`  engine: what an app of limited scope is told of payments
 `requests`       what the protocol has to say of each kind of request
 `connections`    the connections of apps, their greeting, and the requests that plugins judge
 `tickets`        shell: the directory of app tickets, whose changes take effect without a restart

@@ -53,16 +53,19 @@ from offset_node.apps.outputs import (
     SendToApp,
     TellFunder,
 )
+from offset_node.apps.payments_seen import PaymentsSeen
 from offset_node.apps.requests import UNANSWERABLE, extension_of
 from offset_node.plugins.scope import EVERYTHING, ReportScope
 from offset_node.plugins.ticket import includes
 from offset_node.plugins.values import NotGranted, Refusal, Verdict
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.app import (
+    AckClosePayment,
     AddIndexServer,
     AppPermissions,
     AppToAppServer,
     ClientResponseRoutes,
+    CreatePayment,
     CreateTransaction,
     Failure,
     RemoveIndexServer,
@@ -78,6 +81,7 @@ from offset_proto.messages.extensions import (
     FollowPayments,
     FollowUnheard,
     GiveUpPayment,
+    OpenPayments,
 )
 from offset_proto.messages.history import FollowHistory, HistoryPage, NoteRequest, ReadHistory, check_note
 from offset_proto.messages.index import RequestRoutes
@@ -121,6 +125,7 @@ class _App:
     permissions: AppPermissions
     scope: ReportScope
     key: PublicKey | None
+    payments: PaymentsSeen
     awaited: set[Awaited] = field(default_factory=set)
     follows: set[type[Followed]] = field(default_factory=set)
     pages: int = 0
@@ -140,6 +145,8 @@ class AppServer:
         self._report = ReportView(report)
         self._apps: dict[AppId, _App] = {}
         self._last_app_id = 0
+        # The payments that apps of limited scope have made, which may outlast a connection.
+        self._made_by: dict[PublicKey, set[PaymentId]] = {}
         # Who waits for what, the last one to ask; purged when an app leaves (D55).
         self._awaited_by: dict[Awaited, AppId] = {}
 
@@ -148,7 +155,8 @@ class AppServer:
     ) -> tuple[AppId, NodeReport]:
         """The app *key* connected, and sees *scope*: its id, and the snapshot that it must be sent before all else."""
         self._last_app_id += 1
-        self._apps[self._last_app_id] = _App(permissions, scope, key)
+        own = set[PaymentId]() if key is None or scope == EVERYTHING else self._made_by.setdefault(key, set())
+        self._apps[self._last_app_id] = _App(permissions, scope, key, PaymentsSeen(scope, own))
         return self._last_app_id, scope.filter_report(self._report.snapshot())
 
     def permissions_of(self, app_id: AppId) -> AppPermissions | None:
@@ -203,6 +211,10 @@ class AppServer:
                 return self._keep_note(app_id, message.app_request_id, request)
             case FollowPayments() | FollowInvoices() | FollowHistory() | FollowUnheard():
                 return [Follow(app_id, message.app_request_id, request)]
+            case CreatePayment(payment_id):
+                self._apps[app_id].payments.make(payment_id)
+            case AckClosePayment(payment_id):
+                self._apps[app_id].payments.acknowledge(payment_id)
             case CreateTransaction():
                 self._await(app_id, (TransactionResult, request.request_id))
             case RequestClosePayment(payment_id) | GiveUpPayment(payment_id):
@@ -300,7 +312,12 @@ class AppServer:
     def _tell(
         self, app_id: AppId, message: Followed, currencies: Mapping[InvoiceId, Currency]
     ) -> list[AppServerOutput]:
-        seen = self._apps[app_id].scope.filter_followed(message, currencies)
+        app = self._apps[app_id]
+        seen: Followed | None
+        if isinstance(message, OpenPayments):
+            seen = app.payments.filter(message)
+        else:
+            seen = app.scope.filter_followed(message, currencies)
         return [] if seen is None else [SendToApp(app_id, seen)]
 
     def _await(self, app_id: AppId, awaited: Awaited) -> None:

@@ -70,13 +70,13 @@ def offset_transaction_ended(request_id: Uid, result: RequestResult) -> None:
 @hookspec
 def offset_report_scope(app: App) -> ReportScope | None:
     """
-    Question: which part of the node's report, and of its history, does *app* get to see?
+    Question: which part of the node's report, of its history, and of what is open, does *app* get to see?
 
     It is asked when the app connects. None lets the app see everything. If several plugins answer, the app sees what
     all of them let it see.
 
     Of entries of the history that are out of scope the app learns how many there are and, if it follows the history,
-    when one comes; nothing else.
+    when one comes; nothing else. Of open payments it is told of those in scope, and of those that it has made itself.
     """
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from offset_node.state import HistoryScope
-from offset_proto.messages.extensions import OpenInvoices, OpenPayments, UnheardFriends
+from offset_proto.messages.extensions import OpenInvoices, OpenPaymentReport, OpenPayments, UnheardFriends
 from offset_proto.messages.history import EntryKind, HistoryEnd, HistoryEntry, HistoryPage
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -52,7 +52,7 @@ class ReportScope:
 
     Attributes:
         friends: These only; None: all.
-        currencies: These only, also of the open invoices; None: all. Move tokens are left out then: they cover the
+        currencies: These only, also of what is open; None: all. Move tokens are left out then: they cover the
             balances of all currencies.
         servers: Whether relays and index servers are part of it.
     """
@@ -121,8 +121,14 @@ class ReportScope:
         )
         return replace(page, entries=entries, is_whole=False)
 
-    def filter_followed(self, message: Followed, currencies: Mapping[InvoiceId, Currency]) -> Followed | None:
-        """What such an app is told of what it follows; *currencies* are as in `filter_invoices`. None: nothing."""
+    def filter_followed(
+        self, message: OpenInvoices | HistoryEnd | UnheardFriends, currencies: Mapping[InvoiceId, Currency]
+    ) -> Followed | None:
+        """
+        What such an app is told of what it follows; *currencies* are as in `filter_invoices`. None: nothing.
+
+        Of payments it depends on what the app has been told of them before: `offset_node.apps.payments_seen`.
+        """
         match message:
             case UnheardFriends():
                 return self.filter_unheard(message)
@@ -164,6 +170,11 @@ class ReportScope:
         if not (message.is_snapshot or invoices or ended):
             return None
         return OpenInvoices(message.is_snapshot, invoices, ended, collected)
+
+    def allows_payment(self, payment: OpenPaymentReport) -> bool:
+        """Whether nothing that is said of a payment is out of scope: its currency, the first friend of each part."""
+        is_counted = payment.opt_target is None or self._counts(payment.opt_target.currency)
+        return is_counted and all(self._sees(part.route.public_keys[1]) for part in payment.parts)
 
     def _party(self, entry: HistoryEntry) -> PublicKey | None:
         """The other friend of what was forwarded is one of those who may be out of sight; a seller is no friend."""
