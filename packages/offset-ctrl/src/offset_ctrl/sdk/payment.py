@@ -236,7 +236,7 @@ class Payment:
                 case Failure():
                     failed = self._parts.fail(answered.request_id)
                     if failed is not None:
-                        self._search.part_failed(failed)
+                        await self._search.part_failed(failed)
         return None
 
     async def _create(self) -> None:

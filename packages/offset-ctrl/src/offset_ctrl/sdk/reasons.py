@@ -8,32 +8,43 @@ asked for as the route that has nobody in between. A payment may be split over a
 our own credit is too small, or something further on; and where it suffices, no more friends are asked for.
 
 Transactions that failed. The protocol says that one has failed and never where. Two cases can be told all the same.
-With nobody between buyer and seller, it was the seller. And where the seller has accepted another part of the payment
-and there is one mediator on the route, it was the mediator, since the seller does not refuse a part of a payment that
-it takes part in.
+Where the seller has accepted another part of the payment and there is one mediator on the route, it was the mediator,
+since the seller does not refuse a part of a payment that it takes part in. And with nobody between buyer and seller,
+nobody else can have refused but our own node, the node of the seller, and the seller. In this order:
+
+1. The report says that nothing can pass on the link: our node has sent nothing.
+2. The friend has declared less credit for us than the part needs. Our node does not know that limit, and the friend's
+   node holds to it. An index server knows what was declared, and is asked for it, for a few seconds.
+3. What was declared suffices: it was the seller. Nobody could say what was declared: it may be any of them.
 """
 
+import asyncio
 from typing import Final
 
 from offset_ctrl.connection.client import RoutesUnavailable
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.capacity import direct_capacity
+from offset_ctrl.rules.entry_words import friend_name
+from offset_ctrl.rules.suspicion import Sent
 from offset_ctrl.sdk.capacity import routes_request
 from offset_ctrl.sdk.failures import (
     AmountTooLarge,
+    FriendNotReady,
     MediatorRefused,
     NoFriendOnline,
     NoRoute,
     NotEnoughCredit,
     PartsRefused,
+    PaymentFailed,
     SellerRefused,
     SellerUnknown,
 )
 from offset_proto.files import Invoice
 from offset_proto.messages.index import MultiRoute
-from offset_proto.messages.report import FriendLivenessReport
+from offset_proto.messages.report import ChannelConsistentReport, FriendLivenessReport, FriendStatusReport
 from offset_proto.rate import max_payable
-from offset_proto.types import PublicKey
+from offset_proto.report_view import ReportView
+from offset_proto.types import Currency, PublicKey
 
 __all__ = ["largest_payable", "why_no_route", "why_refused"]
 
@@ -42,6 +53,9 @@ ROUTE_QUESTIONS_MAX: Final = 4
 
 FRIENDS_ASKED_MAX: Final = 16
 """Friends whose credit is asked for; with more of them it stays unknown."""
+
+LIMIT_SECONDS: Final = 3.0
+"""To hear what a friend has declared, once a transaction to it has failed."""
 
 
 def largest_payable(multi_routes: tuple[MultiRoute, ...]) -> int:
@@ -105,17 +119,62 @@ async def _ask(session: NodeSession, invoice: Invoice, to: PublicKey, amount: in
     return await session.request_routes(routes_request(invoice.currency, amount, local, to))
 
 
-def why_refused(failed_routes: list[tuple[PublicKey, ...]], *, has_answers: bool) -> PartsRefused:
+async def why_refused(
+    session: NodeSession, invoice: Invoice, failed: list[Sent], *, has_answers: bool
+) -> PaymentFailed:
     """
-    Who has refused the transactions over *failed_routes*, the last one of which ended the search.
+    Who has refused the parts *failed*, the last one of which ended the search.
 
     Args:
-        failed_routes: Keys of buyer, mediators and seller; not empty.
+        session: To the node.
+        invoice: What was to be paid.
+        failed: Not empty.
         has_answers: The seller has accepted another part of the payment.
+
+    Raises:
+        NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
-    number, mediators = len(failed_routes), len(failed_routes[-1]) - 2
+    number, mediators = len(failed), len(failed[-1].public_keys) - 2
+    if mediators == 0 and not has_answers:
+        return await _why_friend_refused(session, invoice, failed)
     if mediators == 0:
         return SellerRefused(number)
     if mediators == 1 and has_answers:
         return MediatorRefused(number, position=1)
     return PartsRefused(number)
+
+
+async def _why_friend_refused(session: NodeSession, invoice: Invoice, failed: list[Sent]) -> PaymentFailed:
+    """Why the last part has failed, which went to the seller with nobody in between."""
+    number, seller = len(failed), invoice.dest_public_key
+    why = _why_not_ready(session.report, seller, invoice.currency)
+    if why is not None:
+        return FriendNotReady(why) if number == 1 else PartsRefused(number, why)
+    name = friend_name(session.report, seller)
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            credit = direct_capacity(await _ask(session, invoice, seller, 1))
+    except (RoutesUnavailable, TimeoutError):
+        words = (
+            f"there is not enough credit with {name}, or its invoice is paid by another payment or not open any more"
+        )
+        return PartsRefused(number, f"your node or the seller refused: {words}")
+    if credit < failed[-1].dest_payment:
+        return NotEnoughCredit(credit, invoice.currency, name)
+    return SellerRefused(number)
+
+
+def _why_not_ready(report: ReportView, key: PublicKey, currency: Currency) -> str | None:
+    """Why nothing can be sent to a friend now; None: as far as the report says, it can."""
+    friend, name = report.friends.get(key), friend_name(report, key)
+    if friend is None:
+        return f"{name} is no friend"
+    if friend.status is not FriendStatusReport.ENABLED:
+        return f"{name} is disabled"
+    if friend.liveness is not FriendLivenessReport.ONLINE:
+        return f"{name} is offline"
+    if not isinstance(friend.channel_status, ChannelConsistentReport):
+        return f"you and {name} disagree about the balance"
+    if all(each.currency != currency for each in friend.channel_status.currency_reports):
+        return f"{currency} is not open on both sides with {name}"
+    return None

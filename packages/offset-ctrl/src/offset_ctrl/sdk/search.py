@@ -108,7 +108,7 @@ class RouteSearch:
         """What was done so far."""
         return replace(self._tried, failed=len(self.failed))
 
-    def part_failed(self, part: Sent) -> None:
+    async def part_failed(self, part: Sent) -> None:
         """
         This part has failed.
 
@@ -117,10 +117,10 @@ class RouteSearch:
         """
         self.failed.append(part)
         if len(self.failed) >= FAILED_PARTS_MAX:
-            raise self._refused()
+            raise await self._refused()
 
-    def _refused(self) -> PaymentFailed:
-        return why_refused([part.public_keys for part in self.failed], has_answers=self.has_answers)
+    async def _refused(self) -> PaymentFailed:
+        return await why_refused(self._session, self._invoice, self.failed, has_answers=self.has_answers)
 
     async def choose(self, amount: int, fees_before: int, accepted: tuple[Sent, ...] = ()) -> RouteChoice:
         """
@@ -157,7 +157,7 @@ class RouteSearch:
 
     async def _failure(self) -> PaymentFailed:
         if self.failed:
-            return self._refused()
+            return await self._refused()
         return await why_no_route(self._session, self._invoice, self._options.routes)
 
     async def _choose_once(self, amount: int, failed: tuple[Sent, ...], suspicion: Suspicion) -> RouteChoice | None:

@@ -44,7 +44,7 @@ add(
         help="Credits offered to mediators beyond what the index server says; the seller gets what they leave.",
     ),
     click.option(
-        "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no index server is asked."
+        "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no other way is looked for."
     ),
     timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
     click.option("--note", help="A note for yourself, which the history shows; the seller does not get it."),
