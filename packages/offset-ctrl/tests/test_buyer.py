@@ -62,6 +62,7 @@ from offset_proto.messages.report import (
     PkFriendReportList,
 )
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey, Uid
+from offset_proto.uri import PaymentRequest, format_uri
 
 NODE, APP, SELLER = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3))
 BOB = PublicKey(b"\x05" * 32)
@@ -583,6 +584,38 @@ def test_a_payment_of_which_nothing_is_left(files: Files, capsys: pytest.Capture
     )
     assert told.err.startswith("frozen: nothing\n")
     assert fake.asked(RequestClosePayment) == []
+
+
+def test_the_command_that_goes_on_is_the_one_that_began(
+    files: Files, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the address for the commit, the end and the receipt; relative names hold from wherever it is looked at."""
+    request = PaymentRequest(BILL, "bread", "https://shop.example/api/v1/commits", 2_000_000_000)
+    fake = _node(friend=SELLER.public_key)
+    options = {"asked": request, "delivers": True, "receipt": Path("bill.receipt"), "direct": True, "extra_fees": 2}
+    monkeypatch.chdir(files.folder)
+    paying = {"timeout": 1.0, **options}
+    assert _run(fake, lambda session: pay_invoice(session, None, files.payment, files.commit, **paying)) == 3
+    capsys.readouterr()
+    fake.payments = lambda: (_open(payment_id=PAYMENT.load(files.payment).payment_id),)
+    assert _status(fake, files) == 3
+    options = f"-r {files.receipt} --extra-fees 2 --direct"
+    invoice = f"--text {format_uri(request)}"
+    go_on = f"go on: stctrl buyer pay-invoice {invoice} -p {files.payment} -c {files.commit} {options}\n"
+    assert capsys.readouterr().err.endswith(go_on)
+
+
+def test_a_progress_of_an_earlier_version(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not have the words of the command; the invoice is named all the same."""
+    files.sent()
+    value = json.loads(files.progress.read_text())
+    del value["go_on"]
+    files.progress.write_text(json.dumps(value))
+    fake = _node()
+    fake.payments = lambda: (_open(),)
+    assert _status(fake, files) == 3
+    go_on = f"go on: stctrl buyer pay-invoice -i {files.invoice} -p {files.payment} -c {files.commit}\n"
+    assert capsys.readouterr().err.endswith(go_on)
 
 
 def test_an_open_payment_for_a_script(files: Files, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ from offset_proto.messages.history import NotePayment, check_note
 from offset_proto.messages.index import MultiRoute
 from offset_proto.text import format_b64
 from offset_proto.types import U32
-from offset_proto.uri import PaymentRequest
+from offset_proto.uri import PaymentRequest, format_uri
 
 __all__ = ["failure_words", "give_up", "pay_invoice"]
 
@@ -106,10 +106,9 @@ async def pay_invoice(
     assert commit is not None
     if note is not None:
         _check_note(session, note)
-    files = PaymentFiles(payment, invoice=invoice_path, commit=commit)
-    request = PaymentRequest(invoice) if address is None or asked is None else asked
-    saves = () if receipt is None else ("-r", receipt)
-    go_on = command_line(*files.pay_words(request), *saves, *(["--direct"] if direct else []))
+    words = _words_of(invoice_path, asked, receipt, extra_fees, direct=direct, by_hand=address is None)
+    files = PaymentFiles(payment, invoice=invoice_path, commit=commit, words=words)
+    go_on = command_line(*files.pay_words())
     status = await _pay(session, files, invoice, options, timeout, go_on=go_on, note=note)
     if status is not None:
         return status
@@ -119,6 +118,32 @@ async def pay_invoice(
     if output.is_wanted:
         show(GROUP, output, load(GROUP, COMMIT, path, "IoError"))
     return None
+
+
+def _words_of(
+    invoice_path: Path | None,
+    asked: PaymentRequest | None,
+    receipt: Path | None,
+    extra_fees: U32,
+    *,
+    direct: bool,
+    by_hand: bool,
+) -> tuple[str | Path, ...]:
+    """What the command says beside the payment file and the commit, to be given again; first what names the invoice."""
+    words: list[str | Path] = []
+    if invoice_path is not None:
+        words += ["-i", invoice_path]
+    elif asked is not None:
+        words += ["--text", format_uri(asked)]
+        if by_hand and asked.delivery is not None:
+            words.append("--by-hand")
+    if receipt is not None:
+        words += ["-r", receipt]
+    if extra_fees:
+        words += ["--extra-fees", str(extra_fees)]
+    if direct:
+        words.append("--direct")
+    return tuple(words)
 
 
 async def _tell_plan(session: NodeSession, invoice: Invoice, options: PayOptions) -> None:

@@ -40,7 +40,7 @@ from offset_proto.files import (
     replace_text,
 )
 from offset_proto.message import frozen
-from offset_proto.message_json import SNAKE_CASE, JsonForm
+from offset_proto.message_json import SNAKE_CASE, JsonForm, parse_json
 from offset_proto.messages.app import CreateTransaction
 from offset_proto.messages.extensions import PartReport, PartStateReport
 from offset_proto.messages.payment import Commit, Receipt
@@ -68,6 +68,8 @@ class Progress:
         is_committed: The commit file was written, or is just being written.
         is_given_up: No commit will be written.
         is_ended: The node has said that nothing was paid, and has forgotten the payment.
+        go_on: How the command was given, but for the two files: the words that name the invoice, and its options. So
+            whoever goes on delivers to the same address and pays the same way. Empty in files of an earlier version.
     """
 
     payment_id: PaymentId
@@ -78,9 +80,18 @@ class Progress:
     is_committed: bool
     is_given_up: bool
     is_ended: bool
+    go_on: tuple[str, ...]
 
 
-PROGRESS: Final = FileKind(JsonForm(Progress, camel_case=SNAKE_CASE), secret=True)
+class _ProgressFiles(FileKind[Progress]):
+    """Files of an earlier version do not have `Progress.go_on`."""
+
+    def parse(self, text: str) -> Progress:
+        value = parse_json(text)
+        return self._form.from_value({"go_on": [], **value} if isinstance(value, dict) else value)
+
+
+PROGRESS: Final = _ProgressFiles(JsonForm(Progress, camel_case=SNAKE_CASE), secret=True)
 
 
 class PaymentFiles:
@@ -95,16 +106,24 @@ class PaymentFiles:
         invoice: Where the invoice is, for a payment that begins; None: it was given as a text.
         commit: Where a commit is to go; None: where the progress says.
         receipt: Where a receipt is to go; None: nobody has asked for it, and it is left to the node.
+        words: For a payment that begins, what its command says beside the two files that it makes.
     """
 
     def __init__(
-        self, payment: Path, *, invoice: Path | None = None, commit: Path | None = None, receipt: Path | None = None
+        self,
+        payment: Path,
+        *,
+        invoice: Path | None = None,
+        commit: Path | None = None,
+        receipt: Path | None = None,
+        words: tuple[str | Path, ...] = (),
     ) -> None:
         self.payment = payment
         self.progress_path = payment.with_name(payment.name + ".progress")
         self._invoice = invoice
         self._commit = commit
         self._receipt = receipt
+        self._words = words
 
     def progress(self) -> Progress | None:
         """How far the payment has come; None where it is not open, or was begun by another program."""
@@ -121,16 +140,18 @@ class PaymentFiles:
         """Whether the command has said where a commit is to go."""
         return self._commit is not None
 
-    def pay_words(self, request: PaymentRequest) -> tuple[str | Path, ...]:
-        """The command that pays what is asked for, with the files as they were named."""
+    def pay_words(self) -> tuple[str | Path, ...]:
+        """The command that pays, with the files as they were named."""
         assert self._commit is not None
-        source = _invoice_words(self._invoice, request)
-        return ("buyer", "pay-invoice", *source, "-p", self.payment, "-c", self._commit)
+        return _pay_words(self._words, self.payment, self._commit)
 
     def go_on_words(self, progress: Progress) -> tuple[str | Path, ...]:
-        """The command that goes on to pay."""
-        source = _invoice_words(progress.invoice_path, PaymentRequest(progress.invoice))
-        return ("buyer", "pay-invoice", *source, "-p", self.payment, "-c", progress.commit_path)
+        """The command that goes on to pay, as it was given when the payment began."""
+        words: tuple[str | Path, ...] = progress.go_on
+        if not words:
+            path = progress.invoice_path
+            words = ("-i", path) if path else ("--text", format_uri(PaymentRequest(progress.invoice)))
+        return _pay_words(words, self.payment, progress.commit_path)
 
     def part(self, request: CreateTransaction) -> PartReport:
         """A part, as far as the files know it: it may be frozen, since the progress was written."""
@@ -161,7 +182,15 @@ class PaymentFiles:
             "" if path is None else str(path.absolute()) for path in (self._invoice, self._commit)
         )
         progress = Progress(
-            payment_id, invoice, invoice_path, commit_path, (), is_committed=False, is_given_up=False, is_ended=False
+            payment_id,
+            invoice,
+            invoice_path,
+            commit_path,
+            (),
+            is_committed=False,
+            is_given_up=False,
+            is_ended=False,
+            go_on=tuple(str(word.absolute()) if isinstance(word, Path) else word for word in self._words),
         )
         self._write(progress)
         return progress
@@ -276,6 +305,6 @@ class PaymentFiles:
             os.close(descriptor)
 
 
-def _invoice_words(path: Path | str | None, request: PaymentRequest) -> tuple[str | Path, ...]:
-    """How a command names an invoice: by its file, or by its text where it was given as one."""
-    return ("-i", path) if path else ("--text", format_uri(request))
+def _pay_words(words: tuple[str | Path, ...], payment: Path, commit: Path | str) -> tuple[str | Path, ...]:
+    """The command of *words*, of which the first two name the invoice."""
+    return ("buyer", "pay-invoice", *words[:2], "-p", payment, "-c", commit, *words[2:])
