@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from offset_ctrl.connection import session
 from offset_ctrl.testing import build_commit
 from offset_ctrl.web import dispatch, in_hand, seats
 from offset_ctrl.web.listening import make_front
@@ -184,6 +185,29 @@ def test_only_so_many_wait(run_server, web, monkeypatch):
             assert (len(done), len(pending)) == (0, 3)
             for task in pending:
                 task.cancel()
+
+    run_server(body)
+
+
+@pytest.mark.parametrize("by_page", [True, False])
+def test_a_node_that_is_away_is_nothing_for_strangers(run_server, web, monkeypatch, by_page):
+    """They are told what to do, and neither where the node is nor what has happened to the connection."""
+    monkeypatch.setattr(session, "RECONNECT_TICKS", 2)
+
+    async def body(server):
+        _, path, invoice = await _sell(server)
+        server.fake.accepts = False
+        server.fake.drop()
+        commit = build_commit(invoice, web.NODE)
+        async with _stranger(server) as client:
+            if by_page:
+                answer = await client.post(path, data={"text": format_uri(commit)})
+            else:
+                answer = await client.post("/api/v1/commits", json=parse_json(COMMIT.format(commit)))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+        assert "The shop can not be reached at the moment. Your amount is set aside; keep the text" in answer.text
+        said = re.search('id="problem">.*?</div>', answer.text, re.DOTALL)[0] if by_page else answer.text
+        assert not re.search(r"127\.0\.0\.1|Error|Closed", said)
 
     run_server(body)
 

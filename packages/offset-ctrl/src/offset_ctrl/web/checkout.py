@@ -28,7 +28,7 @@ from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.dispatch import Entrance, problem_response
 from offset_ctrl.web.guard import CHECKOUT_PATH
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
-from offset_ctrl.web.problems import Rejected, problem_of, rejection
+from offset_ctrl.web.problems import Rejected, for_strangers, rejection
 from offset_ctrl.web.seats import Seat, Seats
 from offset_ctrl.web.settling import collect
 from offset_ctrl.web.wallet.rendering import render
@@ -94,8 +94,7 @@ class Checkout:
         except Rejected as error:
             return self._page(row, self._entrance.strange(error))
         except OffsetError as error:
-            problem = problem_of(error)
-            return self._page(row, self._entrance.strange(_UNKNOWN if problem is None else Rejected(problem)))
+            return self._page(row, self._entrance.strange(for_strangers(error) or _UNKNOWN))
         return RedirectResponse(str(row.checkout), 303)
 
     async def wait(self, request: Request) -> Response:

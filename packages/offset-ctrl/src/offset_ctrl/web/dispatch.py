@@ -32,7 +32,7 @@ from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.form_parts import encode_form
 from offset_ctrl.web.keys import hash_request
 from offset_ctrl.web.operations import Call, Operation, Streamed
-from offset_ctrl.web.problems import Rejected, problem_of, rejection
+from offset_ctrl.web.problems import Rejected, answer_of, for_strangers, rejection
 from offset_ctrl.web.tokens import Visitor
 
 __all__ = ["Entrance", "dispatch", "problem_response"]
@@ -158,11 +158,11 @@ async def dispatch(operation: Operation, desk: Desk, entrance: Entrance, request
     except Rejected as error:
         rejected = error
     except Exception as error:
-        problem = problem_of(error)
-        if problem is None:
+        known = for_strangers(error) if is_open(operation) else answer_of(error)
+        if known is None:
             log.exception("a fault of ours in %s", operation.name)
             return problem_response(rejection(500, "Fault", "a fault of this program; its log says more"))
-        rejected = Rejected(problem)
+        rejected = known
     return problem_response(entrance.strange(rejected) if is_open(operation) else rejected)
 
 

@@ -15,7 +15,7 @@ from offset_ctrl.web.keys import KeyReused, TooManyOpen
 from offset_ctrl.web.payment_book import DailyLimitReached
 from offset_proto.errors import InvalidInput, OffsetError
 
-__all__ = ["Rejected", "describe_failure", "problem_of", "rejection"]
+__all__ = ["Rejected", "answer_of", "describe_failure", "for_strangers", "problem_of", "rejection"]
 
 _STATUSES: Final[tuple[tuple[type[OffsetError], int], ...]] = (
     (DailyLimitReached, 403),
@@ -35,6 +35,11 @@ _STATUSES: Final[tuple[tuple[type[OffsetError], int], ...]] = (
     (InvalidInput, 400),
 )
 """The first class that fits says the status."""
+
+_SHOP_AWAY: Final = (
+    "The shop can not be reached at the moment. Your amount is set aside; keep the text, and hand it over again in a "
+    "minute."
+)
 
 _TYPE: Final = "urn:offset:problem:"
 
@@ -74,6 +79,23 @@ def problem_of(error: Exception) -> Problem | None:
                 position=getattr(error, "position", None),
             )
     return None
+
+
+def for_strangers(error: Exception) -> Rejected | None:
+    """
+    What whoever has no token is answered for an error of a verb; None: it is a fault of ours.
+
+    Where the node is away, the words of an error name its address and what the system says. They are for its owner.
+    """
+    if isinstance(error, NodeConnectionError | ConnectionClosed | DatabaseUnavailable):
+        return rejection(503, "ShopAway", _SHOP_AWAY, {"retry-after": "60"})
+    return answer_of(error)
+
+
+def answer_of(error: Exception) -> Rejected | None:
+    """What the owner of a token is answered for an error of a verb; None: it is a fault of ours."""
+    problem = problem_of(error)
+    return None if problem is None else Rejected(problem)
 
 
 def describe_failure(error: OffsetError) -> Failure:
