@@ -11,6 +11,8 @@ from offset_ctrl.web.wallet.visits import FIELDS_MAX
 from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, RECEIPT, FriendTicket
 from offset_proto.messages.app import (
     AddFriend,
+    AddIndexServer,
+    AddRelay,
     CommitInvoice,
     CreatePayment,
     DisableFriend,
@@ -25,9 +27,11 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport, UnheardFriends
 from offset_proto.messages.friend import CurrencyBalance
-from offset_proto.messages.payment import Rate
+from offset_proto.messages.payment import Rate, RelayAddress
 from offset_proto.messages.report import (
     AddFriendReport,
+    AddIndexServerReport,
+    AddRelayReport,
     ChannelConsistentReport,
     ChannelInconsistentReport,
     CurrencyConfigReport,
@@ -36,6 +40,7 @@ from offset_proto.messages.report import (
     FriendStatusReport,
     FunderMutationReport,
     FunderReport,
+    IndexClientMutationReport,
     IndexClientReport,
     NodeReport,
     PkFriendReport,
@@ -48,7 +53,7 @@ from offset_proto.messages.report import (
     UpdateCurrencyConfig,
 )
 from offset_proto.text import format_b64
-from offset_proto.types import Currency, Signature, Uid
+from offset_proto.types import Currency, PublicKey, Signature, Uid
 from offset_proto.uri import PaymentRequest, format_uri, parse_uri
 
 HOME = "/wallet/node"
@@ -89,6 +94,10 @@ def _carry_out(asked):
             return config(asked.remote_max_debt)
         case OpenFriendCurrency():
             return config(250, is_open=True)
+        case AddRelay(relay):
+            return (FunderMutationReport(AddRelayReport(relay)),)
+        case AddIndexServer(place):
+            return (IndexClientMutationReport(AddIndexServerReport(place)),)
         case ResetFriendChannel(key):
             return of_friend(key, SetChannelStatus(ChannelConsistentReport(())))
     return ()
@@ -347,6 +356,14 @@ def test_friends(run_server, web, fake):
         assert [each.remote_max_debt for each in server.fake.asked(SetFriendCurrencyMaxDebt)] == [250]
         assert len(server.fake.asked(OpenFriendCurrency)) == 1
         again = await browser.send(page, "/friends/new", text=format_uri(carol), **{**entered, "name": "bob"})
+        assert "This is your friend carol already; the limit is changed on the page of carol" in again.text
+        again = await browser.send(page, "/friends/new", text=format_uri(carol), **{**entered, "limit": "9"})
+        assert (again.status_code, "This is your friend carol already" in again.text) == (409, True)
+        again = await browser.send(page, "/friends/new", text=format_uri(carol), **entered)
+        assert "<h1><bdi>carol</bdi></h1>" in again.text
+        assert [each.remote_max_debt for each in server.fake.asked(SetFriendCurrencyMaxDebt)] == [250]
+        dave = format_uri(FriendTicket(PublicKey(bytes([77]) * 32), ()))
+        again = await browser.send(page, "/friends/new", text=dave, **entered)
         assert "friend of this name already" in again.text
         own = await browser.send(
             page, "/friends/new", text=FRIEND_TICKET.format(server.desk.nodes[0].node.friend_ticket()), **entered
@@ -360,6 +377,27 @@ def test_friends(run_server, web, fake):
         gone = await browser.send(part, "/part", is_sure="yes")
         assert gone.url.path == f"{HOME}/friends"
         assert "carol" not in gone.text
+
+    _in_wallet(run_server, web, body)
+
+
+@pytest.mark.parametrize(("kind", "asks"), [("relays", AddRelay), ("index-servers", AddIndexServer)])
+def test_a_server_that_is_there_is_not_replaced(run_server, web, fake, kind, asks):
+    """Its name and its address stay; the same ticket sent twice is no mistake."""
+    fake.mutations = _carry_out
+
+    async def body(server, browser):
+        page = await browser.open(f"{HOME}/settings")
+        ticket = RelayAddress(PublicKey(bytes([77]) * 32), "relay.example:1337")
+        moved = RelayAddress(ticket.public_key, "evil.example:1")
+        answers = [
+            await browser.send(page, f"/settings/{kind}", text=format_uri(each), name=name)
+            for each, name in [(ticket, "one"), (ticket, "one"), (ticket, "two"), (moved, "one")]
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200, 409, 409]
+        for answer in answers[2:]:
+            assert "is there already, as one at relay.example:1337; remove it first" in answer.text
+        assert len(server.fake.asked(asks)) == 1
 
     _in_wallet(run_server, web, body)
 

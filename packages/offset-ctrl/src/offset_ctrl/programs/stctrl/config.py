@@ -82,6 +82,16 @@ async def _try(ticket: RelayAddress, wanted: Manners, kind: str) -> None:
         raise CommandError(GROUP, "ServerTriedInVain", f"{ticket.address}: {problem}; {words}")
 
 
+def _tell_replaced(
+    ticket: RelayAddress, before: list[NamedRelayAddress] | list[NamedIndexServerAddress], kind: str
+) -> None:
+    """A node has one server for each key, and takes the new name and address of it."""
+    for server in before:
+        if server.public_key == ticket.public_key:
+            words = f"this replaces the {kind} {server.name} at {server.address}, which has the same key"
+            click.echo(printable(words), err=True)
+
+
 async def add_relay(node: NodeConnection, relay: Path, name: str, *, tries: bool = False) -> None:
     """Use one more relay: friends reach the node through it. With *tries* it has to answer as one now."""
     if any(known.name == name for known in node.report.relays):
@@ -90,7 +100,9 @@ async def add_relay(node: NodeConnection, relay: Path, name: str, *, tries: bool
     _check_kind(ticket, node.report.index_servers, "index server")
     if tries:
         await _try(ticket, Manners.RELAY, "a relay")
+    known = node.report.relays
     await _change(node, changes.add_relay, ticket, name)
+    _tell_replaced(ticket, known, "relay")
 
 
 async def remove_relay(node: NodeConnection, name: str) -> None:
@@ -113,7 +125,9 @@ async def add_index(node: NodeConnection, index: Path, name: str, *, tries: bool
     _check_kind(ticket, node.report.relays, "relay")
     if tries:
         await _try(ticket, Manners.INDEX_SERVER, "an index server")
+    known = node.report.index_servers
     await _change(node, changes.add_index_server, ticket, name)
+    _tell_replaced(ticket, known, "index server")
 
 
 async def remove_index(node: NodeConnection, name: str) -> None:

@@ -7,8 +7,9 @@ from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Saved, Shown, Vis
 from offset_proto.entered import parse_currency, parse_name
 from offset_proto.errors import InvalidInput
 from offset_proto.files import FRIEND_TICKET
-from offset_proto.messages.report import FriendStatusReport
+from offset_proto.messages.report import FriendReport
 from offset_proto.text import format_b64
+from offset_proto.types import U128, Currency
 from offset_proto.uri import format_uri
 
 __all__ = ["pages"]
@@ -43,7 +44,7 @@ async def save_invitation(visit: Visit) -> Answer:
 
 @pages.form("/wallet/{node}/friends/new", show_new)
 async def add_friend(visit: Visit) -> Answer:
-    """Accept an invitation. Sent twice, it asks for nothing that is there already."""
+    """Accept an invitation. It changes nothing with somebody who is a friend already; it may be sent twice."""
     ticket = take_friend(visit.text("text"))
     name = parse_name(visit.text("name"))
     currency, limit = visit.text("currency"), visit.text("limit")
@@ -55,16 +56,26 @@ async def add_friend(visit: Visit) -> Answer:
     if key == node.public_key:
         raise rejection(400, "InvalidInput", "this is your own invitation; paste that of the other person")
     known = node.report.friends.get(key)
-    if any(friend.name == name and other != key for other, friend in node.report.friends.items()):
+    if known is not None:
+        if known.name != name or not _has(known, wanted, max_debt):
+            words = f"this is your friend {known.name} already; the limit is changed on the page of {known.name}"
+            raise rejection(409, "RequestRefused", words)
+        return Gone(item_path(visit.web_node, "friends", format_b64(key)))
+    if any(friend.name == name for friend in node.report.friends.values()):
         raise rejection(409, "RequestRefused", "you have a friend of this name already; choose another name")
-    if known is None:
-        await node.add_friend(ticket, name)
-    if known is None or known.status is FriendStatusReport.DISABLED:
-        await node.enable_friend(key)
+    await node.add_friend(ticket, name)
+    await node.enable_friend(key)
     if wanted is not None:
-        if all(config.currency != wanted for config in node.friend(key).currency_configs):
-            await node.set_rate(key, wanted)
+        await node.set_rate(key, wanted)
         if max_debt is not None:
             await node.set_max_debt(key, wanted, max_debt)
         await node.open_currency(key, wanted)
     return Gone(item_path(visit.web_node, "friends", format_b64(key)))
+
+
+def _has(friend: FriendReport, wanted: Currency | None, max_debt: U128 | None) -> bool:
+    """Whether the invitation of a friend asks for nothing that is not so already."""
+    if wanted is None:
+        return True
+    config = next((each for each in friend.currency_configs if each.currency == wanted), None)
+    return config is not None and config.is_open and max_debt in (None, config.remote_max_debt)

@@ -1,5 +1,6 @@
 """Settings: relays, index servers, tokens of programs, and logging out."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from offset_ctrl.web.api.names import name_or_key
@@ -8,6 +9,7 @@ from offset_ctrl.web.problems import rejection
 from offset_ctrl.web.wallet.taking import take_amount, take_server
 from offset_ctrl.web.wallet.visits import Answer, Gone, Pages, Shown, Visit
 from offset_proto.entered import parse_address, parse_currency, parse_name
+from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, RelayAddress
 
 __all__ = ["pages"]
 
@@ -40,8 +42,30 @@ async def add_relay(visit: Visit) -> Answer:
     """Use one more relay."""
     ticket = take_server(visit.text("text"))
     parse_address(ticket.address)
-    await visit.web_node.node.add_relay(ticket, parse_name(visit.text("name")))
+    name, node = parse_name(visit.text("name")), visit.web_node.node
+    if _is_new(ticket, name, node.report.relays, "relay"):
+        await node.add_relay(ticket, name)
     return Gone(f"{visit.base}/settings")
+
+
+def _is_new(
+    ticket: RelayAddress, name: str, known: Sequence[NamedRelayAddress] | Sequence[NamedIndexServerAddress], kind: str
+) -> bool:
+    """
+    Whether a server is to be added; False: it is there, by the same name and address.
+
+    Raises:
+        Rejected: The node has one with this key, whose name or address would be replaced; or another one of this name.
+    """
+    for server in known:
+        if server.public_key == ticket.public_key:
+            if (server.name, server.address) == (name, ticket.address):
+                return False
+            words = f"this {kind} is there already, as {server.name} at {server.address}; remove it first"
+            raise rejection(409, "RequestRefused", words)
+        if server.name == name:
+            raise rejection(409, "RequestRefused", f"there is another {kind} of this name; choose another name")
+    return True
 
 
 @pages.form("/wallet/{node}/settings/relays/remove", show_settings)
@@ -56,7 +80,9 @@ async def add_index_server(visit: Visit) -> Answer:
     """Use one more index server."""
     ticket = take_server(visit.text("text"))
     parse_address(ticket.address)
-    await visit.web_node.node.add_index_server(ticket, parse_name(visit.text("name")))
+    name, node = parse_name(visit.text("name")), visit.web_node.node
+    if _is_new(ticket, name, node.report.index_servers, "index server"):
+        await node.add_index_server(ticket, name)
     return Gone(f"{visit.base}/settings")
 
 
