@@ -186,16 +186,16 @@ class NodeConnection:
 
     async def read_history(self, request: ReadHistory) -> HistoryPage:
         """
-        A page of the history of the node.
+        A page of the history of the node, once there are not too many under way.
 
         Raises:
             NotAnnounced: The node keeps none.
             ConnectionClosed: No answer within `APP_ACK_TICKS` ticks, or the connection ended.
         """
         check_announced(request, self.extensions)
-        with self.history.awaited(request.request_id) as page:
-            self._send(AppToAppServer(Uid(os.urandom(Uid.SIZE)), request))
-            return await self._within(APP_ACK_TICKS, page)
+        message = AppToAppServer(Uid(os.urandom(Uid.SIZE)), request)
+        page = await self.history.ask(request.request_id, lambda: self._send(message))
+        return await self._within(APP_ACK_TICKS, asyncio.shield(page))
 
     async def _follow(self, request: FollowPayments | FollowInvoices | FollowHistory | FollowUnheard) -> None:
         future = self._snapshots.get(type(request))

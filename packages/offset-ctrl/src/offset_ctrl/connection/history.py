@@ -1,13 +1,22 @@
-"""What a node says of its history over one connection: pages that were asked for, and how far it goes."""
+"""
+What a node says of its history over one connection: pages that were asked for, and how far it goes.
+
+A node closes the connection of an app that asks for more than four pages at once. Whoever shares a connection does not
+know of the others, so the pages are counted here, and who would be one too many waits. A page counts until it has come,
+also where nobody waits for it any more: the node is still reading it.
+"""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from typing import Final
 
 from offset_proto.messages.history import HistoryEnd, HistoryPage
 from offset_proto.types import Uid
 
 __all__ = ["HistoryFeed"]
+
+PAGES_MAX: Final = 3
+"""Under way at once, over one connection."""
 
 
 class HistoryFeed:
@@ -24,6 +33,7 @@ class HistoryFeed:
         self.end = 0
         self.is_followed = False
         self.on_end: Callable[[int], object] | None = None
+        self._places = asyncio.Semaphore(PAGES_MAX)
         self._pages: dict[Uid, asyncio.Future[HistoryPage]] = {}
 
     @property
@@ -31,14 +41,25 @@ class HistoryFeed:
         """Pages that have not come; they are to end with the connection."""
         return self._pages.values()
 
-    @contextmanager
-    def awaited(self, request_id: Uid) -> "Iterator[asyncio.Future[HistoryPage]]":
-        """The page that answers a request, which is to be sent within the ``with`` block."""
-        page = self._pages[request_id] = asyncio.get_running_loop().create_future()
+    async def ask(self, request_id: Uid, send: Callable[[], None]) -> "asyncio.Future[HistoryPage]":
+        """
+        Send a request when its turn has come; the page that answers it.
+
+        The page is not to be cancelled: who does not want it any more leaves it alone.
+        """
+        await self._places.acquire()
         try:
-            yield page
-        finally:
-            del self._pages[request_id]
+            send()
+        except BaseException:
+            self._places.release()
+            raise
+        page = self._pages[request_id] = asyncio.get_running_loop().create_future()
+        page.add_done_callback(lambda _: self._leave(request_id))
+        return page
+
+    def _leave(self, request_id: Uid) -> None:
+        del self._pages[request_id]
+        self._places.release()
 
     def take(self, message: HistoryPage | HistoryEnd) -> None:
         """Take a message of the node; a page that nobody waits for any more is left alone."""
