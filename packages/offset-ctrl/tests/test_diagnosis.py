@@ -327,7 +327,7 @@ def test_clocks() -> None:
     ("changed", "about", "severity", "words"),
     [
         ({"problem": "LoadDbError(damaged)"}, "database", BROKEN, "not whole: LoadDbError(damaged)"),
-        ({"backup_age": None}, "backup", ATTENTION, "never backed up"),
+        ({"backup_age": None}, "backup", ATTENTION, "no backup of the database is known"),
         ({"backup_age": 8 * 24 * HOUR}, "backup", ATTENTION, "8 days old"),
         ({"disk_free": 2**30 - 1}, "disk", ATTENTION, "1023 MiB"),
         ({"size": 2**29 + 2**20, "disk_free": 2**30 + 2**20}, "disk", ATTENTION, "1025 MiB"),

@@ -336,6 +336,27 @@ def test_a_series_keeps_the_newest(database, tmp_path):
     assert sorted(strangers) == sorted(path.name for path in directory.iterdir() if path not in series.backups())
 
 
+def test_a_clock_that_was_ahead_once(database, tmp_path, caplog):
+    """What it named does not count: the newest of the others stay, the last one among them. All is told in a line."""
+    directory = tmp_path / "backups"
+    directory.mkdir()
+    series = BackupSeries(database, directory, 2, 60, None)
+    for moment in (1_800_000_000, 1_800_000_060, 1_795_975_500, 1_795_975_560, 1_795_975_620):
+        assert series.step(moment)
+    assert [path.name for path in series.backups()] == [
+        "node.db.2026-11-29T18-06-00Z.backup",
+        "node.db.2026-11-29T18-07-00Z.backup",
+        "node.db.2027-01-15T08-00-00Z.backup",
+        "node.db.2027-01-15T08-01-00Z.backup",
+    ]
+    assert len(caplog.messages) == 3
+    assert f"2 in {directory} are named after times to come" in caplog.messages[-1]
+    assert "node.db.2027-01-15T08-01-00Z.backup" in caplog.messages[-1]
+    assert series.step(1_800_000_120)
+    assert [path.name[-17:] for path in series.backups()] == ["T08-01-00Z.backup", "T08-02-00Z.backup"]
+    assert len(caplog.messages) == 3
+
+
 def test_a_series_goes_on_after_a_failure(database, tmp_path, caplog):
     """One line, and nothing is deleted for a backup that was not made."""
     directory = tmp_path / "backups"
@@ -395,6 +416,14 @@ def test_a_machine_that_sleeps(tmp_path, monkeypatch, caplog):
     assert "the machine may have slept" in caplog.messages[0]
 
 
+def test_a_clock_that_is_put_back(tmp_path, monkeypatch, caplog):
+    """By seconds: the wait is as much longer. By a year: the next backup is made at once, and not in a year."""
+    series = BackupSeries(tmp_path / "node.db", tmp_path, 1, 60, None)
+    year = 365 * DAY
+    assert _run(series, _Clock({1: -5, 4: -year}, 7), monkeypatch) == [0, 60, 90 - year, 150 - year]
+    assert caplog.messages == ["backups: the clock was put back; the next one is made now"]
+
+
 def test_a_series_that_is_told_to_end(database, tmp_path):
     """The backup under way is complete."""
     end = threading.Event()
@@ -413,14 +442,16 @@ def test_stamps_that_say_nothing(tmp_path, text):
 
 
 def test_the_age_of_the_last_backup(database, tmp_path, monkeypatch):
-    """From the moment whose state is in it; never negative, also where the clock was put back."""
+    """From the moment whose state is in it; never negative. After a clock that was far ahead there is none."""
     monkeypatch.setattr("time.time", lambda: 1_000_000.5)
     assert backup_age(database) is None
     back_up(database, tmp_path / "a.backup")
     monkeypatch.setattr("time.time", lambda: 1_000_090.0)
     assert backup_age(database) == 90
-    monkeypatch.setattr("time.time", lambda: 900_000.0)
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0 - 3600)
     assert backup_age(database) == 0
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0 - 3601)
+    assert backup_age(database) is None
 
 
 def test_what_the_node_says(tmp_path):
@@ -428,7 +459,7 @@ def test_what_the_node_says(tmp_path):
     path = tmp_path / "node.db"
     assert reminder(path, 7 * DAY) is None
     assert reminder(path, 7 * DAY + 1) == f"the last backup of {path} is 7 days old: stmgr backup -d {path} -o FILE"
-    assert reminder(path, None) == f"{path} was never backed up: stmgr backup -d {path} -o FILE"
+    assert reminder(path, None) == f"no backup of {path} is known: stmgr backup -d {path} -o FILE"
 
 
 @pytest.mark.parametrize(("age", "shown"), [(90, 90), (None, math.inf)])

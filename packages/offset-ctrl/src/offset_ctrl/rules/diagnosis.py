@@ -106,7 +106,7 @@ class DatabaseFacts:
         is_checked: False: it could not be looked into, and *problem* says why.
         size: In bytes; 0: not known.
         disk_free: Bytes that are free on its disk.
-        backup_age: Seconds since the last backup; None: there was none.
+        backup_age: Seconds since the last backup; None: none is known.
         entries: Of the history.
         frozen: Requests that hold credits frozen, also those that were forwarded; None: not known.
         pending: The number of requests that are open with each friend.
@@ -312,7 +312,7 @@ def _judge_database(database: DatabaseFacts) -> Iterator[Finding]:
     yield Finding("database", Severity.FINE, words)
     backs_up = command("stmgr", "backup", "-d", database.path, "-o", "FILE")
     if database.backup_age is None:
-        yield Finding("backup", Severity.ATTENTION, "the database was never backed up", backs_up)
+        yield Finding("backup", Severity.ATTENTION, "no backup of the database is known", backs_up)
     elif database.backup_age > BACKUP_OLD_SECONDS:
         days = database.backup_age // DAY
         yield Finding("backup", Severity.ATTENTION, f"the last backup is {days} days old", backs_up)

@@ -7,6 +7,12 @@ and is never deleted; and nothing is deleted before a newer backup is complete.
 
 A backup that fails, for a full disk or an unplugged one, is one line in the log, and the next one is tried at its time.
 The same where the machine slept over the time of one.
+
+Where the clock was ahead and was put back
+    Backups have names of moments to come. They do not count among the newest, or the one that was just made would be
+    deleted as the oldest; they stay until their time has come, and the log says that they are there. The next backup
+    was planned for a time that is far away now; it is made at once, and the times go on from there. The wait goes by
+    the clock of the day all the same: the other one stands still while the machine sleeps.
 """
 
 import logging
@@ -59,27 +65,41 @@ class BackupSeries:
         planned = time.time()
         while True:
             self.step(time.time())
-            planned += self.interval
-            while (seconds := planned - time.time()) > 0:
-                if end.wait(min(seconds, self.interval, _LOOK_SECONDS)):
-                    return
+            planned = self._wait(planned + self.interval, end)
             if end.is_set():
                 return
-            late = -seconds
-            if late > self.interval:
-                log.error("backups: the one of %d s ago was not made; the machine may have slept", late)
-                planned = time.time()
+
+    def _wait(self, planned: float, end: threading.Event) -> float:
+        """Wait until *planned*, in seconds since 1970, or for *end*; the time that the next one is planned from."""
+        while (seconds := planned - time.time()) > 0:
+            if seconds > self.interval + _LOOK_SECONDS:
+                log.error("backups: the clock was put back; the next one is made now")
+                return time.time()
+            if end.wait(min(seconds, self.interval, _LOOK_SECONDS)):
+                return planned
+        late = -seconds
+        if late <= self.interval:
+            return planned
+        log.error("backups: the one of %d s ago was not made; the machine may have slept", late)
+        return time.time()
 
     def step(self, moment: float) -> bool:
-        """Make one backup, named after *moment*, and delete those that are too many; tells whether that was done."""
+        """
+        Make one backup, named after *moment*, and delete those up to it that are too many; tells whether that was done.
+        """
         name = self.database.name + time.strftime(".%Y-%m-%dT%H-%M-%SZ.backup", time.gmtime(moment))
         try:
             back_up(self.database, self.directory / name, self.passphrase)
-            for old in self.backups()[: -self.keep]:
+            backups = self.backups()
+            through = backups.index(self.directory / name) + 1
+            for old in backups[: max(0, through - self.keep)]:
                 old.unlink(missing_ok=True)
         except (OffsetError, OSError) as error:
             log.error("backups: %s", error)
             return False
+        if later := len(backups) - through:
+            words = "backups: %d in %s are named after times to come, the last one %s; the clock was wrong, then or now"
+            log.error(words, later, self.directory, backups[-1].name)
         return True
 
     def backups(self) -> list[Path]:

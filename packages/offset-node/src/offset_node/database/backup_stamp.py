@@ -2,7 +2,8 @@
 Shell: when a database was backed up for the last time, in a file beside it.
 
 ``node.db.backup-time`` holds ``{"time":SECONDS}``, seconds since 1970 (UTC). The node reads it for its metrics and for
-a reminder in its log. Where the file is missing or damaged there is no last backup; nothing else depends on it.
+a reminder in its log. Where the file is missing or damaged there is no last backup; nothing else depends on it. Nor is
+there one where its time is still to come: the clock was ahead once, and nobody knows when that was.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ _STAMP_BYTES_MAX: Final = 1024
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _OLD: Final = 7 * _DAY
+_AHEAD: Final = _HOUR  # by so much a clock is put back without more ado
 
 
 def _stamp(database: Path) -> Path:
@@ -43,18 +45,19 @@ def write_stamp(database: Path, moment: int) -> None:
 
 
 def backup_age(database: Path) -> int | None:
-    """Seconds since the last backup of *database*; None where there is none."""
+    """Seconds since the last backup of *database*; None where there is none that is known of."""
     try:
         moment = parse_json(read_text(_stamp(database), _STAMP_BYTES_MAX))["time"]
-        return max(0, int(time.time()) - int(moment))
+        age = int(time.time()) - int(moment)
     except (OffsetError, LookupError, TypeError, ValueError):
         return None
+    return max(0, age) if age >= -_AHEAD else None
 
 
 def reminder(database: Path, age: int | None) -> str | None:
-    """What to say about a last backup so many seconds ago (None: never); None where it is young enough."""
+    """What to say about a last backup so many seconds ago (None: none is known); None where it is young enough."""
     if age is None:
-        return f"{database} was never backed up: stmgr backup -d {database} -o FILE"
+        return f"no backup of {database} is known: stmgr backup -d {database} -o FILE"
     if age <= _OLD:
         return None
     return f"the last backup of {database} is {age // _DAY} days old: stmgr backup -d {database} -o FILE"
