@@ -14,7 +14,7 @@ from offset_ctrl.testing import ScriptedNode, build_commit
 from offset_proto.files import Invoice
 from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import Extension, FollowInvoices, OpenInvoiceReport, OpenInvoices
-from offset_proto.messages.history import EntryKind, FollowHistory, HistoryEntry
+from offset_proto.messages.history import EntryKind, FollowHistory, HistoryEntry, ReadHistory
 from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
@@ -338,6 +338,58 @@ def test_what_an_archive_may_hold_is_not_known() -> None:
     async def body(node: Node) -> None:
         endings = await node.invoice_endings({BILL.invoice_id: 0, OTHER.invoice_id: 0})
         assert endings == {BILL.invoice_id: InvoiceEnding.UNKNOWN, OTHER.invoice_id: InvoiceEnding.COLLECTED}
+
+    _run(fake, body)
+
+
+def test_the_number_of_another_invoice_proves_nothing() -> None:
+    """The history ends before the number at which this one was open: it is that of another database."""
+    fake = _node()
+    fake.invoices = lambda: ()
+    fake.history = [_received(number, Invoice(InvoiceId(b"\x09" * 32), FST, NODE.public_key, 20)) for number in (1, 2)]
+
+    async def body(node: Node) -> None:
+        endings = await node.invoice_endings({BILL.invoice_id: 1, OTHER.invoice_id: 9})
+        assert endings == {BILL.invoice_id: InvoiceEnding.NOT_COLLECTED, OTHER.invoice_id: InvoiceEnding.UNKNOWN}
+
+    _run(fake, body)
+
+
+@pytest.mark.parametrize(("pages", "expected"), [(2, "unknown"), (3, "not collected"), (None, "not collected")])
+def test_no_more_pages_than_one_wants_to_read(pages: int | None, expected: str) -> None:
+    """Three are enough for nine entries; what was not read proves nothing."""
+    fake = _node()
+    fake.invoices = lambda: ()
+    fake.history = [_received(number, OTHER) for number in range(1, 10)]
+
+    async def body(node: Node) -> None:
+        endings = await node.invoice_endings({BILL.invoice_id: 0}, pages_max=pages)
+        assert endings == {BILL.invoice_id: InvoiceEnding(expected)}
+
+    _run(fake, body)
+    assert len(fake.asked(ReadHistory)) == (pages or 3)
+
+
+def test_a_cancellation_that_the_node_does_not_carry_out() -> None:
+    """It acknowledges it all the same; the invoice may still be paid."""
+    fake = _node()
+    fake.cancels = lambda invoice_id: False
+
+    async def body(node: Node) -> None:
+        with pytest.raises(RequestRefused, match="still open"):
+            await node.cancel_invoice(BILL)
+
+    _run(fake, body)
+
+
+def test_a_commit_that_an_older_node_does_not_take() -> None:
+    """It does not tell how invoices end, but what is open: so the app looks once more."""
+    fake = _node()
+    fake.extensions, fake.invoices = Extension.OPEN_PAYMENTS, lambda: (replace(_open(BILL), arrived=15),)
+
+    async def body(node: Node) -> None:
+        with pytest.raises(RequestRefused, match="only 15 of 20"):
+            await node.accept_commit(BILL, COMMIT)
 
     _run(fake, body)
 

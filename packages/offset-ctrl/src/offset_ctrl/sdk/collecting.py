@@ -31,7 +31,7 @@ from offset_proto.messages.extensions import Extension, OpenInvoiceReport
 from offset_proto.messages.payment import Commit
 from offset_proto.types import InvoiceId
 
-__all__ = ["Handing", "InvoiceSource", "cancel", "collect", "endings_of"]
+__all__ = ["Handing", "InvoiceSource", "cancel", "collect", "endings_of", "last_number"]
 
 Handing = Callable[[int], object]
 """
@@ -65,6 +65,20 @@ class InvoiceSource(HistorySource, Protocol):
         """Send a request, and wait until the node has dealt with it."""
 
 
+async def last_number(node: InvoiceSource) -> int:
+    """
+    The number of an entry of the history: what happens from now on stands after it. An app that writes it down before
+    it makes an invoice can ask for the end of that later without reading what was before.
+
+    Returns:
+        0 where the app may not read the history, or there is none.
+
+    Raises:
+        NodeConnectionError, ConnectionClosed: There was no answer.
+    """
+    return await node.last_entry() if Extension.COLLECTED in node.extensions and _reads_history(node) else 0
+
+
 async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda after: None) -> None:
     """
     Collect what came for an invoice; *commit* was checked before (`check_commit`).
@@ -81,7 +95,7 @@ async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda
         await node.request(CommitInvoice(commit))
         return
     can_tell = Extension.COLLECTED in node.extensions
-    after = await node.last_entry() if can_tell and _reads_history(node) else 0
+    after = await last_number(node)
     with node.invoices.watch(commit.invoice_id) as watched:
         # What is known must not be older than the number, which may have come over a newer connection.
         if commit.invoice_id not in node.invoices.reports or node.invoices.is_stale or not can_tell:
@@ -90,11 +104,11 @@ async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda
             raise _not_open(watched.ending)
         handing(after)
         await node.request(CommitInvoice(commit))
-        if not can_tell:
-            return
-        if watched.ending is InvoiceEnding.OPEN:
+        if watched.ending is InvoiceEnding.OPEN or not can_tell:
             await node.follow_invoices()
         ending = watched.ending
+    if not can_tell and commit.invoice_id not in node.invoices.reports:
+        return  # it was open, and has ended since, most likely by this commit: such a node does not tell more
     if ending is InvoiceEnding.UNKNOWN:
         ending = (await _by_history(node, {commit.invoice_id: after}))[commit.invoice_id]
     if ending is InvoiceEnding.OPEN:
@@ -121,6 +135,7 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: int = 0) -> 
 
     Raises:
         InvoiceNotOpen: It was collected; known only where the node tells that.
+        RequestRefused: The node does not cancel it, and it is still open; known only where the node tells that.
         NodeConnectionError, ConnectionClosed: There was no answer; the invoice may have been cancelled.
     """
     if Extension.COLLECTED not in node.extensions:
@@ -133,6 +148,8 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: int = 0) -> 
         if watched.ending is InvoiceEnding.OPEN:
             await node.follow_invoices()
         ending = watched.ending
+    if ending is InvoiceEnding.OPEN:
+        raise RequestRefused("the node does not cancel this invoice, which is still open")
     if ending is InvoiceEnding.UNKNOWN:
         ending = (await _by_history(node, {invoice_id: after}))[invoice_id]
     if ending is InvoiceEnding.COLLECTED:
@@ -140,13 +157,17 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: int = 0) -> 
     return ending
 
 
-async def endings_of(node: InvoiceSource, invoices: Mapping[InvoiceId, int]) -> dict[InvoiceId, InvoiceEnding]:
+async def endings_of(
+    node: InvoiceSource, invoices: Mapping[InvoiceId, int], pages_max: int | None = None
+) -> dict[InvoiceId, InvoiceEnding]:
     """
     How invoices have ended that the node had; UNKNOWN where it does not tell this app.
 
     Args:
         node: The node.
-        invoices: For each id the number of an entry of the history at which the invoice was open; 0: none is known.
+        invoices: For each id the number of an entry of the history at which the invoice was open, or which was the last
+            one when it was made; 0: none is known.
+        pages_max: Pages of the history that are read; what they do not tell is UNKNOWN. None: as many as it takes.
 
     Raises:
         NodeConnectionError, ConnectionClosed: There was no answer.
@@ -158,7 +179,7 @@ async def endings_of(node: InvoiceSource, invoices: Mapping[InvoiceId, int]) -> 
         await node.follow_invoices()
         endings = {each.invoice_id: each.ending for each in watched}
     unknown = {each: invoices[each] for each, ending in endings.items() if ending is InvoiceEnding.UNKNOWN}
-    return endings | await _by_history(node, unknown) if unknown else endings
+    return endings | await _by_history(node, unknown, pages_max) if unknown else endings
 
 
 def _reads_history(node: InvoiceSource) -> bool:
@@ -166,16 +187,18 @@ def _reads_history(node: InvoiceSource) -> bool:
     return Extension.HISTORY in node.extensions and may_read
 
 
-async def _by_history(node: InvoiceSource, invoices: Mapping[InvoiceId, int]) -> dict[InvoiceId, InvoiceEnding]:
+async def _by_history(
+    node: InvoiceSource, invoices: Mapping[InvoiceId, int], pages_max: int | None = None
+) -> dict[InvoiceId, InvoiceEnding]:
     """How invoices have ended that a snapshot does not name."""
     if not _reads_history(node):
         return dict.fromkeys(invoices, InvoiceEnding.UNKNOWN)
-    told = await collected_since(node, min(invoices.values()), invoices)
+    told = await collected_since(node, min(invoices.values()), invoices, pages_max)
 
     def ending(invoice_id: InvoiceId, after: int) -> InvoiceEnding:
         if invoice_id in told.invoices:
             return InvoiceEnding.COLLECTED
-        is_proved = told.proves_after is not None and after >= told.proves_after
+        is_proved = told.proves_after is not None and told.proves_after <= after <= told.end
         return InvoiceEnding.NOT_COLLECTED if is_proved else InvoiceEnding.UNKNOWN
 
     return {invoice_id: ending(invoice_id, after) for invoice_id, after in invoices.items()}

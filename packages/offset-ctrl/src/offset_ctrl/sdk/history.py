@@ -20,6 +20,7 @@ again when the history has gone on.
 """
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
@@ -89,10 +90,13 @@ class CollectedSince:
         proves_after: An invoice that was open at this number or later, and is not among *invoices*, was not collected:
             up to there entries were moved to an archive, or a channel has ended and taken with it what was queued.
             None: the app does not see everything, so that nothing follows from what it does not find.
+        end: Number of the last entry. Of an invoice that was open at a later one nothing is proved: the history is that
+            of another database.
     """
 
     invoices: frozenset[InvoiceId]
     proves_after: int | None
+    end: int
 
 
 class HistorySource(Protocol):
@@ -264,21 +268,23 @@ async def last_entries(
     return found[::-1]
 
 
-async def collected_since(source: HistorySource, after: int, wanted: Collection[InvoiceId]) -> CollectedSince:
+async def collected_since(
+    source: HistorySource, after: int, wanted: Collection[InvoiceId], pages_max: int | None = None
+) -> CollectedSince:
     """
     What the entries after the number *after* tell of invoices; once it is known that all of *wanted* were collected,
-    no more entries are read.
+    no more entries are read. Nor are they after *pages_max* pages: then nothing follows from what was not found.
 
     Raises:
         NotAnnounced: The node keeps no history.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
     kinds = HistoryFilter(None, None, (EntryKind.RECEIVED, EntryKind.BROKEN, EntryKind.FORGIVEN), 0, 0)
-    found, before, lost, archived, is_whole = set[InvoiceId](), 0, 0, 0, True
-    while True:
+    found, before, lost, archived, end, is_whole = set[InvoiceId](), 0, 0, 0, 0, True
+    for pages in itertools.count(1):
         page = await source.read_history(_ask(kinds, after=after, before=before, newest_first=True))
         if before == 0:
-            is_whole = page.end >= after  # or it is the history of another database
+            end = page.end
         for entry in page.entries:
             if entry.kind is not EntryKind.RECEIVED:
                 lost = max(lost, entry.number)
@@ -286,8 +292,10 @@ async def collected_since(source: HistorySource, after: int, wanted: Collection[
                 found.add(entry.opt_invoice_id)
         archived, is_whole = max(archived, page.archived), is_whole and page.is_whole
         before = page.through
-        if before <= after + 1 or found.issuperset(wanted):
-            return CollectedSince(frozenset(found), max(lost, archived) if is_whole else None)
+        is_through = before <= after + 1 or found.issuperset(wanted)
+        if is_through or pages == pages_max:
+            break
+    return CollectedSince(frozenset(found), max(lost, archived) if is_whole and is_through else None, end)
 
 
 def note_request(subject: InvoiceId | PaymentId | int, note: str) -> NoteRequest:

@@ -185,6 +185,7 @@ class NodeTrade(NodeConfiguration):
 
         Raises:
             InvoiceNotOpen: It was collected before; known only where the node tells that.
+            RequestRefused: The node does not cancel it, and it is still open; known only where the node tells that.
         """
         self._check("seller")
         ending = await cancel(self._session, invoice.invoice_id, after)
@@ -215,21 +216,24 @@ class NodeTrade(NodeConfiguration):
         await collect(self._session, commit, handing)
         self._commits.accept(invoice.invoice_id, commit)
 
-    async def invoice_endings(self, invoices: Mapping[InvoiceId, int]) -> Mapping[InvoiceId, InvoiceEnding]:
+    async def invoice_endings(
+        self, invoices: Mapping[InvoiceId, int], *, pages_max: int | None = None
+    ) -> Mapping[InvoiceId, InvoiceEnding]:
         """
         How invoices have ended that this node had; for apps that were stopped while they collected.
 
         Args:
             invoices: For each id the number that `accept_commit` told before the commit was sent; 0: none is known, and
                 all entries of the history are looked at.
+            pages_max: Pages of the history that are read, the newest first; None: as many as it takes.
 
         Returns:
             For each of them UNKNOWN where the node does not tell: nothing of the invoice is on its way any more, and
             the app may not read the history or not see all of it, or entries after the number were archived, or a
-            channel has broken since.
+            channel has broken since; or it does not stand on the pages that were read.
         """
         self._check("seller")
-        return await endings_of(self._session, invoices)
+        return await endings_of(self._session, invoices, pages_max)
 
     async def wait_for_payment(self, invoice: Invoice, timeout: float = 3600.0) -> Commit:
         """

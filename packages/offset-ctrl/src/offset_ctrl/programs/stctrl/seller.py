@@ -107,6 +107,8 @@ async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:
         raise CommandError(GROUP, f"CancelInvoiceError({error})") from None
     except InvoiceNotOpen as error:
         raise CommandError(GROUP, "InvoiceNotOpen", f"{error}; nothing was cancelled") from None
+    except RequestRefused as error:
+        raise CommandError(GROUP, "RequestRefused", str(error)) from None
     try:
         invoice.unlink()
     except OSError as error:
