@@ -220,7 +220,7 @@ def test_an_invoice(database, clock):
 
 
 def test_an_invoice_that_turns_out_to_be_paid(database):
-    """It was taken for over; one that was cancelled stays so."""
+    """It was taken for over, or for cancelled, before the node could tell; it stays so where it has proved that."""
     book = InvoiceBook(database)
     for number, state in ((1, InvoiceState.OVER), (2, InvoiceState.CANCELLED)):
         invoice = Invoice(InvoiceId(bytes([number]) * 32), Currency("FST"), SELLER.public_key, 5)
@@ -229,10 +229,51 @@ def test_an_invoice_that_turns_out_to_be_paid(database):
         book.change(name, InvoiceState.OPEN)
         book.hand_over(name, build_commit(invoice, SELLER), 0)
         book.change(name, state)
-        assert [format_b64(row.invoice.invoice_id) for row in book.in_doubt("node", 0, 9)] == [name][: number % 2]
+        in_doubt = book.in_doubt("node", 0, 0, 9)
+        assert [format_b64(row.invoice.invoice_id) for row in in_doubt] == [name][: number % 2]
+        assert not book.get(name).is_final
         book.change(name, InvoiceState.COLLECTED)
-        assert book.get(name).state is (InvoiceState.COLLECTED if number == 1 else InvoiceState.CANCELLED)
-        assert not book.in_doubt("node", 0, 9)
+        assert book.get(name).state is InvoiceState.COLLECTED
+        assert book.get(name).is_final
+        assert not book.in_doubt("node", 0, 0, 9)
+
+
+@pytest.mark.parametrize("state", [InvoiceState.OVER, InvoiceState.CANCELLED])
+def test_an_invoice_that_was_proved_not_to_be_collected(database, state):
+    """Its commit is forgotten, all at once; one that was collected stays so."""
+    book = InvoiceBook(database)
+    invoice = _invoice(5)
+    name = format_b64(invoice.invoice_id)
+    book.begin(SHOP, "node", ("1", b"r"), invoice, 60, 4)
+    book.change(name, InvoiceState.OPEN)
+    book.hand_over(name, build_commit(invoice, SELLER), 7)
+    assert book.get(name).after == 7
+    before = book.last_sequence()
+    book.end(name, state)
+    row = book.get(name)
+    assert (row.state, row.is_final, row.after, book.handed(name)) == (state, True, 4, None)
+    assert book.last_sequence() == before + 1
+    book.change(name, InvoiceState.COLLECTED)
+    book.end(name, state)
+    assert book.get(name).state is InvoiceState.COLLECTED
+
+
+def test_the_ends_that_have_come(database, clock):
+    """Of invoices that are open, in the order of their changes; not of those that have another state, or no end."""
+    book, names = InvoiceBook(database), []
+    for number, seconds in enumerate((60, 30, None, 30, 90)):
+        invoice = Invoice(InvoiceId(bytes([number]) * 32), Currency("FST"), SELLER.public_key, 5)
+        names.append(format_b64(invoice.invoice_id))
+        book.begin(SHOP, "node", (str(number), b"r"), invoice, seconds)
+        book.change(names[-1], InvoiceState.OPEN)
+    book.change(names[3], InvoiceState.CANCELLED)
+    now = clock.now
+    assert book.next_end("node", now) == now + 30
+    assert book.next_end("node", now + 30) == now + 60
+    assert book.next_end("other", now) is None
+    ended = [format_b64(row.invoice.invoice_id) for row in book.in_doubt("node", now + 60, 0, 9)]
+    assert ended == names[:2]
+    assert len(book.in_doubt("node", now + 60, 0, 1)) == 1
 
 
 def test_the_number_of_open_invoices_has_a_limit(database, clock, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from offset_ctrl.connection import session
 from offset_ctrl.testing import build_commit
 from offset_ctrl.web import dispatch, in_hand, seats
+from offset_ctrl.web.invoice_book import InvoiceState
 from offset_ctrl.web.listening import make_front
 from offset_proto.files import COMMIT, INVOICE
 from offset_proto.message_json import format_json, parse_json
@@ -100,22 +101,24 @@ def test_the_page_is_told_when_it_is_paid(run_server, web):
     run_server(body)
 
 
-@pytest.mark.parametrize("is_over", [True, False])
-def test_an_invoice_that_is_not_open_any_more(run_server, web, is_over):
-    """The page says so, and shows nothing to pay."""
+@pytest.mark.parametrize("ends", ["cancelled", "over", "unpaid"])
+def test_an_invoice_that_is_not_open_any_more(run_server, web, ends):
+    """The page says so, and shows nothing to pay; that nobody has paid it says only where that is proved."""
+    words = {"cancelled": "does not expect this payment", "over": "is not known here", "unpaid": "Nobody has paid"}
 
     async def body(server):
         made, path, _ = await _sell(server, expires_in=60)
-        if is_over:
-            now = server.database.now()
-            server.database._clock = lambda: now + 61
+        name, book = made["invoice"]["invoice_id"], server.desk.invoice_book
+        if ends == "cancelled":
+            await server.client.delete(f"{INVOICES}/{name}")
         else:
-            await server.client.delete(f"{INVOICES}/{made['invoice']['invoice_id']}")
+            (book.end if ends == "unpaid" else book.change)(name, InvoiceState.OVER)
         async with _stranger(server) as client:
             page = (await client.get(path)).text
             state = (await client.get(f"{path}/state")).json()
-        assert state == {"state": "over" if is_over else "cancelled"}
-        assert ("<h1>Ended</h1>" if is_over else "<h1>Cancelled</h1>") in page
+        assert state == {"state": "cancelled" if ends == "cancelled" else "over"}
+        assert ("<h1>Cancelled</h1>" if ends == "cancelled" else "<h1>Ended</h1>") in page
+        assert [end for end, said in words.items() if said in page] == [ends]
         assert "offset:" not in page
 
     run_server(body)

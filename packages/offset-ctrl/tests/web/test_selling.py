@@ -77,9 +77,10 @@ def test_an_invoice_that_is_in_hand(run_server, monkeypatch, verb):
     carry_out = getattr(Node, verb)
 
     async def hold(*given):
-        await carry_out(*given)
+        ending = await carry_out(*given)
         is_done.set()
         await may_end.wait()
+        return ending
 
     async def body(server):
         _knows_invoices(server)

@@ -16,9 +16,9 @@ from offset_proto.files import COMMIT, INVOICE
 from offset_proto.message_json import format_json, parse_json
 from offset_proto.messages.app import AddInvoice, CommitInvoice
 from offset_proto.messages.extensions import ALL_EXTENSIONS, AddExpiringInvoice, Extension, OpenInvoiceReport
-from offset_proto.messages.history import EntryKind, HistoryEntry
+from offset_proto.messages.history import EntryKind, HistoryEntry, ReadHistory
 from offset_proto.text import format_b64
-from offset_proto.types import Currency, HashResult, PublicKey, Uid
+from offset_proto.types import Currency, HashResult, InvoiceId, PublicKey, Uid
 
 INVOICES = "/api/v1/nodes/node/invoices"
 COMMITS = "/api/v1/commits"
@@ -316,5 +316,149 @@ def test_copies_of_a_commit_wait_in_a_line_of_limited_length(run_server, fake, w
         assert {(await each).status_code for each in pending} == {200}
         assert len(fake.asked(CommitInvoice)) == 2
         assert not server.desk.in_hand
+
+    run_server(body)
+
+
+def _entries(fake, count, kind=EntryKind.RECEIVED):
+    """The node has received something for as many other invoices."""
+    for number in range(len(fake.history) + 1, len(fake.history) + count + 1):
+        ids = (InvoiceId(number.to_bytes(32, "big")), None, Uid(bytes(16)))
+        party, fst = PublicKey(bytes(32)), Currency("FST")
+        fake.history.append(HistoryEntry(number, 1000, party, fst, kind, 0, 30, 30, 0, None, *ids, "", None))
+
+
+def test_a_commit_that_comes_again_and_again_after_the_end(run_server, fake, web):
+    """The history is read from where the invoice was made, once; then the book has the answer."""
+    _entries(fake, 300)
+    fake.collects = lambda commit: False
+
+    async def body(server):
+        seller = Seller(fake)
+        made, invoice = await seller.sell(server)
+        _entries(fake, 4)
+        seller.gone.add(invoice.invoice_id)
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as buyer:
+            for _ in range(3):
+                answer = await buyer.post(COMMITS, json=_form(build_commit(invoice, web.NODE)))
+                assert (answer.status_code, answer.json()["title"]) == (409, "InvoiceNotOpen")
+                assert len(fake.asked(ReadHistory)) == 2  # of three entries each
+                asked = len(fake.requests)
+        assert len(fake.requests) == asked
+        assert server.desk.invoice_book.get(made["invoice"]["invoice_id"]).is_final
+
+    run_server(body)
+
+
+@pytest.mark.parametrize("has_commit", [True, False])
+def test_what_strangers_can_have_read(run_server, fake, web, monkeypatch, poll, has_commit):
+    """So many pages for one invoice; what they do not tell is asked for again when the node is back."""
+    monkeypatch.setattr(settling, "STRANGERS_PAGES_MAX", 2)
+    fake.collects = lambda commit: False
+
+    async def body(server):
+        seller = Seller(fake)
+        made, invoice = await seller.sell(server)
+        name, commit = made["invoice"]["invoice_id"], build_commit(invoice, web.NODE)
+        if has_commit:
+            server.desk.invoice_book.hand_over(name, commit, 0)
+        _entries(fake, 30)
+        seller.gone.add(invoice.invoice_id)
+        expected = (503, "InvoiceEndUnknown") if has_commit else (409, "InvoiceNotOpen")
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as buyer:
+            for _ in range(3):
+                answer = await buyer.post(COMMITS, json=_form(commit))
+                assert (answer.status_code, answer.json()["title"]) == expected
+        assert len(fake.asked(ReadHistory)) == 2
+        assert name in server.desk.nodes[0].untold
+        fake.drop()
+        if has_commit:
+            await _becomes(server, name, InvoiceState.OVER)  # nobody has asked for it but the server itself
+        else:
+            await poll(lambda: not server.desk.nodes[0].untold)
+
+    run_server(body)
+
+
+@pytest.mark.parametrize("ending", ["open", "unknown", "collected"])
+def test_a_cancellation_that_does_not_cancel(run_server, fake, ending):
+    """The book does not call it cancelled, so that nothing which was paid is lost."""
+    fake.cancels = lambda invoice_id: False
+    fake.shows_whole_history = ending != "unknown"
+
+    async def body(server):
+        seller = Seller(fake)
+        made, invoice = await seller.sell(server)
+        name = made["invoice"]["invoice_id"]
+        if ending == "unknown":
+            seller.gone.add(invoice.invoice_id)
+        elif ending == "collected":
+            seller.collect(invoice)
+        answer = await server.client.delete(f"{INVOICES}/{name}")
+        assert (answer.status_code, answer.json()["title"]) == {
+            "open": (409, "RequestRefused"),
+            "unknown": (503, "InvoiceEndUnknown"),
+            "collected": (409, "InvoiceNotOpen"),
+        }[ending]
+        expected = InvoiceState.COLLECTED if ending == "collected" else InvoiceState.OPEN
+        assert server.desk.invoice_book.get(name).state is expected
+
+    run_server(body)
+
+
+def test_an_invoice_that_was_called_cancelled_and_was_collected(run_server, fake, web):
+    """By a node that could not tell then; its commit comes again."""
+
+    async def body(server):
+        seller = Seller(fake)
+        made, invoice = await seller.sell(server)
+        name, book = made["invoice"]["invoice_id"], server.desk.invoice_book
+        book.change(name, InvoiceState.CANCELLED)
+        seller.collect(invoice)
+        answer = await server.client.post(COMMITS, json=_form(build_commit(invoice, web.NODE)))
+        assert answer.status_code == 409
+        assert book.get(name).state is InvoiceState.COLLECTED
+
+    run_server(body)
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_the_page_of_a_buyer_when_the_time_is_over(run_server, fake, monkeypatch, poll, is_paid):
+    """It does not say that nobody has paid before the node was asked, which another app may have given a commit."""
+    monkeypatch.setattr(settling, "LEEWAY_SECONDS", 1.0)
+
+    async def body(server):
+        seller = Seller(fake)
+        made, invoice = await seller.sell(server, expires_in=1)
+        name, page = made["invoice"]["invoice_id"], httpx.URL(made["checkout"]).path
+        if is_paid:
+            seller.collect(invoice)
+        seller.gone.add(invoice.invoice_id)
+        book = server.desk.invoice_book
+        server.desk.nodes[0].in_doubt.set()  # there is an end to wait for now
+        await poll(lambda: server.database.now() >= book.get(name).expires)
+        text = (await server.client.get(page)).text
+        assert "<h1>Its time is over</h1>" in text
+        assert "Nobody has paid" not in text
+        assert "data-wait" in text
+        assert (await server.client.get(f"{page}/state")).json() == {"state": "collected" if is_paid else "over"}
+        assert ("Nobody has paid" in (await server.client.get(page)).text) is not is_paid
+
+    run_server(body)
+
+
+def test_an_invoice_without_an_end_that_was_cancelled_elsewhere(run_server, fake):
+    """A channel broke long before it was made, which says nothing of it."""
+    _entries(fake, 1, EntryKind.BROKEN)
+    _entries(fake, 30)
+
+    async def body(server):
+        seller = Seller(fake)
+        made, invoice = await seller.sell(server)
+        seller.gone.add(invoice.invoice_id)
+        path = f"{INVOICES}/{made['invoice']['invoice_id']}"
+        for _ in range(2):
+            assert (await server.client.get(path)).json()["state"] == "over"
+        assert len(fake.asked(ReadHistory)) == 1
 
     run_server(body)

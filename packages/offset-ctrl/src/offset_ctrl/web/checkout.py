@@ -36,7 +36,6 @@ from offset_ctrl.web.wallet.taking import take_commit
 from offset_ctrl.web.wallet.visits import read_fields
 from offset_proto.errors import OffsetError
 from offset_proto.files import INVOICE
-from offset_proto.text import format_b64
 from offset_proto.uri import format_uri
 from offset_proto.web_address import parse_web_address
 
@@ -109,10 +108,10 @@ class Checkout:
         if not self._seats.take(seat):
             return problem_response(_ask_again())
         try:
-            await wait_until(self._desk, WAIT_SECONDS, lambda: self._state(self._again(row)) != "open", is_lost)
+            await wait_until(self._desk, WAIT_SECONDS, lambda: self._again(row).state is not InvoiceState.OPEN, is_lost)
         finally:
             self._seats.leave(seat)
-        state = self._state(self._again(row))
+        state = self._again(row).state.value
         if is_lost.is_set() and state == "open":
             return problem_response(_ask_again())
         return JSONResponse({"state": state})
@@ -138,15 +137,14 @@ class Checkout:
 
     def _state(self, row: InvoiceRow) -> str:
         """
-        open, collected, cancelled or over.
+        open, ending, collected, cancelled, over or unpaid.
 
-        The book learns late of an end that comes by itself. One whose commit the node was handed may have been paid.
+        The book learns late of an end that comes by itself. Meanwhile the invoice is *ending*: it may have been paid in
+        time. It is *unpaid* where the node has proved that it was not.
         """
-        is_over = row.expires is not None and row.expires <= self._desk.database.now()
-        if row.state is InvoiceState.OPEN and is_over:
-            handed = self._desk.invoice_book.handed(format_b64(row.invoice.invoice_id))
-            return "over" if handed is None else "open"
-        return row.state.value
+        if row.state is InvoiceState.OPEN and row.expires is not None and row.expires <= self._desk.database.now():
+            return "ending"
+        return "unpaid" if row.state is InvoiceState.OVER and row.is_proved else row.state.value
 
     async def _collect(self, row: InvoiceRow, text: str) -> None:
         commit = take_commit(text)

@@ -23,10 +23,11 @@ from typing import Final
 from offset_proto.errors import OffsetError
 from offset_proto.files import IoError
 
-__all__ = ["Database", "DatabaseDamaged", "DatabaseUnavailable", "Row", "hash_secret", "open_database"]
+__all__ = ["Connection", "Database", "DatabaseDamaged", "DatabaseUnavailable", "Row", "hash_secret", "open_database"]
 
 log = logging.getLogger("offset.web")
 
+Connection = sqlite3.Connection
 Row = sqlite3.Row
 
 FILE_NAME: Final = "stweb.db"
@@ -108,8 +109,11 @@ CREATE UNIQUE INDEX checkouts ON invoices (checkout);
 
 _HANDED: Final = """
 ALTER TABLE invoices ADD COLUMN handed_after INTEGER;
+ALTER TABLE invoices ADD COLUMN made_after INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE invoices ADD COLUMN is_proved INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX invoices_in_doubt ON invoices (node, sequence)
     WHERE state IN ('open', 'over') AND collected_with IS NOT NULL;
+CREATE INDEX ends_to_come ON invoices (node, expires) WHERE state = 'open';
 """
 
 _VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS, _CHECKOUTS, _HANDED)

@@ -32,6 +32,8 @@ class WebNode:
         payments: Those that were made through the API.
         reach: Whether it can be reached.
         in_doubt: Set when the ends of invoices that were not seen may be found out now.
+        untold: Invoices that are not open any more, and of which the node does not tell over this connection how they
+            have ended; their ids as text. There are as many at most as invoices were made here.
     """
 
     name: str
@@ -41,6 +43,7 @@ class WebNode:
     payments: Payments
     reach: Reach
     in_doubt: asyncio.Event
+    untold: set[str]
 
 
 @dataclass(frozen=True, slots=True)

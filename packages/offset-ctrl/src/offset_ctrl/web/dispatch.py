@@ -43,8 +43,11 @@ FAILURES_MAX: Final = 20
 STRANGE_MAX: Final = 60
 """Wrong things that strangers have sent, in so many seconds as the next line says."""
 
-_NOT_STRANGE: Final = (409, 429)
-"""What a good commit is answered with, which its buyer must hear: it can not collect any more, or there is no room."""
+_NOT_STRANGE: Final = 429
+"""There is no room for a good commit; its buyer must hear that."""
+
+_ALWAYS_TOLD: Final = 409
+"""A good commit does not collect any more. That counts, since it may be sent for ever; its buyer must hear it."""
 
 FAILURE_SECONDS: Final = 60.0
 KEY_CHARACTERS_MAX: Final = 128
@@ -116,8 +119,8 @@ class Entrance:
     def strange(self, error: Rejected) -> Rejected:
         """Count the wrong thing of a stranger; what to answer: why it is wrong, or that there were too many."""
         status = error.problem.status
-        wait = self._strange.count() if status < 500 and status not in _NOT_STRANGE else None
-        if wait is None:
+        wait = self._strange.count() if status < 500 and status != _NOT_STRANGE else None
+        if wait is None or status == _ALWAYS_TOLD:
             return error
         detail = f"too much that was wrong has come here; try again in {wait} seconds"
         return rejection(429, "TooManyFailures", detail, {"retry-after": str(wait)})

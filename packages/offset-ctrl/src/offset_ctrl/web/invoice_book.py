@@ -8,6 +8,9 @@ States, and what leads from one to another:
                                      '------ its time was over ------> over
                                                                             '-- it turns out to be --> collected
 
+One that was *cancelled* may turn out to be collected, too, where the node could not tell. Once it has proved that
+nothing was collected, the book has the last word (`InvoiceRow.is_final`), and the node is asked no more.
+
 An invoice is written down, with the idempotency key of its request, before the node hears of it. A request that is
 repeated while the invoice is *adding* asks the node for the same invoice again: nobody has been given it, so it can
 neither be paid nor be made twice.
@@ -21,7 +24,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from offset_ctrl.web.database import Database, Row
+from offset_ctrl.web.database import Connection, Database, Row
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
 from offset_ctrl.web.tokens import Visitor
 from offset_ctrl.web.webhook_book import Outbox
@@ -49,14 +52,17 @@ class InvoiceState(enum.Enum):
 _FROM: Final = {
     InvoiceState.ADDING: (),
     InvoiceState.OPEN: (InvoiceState.ADDING,),
-    InvoiceState.COLLECTED: (InvoiceState.ADDING, InvoiceState.OPEN, InvoiceState.OVER),
+    InvoiceState.COLLECTED: (InvoiceState.ADDING, InvoiceState.OPEN, InvoiceState.OVER, InvoiceState.CANCELLED),
     InvoiceState.CANCELLED: (InvoiceState.ADDING, InvoiceState.OPEN, InvoiceState.OVER),
     InvoiceState.OVER: (InvoiceState.OPEN,),
 }
 """Which states lead to each."""
 
-_IN_DOUBT: Final = "node = ? AND state IN ('open', 'over') AND collected_with IS NOT NULL"
+_HAS_COMMIT: Final = "node = ? AND state IN ('open', 'over') AND collected_with IS NOT NULL"
 """The index *invoices_in_doubt* has the same condition."""
+
+_HAS_ENDED: Final = "node = ? AND state = 'open' AND expires <= ?"
+"""For the index *ends_to_come*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class InvoiceRow:
         created, changed: When.
         checkout: Name of its page for the buyer, which nobody guesses; None: it was made before there were such pages.
         return_to: The address to which that page leads back; None: to nowhere.
+        after: Number of an entry of the history; what became of the invoice stands after it.
+        is_proved: The node has proved that nothing was collected.
     """
 
     sequence: int
@@ -85,6 +93,13 @@ class InvoiceRow:
     changed: int
     checkout: str | None
     return_to: str | None
+    after: int
+    is_proved: bool
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change any more."""
+        return self.state is InvoiceState.COLLECTED or self.is_proved
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +130,7 @@ class InvoiceBook:
         key: tuple[str, bytes],
         invoice: Invoice,
         seconds: int | None,
+        after: int = 0,
         *,
         checkout: str | None = None,
         return_to: str | None = None,
@@ -128,6 +144,7 @@ class InvoiceBook:
             key: The idempotency key, and the hash of the request.
             invoice: With an id that no other has.
             seconds: From now until its end; None: it has none.
+            after: As in `InvoiceRow`; 0: none is known.
             checkout, return_to: Of its page for the buyer.
 
         Returns:
@@ -152,43 +169,52 @@ class InvoiceBook:
             if number >= OPEN_INVOICES_MAX:
                 raise TooManyOpen(f"{number} invoices of this token are open; cancel some, or let them expire")
             invoice_id = format_b64(invoice.invoice_id)
-            values = (
-                self._database.next_sequence("invoices"),
-                invoice_id,
-                node,
-                visitor.owner,
-                INVOICE.format(invoice),
-                None if seconds is None else now + seconds,
-                InvoiceState.ADDING.value,
-                None,
-                now,
-                now,
-                checkout,
-                return_to,
-                None,
-            )
-            connection.execute(f"INSERT INTO invoices VALUES ({', '.join('?' * len(values))})", values)
+            values = {
+                "sequence": self._database.next_sequence("invoices"),
+                "invoice_id": invoice_id,
+                "node": node,
+                "owner": visitor.owner,
+                "invoice": INVOICE.format(invoice),
+                "expires": None if seconds is None else now + seconds,
+                "state": InvoiceState.ADDING.value,
+                "created": now,
+                "changed": now,
+                "checkout": checkout,
+                "return_to": return_to,
+                "made_after": after,
+            }
+            columns, places = ", ".join(values), ", ".join(f":{column}" for column in values)
+            connection.execute(f"INSERT INTO invoices ({columns}) VALUES ({places})", values)
             store_key(self._database, visitor.owner, *key, invoice_id)
         return self.get(invoice_id), True
 
     def change(self, invoice_id: str, state: InvoiceState) -> None:
         """An invoice has come to another state; nothing happens where none leads there from the one that it has."""
-        before = [each.value for each in _FROM[state]]
         with self._database.transaction() as connection:
-            changed = connection.execute(
-                "UPDATE invoices SET state = ?, sequence = ?, changed = ? "
-                f"WHERE invoice_id = ? AND state IN ({', '.join('?' * len(before))})",
-                (
-                    state.value,
-                    self._database.next_sequence("invoices"),
-                    self._database.now(),
-                    invoice_id,
-                    *before,
-                ),
-            )
-            if state is InvoiceState.COLLECTED and changed.rowcount == 1:
+            is_changed = self._move(connection, invoice_id, state)
+            if state is InvoiceState.COLLECTED and is_changed:
                 row = self.get(invoice_id)
                 self._outbox.invoice_paid(row.owner, _event(row))
+
+    def end(self, invoice_id: str, state: InvoiceState) -> None:
+        """The same with *over* or *cancelled*, where it is proved that nothing was collected: a commit is forgotten."""
+        with self._database.transaction() as connection:
+            proved = connection.execute(
+                "UPDATE invoices SET is_proved = 1, collected_with = NULL, handed_after = NULL "
+                "WHERE invoice_id = ? AND state != 'collected'",
+                (invoice_id,),
+            )
+            if proved.rowcount == 1:
+                self._move(connection, invoice_id, state)
+
+    def _move(self, connection: Connection, invoice_id: str, state: InvoiceState) -> bool:
+        before = [each.value for each in _FROM[state]]
+        changed = connection.execute(
+            "UPDATE invoices SET state = ?, sequence = ?, changed = ? "
+            f"WHERE invoice_id = ? AND state IN ({', '.join('?' * len(before))})",
+            (state.value, self._database.next_sequence("invoices"), self._database.now(), invoice_id, *before),
+        )
+        return changed.rowcount == 1
 
     def hand_over(self, invoice_id: str, commit: Commit, after: int) -> None:
         """The node is about to be handed a commit; *after* is as in `Handed`."""
@@ -212,14 +238,20 @@ class InvoiceBook:
             return None
         return Handed(row["collected_with"], row["handed_after"] or 0)
 
-    def in_doubt(self, node: str, sequence: int, limit: int) -> list[InvoiceRow]:
-        """Invoices of a node that it was handed commits of, and whose ends were not seen; as `after`."""
-        query = f"SELECT * FROM invoices WHERE {_IN_DOUBT} AND sequence > ? ORDER BY sequence LIMIT ?"
-        return [_row(row) for row in self._database.ask(query, node, sequence, limit)]
+    def in_doubt(self, node: str, moment: float, sequence: int, limit: int) -> list[InvoiceRow]:
+        """
+        Invoices of a node whose ends were not seen: it was handed commits of them, or their time was over at *moment*.
+        The rest is as with `after`.
+        """
+        query = (
+            f"SELECT * FROM (SELECT * FROM invoices WHERE {_HAS_COMMIT} UNION "
+            f"SELECT * FROM invoices WHERE {_HAS_ENDED}) WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        )
+        return [_row(row) for row in self._database.ask(query, node, node, moment, sequence, limit)]
 
-    def next_end_in_doubt(self, node: str, moment: float) -> int | None:
-        """The first end after *moment* of those that are in doubt; None: there is none."""
-        query = f"SELECT min(expires) FROM invoices WHERE {_IN_DOUBT} AND expires > ?"
+    def next_end(self, node: str, moment: float) -> int | None:
+        """The first end after *moment* of those that are open; None: there is none."""
+        query = "SELECT min(expires) FROM invoices WHERE node = ? AND state = 'open' AND expires > ?"
         (end,) = self._database.ask(query, node, moment)[0]
         return None if end is None else int(end)
 
@@ -289,4 +321,6 @@ def _row(row: Row) -> InvoiceRow:
         row["changed"],
         row["checkout"],
         row["return_to"],
+        row["made_after"] if row["collected_with"] is None else row["handed_after"] or 0,
+        bool(row["is_proved"]),
     )

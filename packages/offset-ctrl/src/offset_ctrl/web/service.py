@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -175,8 +176,8 @@ async def open_desk(
     nodes = []
     for name, ticket in tickets.items():
         journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
-        in_doubt = asyncio.Event()
-        reach = Reach(name, ticket.address, database.now, bell, in_doubt.set)
+        in_doubt, untold = asyncio.Event(), set[str]()
+        reach = Reach(name, ticket.address, database.now, bell, partial(_back, in_doubt, untold))
         session = await stack.enter_async_context(
             open_session(ticket.address, ticket.public_key, identity, ticker, follows=(NodeConnection.follow_unheard,)),
         )
@@ -186,7 +187,7 @@ async def open_desk(
         payments = Payments(node, journal, book, bell, late)
         payments.go_on()
         stack.push_async_callback(payments.close)
-        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments, reach, in_doubt))
+        nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments, reach, in_doubt, untold))
     runs = CircleRuns(database, bell, late)
     stack.push_async_callback(runs.close)
     books = (book, InvoiceBook(database), Requests(database))
@@ -196,6 +197,12 @@ async def open_desk(
     for name, run_part in parts:
         stack.push_async_callback(_end, asyncio.create_task(keep_going(name, run_part)))
     return desk
+
+
+def _back(in_doubt: asyncio.Event, untold: set[str]) -> None:
+    """A node can be reached again, and is asked again for what it has not told."""
+    untold.clear()
+    in_doubt.set()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -1,23 +1,27 @@
 """
 How invoices come to their ends: collected with a commit, cancelled, or over; and what the book learns of that late.
 
-A commit is written down before the node hears of it, with the number of the history's last entry. So an invoice that is
-*open* and has a commit is one whose end was not seen: the connection was lost, or the server was killed. Its end is
-found out, by what the node says is open and being collected, and by the history after that number
-(`offset_ctrl.sdk.collecting`):
+A commit is written down before the node hears of it, with the number of the history's last entry, and so is an invoice.
+So an invoice that is *open* and has a commit, or whose time is over, is one whose end was not seen: the connection was
+lost, or the server was killed, or it has come by itself. Its end is found out, by what the node says is open and being
+collected, and by the history after that number (`offset_ctrl.sdk.collecting`):
 
 ====================  ==========================================================================================
 the node says         and the book
 ====================  ==========================================================================================
 it is open            changes nothing; the commit may come again
-it was collected      has it *collected*, also where it had it *over*
-it was not collected  has it *over*, and forgets the commit
+it was collected      has it *collected*, also where it had it *over* or *cancelled*
+it was not collected  has it *over*, if it was not *cancelled*, forgets the commit, and asks no more
 it does not tell      changes nothing where there is a commit, since it may be paid. Where there is none, it has the
                       invoice *over* once its time is.
 ====================  ==========================================================================================
 
 Nobody has to ask for that: `Settling` does it when the server starts, whenever the node is back, and when the time of
-such an invoice is over. The pages of buyers, which ask only the book, are told by the bell.
+an invoice is over. The pages of buyers, which ask only the book, are told by the bell.
+
+Strangers bring commits, and bring them again. What they can have the node and this server do is bounded: what is proved
+is answered by the book; otherwise `STRANGERS_PAGES_MAX` pages of the history are read, and where these do not tell,
+nobody reads again for a commit of that invoice until the connection is a new one (`WebNode.untold`).
 """
 
 import asyncio
@@ -33,7 +37,8 @@ from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.problems import Rejected
-from offset_proto.errors import RefusedError
+from offset_proto.errors import OffsetError, RefusedError
+from offset_proto.messages.extensions import Extension
 from offset_proto.messages.payment import Commit
 from offset_proto.text import format_b64
 from offset_proto.types import InvoiceId
@@ -51,8 +56,16 @@ LEEWAY_SECONDS: Final = 5.0
 AGAIN_SECONDS: Final = 60.0
 """Until the node is asked once more, where it has not ended an invoice by then."""
 
-_MAY_CHANGE: Final = (InvoiceState.OPEN, InvoiceState.OVER)
+STRANGERS_PAGES_MAX: Final = 20
+"""Pages of the history that are read because of one commit, 500 entries each, the newest first."""
+
 _NOT_TOLD: Final = "the invoice is not open any more, and the node does not tell this server whether it was paid"
+_IS_NOT_OPEN: Final = "the invoice was collected already, or cancelled, or has come to its end"
+_WAS: Final = {
+    InvoiceState.COLLECTED: "the invoice was collected before",
+    InvoiceState.CANCELLED: "the invoice was cancelled before",
+    InvoiceState.OVER: "the invoice has come to its end before",
+}
 
 
 async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) -> None:
@@ -75,7 +88,8 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
     except (RefusedError, Rejected):
         raise
     except Exception:
-        node.in_doubt.set()
+        if invoice_id not in node.untold:
+            node.in_doubt.set()
         raise
     desk.bell.ring()
 
@@ -83,25 +97,32 @@ async def collect(desk: Desk, node: WebNode, row: InvoiceRow, commit: Commit) ->
 async def _collect(desk: Desk, node: WebNode, invoice_id: str, commit: Commit) -> None:
     book = desk.invoice_book
     row = book.get(invoice_id)
-    if book.handed(invoice_id) is not None and row.state in _MAY_CHANGE:
-        await settle(desk, node, [row])  # no commit is handed over on top of an end that was not seen
+    if book.handed(invoice_id) is not None or row.state is InvoiceState.CANCELLED:
+        # No commit is handed over on top of an end that was not seen.
+        await settle(desk, node, [row], STRANGERS_PAGES_MAX)
     if book.was_collected_with(invoice_id, commit):
         return
-    row = book.get(invoice_id)
-    if row.state in (InvoiceState.COLLECTED, InvoiceState.CANCELLED):
-        raise InvoiceNotOpen(f"the invoice was {row.state.value} before")
-    before = book.handed(invoice_id)
+    row, before = book.get(invoice_id), book.handed(invoice_id)
+    if row.is_final or row.state is InvoiceState.CANCELLED:
+        raise InvoiceNotOpen(_WAS[row.state])
+    if invoice_id in node.untold:
+        raise _untold(desk, invoice_id)
     try:
         await node.node.accept_commit(row.invoice, commit, partial(book.hand_over, invoice_id, commit))
     except RefusedError as error:
         book.put_back(invoice_id, before)
-        await settle(desk, node, [row])
+        await settle(desk, node, [row], STRANGERS_PAGES_MAX)
         if book.was_collected_with(invoice_id, commit):
             return  # by ourselves, before we were killed
-        if isinstance(error, InvoiceNotOpen) and book.handed(invoice_id) is not None:
-            raise InvoiceEndUnknown(_NOT_TOLD) from None
-        raise
+        raise _untold(desk, invoice_id) if isinstance(error, InvoiceNotOpen) else error from None
     desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.COLLECTED))
+
+
+def _untold(desk: Desk, invoice_id: str) -> OffsetError:
+    """What is said of a commit whose invoice is not open any more, and may have been paid with one before."""
+    if desk.invoice_book.handed(invoice_id) is not None:
+        return InvoiceEndUnknown(_NOT_TOLD)
+    return InvoiceNotOpen(_WAS.get(desk.invoice_book.get(invoice_id).state, _IS_NOT_OPEN))
 
 
 async def cancel(desk: Desk, node: WebNode, row: InvoiceRow) -> None:
@@ -110,8 +131,9 @@ async def cancel(desk: Desk, node: WebNode, row: InvoiceRow) -> None:
 
     Raises:
         InvoiceNotOpen: It was collected before.
-        InvoiceEndUnknown: It is not open any more, a commit was handed over before, and the node does not tell this
-            server what came of that.
+        InvoiceEndUnknown: It is not open any more, its time is not over, and the node does not tell this server whether
+            it was paid.
+        RequestRefused: The node does not cancel it, and it is open still.
         Rejected: Too many do something with it.
         NodeConnectionError, ConnectionClosed: The node has not answered.
     """
@@ -119,36 +141,53 @@ async def cancel(desk: Desk, node: WebNode, row: InvoiceRow) -> None:
     async with desk.in_hand.take(invoice_id):
         row = book.get(invoice_id)  # a commit may have come before us
         if row.state is InvoiceState.COLLECTED:
-            raise InvoiceNotOpen("the invoice was collected before")
-        handed = book.handed(invoice_id)
+            raise InvoiceNotOpen(_WAS[row.state])
+        if row.is_final:
+            return
         try:
-            ending = await node.node.cancel_invoice(row.invoice, 0 if handed is None else handed.after)
+            ending = await node.node.cancel_invoice(row.invoice, row.after)
         except InvoiceNotOpen:
             await settle(desk, node, [row])
             raise
-        if ending is InvoiceEnding.UNKNOWN and handed is not None:
-            raise InvoiceEndUnknown(_NOT_TOLD)
-        desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.CANCELLED))
+        if ending is InvoiceEnding.NOT_COLLECTED:
+            desk.late.write(invoice_id, partial(book.end, invoice_id, InvoiceState.CANCELLED))
+        elif Extension.COLLECTED not in node.node.extensions and book.handed(invoice_id) is None:
+            # Such a node tells of no end. It has acknowledged that it expects the payment no more.
+            desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.CANCELLED))
+        else:
+            _settle(desk, row, ending)
+            if book.get(invoice_id).state is not InvoiceState.OVER:
+                raise InvoiceEndUnknown(_NOT_TOLD)
     desk.bell.ring()
 
 
-async def settle(desk: Desk, node: WebNode, rows: Sequence[InvoiceRow]) -> Mapping[InvoiceId, InvoiceEnding]:
+async def settle(
+    desk: Desk, node: WebNode, rows: Sequence[InvoiceRow], pages_max: int | None = None
+) -> Mapping[InvoiceId, InvoiceEnding]:
     """
-    Write down how invoices have ended that the book has as open or over, as the table above says; and what the node
-    says of each of them.
+    Write down how invoices have ended, as the table above says; and what the node says of each of them.
+
+    Args:
+        desk, node: Where they were made.
+        rows: What the book has of them.
+        pages_max: Pages of the history that are read, and those that are `WebNode.untold` are not asked for again;
+            None: as many as it takes, and for all.
 
     Raises:
         NodeConnectionError, ConnectionClosed: The node has not answered.
         NotPermitted: It does not let this server sell.
     """
-    if not rows:
-        return {}
-    book, numbers = desk.invoice_book, dict[InvoiceId, int]()
-    for row in rows:
-        handed = book.handed(format_b64(row.invoice.invoice_id))
-        numbers[row.invoice.invoice_id] = 0 if handed is None else handed.after
-    endings = await node.node.invoice_endings(numbers)
+    endings = {row.invoice.invoice_id: InvoiceEnding.UNKNOWN for row in rows}
+    numbers = {
+        row.invoice.invoice_id: row.after
+        for row in rows
+        if pages_max is None or format_b64(row.invoice.invoice_id) not in node.untold
+    }
+    if numbers:
+        endings |= await node.node.invoice_endings(numbers, pages_max=pages_max)
     is_changed = [_settle(desk, row, endings[row.invoice.invoice_id]) for row in rows]
+    if Extension.COLLECTED in node.node.extensions:  # otherwise, what is unknown may be open
+        node.untold.update(format_b64(each) for each, ending in endings.items() if ending is InvoiceEnding.UNKNOWN)
     if any(is_changed):
         desk.bell.ring()
     return endings
@@ -157,7 +196,7 @@ async def settle(desk: Desk, node: WebNode, rows: Sequence[InvoiceRow]) -> Mappi
 def _settle(desk: Desk, row: InvoiceRow, ending: InvoiceEnding) -> bool:
     book, invoice_id = desk.invoice_book, format_b64(row.invoice.invoice_id)
     now = book.get(invoice_id)
-    if now.state not in _MAY_CHANGE:
+    if now.is_final:
         return False  # somebody else has seen its end meanwhile
     match ending:
         case InvoiceEnding.OPEN:
@@ -165,8 +204,7 @@ def _settle(desk: Desk, row: InvoiceRow, ending: InvoiceEnding) -> bool:
         case InvoiceEnding.COLLECTED:
             book.change(invoice_id, InvoiceState.COLLECTED)
         case InvoiceEnding.NOT_COLLECTED:
-            book.put_back(invoice_id, None)
-            book.change(invoice_id, InvoiceState.OVER)
+            book.end(invoice_id, InvoiceState.OVER)
         case InvoiceEnding.UNKNOWN:
             is_over = row.expires is not None and row.expires <= desk.database.now()
             if book.handed(invoice_id) is not None or not is_over:
@@ -203,7 +241,7 @@ class Settling:
     async def _look(self, now: int) -> bool:
         """Find out what can be found out; whether the node has still to end an invoice whose time is over."""
         book, sequence, is_late = self._desk.invoice_book, 0, False
-        while rows := book.in_doubt(self._node.key, sequence, SETTLED_AT_ONCE):
+        while rows := book.in_doubt(self._node.key, now - LEEWAY_SECONDS, sequence, SETTLED_AT_ONCE):
             sequence = rows[-1].sequence
             free = [row for row in rows if not self._desk.is_in_hand(format_b64(row.invoice.invoice_id))]
             try:
@@ -217,7 +255,7 @@ class Settling:
 
     async def _wait(self, looked: int, *, is_late: bool) -> None:
         """Until there may be something to find out: something has happened, or the next end has come."""
-        end = self._desk.invoice_book.next_end_in_doubt(self._node.key, looked - LEEWAY_SECONDS)
+        end = self._desk.invoice_book.next_end(self._node.key, looked - LEEWAY_SECONDS)
         seconds = None if end is None else max(0.0, end + LEEWAY_SECONDS - self._desk.database.now())
         if is_late:
             seconds = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)

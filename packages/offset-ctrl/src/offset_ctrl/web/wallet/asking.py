@@ -119,6 +119,7 @@ async def show_invoice(visit: Visit) -> Answer:
     values = {
         "row": row,
         "state": row.state.value if known is None else known.state,
+        "is_proved": _row(visit).is_proved,
         "arrived": 0 if known is None else int(known.arrived or 0),
         "request": (request := selling.request_of(visit.desk, row)),
         "text": format_uri(request),
