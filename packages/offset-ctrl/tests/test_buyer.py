@@ -171,6 +171,7 @@ def _status(fake: ScriptedNode, files: Files, **options: Any) -> int | None:
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offset_ctrl.programs.stctrl.payment_status.ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(buyer, "CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr(buyer, "WHY_SECONDS", 0.3)
 
 
 # Paying.
@@ -324,6 +325,20 @@ def test_a_payment_without_a_way_says_what_was_tried(
     told = capsys.readouterr().err.splitlines()
     assert re.match(rf"no commit within 1 s: routes were asked for \d+ times?, {re.escape(why)}", told[0])
     assert told[1] == "frozen: nothing"
+
+
+def test_a_payment_without_a_way_says_why_as_a_dry_run_does(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bob carries 7; the time was over before the payment found that out, as one question has no answer."""
+    fake = _node()
+    fake.before = lambda connection, asked: len(fake.asked(RequestRoutes)) != 2
+    toward_bob = MultiRoute((RouteCapacityRate(FriendsRoute((NODE.public_key, BOB)), 7, Rate(0, 0)),))
+    fake.routes = lambda asked: (toward_bob,) if asked.destination == BOB else ()
+    assert _pay(fake, files, timeout=1.0) == 3
+    why = capsys.readouterr().err.splitlines()[0]
+    assert why == (
+        "no commit within 1 s: no route that can carry the payment: "
+        "not enough credit with all friends together, 7 FST at most"
+    )
 
 
 def test_a_payment_that_has_failed_before(files: Files, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,13 +110,13 @@ async def _hand_over(commit: Commit) -> None:
     """Deliver a commit to a seller who takes it."""
 
 
-def _failure(fake: ScriptedNode, options: PayOptions = QUICK) -> PaymentFailed:
+def _failure(fake: ScriptedNode, options: PayOptions = QUICK, bill: Invoice = BILL) -> PaymentFailed:
     """What paying the bill raises."""
     raised: list[PaymentFailed] = []
 
     async def body(node: Node) -> None:
         with pytest.raises(PaymentFailed) as caught:
-            await node.pay(BILL, _hand_over, options)
+            await node.pay(bill, _hand_over, options)
         raised.append(caught.value)
 
     _run(fake, body)
@@ -130,6 +131,20 @@ def test_no_friend_online() -> None:
     fake = _node(offline=(BOB,))
     assert isinstance(_failure(fake), NoFriendOnline)
     assert len(fake.asked(RequestRoutes)) == 1
+
+
+def test_a_currency_that_no_friend_has() -> None:
+    """Nor is it looked for; a friend who is away may have it."""
+    fake = _node(BOB)
+    failure = _failure(fake, bill=replace(BILL, currency=Currency("EUR")))
+    assert str(failure).endswith(": no friend of yours has EUR")
+    assert len(fake.asked(RequestRoutes)) == 1
+
+
+def test_ones_own_invoice() -> None:
+    """Nobody is to blame."""
+    failure = _failure(_node(BOB), bill=replace(BILL, dest_public_key=NODE.public_key))
+    assert str(failure).endswith(": this invoice is your own")
 
 
 def test_not_enough_credit() -> None:

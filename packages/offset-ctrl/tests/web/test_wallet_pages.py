@@ -285,6 +285,17 @@ def test_what_is_no_request(run_server, web, given, says):
     _in_wallet(run_server, web, body)
 
 
+def test_a_request_of_ones_own_is_not_paid(run_server, web):
+    """It is told at once what to do with it."""
+
+    async def body(server, browser):
+        own = replace(server.invoice(1), dest_public_key=web.NODE.public_key)
+        answer = await browser.client.get(f"{HOME}/pay", params={"text": format_uri(PaymentRequest(own))})
+        assert (answer.status_code, "This is a request of your own; hand it to" in answer.text) == (400, True)
+
+    _in_wallet(run_server, web, body)
+
+
 def test_asking_for_a_payment(run_server, web):
     """A request with a note and a QR code; with what the buyer hands over it is paid."""
 

@@ -41,7 +41,12 @@ from offset_ctrl.sdk.failures import (
 )
 from offset_proto.files import Invoice
 from offset_proto.messages.index import MultiRoute
-from offset_proto.messages.report import ChannelConsistentReport, FriendLivenessReport, FriendStatusReport
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+)
 from offset_proto.rate import max_payable
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
@@ -79,9 +84,9 @@ async def why_no_route(session: NodeSession, invoice: Invoice, known: tuple[Mult
     """
     if known is not None:
         return AmountTooLarge(largest_payable(known), invoice.currency) if known else NoRoute()
+    if (here := _why_not_here(session.report, invoice)) is not None:
+        return here
     friends = [key for key, friend in session.report.friends.items() if friend.liveness is FriendLivenessReport.ONLINE]
-    if not friends:
-        return NoFriendOnline()
     try:
         largest = await _largest_to_seller(session, invoice)
         credit = await _credit(session, invoice, sorted(friends)[:FRIENDS_ASKED_MAX])
@@ -92,6 +97,28 @@ async def why_no_route(session: NodeSession, invoice: Invoice, known: tuple[Mult
     if largest == 0:
         return SellerUnknown(invoice.currency)
     return AmountTooLarge(largest, invoice.currency)
+
+
+def _why_not_here(report: ReportView, invoice: Invoice) -> NoRoute | None:
+    """What the report alone shows; None: that a payment could begin."""
+    if invoice.dest_public_key == report.local_public_key:
+        return NoRoute("this invoice is your own")
+    online = [friend for friend in report.friends.values() if friend.liveness is FriendLivenessReport.ONLINE]
+    if not online:
+        return NoFriendOnline()
+    if not any(_has(friend, invoice.currency) for friend in report.friends.values()):
+        return NoRoute(f"no friend of yours has {invoice.currency}")
+    if not any(_has(friend, invoice.currency) for friend in online):
+        return NoRoute(f"no friend of yours that is online has {invoice.currency}")
+    return None
+
+
+def _has(friend: FriendReport, currency: Currency) -> bool:
+    """Whether something could pass in *currency*; where both disagree about the balances, that is not known."""
+    channel = friend.channel_status
+    return not isinstance(channel, ChannelConsistentReport) or any(
+        each.currency == currency for each in channel.currency_reports
+    )
 
 
 async def _credit(session: NodeSession, invoice: Invoice, friends: list[PublicKey]) -> int:
@@ -175,6 +202,6 @@ def _why_not_ready(report: ReportView, key: PublicKey, currency: Currency) -> st
         return f"{name} is offline"
     if not isinstance(friend.channel_status, ChannelConsistentReport):
         return f"you and {name} disagree about the balance"
-    if all(each.currency != currency for each in friend.channel_status.currency_reports):
+    if not _has(friend, currency):
         return f"{currency} is not open on both sides with {name}"
     return None

@@ -28,6 +28,7 @@ from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
 from offset_ctrl.sdk.payment import Payment, PayOptions
+from offset_ctrl.sdk.reasons import why_no_route
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, Invoice
 from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
@@ -47,6 +48,10 @@ ROUTE_TICKS: Final = 5
 
 CLOSE_SECONDS: Final = 2.0
 """For a payment that has failed or is complete, to be closed at the node; otherwise that is left to payment-status."""
+
+
+WHY_SECONDS: Final = 3.0
+"""To find out why there is no way, once the time of a payment is over."""
 
 
 async def pay_invoice(
@@ -206,8 +211,10 @@ async def _pay(
         async with showing(lambda: _words(paying)):
             await paying.commit(timeout)
     except (TimeoutError, asyncio.CancelledError) as error:
-        status = _tell_waiting(session, paying, files.payment, error, timeout, go_on)
-        if isinstance(error, asyncio.CancelledError):
+        is_over = isinstance(error, TimeoutError)
+        words = await _why_in_vain(session, paying, options) if is_over else None
+        status = _tell_waiting(session, paying, files.payment, timeout if is_over else None, go_on=go_on, words=words)
+        if not is_over:
             raise  # Ctrl-C
         return status
     except PaymentFailed as error:
@@ -224,14 +231,32 @@ async def _pay(
     return None
 
 
+async def _why_in_vain(session: NodeSession, paying: Payment, options: PayOptions) -> str | None:
+    """Why no way was found so far, as --dry-run would say it; None: there was one, or nobody can say in a moment."""
+    if paying.parts or paying.tried.fruitful or paying.tried.failed or not session.is_connected:
+        return None
+    try:
+        async with asyncio.timeout(WHY_SECONDS):
+            failure = await why_no_route(session, paying.invoice, options.routes)
+    except (OffsetError, TimeoutError):
+        return None
+    return None if type(failure) is NoRoute and str(failure) == str(NoRoute()) else str(failure)
+
+
 def _tell_waiting(
-    session: NodeSession, paying: Payment, payment: Path, error: BaseException, timeout: float, go_on: str
+    session: NodeSession,
+    paying: Payment,
+    payment: Path,
+    timeout: float | None,
+    *,
+    go_on: str,
+    words: str | None,
 ) -> int:
     """Say why there is no commit yet, what is frozen, and what can be done later; the exit status."""
-    until = f"within {timeout:g} s" if isinstance(error, TimeoutError) else "yet"
+    until = "yet" if timeout is None else f"within {timeout:g} s"
     away = None if session.is_connected else session.why_away
-    why = why_waiting(paying.tried, paying.parts, paying.invoice, away)
-    click.echo(f"no commit {until}: {why}", err=True)
+    why = words or why_waiting(paying.tried, paying.parts, paying.invoice, away)
+    click.echo(f"no commit {until}: {printable(why)}", err=True)
     look = command_line("buyer", "payment-status", "-p", payment)
     return tell_not_finished(session.report, paying.parts, go_on, look)
 

@@ -43,6 +43,8 @@ async def show_pay(visit: Visit) -> Answer:
         return Shown("pay.html", {"text": text})
     try:
         request = take_request(text)
+        if request.invoice.dest_public_key == visit.web_node.node.public_key:
+            raise InvalidInput("this is a request of your own; hand it to the person who pays")
     except InvalidInput as error:
         return Shown("pay.html", {"text": text, "problem": problem_of(error)}, 400)
     node, row = visit.web_node, _under_way(visit, request.invoice)
