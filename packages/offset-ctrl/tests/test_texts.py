@@ -456,13 +456,13 @@ def test_a_receipt_that_can_not_come(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_short")
 def test_a_payment_by_text_goes_on_by_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No file has the invoice, so both commands say the text with which to go on; and that text pays the same."""
+    """No file has the invoice, so both commands say the text with which to go on, which is the whole one."""
     fake = _node(Extension.OPEN_PAYMENTS)
     assert _pay_asked(fake, tmp_path, timeout=0.3) == 3
     (go_on,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("go on: ")]
-    plain = format_uri(PaymentRequest(BILL))
     assert go_on == (
-        f"go on: stctrl buyer pay-invoice --text {plain} -p {tmp_path / 'x.payment'} -c {tmp_path / 'x.commit'}"
+        f"go on: stctrl buyer pay-invoice --text {format_uri(FILES['invoice'][1])} "
+        f"-p {tmp_path / 'x.payment'} -c {tmp_path / 'x.commit'} --by-hand"
     )
     (sent,) = fake.asked(CreateTransaction)
     target = PaymentTarget(BILL.invoice_id, BILL.currency, 20, SELLER.public_key)

@@ -229,6 +229,15 @@ def test_every_missing_or_doubled_character_is_found():
 # What is wrong is said.
 
 
+@pytest.mark.parametrize("text", ["", "hello", "https://shop.example.net", "1", "o f f"])
+def test_what_is_no_text_of_ours(text: str) -> None:
+    """How the wanted one begins is all that helps; what begins like one of ours is looked at."""
+    with pytest.raises(InvalidInput, match=r"^this is no text that begins with offset:commit1$"):
+        parse_uri_of(Commit, text)
+    with pytest.raises(InvalidInput, match="the checksum alone has 6"):
+        parse_uri_of(Commit, "commit1qqq")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

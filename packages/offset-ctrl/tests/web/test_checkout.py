@@ -132,7 +132,7 @@ def test_what_pays_nothing(run_server, web):
         _, _, other = await _sell(server, "other")
         async with _stranger(server) as client:
             for text, says in (
-                ("rubbish", "beginning is missing"),
+                ("rubbish", "This is no text that begins with offset:commit1"),
                 ("", "is missing"),
                 (format_uri(build_commit(other, web.NODE)), "another request"),
                 (format_uri(build_commit(invoice, web.SELLER)), "does not|signature|wrong"),

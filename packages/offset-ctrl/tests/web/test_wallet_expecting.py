@@ -104,7 +104,7 @@ def test_what_collects_nothing(visit, web, elsewhere):
         unknown = format_uri(build_commit(server.invoice(99), web.SELLER))
         forged = format_uri(build_commit(elsewhere, web.SELLER))
         for text, status, says in (
-            ("rubbish", 400, "beginning is missing"),
+            ("rubbish", 400, "This is no text that begins with offset:commit1"),
             ("", 400, "is missing; paste it"),
             (unknown, 404, "no request that is open at your node"),
             (forged, 400, "signature"),

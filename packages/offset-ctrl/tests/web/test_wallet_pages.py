@@ -268,7 +268,8 @@ def test_a_payment_that_can_not_be_made(run_server, web, fake):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("rubbish", "beginning is missing"),
+        ("rubbish", "This is no text that begins with offset:invoice1"),
+        ('{"payment_id": "ZmZmZmZmZmZmZmZmZmZmZg"}', "This is a payment, and an invoice is wanted"),
         ("offset:invoice1qqqq", "checksum|wrong"),
         ("{}", "This is not a request to pay"),
         ("x" * 9000, "at most"),
@@ -314,6 +315,12 @@ def test_asking_for_a_payment(run_server, web):
         assert request.end is not None
         assert request.delivery == address
         assert "<svg" in page
+        here = "On this machine only; start stweb with --public-address for others"
+        assert here in page
+        shop = server.desk.shop
+        object.__setattr__(server.desk, "shop", "https://shop.example.org")
+        assert here not in await browser.open(path)
+        object.__setattr__(server.desk, "shop", shop)
         assert INVOICE.parse(await browser.open(f"{path}/file")) == request.invoice
         wrong = await browser.send(page, "/commit", text=format_uri(build_commit(server.invoice(9), web.SELLER)))
         assert (wrong.status_code, len(server.fake.asked(CommitInvoice))) == (400, 0)

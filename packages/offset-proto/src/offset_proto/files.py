@@ -206,7 +206,11 @@ class FileKind(Generic[T]):
         try:
             return self.parse(text)
         except InvalidInput as error:
-            raise StringSerdeError(path, mistaken_for(text, self._form.keys) or error) from None
+            raise StringSerdeError(path, self.mistaken(text) or error) from None
+
+    def mistaken(self, text: str) -> str | None:
+        """Of which other kind a file is whose *text* is none of this kind, in words; None: that is not known."""
+        return mistaken_for(text, self._form.keys)
 
     def save(self, path: Path, value: T) -> None:
         """
@@ -303,13 +307,7 @@ def read_bytes(path: Path, bytes_max: int = FILE_BYTES_MAX) -> bytes:
 
 
 def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
-    """
-    The text of a file of at most *bytes_max* bytes.
-
-    Raises:
-        IoError: It can not be read.
-        StringSerdeError: It is not UTF-8.
-    """
+    """The text of a file. Raises IoError as `read_bytes`, and StringSerdeError where it is not UTF-8."""
     try:
         return read_bytes(path, bytes_max).decode("utf-8")
     except UnicodeDecodeError as error:

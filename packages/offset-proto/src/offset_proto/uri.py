@@ -18,6 +18,7 @@ Rules.
 A checksum is no signature: it finds slips, and nobody who wants to cheat.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -114,6 +115,9 @@ KINDS: Final[dict[str, type[Texted]]] = {
 
 _NAMES: Final = {cls: name for name, cls in KINDS.items()}
 
+_OURS: Final = re.compile(f"{SCHEME}|(?:{'|'.join(KINDS)})1", re.IGNORECASE)
+"""How a text of ours begins; of any other one it is not worth while to say what is wrong with its characters."""
+
 
 def format_uri(value: Texted) -> str:
     """
@@ -176,6 +180,8 @@ def parse_uri_of(cls: type[T], text: str) -> T:
     Raises:
         InvalidInput: As `parse_uri`, or it stands for something else.
     """
+    if len(text) <= TEXT_CHARACTERS_MAX and _OURS.match("".join(text.split())) is None:
+        raise InvalidInput(f"this is no text that begins with {SCHEME}{_NAMES[cls]}1")
     value = parse_uri(text)
     if not isinstance(value, cls):
         given, needed = (_with_article(_NAMES[of]) for of in (type(value), cls))

@@ -21,6 +21,7 @@ from offset_proto.message_json import parse_json
 from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import InvoiceId
 from offset_proto.uri import format_uri
+from offset_proto.web_address import parse_web_address
 
 __all__ = ["pages"]
 
@@ -123,7 +124,8 @@ async def show_invoice(visit: Visit) -> Answer:
         "arrived": 0 if known is None else int(known.arrived or 0),
         "request": (request := selling.request_of(visit.desk, row)),
         "text": format_uri(request),
-        "checkout": selling.checkout_address(visit.desk, row),
+        "checkout": (checkout := selling.checkout_address(visit.desk, row)),
+        "is_here_only": checkout is not None and parse_web_address(checkout, "the page").is_here,
         "is_own": row.owner == visit.call.visitor.owner,
     }
     return Shown("invoice.html", values)

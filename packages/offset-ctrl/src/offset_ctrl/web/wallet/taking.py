@@ -63,7 +63,7 @@ def _parse(kind: FileKind[T], text: str, what: str) -> T:
     try:
         return kind.parse(text)
     except InvalidInput as error:
-        raise InvalidInput(f"this is not {what}: {error}") from None
+        raise InvalidInput(kind.mistaken(text) or f"this is not {what}: {error}") from None
 
 
 def take_amount(text: str, what: str) -> int:
