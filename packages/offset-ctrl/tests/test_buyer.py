@@ -552,7 +552,10 @@ def test_a_receipt_that_proves_nothing_is_not_acknowledged(files: Files) -> None
     files.begun()
     fake = _node()
     fake.status = lambda asked: PaymentStatusSuccess(build_receipt(OTHER_BILL, SELLER), ACK)
-    with pytest.raises(CommandError, match=r"^BuyerError\(InvoiceIdMismatch\)"):
+    with pytest.raises(
+        CommandError,
+        match=r"^BuyerError\(InvoiceIdMismatch\): the receipt is one of another invoice; the node keeps it$",
+    ):
         _status(fake, files)
     assert fake.asked(AckClosePayment) == []
     assert files.payment.exists()

@@ -165,10 +165,13 @@ def _receipt_and_invoice(tmp_path: Path, **changed: object) -> tuple[Path, Path]
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"invoice_id": InvoiceId(b"\x03" * 32)}, "InvoiceIdMismatch"),
-        ({"dest_payment": 11}, "DestPaymentMismatch"),
-        ({"currency": Currency("EUR")}, "CurrencyMismatch"),
-        ({}, "InvalidReceipt"),
+        ({"invoice_id": InvoiceId(b"\x03" * 32)}, "InvoiceIdMismatch: the receipt is one of another invoice"),
+        ({"dest_payment": 11}, "DestPaymentMismatch: the receipt is one for another amount than the invoice asks for"),
+        (
+            {"currency": Currency("EUR")},
+            "CurrencyMismatch: the receipt is one in another currency than that of the invoice",
+        ),
+        ({}, "InvalidReceipt: the seller of the invoice has not signed this receipt"),
     ],
 )
 def test_receipts_that_prove_nothing(run, tmp_path, changed, complaint):

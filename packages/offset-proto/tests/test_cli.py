@@ -89,7 +89,7 @@ def test_forms_of_an_option(words: list[str], output: str) -> None:
         (["-a", "-5"], "'-5' is negative: -a takes a number from 0 on"),
         (["-a", "-five"], "Found argument '-five' which wasn't expected"),
         (["-a=-5"], "invalid digit found in string"),
-        (["-a", "4294967296"], "number too large to fit in target type"),
+        (["-a", "4294967296"], "number too large to fit in target type: it is 4294967295 at most"),
         (["-a", ""], "cannot parse integer from empty string"),
         (["-a", "1_0"], "invalid digit found in string"),
         (["-a", "5", "-t", "localhost:80"], "invalid socket address syntax"),

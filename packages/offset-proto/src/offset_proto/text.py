@@ -92,9 +92,9 @@ def parse_integer(integer: Integer, text: str) -> int:
     value = int(digits or "0") if len(digits) <= 40 else integer.greatest + 1
     value = -value if text[0] == "-" else value
     if value > integer.greatest or (len(digits) > 40 and text[0] != "-"):
-        raise InvalidInput("number too large to fit in target type")
+        raise InvalidInput(f"number too large to fit in target type: it is {integer.greatest} at most")
     if value < integer.least or len(digits) > 40:
-        raise InvalidInput("number too small to fit in target type")
+        raise InvalidInput(f"number too small to fit in target type: it is {integer.least} at least")
     return value
 
 

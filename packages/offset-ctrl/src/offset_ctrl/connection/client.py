@@ -380,7 +380,10 @@ async def open_node(
         try:
             await node.greeted()
         except (ConnectionClosed, PeerError) as error:
-            raise NodeConnectionError(f"ConnectionError({address}: {error}; does the node trust this app?)") from None
+            words = (
+                "does the node trust this app, and is the ticket that of a node, and not of a relay or an index server?"
+            )
+            raise NodeConnectionError(f"ConnectionError({address}: {error}; {words})") from None
         yield node
     finally:
         node.close()

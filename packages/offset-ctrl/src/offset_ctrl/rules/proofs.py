@@ -10,7 +10,18 @@ __all__ = ["InvalidProof", "check_commit", "check_receipt"]
 
 
 class InvalidProof(InvalidInput):
-    """What somebody handed us does not prove what it should; the text is the specification's name for the reason."""
+    """
+    What somebody handed us does not prove what it should.
+
+    Attributes:
+        name: The specification's name for the reason; with *words* after it, it is the text.
+        words: What that means, for a person; may be empty.
+    """
+
+    def __init__(self, name: str, words: str = "") -> None:
+        super().__init__(f"{name}: {words}" if words else name)
+        self.name = name
+        self.words = words
 
 
 def check_commit(commit: Commit, invoice: Invoice) -> None:
@@ -40,12 +51,12 @@ def check_receipt(receipt: Receipt, invoice: Invoice) -> None:
         InvalidProof: InvoiceIdMismatch, DestPaymentMismatch, CurrencyMismatch (D88) or InvalidReceipt.
     """
     if invoice.invoice_id != receipt.invoice_id:
-        raise InvalidProof("InvoiceIdMismatch")
+        raise InvalidProof("InvoiceIdMismatch", "the receipt is one of another invoice")
     if invoice.dest_payment != receipt.total_dest_payment:
-        raise InvalidProof("DestPaymentMismatch")
+        raise InvalidProof("DestPaymentMismatch", "the receipt is one for another amount than the invoice asks for")
     if invoice.currency != receipt.currency:
-        raise InvalidProof("CurrencyMismatch")
+        raise InvalidProof("CurrencyMismatch", "the receipt is one in another currency than that of the invoice")
     try:
         verify_receipt(receipt, invoice.dest_public_key)
     except InvalidSignature:
-        raise InvalidProof("InvalidReceipt") from None
+        raise InvalidProof("InvalidReceipt", "the seller of the invoice has not signed this receipt") from None

@@ -237,8 +237,10 @@ async def reset_friend(node: NodeConnection, name: str) -> None:
     """Accept a friend's terms for an inconsistent channel."""
     key, friend = find_friend(GROUP, node.report, name)
     if not isinstance(friend.channel_status, ChannelInconsistentReport):
-        raise CommandError(GROUP, f"ChannelNotInconsistent({name})")
+        words = f"you and {name} agree about the balances, so there is nothing to reset"
+        raise CommandError(GROUP, f"ChannelNotInconsistent({name})", printable(words))
     remote = friend.channel_status.opt_remote_reset_terms
     if remote is None:
-        raise CommandError(GROUP, f"UnknownRemoteResetTerms({name})")
+        words = f"the terms of {name} have not come yet; they come when {name} is online"
+        raise CommandError(GROUP, f"UnknownRemoteResetTerms({name})", printable(words))
     await _change(node, changes.reset_channel, key, remote.reset_token)

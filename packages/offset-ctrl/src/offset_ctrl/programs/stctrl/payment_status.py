@@ -291,7 +291,8 @@ async def _finish(
             if progress is not None:
                 check_receipt(status.receipt, progress.invoice)
         except InvalidProof as error:
-            raise CommandError(GROUP, str(error), "the node keeps this receipt, which proves nothing") from None
+            words = f"{error.words}; the node keeps it" if error.words else "the node keeps this receipt"
+            raise CommandError(GROUP, error.name, words) from None
         if receipt is None:
             _print_end(state, payment_id, None, as_json=as_json, text="Payment succeeded; -r FILE saves the receipt.")
             return

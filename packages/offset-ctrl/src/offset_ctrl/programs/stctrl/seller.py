@@ -129,7 +129,7 @@ async def commit_invoice(
     try:
         check_commit(offered, expected)
     except InvalidProof as error:
-        raise CommandError(GROUP, str(error)) from None
+        raise CommandError(GROUP, error.name, error.words) from None
     try:
         await collect(node, offered)
     except ConnectionClosed as error:

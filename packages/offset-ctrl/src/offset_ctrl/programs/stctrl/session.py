@@ -144,7 +144,7 @@ async def _opened(
 def load(group: str, kind: FileKind[T], path: Path, missing: str) -> T:
     """The value in a file; *missing* names the error where there is no such file."""
     if not path.exists():
-        raise CommandError(group, f"{missing}({path})")
+        raise CommandError(group, f"{missing}({path})", "no such file")
     try:
         return kind.load(path)
     except (IoError, StringSerdeError) as error:

@@ -1,4 +1,4 @@
-"""stctrl config add-relay and add-index with a key that the node knows: what is replaced is said. Spec 09 §7."""
+"""stctrl config: what is replaced is said, and errors have words after their names. Spec 09 §7."""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +9,7 @@ from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.programs.stctrl import config
+from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.testing import ScriptedNode
 from offset_proto.files import TICKET
 from offset_proto.messages.app import AddIndexServer, AddRelay, AppRequest
@@ -16,12 +17,17 @@ from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAdd
 from offset_proto.messages.report import (
     AddIndexServerReport,
     AddRelayReport,
+    ChannelConsistentReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
     FunderMutationReport,
     FunderReport,
     IndexClientMutationReport,
     IndexClientReport,
     NodeReport,
     NodeReportMutation,
+    PkFriendReport,
     PkFriendReportList,
 )
 from offset_proto.types import NetAddress, PrivateKey, PublicKey
@@ -72,3 +78,25 @@ def test_what_is_replaced_is_said(
 
     asyncio.run(main())
     assert capsys.readouterr().err == told
+
+
+def test_errors_of_commands_have_words(tmp_path: Path) -> None:
+    """After the names, which scripts go by: a file that is missing, and a channel that needs no reset."""
+    channel = ChannelConsistentReport(())
+    bob = FriendReport("bob", (), (), None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
+    funder = FunderReport(NODE.public_key, (), PkFriendReportList((PkFriendReport(OTHER, bob),)))
+    fake = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+
+    async def main() -> None:
+        ticker = Ticker(0.03)
+        async with (
+            asyncio.timeout(20),
+            fake.serve(ticker) as ticket,
+            open_node(ticket.address, ticket.public_key, APP, ticker) as node,
+        ):
+            with pytest.raises(CommandError, match=r"^ConfigError\(RelayFileNotFound\(.*\)\): no such file$"):
+                await config.add_relay(node, tmp_path / "ticket", "relay")
+            with pytest.raises(CommandError, match=r"^ConfigError\(ChannelNotInconsistent\(bob\)\): you and bob agree"):
+                await config.reset_friend(node, "bob")
+
+    asyncio.run(main())
