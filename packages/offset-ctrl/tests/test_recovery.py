@@ -86,6 +86,7 @@ def test_a_list_survives_its_file(contacts, tmp_path):
     """Names, keys and settings are in it, and no secret is there to be in it; an existing file stays."""
     CONTACTS.save(tmp_path / "contacts", contacts)
     assert CONTACTS.load(tmp_path / "contacts") == contacts
+    assert (tmp_path / "contacts").stat().st_mode & 0o777 == 0o600
     (bob_again,) = contacts.friends
     assert [(entry.currency, entry.balance, entry.is_active) for entry in bob_again.currencies] == [
         (EUR, 0, False),

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -325,9 +326,15 @@ def test_asking_for_a_payment(run_server, web):
         wrong = await browser.send(page, "/commit", text=format_uri(build_commit(server.invoice(9), web.SELLER)))
         assert (wrong.status_code, len(server.fake.asked(CommitInvoice))) == (400, 0)
         assert "another request" in wrong.text
+        paid = server.desk.database.now() + 3600
+        server.desk.database._clock = lambda: paid
         await browser.send(page, "/commit", text=format_uri(build_commit(request.invoice, web.NODE)))
         assert len(server.fake.asked(CommitInvoice)) == 1
         assert "<h1>Paid</h1>" in await browser.open(path)
+        [shown] = re.findall(
+            r'Paid</span> · <time datetime="([^"]+)">|Paid · <time datetime="([^"]+)">', await browser.open(HOME)
+        )
+        assert datetime.fromisoformat(max(shown)).timestamp() == paid
 
     _in_wallet(run_server, web, body)
 

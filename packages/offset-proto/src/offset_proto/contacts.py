@@ -59,4 +59,4 @@ class ContactList:
     friends: tuple[Contact, ...]
 
 
-CONTACTS: Final = FileKind(JsonForm(ContactList, camel_case=SNAKE_CASE))
+CONTACTS: Final = FileKind(JsonForm(ContactList, camel_case=SNAKE_CASE), secret=True)

@@ -174,7 +174,7 @@ class FileKind(Generic[T]):
 
     Args:
         form: The class in JSON.
-        secret: The file holds a private key: it is made readable for its owner only.
+        secret: The file holds a private key, or what is nobody else's business: only its owner may read it.
     """
 
     def __init__(self, form: JsonForm[T], *, secret: bool = False) -> None:

@@ -106,7 +106,8 @@ def _events(desk: Desk, node: WebNode) -> list[Event]:
         path = item_path(node, "invoices", format_b64(invoice.invoice.invoice_id))
         title = wanted.description or "Payment request"
         amount, currency = invoice.invoice.dest_payment, str(invoice.invoice.currency)
-        found.append(Event(path, title, "", amount, currency, invoice.state.value, invoice.created))
+        since = invoice.created if invoice.state is InvoiceState.OPEN else invoice.changed
+        found.append(Event(path, title, "", amount, currency, invoice.state.value, since))
     return sorted(found, key=lambda event: -event.since)[:EVENTS_SHOWN]
 
 
