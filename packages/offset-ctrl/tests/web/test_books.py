@@ -1,5 +1,7 @@
 """Payments and invoices as they are stored: keys, limits of the day, and what changes them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -289,6 +291,73 @@ def test_the_number_of_open_invoices_has_a_limit(database, clock, monkeypatch):
     book.begin(SHOP, "node", ("2", b""), other, 60)
 
 
+def test_the_number_of_invoices_of_a_day_has_a_limit(database, clock, monkeypatch):
+    """Those that have ended count, since they are kept; a new day begins anew, and so does another token."""
+    monkeypatch.setattr(invoice_book, "INVOICES_A_DAY_MAX", 2)
+    book = InvoiceBook(database)
+
+    def begin(number: int, visitor: Visitor = SHOP) -> str:
+        invoice = replace(_invoice(5), invoice_id=InvoiceId(bytes([number]) * 32))
+        book.begin(visitor, "node", (str(number), b""), invoice, 1)
+        return format_b64(invoice.invoice_id)
+
+    book.change(begin(1), InvoiceState.CANCELLED)
+    begin(2)
+    clock.now += 60
+    for _ in range(2):
+        with pytest.raises(TooManyOpen, match="2 invoices today"):
+            begin(3)
+    begin(2)  # the same request makes no other one
+    begin(4, Visitor("other", SHOP.grants))
+    clock.now += 86_400
+    begin(3)
+
+
+def _sell(book: InvoiceBook, number: int) -> str:
+    """An invoice that is open, and has a commit whose end was not seen."""
+    invoice = replace(_invoice(5), invoice_id=InvoiceId(bytes([number]) * 32))
+    book.begin(SHOP, "node", (f"invoice {number}", b""), invoice, 60)
+    name = format_b64(invoice.invoice_id)
+    book.change(name, InvoiceState.OPEN)
+    book.hand_over(name, build_commit(invoice, SELLER), 0)
+    return name
+
+
+def test_what_is_in_doubt_is_never_forgotten(database, clock):
+    """Nor is its key, under which it would be paid or asked for again."""
+    payments, invoices = PaymentBook(database), InvoiceBook(database)
+    unknown, waiting = _begin(payments, 1, 1), _begin(payments, 2, 1)
+    payments.settle(unknown, PaymentState.UNKNOWN)
+    doubted, missed = _sell(invoices, 1), _sell(invoices, 2)
+    for name in (doubted, missed):
+        invoices.change(name, InvoiceState.OVER)
+    invoices.put_back(missed, None)
+    clock.now += 2 * KEPT_SECONDS
+    _begin(payments, 3, 1)
+    forget_old(database)
+    assert invoices.find(missed) is None
+    assert [format_b64(row.invoice.invoice_id) for row in invoices.in_doubt("node", 0, 9)] == [doubted]
+    for number, payment_id in ((1, unknown), (2, waiting)):
+        key = (f"key {number}", hash_request(b"%d" % number))
+        row, is_new = payments.begin(SHOP, "node", key, _invoice(1), 0, lambda: PaymentId(bytes(16)))
+        assert (row.payment_id, is_new) == (payment_id, False)
+    _, is_new = invoices.begin(SHOP, "node", ("invoice 1", b""), _invoice(5), 60)
+    assert not is_new
+
+
+def test_a_start_with_a_clock_that_is_ahead_forgets_nothing(database, clock):
+    """What was paid yesterday would be paid again under its key."""
+    book = PaymentBook(database)
+    paid = _begin(book, 1, 1)
+    book.settle(paid, PaymentState.PAID)
+    clock.now += 2 * KEPT_SECONDS
+    forget_old(database)
+    clock.now -= 2 * KEPT_SECONDS
+    assert book.find(paid)
+    row, is_new = book.begin(SHOP, "node", ("key 1", hash_request(b"1")), _invoice(1), 0, lambda: PaymentId(bytes(16)))
+    assert (row.payment_id, is_new) == (paid, False)
+
+
 def test_what_is_old_is_forgotten(database, clock):
     """What has ended long ago, and its key; not what is open."""
     book = PaymentBook(database)
@@ -298,6 +367,7 @@ def test_what_is_old_is_forgotten(database, clock):
     forget_old(database)
     assert book.find(one)
     clock.now += 2 * 86400
+    _begin(book, 3, 1)  # ages count up to the last request
     forget_old(database)
     assert book.find(one) is None
     assert book.find(two)

@@ -26,6 +26,7 @@ from typing import Final
 
 from offset_ctrl.web.database import Connection, Database, Row
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
+from offset_ctrl.web.spending import DAY_SECONDS
 from offset_ctrl.web.tokens import Visitor
 from offset_ctrl.web.webhook_book import Outbox
 from offset_ctrl.web.webhook_forms import PaidInvoiceData
@@ -37,6 +38,9 @@ __all__ = ["Handed", "InvoiceBook", "InvoiceRow", "InvoiceState"]
 
 OPEN_INVOICES_MAX: Final = 100_000
 """Of one token."""
+
+INVOICES_A_DAY_MAX: Final = 100_000
+"""Of one token, also those that ended at once: each has a row, which is kept for long."""
 
 
 class InvoiceState(enum.Enum):
@@ -152,7 +156,7 @@ class InvoiceBook:
 
         Raises:
             KeyReused: The key was used for another request.
-            TooManyOpen: Too many are open.
+            TooManyOpen: Too many are open, or were made today.
         """
         with self._database.transaction() as connection:
             made = find_key(self._database, visitor.owner, *key)
@@ -168,6 +172,7 @@ class InvoiceBook:
             )[0]
             if number >= OPEN_INVOICES_MAX:
                 raise TooManyOpen(f"{number} invoices of this token are open; cancel some, or let them expire")
+            self._count_made(visitor.owner, now // DAY_SECONDS)
             invoice_id = format_b64(invoice.invoice_id)
             values = {
                 "sequence": self._database.next_sequence("invoices"),
@@ -187,6 +192,16 @@ class InvoiceBook:
             connection.execute(f"INSERT INTO invoices ({columns}) VALUES ({places})", values)
             store_key(self._database, visitor.owner, *key, invoice_id)
         return self.get(invoice_id), True
+
+    def _count_made(self, owner: str, day: int) -> None:
+        """One more is made on a *day*; only inside of the transaction that stores it."""
+        name = f"invoices of {owner}"
+        row = self._database.ask_one("SELECT value FROM facts WHERE name = ?", name)
+        last, number = (day, 0) if row is None else map(int, row["value"].split())
+        number = 1 + (number if last == day else 0)
+        if number > INVOICES_A_DAY_MAX:
+            raise TooManyOpen(f"this token has made {INVOICES_A_DAY_MAX} invoices today (UTC); wait until tomorrow")
+        self._database.ask("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, f"{day} {number}")
 
     def change(self, invoice_id: str, state: InvoiceState) -> None:
         """An invoice has come to another state; nothing happens where none leads there from the one that it has."""
