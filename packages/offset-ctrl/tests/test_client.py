@@ -167,6 +167,9 @@ def test_an_invoice_has_its_file_first(tmp_path):
     async def body(node):
         with pytest.raises(CommandError, match="IoError"):
             await create_invoice(node, "FST", 5, tmp_path / "no" / "such.invoice")
+        with pytest.raises(CommandError, match=r"SellerError\(ZeroAmount\): an invoice is over 1 credit at least"):
+            await create_invoice(node, "FST", 0, tmp_path / "zero.invoice")
+        assert not (tmp_path / "zero.invoice").exists()
         assert asked == []
         with pytest.raises(CommandError, match="cancel-invoice"):
             await create_invoice(node, "FST", 5, tmp_path / "kept.invoice")

@@ -590,6 +590,8 @@ def test_an_invoice_and_its_commit():
     fake = _node()
 
     async def body(node: Node) -> None:
+        with pytest.raises(InvalidInput, match="1 credit at least"):
+            await node.create_invoice("FST", 0)
         invoice = await node.create_invoice("FST", 20)
         assert fake.asked(AddInvoice) == [AddInvoice(invoice.invoice_id, FST, 20)]
         of_seller = Invoice(invoice.invoice_id, FST, SELLER.public_key, 20)

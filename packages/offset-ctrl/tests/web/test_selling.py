@@ -313,6 +313,18 @@ def test_currencies_and_amounts_that_are_none(run_server):
     run_server(body)
 
 
+def test_an_invoice_over_nothing(run_server):
+    """It is refused before anything is written down or made."""
+
+    async def body(server):
+        answer = await _create(server, amount="0")
+        assert (answer.status_code, "1 credit at least" in answer.json()["detail"]) == (400, True)
+        assert (await server.client.get(INVOICES)).json()["invoices"] == []
+        assert not server.fake.asked(AddInvoice)
+
+    run_server(body)
+
+
 def test_ids_are_those_of_the_node(run_server):
     """What the node was asked for is what the client has."""
 

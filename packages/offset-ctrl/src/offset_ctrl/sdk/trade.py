@@ -145,9 +145,12 @@ class NodeTrade(NodeConfiguration):
 
         Raises:
             NotAnnounced: The node can not end an invoice by itself. There is no invoice.
-            InvalidInput: *expires* is not between a second and 136 years, or nobody could see or type the currency.
+            InvalidInput: *amount* is 0, *expires* is not between a second and 136 years, or nobody could see or type
+                the currency.
         """
         self._check("seller")
+        if not amount:
+            raise InvalidInput("an invoice is over 1 credit at least")
         invoice_id = invoice_id or InvoiceId(os.urandom(InvoiceId.SIZE))
         invoice = Invoice(invoice_id, parse_currency(currency), self.public_key, amount)
         if expires is None:

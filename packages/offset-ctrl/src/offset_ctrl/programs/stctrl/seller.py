@@ -41,7 +41,7 @@ async def create_invoice(
 
     Args:
         node: The connection.
-        currency, amount: What the buyer is to pay.
+        currency, amount: What the buyer is to pay, 1 credit at least.
         invoice: Where the file goes.
         expires: Seconds after which the node cancels it by itself, if no commit was given by then; None: never.
         description: What for. Our node keeps it as a note, where it keeps any, and the text says it; the file does not.
@@ -51,6 +51,8 @@ async def create_invoice(
     if not output.is_wanted and deliver_to is not None:
         words = "the file has no place for --deliver-to; ask for --text, --qr or -o"
         raise CommandError(GROUP, "NoText", words)
+    if not amount:
+        raise CommandError(GROUP, "ZeroAmount", "an invoice is over 1 credit at least")
     parsed = parse_currency(GROUP, currency, is_new=True)
     invoice_id = InvoiceId(os.urandom(InvoiceId.SIZE))
     request: AppRequest = AddInvoice(invoice_id, parsed, amount)

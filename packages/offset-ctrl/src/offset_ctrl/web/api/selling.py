@@ -17,6 +17,7 @@ from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
 from offset_ctrl.web.settling import cancel, collect, settle
 from offset_proto.entered import parse_currency
+from offset_proto.errors import InvalidInput
 from offset_proto.files import Invoice
 from offset_proto.messages.extensions import Extension, OpenInvoiceReport
 from offset_proto.text import format_b64
@@ -50,6 +51,8 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
     """Expect a payment; hand the invoice to the buyer. The same key makes the same invoice, also after a crash."""
     node, book = call.node, call.desk.invoice_book
     amount, currency = views.read_amount(body.amount), parse_currency(body.currency)
+    if not amount:
+        raise InvalidInput("an invoice is over 1 credit at least")
     wanted = Invoice(InvoiceId(os.urandom(InvoiceId.SIZE)), currency, node.node.public_key, amount)
     PaymentRequest(wanted, body.description)  # says what is wrong before anything is made
     if body.return_to is not None:
