@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from offset_ctrl.web.database import DatabaseDamaged, open_database
+from offset_ctrl.web.database import _VERSIONS, FILE_NAME, DatabaseDamaged, StateInUse, lock_state, open_database
 from offset_ctrl.web.grants import READ_ONLY, Scope, parse_grants
 from offset_ctrl.web.tokens import TokenExists, Tokens, UnknownToken
 from offset_proto.errors import InvalidInput
@@ -129,13 +129,32 @@ def test_a_database_from_before_the_wallet(tmp_path):
         database.ask("DROP INDEX invoices_by_age")
         database.ask("DROP INDEX checkouts")
         database.ask("DROP INDEX invoices_in_doubt")
-        for column in ("checkout", "return_to", "handed_after"):
+        database.ask("DROP INDEX ends_to_come")
+        for column in ("checkout", "return_to", "handed_after", "made_after", "is_proved"):
             database.ask(f"ALTER TABLE invoices DROP COLUMN {column}")
         database.ask("PRAGMA user_version = 4")
     for _ in range(2):
         with open_database(tmp_path) as database:
             assert database.ask("SELECT * FROM requests") == []
             assert Tokens(database).visitor(secret).owner == "shop"
+
+
+def test_a_database_that_an_older_server_uses(tmp_path):
+    """It stays as it is until the server ends; one of the present version may be written by others meanwhile."""
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.executescript(_VERSIONS[0])
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with lock_state(tmp_path):
+        with pytest.raises(StateInUse, match="another stweb uses"), open_database(tmp_path):
+            pass
+        with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        connection.close()
+        with pytest.raises(StateInUse), lock_state(tmp_path):
+            pass
+        with open_database(tmp_path, is_locked=True), open_database(tmp_path) as database:
+            Tokens(database).create("shop", ALL, database.now() + 100)
 
 
 def test_a_database_of_a_later_version(tmp_path):

@@ -3,27 +3,40 @@ The database of a web server: tokens and sessions, payments and invoices, and wh
 
 One SQLite file in the state directory, readable for its owner only. `stweb token` writes to it while the server runs,
 so nothing is kept in memory: whoever is let in is looked up at each request, and a token that was revoked is refused
-from the next one on. A transaction that has returned is on disk (WAL, ``synchronous=FULL``).
+from the next one on. Who has the lock of the directory, as a server does, may give an older file what it lacks: so a
+newer program changes nothing under an older server that runs. A transaction that has returned is on disk (WAL,
+``synchronous=FULL``).
 
 Amounts are texts, since an integer of SQLite has 64 bits. Secrets are not in it, only their SHA-256: they have 256
 random bits, so there is nothing to guess that a slower hash would protect. Those of webhooks are, since what is sent is
 signed with them; they let nobody in. So are the names of the pages for buyers, each of which shows one request.
 """
 
+import fcntl
 import hashlib
 import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
 from offset_proto.errors import OffsetError
 from offset_proto.files import IoError
 
-__all__ = ["Connection", "Database", "DatabaseDamaged", "DatabaseUnavailable", "Row", "hash_secret", "open_database"]
+__all__ = [
+    "Connection",
+    "Database",
+    "DatabaseDamaged",
+    "DatabaseUnavailable",
+    "Row",
+    "StateInUse",
+    "hash_secret",
+    "lock_state",
+    "open_database",
+]
 
 log = logging.getLogger("offset.web")
 
@@ -140,6 +153,10 @@ class DatabaseUnavailable(OffsetError):
         self.is_held = is_held
 
 
+class StateInUse(OffsetError):
+    """Another server uses the state directory."""
+
+
 class Database:
     """
     An open database; made by `open_database`.
@@ -209,16 +226,43 @@ class Database:
 
 
 @contextmanager
-def open_database(directory: Path, clock: Callable[[], float] = time.time) -> Iterator[Database]:
+def lock_state(directory: Path) -> Iterator[None]:
+    """
+    Have a state directory, which is made where it is missing, for the length of a ``with`` block; nobody else has it.
+
+    Raises:
+        StateInUse: Somebody else has.
+        IoError: It can not be used.
+    """
+    path = directory / "lock"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise IoError(path, error.strerror or str(error)) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StateInUse(f"another stweb uses {directory}") from None
+        yield
+
+
+@contextmanager
+def open_database(
+    directory: Path, clock: Callable[[], float] = time.time, *, is_locked: bool = False
+) -> Iterator[Database]:
     """
     The database of a state directory, for the length of a ``with`` block; both are made where they are missing.
 
     Args:
         directory: Where it is; is made readable for its owner only.
         clock: Seconds since 1970.
+        is_locked: The caller has the directory by `lock_state`.
 
     Raises:
         IoError: It can not be opened.
+        StateInUse: It is of an earlier version, and somebody else has the directory.
         DatabaseDamaged: It is no database of this program.
     """
     path = directory / FILE_NAME
@@ -231,7 +275,7 @@ def open_database(directory: Path, clock: Callable[[], float] = time.time) -> It
     try:
         database = Database(path, connection, clock)
         try:
-            _set_up(database, connection)
+            _set_up(database, connection, is_locked=is_locked)
         except sqlite3.Error as error:
             raise DatabaseDamaged(path, error) from None
         yield database
@@ -239,18 +283,25 @@ def open_database(directory: Path, clock: Callable[[], float] = time.time) -> It
         connection.close()
 
 
-def _set_up(database: Database, connection: sqlite3.Connection) -> None:
+def _set_up(database: Database, connection: sqlite3.Connection, *, is_locked: bool) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    with database.transaction():
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if not 0 <= version <= len(_VERSIONS):
-            raise DatabaseDamaged(database.path, f"version {version}, and this program knows {len(_VERSIONS)}")
+    if _version(database) == len(_VERSIONS):
+        return
+    with nullcontext() if is_locked else lock_state(database.path.parent), database.transaction():
+        version = _version(database)
         for tables in _VERSIONS[version:]:
             for statement in tables.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
+
+
+def _version(database: Database) -> int:
+    (version,) = database.ask("PRAGMA user_version")[0]
+    if not 0 <= version <= len(_VERSIONS):
+        raise DatabaseDamaged(database.path, f"version {version}, and this program knows {len(_VERSIONS)}")
+    return int(version)
 
 
 def hash_secret(secret: str) -> bytes:

@@ -1,10 +1,9 @@
 """The server as a whole: its state directory, its nodes, and what it says when it starts."""
 
 import asyncio
-import fcntl
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from offset_ctrl.web.accepting import serve_http
 from offset_ctrl.web.application import build_application
 from offset_ctrl.web.bell import Bell
 from offset_ctrl.web.circle_runs import CircleRuns
-from offset_ctrl.web.database import Database, open_database
+from offset_ctrl.web.database import Database, StateInUse, lock_state, open_database
 from offset_ctrl.web.desk import Desk, WebNode
 from offset_ctrl.web.going_on import Late, keep_going
 from offset_ctrl.web.invoice_book import InvoiceBook
@@ -33,8 +32,8 @@ from offset_ctrl.web.requests import Requests
 from offset_ctrl.web.settling import Settling
 from offset_ctrl.web.tokens import Tokens
 from offset_ctrl.web.webhooks import Webhooks
-from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.files import TICKET, IoError
+from offset_proto.errors import InvalidInput
+from offset_proto.files import TICKET
 from offset_proto.log_events import LISTENING, STARTED, tell
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.text import format_b64, format_host_port
@@ -46,10 +45,6 @@ log = logging.getLogger("offset.web")
 LINK_IS_VOID: Final = "The link that was printed before is void; browsers that are logged in stay so."
 
 _URL: Final = "url"
-
-
-class StateInUse(OffsetError):
-    """Another server uses the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,11 @@ async def run(settings: Settings, say: Callable[[str], None]) -> None:
     """
     front = make_front(settings.address, settings.certificate, settings.proxy, settings.public)
     tickets = _load_tickets(settings.tickets)
-    with bind(settings.address) as listener, open_database(settings.state) as database, _lock(settings.state):
+    with (
+        bind(settings.address) as listener,
+        lock_state(settings.state),
+        open_database(settings.state, is_locked=True) as database,
+    ):
         async with AsyncExitStack() as stack:
             desk = await open_desk(
                 stack,
@@ -125,21 +124,6 @@ def _load_tickets(paths: tuple[Path, ...]) -> dict[str, RelayAddress]:
             raise InvalidInput(f"two nodes are called {name!r}, after the files of their tickets; rename one")
         tickets[name] = TICKET.load(path)
     return tickets
-
-
-@contextmanager
-def _lock(state: Path) -> Iterator[None]:
-    path = state / "lock"
-    try:
-        file = path.open("w")
-    except OSError as error:
-        raise IoError(path, error.strerror or str(error)) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StateInUse(f"another stweb uses {state}") from None
-        yield
 
 
 async def open_desk(
