@@ -163,9 +163,8 @@ def test_a_commit_that_is_handed_over_twice_says_so(tmp_path: Path) -> None:
     INVOICE.save(invoice, bill)
     COMMIT.save(commit, build_commit(bill, SELLER))
     fake = _node()
-    fake.invoices = lambda: (_invoice(7, 20),)
+    fake.invoices = lambda: () if fake.asked(CommitInvoice) else (_invoice(7, 20),)
     _seller(fake, lambda node: commit_invoice(node, invoice, commit))
-    fake.invoices = lambda: ()
     with pytest.raises(CommandError, match=r"^SellerError\(InvoiceNotOpen\): the invoice was collected already"):
         _seller(fake, lambda node: commit_invoice(node, invoice, commit))
     assert len(fake.asked(CommitInvoice)) == 1
