@@ -123,7 +123,7 @@ def test_tickets_in_the_wrong_places(tmp_path: Path) -> None:
         assert not {"relays", "index servers"} & set(bad)
 
 
-@pytest.mark.parametrize(("number", "reason"), [(0, "of another program"), (0x4F464642, "it is a backup of one")])
+@pytest.mark.parametrize(("number", "reason"), [(0, "of another program"), (0x4F464642, "it is a backup")])
 def test_a_database_of_something_else(pair: Network, tmp_path: Path, number: int, reason: str) -> None:
     """It is told as that, and nothing else is said of it."""
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:

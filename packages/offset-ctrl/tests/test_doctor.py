@@ -254,7 +254,7 @@ def test_a_node_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_database_that_can_not_be_read(tmp_path: Path) -> None:
     """One of the original."""
-    (tmp_path / "node.db").write_text('{"some": "json"}')
+    (tmp_path / "node.db").write_text('{"funder_state": {"local_public_key"')
     found = read_database(tmp_path / "node.db").facts
     assert not found.is_checked
     assert "original" in str(found.problem)
@@ -277,6 +277,12 @@ def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
     """It is told, and nothing is said that would be done to a file which is none of the node's."""
     (tmp_path / "text").write_text("a letter")
     (tmp_path / "short").write_bytes(b"SQLite")
+    (tmp_path / "json").write_text('{"some": "json"}')
+    (tmp_path / "locked").write_bytes(b'{"lockedBackup":2,"chunkBytes":65536}\n\xff\0')
+    (tmp_path / "invoice").write_text(
+        '{"invoice_id": "a", "currency": "F", "dest_public_key": "k", "dest_payment": "5"}'
+    )
+    IDENTITY.save(tmp_path / "ident", IdentityFile(PrivateKey(b"\x02" * 32)))
     for name, number in (("calendar", 0), ("backup", 0x4F464642)):
         with contextlib.closing(sqlite3.connect(tmp_path / name)) as connection, connection:
             connection.execute(f"PRAGMA application_id = {number}")
@@ -286,19 +292,23 @@ def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
         ".": "it is no regular file",
         "text": "it does not begin as one does",
         "short": "it does not begin as one does",
+        "json": "it does not begin as one does",
+        "locked": "it is a locked backup; stmgr restore makes a database from it",
+        "invoice": "it is an invoice",
+        "ident": "it is an identity",
         "calendar": "it is a database of another program",
-        "backup": "it is a backup of one",
+        "backup": "it is a backup; stmgr restore makes a database from it",
     }
     for name, reason in reasons.items():
         path = tmp_path / name
         status, page = _doctor("-C", tmp_path / "nobody", "doctor", "-d", path, "--json")
         told = {each["about"]: each for each in json.loads(page)["findings"] if each["about"] not in ("node", "clock")}
         assert status == 5
-        if reason.startswith("it is a ") and find_spec("offset_node") is None:
+        if name in ("calendar", "backup") and find_spec("offset_node") is None:
             assert "needs the package offset-node" in told["database"]["words"]
             continue
         assert list(told) == ["database"], name
-        assert told["database"]["words"] == f"{path} is no database of a node ({reason})"
+        assert told["database"]["words"] == f"{path} is not the database of the node ({reason})"
         assert told["database"]["remedy"] == "Name the database of the node: -d DIR/node.db"
 
 
@@ -319,8 +329,8 @@ def test_what_strangers_choose_steers_no_terminal(capsys: pytest.CaptureFixture[
 def test_a_database_beside_the_ticket(tmp_path: Path) -> None:
     """It is looked at without being named; another one where one is."""
     _directory(tmp_path, "127.0.0.1:1")
-    (tmp_path / "node.db").write_text("{")
-    (tmp_path / "other.db").write_text("{")
+    (tmp_path / "node.db").write_text('{"funder_state": 1')
+    (tmp_path / "other.db").write_text('{"funder_state": 1')
     assert f"{tmp_path}/node.db was not checked" in _doctor("-C", tmp_path, "doctor")[1]
     assert f"{tmp_path}/other.db was not checked" in _doctor("-C", tmp_path, "doctor", "-d", tmp_path / "other.db")[1]
 

@@ -316,6 +316,29 @@ def test_what_is_no_archive_is_not_read_as_one(lived_in, name):
         check_database(lived_in.with_name("old.archive"))
 
 
+def test_files_that_are_no_good_archives(lived_in):
+    """Of another kind, cut off, and twice the same: each is said as what it is."""
+    old = lived_in.with_name("old.archive")
+    archive_history(lived_in, 7 * DAY, old)
+    bill = lived_in.with_name("tea.invoice")
+    bill.write_text('{"invoice_id": "a", "currency": "F", "dest_public_key": "k", "dest_payment": "5"}')
+    with pytest.raises(LoadDbError, match="not an archive of a history, but an invoice"):
+        read_archive(bill)
+    with pytest.raises(LoadDbError, match="not an archive of a history, but the database of a node"):
+        read_archive(lived_in)
+    cut = lived_in.with_name("cut.archive")
+    cut.write_bytes(old.read_bytes()[:4096])
+    with pytest.raises(LoadDbError, match=r"damaged .*; take another copy of this archive"):
+        read_archive(cut)
+
+    async def twice() -> None:
+        async with open_archives([old, old]):
+            raise AssertionError
+
+    with pytest.raises(ArchiveError, match="are the same archive; give it once"):
+        asyncio.run(twice())
+
+
 # Processes that are killed.
 
 

@@ -271,7 +271,7 @@ def test_a_wrong_passphrase(database, tmp_path):
         (b"{}\n", "missing field `lockedBackup`"),
         (b"{\xff}\n", "not UTF-8"),
         (b'{"lockedBackup":3}\n', "version 3, this program knows 1 and 2"),
-        (b"{" * 2000, "begins with a line"),
+        (b"{" * 2000, "a line about its lock"),
     ],
 )
 def test_heads_that_are_refused(tmp_path, line, reason):
@@ -280,6 +280,35 @@ def test_heads_that_are_refused(tmp_path, line, reason):
     with pytest.raises(LoadDbError, match=rf"bad: .*{reason}"):
         restore(tmp_path / "bad", tmp_path / "new.db", _no_passphrase)
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"privateKey": "AQEB"}', "an identity"),
+        ('{"invoice_id": "a", "currency": "F", "dest_public_key": "k", "dest_payment": "5"}', "an invoice"),
+        ('{"funder_state": {', "a database of the original"),
+    ],
+)
+def test_other_files(database, tmp_path, text, name):
+    """What a database or a backup was wanted of, and what it is."""
+    other = tmp_path / "other"
+    other.write_text(text)
+    with pytest.raises(LoadDbError, match=f"not a backup of a node database, but {name}"):
+        restore(other, tmp_path / "new.db", _no_passphrase)
+    with pytest.raises(LoadDbError, match="stmgr import-db" if "original" in name else f"node database, but {name}"):
+        load_database(other)
+
+
+def test_a_damaged_first_line(database, tmp_path):
+    """It is said so, and what helps. A locked backup is no database either."""
+    back_up(database, tmp_path / "a.backup", "pass")
+    with pytest.raises(LoadDbError, match="a locked backup, on which no node runs; stmgr restore makes a database"):
+        load_database(tmp_path / "a.backup")
+    data = (tmp_path / "a.backup").read_bytes()
+    (tmp_path / "bad").write_bytes(data.replace(b'"lock":', b'"lock";', 1))
+    with pytest.raises(LoadDbError, match=r"first line of this locked backup is damaged .*; take another copy"):
+        restore(tmp_path / "bad", tmp_path / "new.db", _no_passphrase)
 
 
 def test_a_backup_of_version_1(database, tmp_path, state):

@@ -81,7 +81,7 @@ def test_a_wrong_passphrase(locked):
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        (b"", "begins with a line"),
+        (b"", "a line about its lock"),
         (b"{}\n", "missing field `lockedBackup`"),
         (b"[2]\n", "expected an object"),
         (b"{\xff}\n", "not UTF-8"),
@@ -92,9 +92,9 @@ def test_a_wrong_passphrase(locked):
         (HEAD.replace(b"1024", b"1048577") + b"\n", "chunkBytes: 1048577 is not"),
         (HEAD.replace(b"1024", b"4294967295") + b"\n", "chunkBytes: 4294967295 is not"),
         (HEAD.replace(b'uiJ"', b'uI"') + b"\n", "sealedKey"),
-        (HEAD, "begins with a line"),
-        (HEAD + b" " * 1024 + b"\n", "begins with a line"),
-        (b"{" * 5000, "begins with a line"),
+        (HEAD, "a line about its lock"),
+        (HEAD + b" " * 1024 + b"\n", "a line about its lock"),
+        (b"{" * 5000, "a line about its lock"),
     ],
 )
 def test_heads_that_are_refused(head, reason):

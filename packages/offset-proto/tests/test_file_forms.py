@@ -6,7 +6,7 @@ import pytest
 
 from offset_proto import files
 from offset_proto.contacts import CONTACTS, ContactList
-from offset_proto.file_forms import recognize
+from offset_proto.file_forms import recognize, recognize_start
 from offset_proto.files import FileKind, StringSerdeError
 from offset_proto.types import PublicKey
 
@@ -79,3 +79,21 @@ def test_a_contact_list_is_no_ticket_of_a_friend() -> None:
     """It has all members that such a ticket has, but for their spelling, and more."""
     text = CONTACTS.format(ContactList(PublicKey(bytes(32)), (), (), ()))
     assert recognize(text) == "a contact list"
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b'{"lockedBackup":2,"chunkBytes":65536,"lo', "a locked backup"),
+        (b'{"lockedBackup":2}\n\xff\x00', "a locked backup"),
+        (b'{\n  "funder_state": {"local_public_key": "', "a database of the original"),
+        (GIVEN["an invoice"].encode(), "an invoice"),
+        (GIVEN["an identity"].encode(), "an identity"),
+        (b"SQLite format 3\0\xff", None),
+        (b'{"some": "json"}', None),
+        (b"{", None),
+    ],
+)
+def test_how_a_file_begins(start: bytes, name: str | None) -> None:
+    """Enough of what is too large, or no text, to be read as a whole."""
+    assert recognize_start(start) == name

@@ -12,7 +12,19 @@ from typing import Any, Final
 from offset_proto.errors import InvalidInput
 from offset_proto.message_json import parse_json
 
-__all__ = ["mistaken_for", "recognize"]
+__all__ = ["LOCKED_BACKUP", "ORIGINAL_DATABASE", "START_BYTES", "mistaken_for", "recognize", "recognize_start"]
+
+START_BYTES: Final = 64 * 1024
+"""Of a file, which `recognize_start` wants to see: more than any of the small kinds has as a rule."""
+
+LOCKED_BACKUP: Final = "a locked backup"
+ORIGINAL_DATABASE: Final = "a database of the original"
+
+_BEGINNINGS: Final = (
+    (re.compile(rb'\s*\{\s*"lockedBackup"'), LOCKED_BACKUP),
+    (re.compile(rb'\s*\{\s*"(funder_state|index_servers)"'), ORIGINAL_DATABASE),
+)
+"""Of files that are too large to be read for their members."""
 
 _NAMES: Final = {
     frozenset(members.split()): name
@@ -47,6 +59,17 @@ def mistaken_for(text: str, wanted: frozenset[str]) -> str | None:
     if found is None or found == name:
         return None
     return f"this is {found}, and " + ("does not belong here" if name is None else f"{name} is wanted")
+
+
+def recognize_start(start: bytes) -> str | None:
+    """What a file is that begins with these bytes, the first `START_BYTES` or all; None: nothing that is known."""
+    for beginning, name in _BEGINNINGS:
+        if beginning.match(start):
+            return name
+    try:
+        return recognize(start.decode())
+    except UnicodeDecodeError:
+        return None
 
 
 def recognize(text: str) -> str | None:

@@ -111,7 +111,7 @@ class DatabaseFacts:
         frozen: Requests that hold credits frozen, also those that were forwarded; None: not known.
         pending: The number of requests that are open with each friend.
         unheard: Friends that have to speak first.
-        is_database: False: the file is no database of a node, or not there, and *problem* says which.
+        is_database: False: the file is not the database of the node, or not there, and *problem* says which.
     """
 
     path: str
@@ -298,7 +298,7 @@ def _judge_rest(facts: Facts) -> Iterator[Finding]:
 
 def _judge_database(database: DatabaseFacts) -> Iterator[Finding]:
     if not database.is_database:
-        words = f"{database.path} is no database of a node ({database.problem})"
+        words = f"{database.path} is not the database of the node ({database.problem})"
         yield Finding("database", Severity.BROKEN, words, "Name the database of the node: -d DIR/node.db")
         return
     if not database.is_checked:

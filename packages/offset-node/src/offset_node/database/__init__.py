@@ -2,6 +2,7 @@
 Where a node's state is kept. Nothing outside of this room writes SQL, or knows the form of the original's file.
 
 =================  ==========================================================================================
+`mistaken`         shell: what a file is that was given in place of a database, a backup or an archive
 `errors`           what can go wrong with a database; each error names the file
 `forms`            values with a structure of their own, in the form that the original's database has for them
 `original`         the original's JSON database as text, to and from `NodeState`

@@ -37,6 +37,7 @@ from offset_funder.bookkeeping import Book
 from offset_funder.reports import initial_report
 from offset_node.database import tables
 from offset_node.database.errors import ArchiveError, DatabaseWriteError, LoadDbError
+from offset_node.database.mistaken import ARCHIVE, name_file
 from offset_node.database.reading import SqliteHistory
 from offset_node.database.sqlite import Database
 from offset_node.database.tables import archives, history
@@ -113,18 +114,19 @@ def read_archive(path: Path) -> Archive:
     """
     if not path.is_file():
         raise LoadDbError(path, "no such file" if not path.exists() else "not a regular file")
+    name = name_file(path)
+    if name != ARCHIVE:
+        what = "; stmgr archive-history makes one" if name is None else f", but {name}"
+        raise LoadDbError(path, f"not an archive of a history{what}")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            ((application_id,),) = connection.execute("PRAGMA application_id")
-            if application_id != tables.ARCHIVE_APPLICATION_ID:
-                raise LoadDbError(path, "not an archive of a history; stmgr archive-history makes one")
             ((version,),) = connection.execute("PRAGMA user_version")
             if version != tables.SCHEMA_VERSION:
                 raise LoadDbError(path, f"schema version {version}, this program knows {tables.SCHEMA_VERSION}")
             ((through, until, report),) = connection.execute(archives.ARCHIVE)
             return Archive(through, until, NODE_REPORT.decode(report))
     except (sqlite3.Error, ValueError, UnicodeError, PeerError) as error:
-        raise LoadDbError(path, error) from None
+        raise LoadDbError(path, f"damaged ({error}); take another copy of this archive") from None
 
 
 class _Archiving:

@@ -87,7 +87,7 @@ async def open_archives(paths: Iterable[Path]) -> AsyncIterator[ArchiveSeries]:
 
     Raises:
         LoadDbError: One of them is none, is damaged, or is of another version.
-        ArchiveError: They are of several nodes, or do not follow each other; says which.
+        ArchiveError: They are of several nodes, or do not follow each other, or one is given twice; says which.
     """
     async with contextlib.AsyncExitStack() as stack:
         volumes = [await _open(path, stack) for path in paths]
@@ -108,6 +108,8 @@ def _check(volumes: Sequence[_Volume]) -> None:
         owners = [each.archive.report.funder_report.local_public_key for each in (first, second)]
         if owners[0] != owners[1]:
             raise ArchiveError(f"{first.path} and {second.path} are of different nodes")
+        if first.archive.through == second.archive.through:
+            raise ArchiveError(f"{first.path} and {second.path} are the same archive; give it once")
         if first.archive.through != second.after:
             words = f"{first.path} ends with number {first.archive.through}"
             raise ArchiveError(f"{words}, and {second.path} begins after {second.after}: one between them is missing")

@@ -32,8 +32,10 @@ from offset_node.database.backup_copies import Copy, check_is_file, checked_stat
 from offset_node.database.backup_stamp import write_stamp
 from offset_node.database.errors import LoadDbError
 from offset_node.database.locked_backup import is_locked, lock_backup, unlock_backup
+from offset_node.database.mistaken import BACKUP, name_start
 from offset_node.state import NodeState, apply
 from offset_proto.errors import InvalidInput
+from offset_proto.file_forms import LOCKED_BACKUP
 from offset_proto.files import IoError, OutputAlreadyExists, save_bytes
 from offset_proto.messages.report import NodeReport
 from offset_proto.types import Salt, SymmetricKey
@@ -159,6 +161,9 @@ def _checked_backup(copy: Copy, path: Path, ask_passphrase: Callable[[], str]) -
 def _pieces_of(path: Path, ask_passphrase: Callable[[], str]) -> Iterator[bytes]:
     """The database in a backup. Raises InvalidInput, also after some of it, where it is none or not whole."""
     start = next(read_pieces(path), b"")
+    name = name_start(start)
+    if name not in (None, BACKUP, LOCKED_BACKUP):
+        raise InvalidInput(f"not a backup of a node database, but {name}")
     pieces = unlock_backup(read_pieces(path), ask_passphrase) if is_locked(start) else read_pieces(path)
     first = next(pieces, b"")
     if not is_of(first, tables.BACKUP_APPLICATION_ID):

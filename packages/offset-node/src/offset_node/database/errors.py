@@ -22,8 +22,8 @@ class LoadDbError(OffsetError):
 class DatabaseInUse(OffsetError):
     """Another process runs on this database."""
 
-    def __init__(self, name: object, holder: str = "another process") -> None:
-        super().__init__(f"DatabaseInUse({name} is used by {holder})")
+    def __init__(self, name: object, holder: str = "another process, such as a node that runs on it") -> None:
+        super().__init__(f"DatabaseInUse({name} is used by {holder}; stop that first)")
 
 
 class DatabaseWriteError(OffsetError):

@@ -15,7 +15,7 @@ written.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 from offset_crypto.chunks import CHUNK_BYTES, open_chunks, seal_chunks
 from offset_crypto.locking import new_lock, seal, unseal
@@ -26,6 +26,8 @@ from offset_proto.message_json import CAMEL_CASE, JsonForm, format_json_line, pa
 from offset_proto.types import U32, Salt, SealedKey, SymmetricKey
 
 __all__ = ["WHOLE_BYTES_MAX", "is_locked", "lock_backup", "unlock_backup"]
+
+T = TypeVar("T")
 
 WHOLE_BYTES_MAX: Final = 1024 * 1024 * 1024
 """Of a backup of version 1, which is read into memory."""
@@ -104,13 +106,13 @@ def unlock_backup(locked: Iterator[bytes], ask_passphrase: Callable[[], str]) ->
     head, sealed = _split(locked)
     version, value = _parsed(head)
     if version == 1:
-        first = _FORM1.from_value(value)
+        first = _read_head(_FORM1, value)
         yield unseal(_whole(sealed), first.lock, ask_passphrase(), _PURPOSE[1])
         return
-    second = _FORM2.from_value(value)
+    second = _read_head(_FORM2, value)
     if not CHUNK_BYTES_MIN <= second.chunk_bytes <= CHUNK_BYTES_MAX:
         reason = f"is not between {CHUNK_BYTES_MIN} and {CHUNK_BYTES_MAX}"
-        raise InvalidInput(f"chunkBytes: {second.chunk_bytes} {reason}")
+        raise _damaged(f"chunkBytes: {second.chunk_bytes} {reason}")
     key = SymmetricKey(unseal(second.sealed_key, second.lock, ask_passphrase(), _PURPOSE[2]))
     yield from open_chunks(sealed, key, head, second.chunk_bytes)
 
@@ -124,7 +126,7 @@ def _split(locked: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
             break
     head, line_end, rest = start.partition(b"\n")
     if not line_end or len(head) >= _HEAD_BYTES_MAX:
-        raise InvalidInput("a backup that is locked begins with a line about its lock; this one does not")
+        raise _damaged("a line about its lock begins it, and is not there")
     return head, _followed_by(rest, locked)
 
 
@@ -137,11 +139,24 @@ def _parsed(head: bytes) -> tuple[int, object]:
     try:
         value = parse_json(head.decode())
     except UnicodeDecodeError:
-        raise InvalidInput("the line about its lock is not UTF-8") from None
-    version = _VERSION_FORM.from_value(value).locked_backup
+        raise _damaged("it is not UTF-8") from None
+    except InvalidInput as error:
+        raise _damaged(error) from None
+    version = _read_head(_VERSION_FORM, value).locked_backup
     if version not in _PURPOSE:
         raise InvalidInput(f"lockedBackup: version {version}, this program knows 1 and 2")
     return version, value
+
+
+def _read_head(form: JsonForm[T], value: object) -> T:
+    try:
+        return form.from_value(value)
+    except InvalidInput as error:
+        raise _damaged(error) from None
+
+
+def _damaged(reason: object) -> InvalidInput:
+    return InvalidInput(f"the first line of this locked backup is damaged ({reason}); take another copy")
 
 
 def _whole(pieces: Iterator[bytes]) -> bytes:

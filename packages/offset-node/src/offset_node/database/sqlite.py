@@ -36,6 +36,7 @@ import aiosqlite
 
 from offset_node.database import tables
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
+from offset_node.database.mistaken import check_no_other_file
 from offset_node.database.reading import SqliteHistory
 from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Rows, Statement
@@ -203,8 +204,7 @@ class Database(StoredNode):
         """
         if not path.is_file():
             raise LoadDbError(path, "no such file" if not path.exists() else "not a regular file")
-        if _starts_with(path, b"{"):
-            raise LoadDbError(path, "JSON, as the original writes it; stmgr import-db makes a database from that")
+        check_no_other_file(path)
         lock = _take_lock(path)
         try:
             connection = await _connect(path)
@@ -295,14 +295,6 @@ class Database(StoredNode):
             await self._connection.close()
         finally:
             os.close(self._lock)
-
-
-def _starts_with(path: Path, start: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(start)) == start
-    except OSError as error:
-        raise LoadDbError(path, error.strerror or error) from None
 
 
 def _take_lock(path: Path) -> int:

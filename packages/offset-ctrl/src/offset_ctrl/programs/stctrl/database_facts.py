@@ -10,6 +10,7 @@ from typing import Final
 from offset_ctrl.rules.diagnosis import DatabaseFacts
 from offset_ctrl.rules.friendships import Frozen
 from offset_proto.errors import OffsetError
+from offset_proto.file_forms import LOCKED_BACKUP, ORIGINAL_DATABASE, START_BYTES, recognize_start
 from offset_proto.files import IoError
 from offset_proto.messages.report import NodeReport
 
@@ -19,9 +20,8 @@ _MAX_ERROR_MICROSECONDS: Final = 16_000_000
 """The kernel's largest error of a clock that somebody sets. systemd's timedatectl goes by the same limit."""
 
 _SQLITE: Final = b"SQLite format 3\0"
-_HEADER_BYTES: Final = 100
 _APPLICATION_ID: Final = slice(68, 72)
-"""The header of a file of SQLite: how it begins, how long it is, and where it says whose database it is."""
+"""The header of a file of SQLite: how it begins, and where it says whose database it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,16 @@ def read_database(path: Path) -> StoredNode:
             return _no_database(path, "it is no regular file")
         size, disk_free = path.stat().st_size, shutil.disk_usage(path.absolute().parent).free
         with path.open("rb") as file:
-            start = file.read(_HEADER_BYTES)
+            start = file.read(START_BYTES)
     except OSError as error:
         return _no_database(path, f"missing: {path}" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
     unchecked = DatabaseFacts(str(path), None, False, size, disk_free)
-    if start.startswith(b"{"):
-        return StoredNode(_with_problem(unchecked, "it is one of the original, which its own node checks"), None)
     if not start.startswith(_SQLITE):
-        return _no_database(path, "it does not begin as one does")
+        name = recognize_start(start)
+        if name == ORIGINAL_DATABASE:
+            return StoredNode(_with_problem(unchecked, "it is one of the original, which its own node checks"), None)
+        made = "; stmgr restore makes a database from it" if name == LOCKED_BACKUP else ""
+        return _no_database(path, "it does not begin as one does" if name is None else f"it is {name}{made}")
     try:
         from offset_node.database import tables
         from offset_node.database.backup_stamp import backup_age
@@ -56,7 +58,7 @@ def read_database(path: Path) -> StoredNode:
     application_id = int.from_bytes(start[_APPLICATION_ID])
     if application_id != tables.APPLICATION_ID:
         others = {
-            tables.BACKUP_APPLICATION_ID: "it is a backup of one",
+            tables.BACKUP_APPLICATION_ID: "it is a backup; stmgr restore makes a database from it",
             tables.ARCHIVE_APPLICATION_ID: "it is an archive of a history",
             tables.EXPORTED_APPLICATION_ID: "its node has moved to another program",
         }
