@@ -312,6 +312,22 @@ def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
         assert told["database"]["remedy"] == "Name the database of the node: -d DIR/node.db"
 
 
+def test_the_database_of_another_node(tmp_path: Path) -> None:
+    """It is broken, and nothing in it is told of this node; nor where the node is not reached."""
+    sqlite = pytest.importorskip("offset_node.database.sqlite")
+    from offset_funder.state import FunderState
+    from offset_node.state import NodeState
+
+    for name, identity in (("bob.db", BOB), ("node.db", NODE)):
+        sqlite.create_database(tmp_path / name, NodeState(FunderState(identity.public_key)))
+    _directory(tmp_path, "127.0.0.1:1")
+    page = _doctor("-C", tmp_path, "doctor", "--local", "-d", tmp_path / "bob.db")[1]
+    owner, node = (format_b64(each.public_key)[:8] for each in (BOB, NODE))
+    assert f"this is the database of {owner}…, and the node is {node}…" in page
+    assert "there are no friends" not in page
+    assert f"{tmp_path}/node.db is whole" in _doctor("-C", tmp_path, "doctor", "--local")[1]
+
+
 def test_what_strangers_choose_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Nor does it where a program reads the page, which gets it as it is."""
     evil = "b\x9b31m\u202e\x1b]0;o\x07b"

@@ -23,8 +23,8 @@ from offset_ctrl.programs.stctrl.database_facts import StoredNode, clock_is_set,
 from offset_ctrl.programs.stctrl.trying import try_servers
 from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import printable, shown_json
-from offset_ctrl.rules.diagnosis import Facts, NodeFacts, diagnose
-from offset_ctrl.rules.findings import Finding, Severity, worst
+from offset_ctrl.rules.diagnosis import DatabaseFacts, Facts, NodeFacts, diagnose
+from offset_ctrl.rules.findings import Finding, Severity, short_key, worst
 from offset_ctrl.rules.friendships import Frozen
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_proto.errors import OffsetError
@@ -69,12 +69,27 @@ def doctor(
     """
     if database is None and ticket is not None and ticket.with_name("node.db").exists():
         database = ticket.with_name("node.db")
-    stored = None if database is None else read_database(database)
+    stored = None if database is None else _of_this_node(read_database(database), ticket)
     through = None if proxy is None else Proxy(proxy)
     facts = asyncio.run(_look(idfile, ticket, passphrase_file, through, stored, tries=tries, ticker=ticker))
     findings = diagnose(replace(facts, is_clock_set=clock_is_set()))
     (_print_json if as_json else _print)(facts.now, findings)
     return STATUS[worst(findings)]
+
+
+def _of_this_node(stored: StoredNode, ticket: Path | None) -> StoredNode:
+    """What was found in a database; of one of another node than the *ticket* is of, only whose it is."""
+    if stored.report is None or ticket is None:
+        return stored
+    try:
+        node = TICKET.load(ticket).public_key
+    except OffsetError:  # told where the node is asked
+        return stored
+    owner = stored.report.funder_report.local_public_key
+    if owner == node:
+        return stored
+    problem = f"this is the database of {short_key(owner)}, and the node is {short_key(node)}"
+    return StoredNode(DatabaseFacts(stored.facts.path, problem, False, 0, 0, is_database=False), None)
 
 
 async def _look(
