@@ -258,10 +258,11 @@ def test_a_server_of_the_other_kind() -> None:
     (finding,) = _bad(replace(WELL, servers=(swapped, INDEX_ANSWERS)))
     assert (finding.about, finding.severity) == ("relays", BROKEN)
     assert "is no relay: it answers as an index server does" in finding.words
-    assert "stctrl config remove-relay -n relay, then add-relay" in finding.remedy
+    assert "stctrl config remove-relay -n relay, then stctrl config add-relay" in finding.remedy
     (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, manners=Manners.RELAY))))
     assert (finding.about, finding.severity) == ("index servers", BROKEN)
     assert "is no index server: it answers as a relay does" in finding.words
+    assert "here one of an index server: stctrl config remove-index" in finding.remedy
     (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, manners=Manners.CLOSED))))
     assert "it closes the link at once" in finding.words
     both = (replace(RELAY_ANSWERS, manners=Manners.RELAY), replace(INDEX_ANSWERS, manners=Manners.INDEX_SERVER))

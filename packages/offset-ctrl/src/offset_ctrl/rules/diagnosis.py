@@ -202,18 +202,26 @@ def mistaken(server: ServerFacts, wanted: Manners) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How servers of one kind are spoken of: their manners, the commands for them, and what is missing without one."""
+    """How servers of one kind are spoken of: manners, names, the commands for them, and what is missing without one."""
 
     manners: Manners
     name: str
+    one: str
     adds: str
     removes: str
     without: str
 
 
-_RELAYS: Final = _Kind(Manners.RELAY, "relay", "add-relay", "remove-relay", "friends can not reach this node")
+_RELAYS: Final = _Kind(
+    Manners.RELAY, "relay", "one of a relay", "add-relay", "remove-relay", "friends can not reach this node"
+)
 _INDEX_SERVERS: Final = _Kind(
-    Manners.INDEX_SERVER, "index server", "add-index", "remove-index", "only friends can be paid, by --direct"
+    Manners.INDEX_SERVER,
+    "index server",
+    "one of an index server",
+    "add-index",
+    "remove-index",
+    "only friends can be paid, by --direct",
 )
 
 
@@ -253,7 +261,7 @@ def _judge_server(kind: _Kind, about: str, name: str, found: ServerFacts, *, som
         words, remedy = f"{where}, is not reached: {found.problem}", f"Ask who runs it; where it is gone: {removes}"
     elif other is not None:
         words = f"{where}, is no {kind.name}: {other}; the node waits for it in vain"
-        remedy = f"Give its ticket where it belongs, and here one of a {kind.name}: {removes}, then {kind.adds}"
+        remedy = f"Give its ticket where it belongs, and here {kind.one}: {removes}, then stctrl config {kind.adds}"
     else:
         return Finding(about, Severity.FINE, f"{where}, answers")
     severity = Severity.ATTENTION if some_answer else Severity.BROKEN
