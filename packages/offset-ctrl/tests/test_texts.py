@@ -461,7 +461,7 @@ def test_a_payment_by_text_goes_on_by_text(tmp_path: Path, capsys: pytest.Captur
     assert _pay_asked(fake, tmp_path, timeout=0.3) == 3
     (go_on,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("go on: ")]
     assert go_on == (
-        f"go on: stctrl buyer pay-invoice --text {format_uri(FILES['invoice'][1])} "
+        f"go on: stctrl buyer pay-invoice --text {format_uri(ASKED)} "
         f"-p {tmp_path / 'x.payment'} -c {tmp_path / 'x.commit'} --by-hand"
     )
     (sent,) = fake.asked(CreateTransaction)
