@@ -446,6 +446,19 @@ def test_the_command_that_notes(run_session: Callable[..., None]) -> None:
     assert fake.asked(NoteEntry) == [NoteEntry(2, "as agreed")]
 
 
+def test_a_note_of_what_is_in_an_archive(run_session: Callable[..., None]) -> None:
+    """Nothing is changed there any more, and that is the reason that is told."""
+    fake = _node(4)
+    fake.history, fake.archived = fake.history[2:], 3
+
+    async def body(session: NodeSession) -> None:
+        with pytest.raises(CommandError, match="entry 2 was moved to an archive, where nothing is changed any more"):
+            await commands.note(session, number=2, text="as agreed")
+
+    run_session(fake, body)
+    assert fake.asked(NoteEntry) == []
+
+
 def test_an_invoice_with_a_description(tmp_path: Path) -> None:
     """The node keeps it, and the file that goes to the buyer has nothing of it; where it can not, there is no file."""
     fake = _node()

@@ -22,7 +22,7 @@ from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.entry_words import describe_entry, friend_name
 from offset_ctrl.rules.refusals import known_names
-from offset_ctrl.sdk.history import build_filter, last_entries, note_request, read_entries
+from offset_ctrl.sdk.history import archived_through, build_filter, last_entries, note_request, read_entries
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
 from offset_proto.report_view import ReportView
@@ -145,6 +145,9 @@ async def note(session: NodeSession, *, number: int, text: str) -> None:
     try:
         request = note_request(number, text)
         if not await last_entries(session, EVERY_ENTRY, 1, after=number - 1, before=number + 1):
+            if number <= await archived_through(session):
+                words = f"entry {number} was moved to an archive, where nothing is changed any more"
+                raise CommandError(GROUP, "EntryArchived", words)
             raise CommandError(GROUP, f"NoSuchEntry({number})")
         await session.request(request)
     except NotAnnounced as error:
