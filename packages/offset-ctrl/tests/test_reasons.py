@@ -343,12 +343,12 @@ def test_a_commit_collects_once() -> None:
     """The second time the node would acknowledge it in silence."""
     fake = _node()
     fake.extensions = Extension.OPEN_PAYMENTS
-    fake.invoices = lambda: (OpenInvoiceReport(BILL.invoice_id, FST, 100, 100, 1, 1000, None),)
+    report = OpenInvoiceReport(BILL.invoice_id, FST, 100, 100, 1, 1000, None)
+    fake.invoices = lambda: () if fake.asked(CommitInvoice) else (report,)
     commit = build_commit(BILL, SELLER)
 
     async def body(node: Node) -> None:
         await node.accept_commit(BILL, commit)
-        fake.invoices = lambda: ()
         with pytest.raises(InvoiceNotOpen):
             await node.accept_commit(BILL, commit)
 

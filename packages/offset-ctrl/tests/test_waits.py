@@ -738,6 +738,8 @@ def _places(name: str, tree: ast.AST, prefix: str = "") -> set[str]:
 
 
 POSTS = {
+    "programs.stctrl.buyer._why_in_vain": "test_buyer.test_a_payment_without_a_way_says_what_was_tried",
+    "sdk.reasons._why_friend_refused": "test_reasons.test_nobody_says_how_much_credit_the_friend_gives",
     "connection.posting.post": "test_posting.test_whoever_is_slow",
     "sdk.delivery.deliver_commit": "test_delivery.test_it_ends_after_its_time",
 }

@@ -336,7 +336,7 @@ def test_what_is_in_doubt_is_never_forgotten(database, clock):
     _begin(payments, 3, 1)
     forget_old(database)
     assert invoices.find(missed) is None
-    assert [format_b64(row.invoice.invoice_id) for row in invoices.in_doubt("node", 0, 9)] == [doubted]
+    assert [format_b64(row.invoice.invoice_id) for row in invoices.in_doubt("node", 0, 0, 9)] == [doubted]
     for number, payment_id in ((1, unknown), (2, waiting)):
         key = (f"key {number}", hash_request(b"%d" % number))
         row, is_new = payments.begin(SHOP, "node", key, _invoice(1), 0, lambda: PaymentId(bytes(16)))
