@@ -6,7 +6,9 @@ once, until the answer is there:
 
     invoice -> create -> routes -> transact -> commit (or cancel) -> close -> acknowledge -> paid or cancelled
 
-Where invoices have an end, the buyer gives up in place of the seller's cancelling, and the end does the rest.
+Where invoices have an end, the buyer gives up in place of the seller's cancelling, and the end does the rest. A seller
+whose node refuses the commit, because a part of the payment has gone with a channel or a friend has to speak first,
+asks again a few times, and cancels then.
 
 A step is what the apps of both sides wait for. Where the payment stands for its buyer is a state of
 `offset_crypto.payment`, whose table decides what a result or the end of the payment changes.
@@ -54,6 +56,10 @@ PATIENCE_TICKS = 8
 
 ROUTE_TRIES_MAX = 12
 """Requests for routes before a buyer gives up."""
+
+
+COMMIT_TRIES_MAX = 4
+"""Commits that a seller's node may refuse before the invoice is cancelled."""
 
 
 class Outcome(Enum):
@@ -111,6 +117,7 @@ class SimulatedPayment:
     has_no_route: bool = False
     is_forgotten: bool = False
     route_tries: int = 0
+    refusals: int = 0
     asked: int = 0
 
     @property
@@ -194,13 +201,24 @@ class SimulatedPayment:
                 self.proceed(Step.CREATE)
             case Step.CREATE, CreatePayment():
                 self.proceed(Step.ROUTES)
-            case (Step.COMMIT, CommitInvoice()) | (Step.CANCEL, CancelInvoice()) | (Step.GIVE_UP, GiveUpPayment()):
+            case Step.COMMIT, CommitInvoice():
+                self._committed()
+            case (Step.CANCEL, CancelInvoice()) | (Step.GIVE_UP, GiveUpPayment()):
                 self.proceed(Step.CLOSE)
             case Step.ACKNOWLEDGE, AckClosePayment():
                 self.step = Step.DONE
                 self.wallets.ended(self)
             case _:
                 pass
+
+    def _committed(self) -> None:
+        """The seller's node has looked at the commit: it has collected, or the invoice is open still."""
+        if self.invoice_id not in self.seller.stored.funder.open_invoices:
+            self.proceed(Step.CLOSE)
+            return
+        self.refusals += 1
+        if self.refusals >= COMMIT_TRIES_MAX:
+            self.proceed(Step.CANCEL)
 
     def found(self, multi_routes: tuple[MultiRoute, ...]) -> None:
         """Routes came; take the first that carries the amount and its fee."""
