@@ -168,6 +168,9 @@ def test_an_onion_service_without_a_proxy_is_told_once(tmp_path: Path) -> None:
         network.stctrl("A", "config", "add-relay", "-r", ticket, "-n", "onion")
         log = tmp_path / "A.log"
         wait_until("the relay", lambda: "relay_not_reached" in log.read_text())
-        network.stctrl("A", "config", "add-index", "-i", ticket, "-n", "onion")
+        other = tmp_path / "index.ticket"
+        address = onion.replace(":4000", ":4001")
+        network.run("stmgr", "index-ticket", "-i", network.identity("index"), "-a", address, "-o", other)
+        network.stctrl("A", "config", "add-index", "-i", other, "-n", "onion")
         wait_until("the index server", lambda: "index_not_reached" in log.read_text())
         assert log.read_text().count("is reached through a proxy only; give --proxy") == 2
