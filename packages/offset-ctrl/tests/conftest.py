@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from buying import Files
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.session import NodeSession, open_session
@@ -25,6 +27,15 @@ def patient_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests have ticks of milliseconds, and a busy machine may need many of them for a handshake."""
     for module in ("offset_crypto.aio.sockets", "offset_crypto.link"):
         monkeypatch.setattr(f"{module}.HANDSHAKE_TICKS", 1000)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """The invoice is there, and nothing else; the commands of a buyer wait for little."""
+    monkeypatch.setattr("offset_ctrl.programs.stctrl.payment_status.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("offset_ctrl.programs.stctrl.buyer.CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("offset_ctrl.programs.stctrl.buyer.WHY_SECONDS", 0.3)
+    return Files(tmp_path)
 
 
 @pytest.fixture
