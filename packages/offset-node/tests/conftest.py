@@ -8,7 +8,7 @@ from offset_crypto.identity import Identity
 from offset_funder.effects import SendFriendMessage
 from offset_funder.events import FriendMessageReceived
 from offset_funder.state import FunderState
-from offset_node.apps.server import SendToApp
+from offset_node.apps.outputs import SendToApp
 from offset_node.engine import NodeEngine
 from offset_node.links.channeler import ReportOnline
 from offset_node.plugins.ticket import ALL_PERMISSIONS

@@ -11,8 +11,7 @@ from offset_funder.effects import SendToApps
 from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_funder.testing import FST, SimulatedNetwork
-from offset_node.apps.server import (
-    AppServer,
+from offset_node.apps.outputs import (
     AskIndexClient,
     ChangeIndexServers,
     CloseApp,
@@ -20,6 +19,7 @@ from offset_node.apps.server import (
     SendToApp,
     TellFunder,
 )
+from offset_node.apps.server import AppServer
 from offset_node.apps.tickets import TrustedApps
 from offset_node.plugins.ticket import NO_PERMISSIONS, TicketPlugin
 from offset_node.plugins.values import App, Refusal, decide

@@ -7,6 +7,7 @@ import pytest
 
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database.checking import check_database
+from offset_node.database.move_over import export_database
 from offset_node.database.sqlite import Database, create_database, load_database
 from offset_node.state import NodeState
 from offset_proto.messages.app import AddFriend, EnableFriend
@@ -79,7 +80,11 @@ def test_what_is_acknowledged_is_on_disk(tmp_path):
         runner.run(database.close())
 
 
-@pytest.mark.parametrize("load", [load_database, check_database])
+def _export(path):
+    export_database(path, path.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("load", [load_database, check_database, _export])
 def test_nobody_writes_the_state_as_text(load, tmp_path, monkeypatch):
     """Its repr takes as long as to load it; `asyncio.run` of Python 3.11 and 3.12 makes that of a task's result."""
     path = tmp_path / "node.db"

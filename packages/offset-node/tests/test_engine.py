@@ -9,7 +9,7 @@ from offset_funder.effects import InvoicePaid, PaymentFinished, SendFriendMessag
 from offset_funder.events import AppRequested, FriendWentOnline
 from offset_funder.mutations import AddRelay as RelayAdded
 from offset_index.client import Connect, Disconnect
-from offset_node.apps.server import SendToApp
+from offset_node.apps.outputs import SendToApp
 from offset_node.effects import EffectQueue, TellOccurrences, TellTransactionEnded
 from offset_node.engine import BATCH_EVENTS_MAX, NodeEngine
 from offset_node.links.channeler import ReportOnline, StartListener

@@ -16,7 +16,8 @@ from offset_funder.bookkeeping import Book, Entry, balances
 from offset_funder.events import FriendMessageReceived
 from offset_funder.state import FunderState, Inconsistent
 from offset_funder.testing import FST, SimulatedNetwork
-from offset_node.apps.server import PAGES_MAX, CloseApp, ReadPage, SendToApp
+from offset_node.apps.outputs import CloseApp, ReadPage, SendToApp
+from offset_node.apps.server import PAGES_MAX
 from offset_node.database.checking import check_database
 from offset_node.database.errors import LoadDbError
 from offset_node.database.sqlite import Database, create_database, load_database

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from offset_funder.testing import FST
+from offset_node.apps.outputs import SendToApp
 from offset_node.apps.payments_seen import PaymentsSeen
-from offset_node.apps.server import SendToApp
 from offset_node.plugins.scope import NOTHING, ReportScope
 from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_proto.messages.app import (

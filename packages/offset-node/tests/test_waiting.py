@@ -13,7 +13,8 @@ from offset_funder.state import FunderState
 from offset_funder.testing import FST, SimulatedNetwork
 from offset_funder.unheard import forgotten
 from offset_node.apps.connections import AppLinks
-from offset_node.apps.server import AppServer, CloseApp, SendToApp
+from offset_node.apps.outputs import CloseApp, SendToApp
+from offset_node.apps.server import AppServer
 from offset_node.engine import NodeEngine
 from offset_node.links.channeler import ReportOffline, ReportOnline
 from offset_node.pauses import ReadingPauses

@@ -258,3 +258,17 @@ def run_server(fake: ScriptedNode, tmp_path: Path) -> RunServer:
 def web() -> ModuleType:
     """This module, for what the tests of the wallet need of it."""
     return sys.modules[__name__]
+
+
+@pytest.fixture
+def visit(run_server, web):
+    """Runs *body* with a server and a browser that has logged in."""
+
+    def run(body):
+        async def with_browser(server):
+            async with web.open_browser(server) as browser:
+                await body(server, browser)
+
+        run_server(with_browser)
+
+    return run

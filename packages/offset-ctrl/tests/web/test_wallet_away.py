@@ -17,19 +17,10 @@ HOME = "/wallet/node"
 AWAY = re.compile("Your node <bdi>node</bdi> can not be reached</strong> at 127.0.0.1:[0-9]+, since <time datetime=")
 
 
-@pytest.fixture
-def visit(run_server, web, monkeypatch):
-    """Runs *body* with a server and a browser; whoever waits for a connection waits longer than the test does."""
+@pytest.fixture(autouse=True)
+def _stays_away(monkeypatch):
+    """Whoever waits for a connection waits longer than the test does."""
     monkeypatch.setattr(connection, "RECONNECT_TICKS", 10**6)
-
-    def run(body):
-        async def with_browser(server):
-            async with web.open_browser(server) as browser:
-                await body(server, browser)
-
-        run_server(with_browser)
-
-    return run
 
 
 @pytest.fixture

@@ -17,20 +17,6 @@ FST = Currency("FST")
 
 
 @pytest.fixture
-def visit(run_server, web):
-    """Runs *body* with a server and a browser that has logged in."""
-
-    def run(body):
-        async def with_browser(server):
-            async with web.open_browser(server) as browser:
-                await body(server, browser)
-
-        run_server(with_browser)
-
-    return run
-
-
-@pytest.fixture
 def elsewhere(fake, web):
     """An invoice of another app; the node tells of it, and of those that were made here, until each is paid."""
     made = Invoice(InvoiceId(bytes([7]) * 32), FST, web.NODE.public_key, 4500)

@@ -45,20 +45,6 @@ def _balances(page):
     return [text.replace("\N{NARROW NO-BREAK SPACE}", "") for text in re.findall(r"balance ([−\d\u202f]+)", page)]
 
 
-@pytest.fixture
-def visit(run_server, web):
-    """Runs *body* with a server and a browser that has logged in."""
-
-    def run(body):
-        async def with_browser(server):
-            async with web.open_browser(server) as browser:
-                await body(server, browser)
-
-        run_server(with_browser)
-
-    return run
-
-
 def test_the_newest_entry_comes_first(visit, story):
     """All friends together; who is none any more goes by the key."""
 

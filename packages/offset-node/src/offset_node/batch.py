@@ -15,7 +15,8 @@ from offset_funder.effects import Occurrence, SendToApps
 from offset_funder.engine import Outcome
 from offset_funder.events import AppRequested, Event
 from offset_node import state
-from offset_node.apps.server import ChangeIndexServers, Follow, Followed, KeepNote
+from offset_node.apps.outputs import ChangeIndexServers, Follow, KeepNote
+from offset_node.plugins.scope import Followed
 from offset_node.state import IndexServerMutation, Mutation, PendingTimeMutation, PluginMutation, SetAsker, SetNote
 from offset_proto.errors import PeerError, RefusedError
 from offset_proto.messages.app import AddIndexServer, AddInvoice, CreatePayment, ReportMutations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from offset_funder.effects import Occurrence, SendFriendMessage
 from offset_index.client import Connect, Disconnect, SendToServer
-from offset_node.apps.server import AppEffect, ReadPage
+from offset_node.apps.outputs import AppEffect, ReadPage
 from offset_node.links.channeler import LinkEffect
 from offset_node.state import PluginMutation
 from offset_proto.messages.app import TransactionResult

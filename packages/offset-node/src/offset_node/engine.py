@@ -64,17 +64,16 @@ from offset_funder.reports import initial_report
 from offset_funder.state import FunderState
 from offset_index import client as index_client
 from offset_index.client import ConnectedServerChanged, IndexClient, RespondRoutes
-from offset_node.apps.server import (
-    AppServer,
+from offset_node.apps.outputs import (
     AppServerOutput,
     AskIndexClient,
     ChangeIndexServers,
     DeclareCapacities,
     Follow,
-    Followed,
     KeepNote,
     TellFunder,
 )
+from offset_node.apps.server import AppServer
 from offset_node.batch import (
     Batch,
     BatchEffect,
@@ -92,6 +91,7 @@ from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnde
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
 from offset_node.links.unheard_watch import UnheardWatch
+from offset_node.plugins.scope import Followed
 from offset_node.state import AddEntry, BookMutation, NodeState, PluginMutation
 from offset_node.waiting.watch import WaitingWatch
 from offset_proto.errors import InvariantBroken, invariant

@@ -35,7 +35,7 @@ from offset_funder.events import AppRequested, FriendMessageReceived
 from offset_funder.state import Inconsistent
 from offset_index import client as index_client
 from offset_node.apps.connections import AppLinks
-from offset_node.apps.server import CloseApp, ReadPage, SendToApp
+from offset_node.apps.outputs import CloseApp, ReadPage, SendToApp
 from offset_node.apps.tickets import TrustedApps
 from offset_node.batch import Batch
 from offset_node.counts import PaymentClock

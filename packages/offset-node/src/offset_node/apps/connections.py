@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from offset_crypto.aio import Receiver
-from offset_node.apps.server import AppEffect, AppServer, AppServerOutput, CloseApp, SendToApp
+from offset_node.apps.outputs import AppEffect, AppServerOutput, CloseApp, SendToApp
+from offset_node.apps.server import AppServer
 from offset_node.apps.tickets import TrustedApps
 from offset_node.counts import PaymentClock
 from offset_node.pauses import Pausable, ReadingPauses

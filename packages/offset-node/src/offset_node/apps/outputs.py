@@ -7,7 +7,6 @@ What the app server says: things to do on connections of apps, and what concerns
 from dataclasses import dataclass
 
 from offset_funder.events import AppRequested
-from offset_node.plugins.scope import Followed
 from offset_node.state import HistoryScope
 from offset_proto.messages.app import AddIndexServer, AppServerToApp, RemoveIndexServer
 from offset_proto.messages.extensions import FollowInvoices, FollowPayments, FollowUnheard
@@ -24,7 +23,6 @@ __all__ = [
     "CloseApp",
     "DeclareCapacities",
     "Follow",
-    "Followed",
     "KeepNote",
     "ReadPage",
     "SendToApp",

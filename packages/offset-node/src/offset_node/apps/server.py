@@ -39,7 +39,6 @@ from typing import Final
 from offset_funder.capacities import Declared, declared_by, diff
 from offset_funder.events import AppRequested
 from offset_node.apps.outputs import (
-    AppEffect,
     AppId,
     AppServerOutput,
     AskIndexClient,
@@ -47,7 +46,6 @@ from offset_node.apps.outputs import (
     CloseApp,
     DeclareCapacities,
     Follow,
-    Followed,
     KeepNote,
     ReadPage,
     SendToApp,
@@ -55,7 +53,7 @@ from offset_node.apps.outputs import (
 )
 from offset_node.apps.payments_seen import PaymentsSeen
 from offset_node.apps.requests import UNANSWERABLE, extension_of
-from offset_node.plugins.scope import EVERYTHING, ReportScope
+from offset_node.plugins.scope import EVERYTHING, Followed, ReportScope
 from offset_node.plugins.ticket import includes
 from offset_node.plugins.values import NotGranted, Refusal, Verdict
 from offset_proto.errors import InvalidInput
@@ -95,21 +93,7 @@ from offset_proto.messages.report import (
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
-__all__ = [
-    "AppEffect",
-    "AppServer",
-    "AppServerOutput",
-    "AskIndexClient",
-    "ChangeIndexServers",
-    "CloseApp",
-    "DeclareCapacities",
-    "Follow",
-    "Followed",
-    "KeepNote",
-    "ReadPage",
-    "SendToApp",
-    "TellFunder",
-]
+__all__ = ["AppServer"]
 
 Result = TransactionResult | ResponseClosePayment | ClientResponseRoutes
 

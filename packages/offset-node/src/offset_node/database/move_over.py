@@ -8,14 +8,13 @@ At any time one program only may go on from a state: two would sign two successo
 database is marked, and no node starts on it again.
 """
 
-import asyncio
 from pathlib import Path
 from typing import Final
 
 from offset_node.database.audit import audit
 from offset_node.database.errors import LoadDbError
 from offset_node.database.original import format_database, parse_database
-from offset_node.database.sqlite import Database, create_database
+from offset_node.database.sqlite import Database, create_database, run_alone
 from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import OutputAlreadyExists, StringSerdeError, read_text, save_text
@@ -74,7 +73,7 @@ def export_database(source: Path, target: Path, *, copy: bool = False) -> NodeSt
         DatabaseInUse: A node runs on *source*.
     """
     _check_new(target)
-    return asyncio.run(_export(source, target, copy))
+    return run_alone(_export(source, target, copy))
 
 
 async def _export(source: Path, target: Path, copy: bool) -> NodeState:

@@ -20,7 +20,7 @@ from offset_funder.events import FriendMessageReceived
 from offset_funder.state import FunderState
 from offset_funder.unheard import forgotten
 from offset_index import client as index_client
-from offset_node.apps.server import CloseApp, ReadPage, SendToApp
+from offset_node.apps.outputs import CloseApp, ReadPage, SendToApp
 from offset_node.batch import NodeEvent
 from offset_node.effects import EffectQueue, NodeEffect, TellOccurrences, TellTransactionEnded
 from offset_node.engine import NodeEngine, Output

@@ -1,6 +1,5 @@
 """Commands of stmgr that make node databases, and move them from and to the original's program. Spec 09 §4."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,14 @@ _NEW = click.option(
     type=DATABASE,
     required=True,
     help="New database: a file, or an address postgresql://... of a server; must not exist.",
+)
+
+_RESTING = click.option(
+    "-d",
+    "--database",
+    type=DATABASE,
+    required=True,
+    help="Node database, a file or an address postgresql://... of a server; no node may run on it.",
 )
 
 
@@ -152,13 +159,7 @@ def _left_behind(state: Any, database: Path) -> list[str]:
 
 
 @click.command("move-db", cls=OffsetCommand)
-@click.option(
-    "-d",
-    "--database",
-    type=DATABASE,
-    required=True,
-    help="Node database, a file or an address postgresql://... of a server; no node may run on it.",
-)
+@_RESTING
 @_NEW
 @click.option(
     "--restored",
@@ -176,10 +177,11 @@ def _move_db(database: Path | str, output: Path | str, *, restored: bool) -> Non
         try:
             from offset_node.database import names
             from offset_node.database.between_engines import move_database
+            from offset_node.database.sqlite import run_alone
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
         old, new = names.database_name(str(database)), names.database_name(str(output))
-        return old, new, asyncio.run(move_database(old, new, restored=restored))
+        return old, new, run_alone(move_database(old, new, restored=restored))
 
     old, new, moved = in_group("MoveDbError", move)
     click.echo(f"Moved. {summary(moved.state)}, entries of the history: {moved.entries}")
@@ -190,13 +192,7 @@ def _move_db(database: Path | str, output: Path | str, *, restored: bool) -> Non
 
 
 @click.command("check-db", cls=OffsetCommand)
-@click.option(
-    "-d",
-    "--database",
-    type=DATABASE,
-    required=True,
-    help="Node database, a file or an address postgresql://... of a server; no node may run on it.",
-)
+@_RESTING
 def _check_db(database: Path | str) -> None:
     """Check a node database, and that its history comes to its balances. It names the first entry that does not fit."""
 
