@@ -12,13 +12,27 @@ from typing import Any, Final
 from offset_proto.errors import InvalidInput
 from offset_proto.message_json import parse_json
 
-__all__ = ["LOCKED_BACKUP", "ORIGINAL_DATABASE", "START_BYTES", "mistaken_for", "recognize", "recognize_start"]
+__all__ = [
+    "APPLICATION_ID_BYTES",
+    "LOCKED_BACKUP",
+    "ORIGINAL_DATABASE",
+    "START_BYTES",
+    "application_id",
+    "mistaken_for",
+    "recognize",
+    "recognize_start",
+]
 
 START_BYTES: Final = 64 * 1024
 """Of a file, which `recognize_start` wants to see: more than any of the small kinds has as a rule."""
 
 LOCKED_BACKUP: Final = "a locked backup"
 ORIGINAL_DATABASE: Final = "a database of the original"
+
+# Of a file of SQLite, https://www.sqlite.org/fileformat.html.
+_SQLITE: Final = b"SQLite format 3\0"
+APPLICATION_ID_BYTES: Final = slice(68, 72)
+"""Where it says whose database it is, big-endian."""
 
 _BEGINNINGS: Final = (
     (re.compile(rb'\s*\{\s*"lockedBackup"'), LOCKED_BACKUP),
@@ -59,6 +73,11 @@ def mistaken_for(text: str, wanted: frozenset[str]) -> str | None:
     if found is None or found == name:
         return None
     return f"this is {found}, and " + ("does not belong here" if name is None else f"{name} is wanted")
+
+
+def application_id(start: bytes) -> int | None:
+    """Whose database a file of SQLite is that begins with these bytes, 72 at least; None: it is no file of SQLite."""
+    return int.from_bytes(start[APPLICATION_ID_BYTES]) if start.startswith(_SQLITE) else None
 
 
 def recognize_start(start: bytes) -> str | None:

@@ -13,7 +13,6 @@ Rules.
 
 import asyncio
 import itertools
-import os
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,12 +20,13 @@ from offset_ctrl.connection.client import RoutesUnavailable
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_ctrl.rules.routes import RouteChoice, choose_routes
 from offset_ctrl.rules.suspicion import Sent, Suspicion, hops_of, suspect
+from offset_ctrl.sdk.capacity import routes_request
 from offset_ctrl.sdk.failures import FeesTooHigh, NoIndexServer, PaymentFailed
 from offset_ctrl.sdk.reasons import why_no_route, why_refused
 from offset_proto.files import Invoice
-from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes
+from offset_proto.messages.index import Edge, MultiRoute
 from offset_proto.rate import FeeOverflow
-from offset_proto.types import U32, U128, PublicKey, Uid
+from offset_proto.types import U32, U128, PublicKey
 
 __all__ = ["PayOptions", "RouteSearch", "Tried"]
 
@@ -186,17 +186,9 @@ class RouteSearch:
         """
         self._tried = replace(self._tried, questions=self._tried.questions + 1)
         try:
-            routes = await self._session.request_routes(
-                RequestRoutes(
-                    request_id=Uid(os.urandom(Uid.SIZE)),
-                    currency=self._invoice.currency,
-                    capacity=amount,
-                    source=self._session.report.local_public_key,
-                    destination=self._invoice.dest_public_key,
-                    opt_exclude=exclude,
-                ),
-                attempts=self._options.attempts,
-            )
+            ends = self._session.report.local_public_key, self._invoice.dest_public_key
+            request = routes_request(self._invoice.currency, amount, *ends, exclude)
+            routes = await self._session.request_routes(request, attempts=self._options.attempts)
         except RoutesUnavailable:
             self._tried = replace(self._tried, unavailable=self._tried.unavailable + 1)
             raise

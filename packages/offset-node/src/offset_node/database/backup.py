@@ -28,14 +28,14 @@ from pathlib import Path
 from offset_funder.reports import initial_report
 from offset_funder.unheard import forgotten
 from offset_node.database import tables
-from offset_node.database.backup_copies import Copy, check_is_file, checked_state, is_of, open_copy, read_pieces
+from offset_node.database.backup_copies import Copy, check_is_file, checked_state, open_copy, read_pieces
 from offset_node.database.backup_stamp import write_stamp
 from offset_node.database.errors import LoadDbError
 from offset_node.database.locked_backup import is_locked, lock_backup, unlock_backup
 from offset_node.database.mistaken import BACKUP, name_start
 from offset_node.state import NodeState, apply
 from offset_proto.errors import InvalidInput
-from offset_proto.file_forms import LOCKED_BACKUP
+from offset_proto.file_forms import LOCKED_BACKUP, application_id
 from offset_proto.files import IoError, OutputAlreadyExists, save_bytes
 from offset_proto.messages.report import NodeReport
 from offset_proto.types import Salt, SymmetricKey
@@ -140,7 +140,7 @@ def read_report(path: Path, ask_passphrase: Callable[[], str]) -> NodeReport:
         LoadDbError: It is neither, is damaged, or has another passphrase.
         IoError: It can not be read, or there is no room for the copy.
     """
-    if is_of(next(read_pieces(path), b""), tables.APPLICATION_ID):
+    if application_id(next(read_pieces(path), b"")) == tables.APPLICATION_ID:
         with open_copy(path) as connection:
             state = checked_state(connection, path)
     else:
@@ -166,7 +166,7 @@ def _pieces_of(path: Path, ask_passphrase: Callable[[], str]) -> Iterator[bytes]
         raise InvalidInput(f"not a backup of a node database, but {name}")
     pieces = unlock_backup(read_pieces(path), ask_passphrase) if is_locked(start) else read_pieces(path)
     first = next(pieces, b"")
-    if not is_of(first, tables.BACKUP_APPLICATION_ID):
+    if application_id(first) != tables.BACKUP_APPLICATION_ID:
         raise InvalidInput("not a backup of a node database; stmgr backup makes one")
     yield first
     yield from pieces

@@ -30,17 +30,16 @@ from offset_node.database import tables
 from offset_node.database.errors import LoadDbError
 from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput, InvariantBroken
+from offset_proto.file_forms import APPLICATION_ID_BYTES
 from offset_proto.files import IoError
 
-__all__ = ["Copy", "checked_state", "is_of", "open_copy", "read_pieces"]
+__all__ = ["Copy", "checked_state", "open_copy", "read_pieces"]
 
 PIECE_BYTES: Final = 64 * 1024
 """What is handed around at a time."""
 
 # Of a file of SQLite, https://www.sqlite.org/fileformat.html.
-_MAGIC: Final = b"SQLite format 3\0"
 _LOG_MARK: Final = 18
-_APPLICATION_ID: Final = slice(68, 72)
 
 # Nobody needs the file when this process ends, so it is neither synced nor kept from being half written.
 _PRAGMAS: Final = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
@@ -99,7 +98,7 @@ class Copy:
             raise LoadDbError(database, error) from None
         self._copying.close()
         os.pwrite(self._descriptor, b"\x01\x01", _LOG_MARK)
-        os.pwrite(self._descriptor, tables.BACKUP_APPLICATION_ID.to_bytes(4, "big"), _APPLICATION_ID.start)
+        os.pwrite(self._descriptor, tables.BACKUP_APPLICATION_ID.to_bytes(4, "big"), APPLICATION_ID_BYTES.start)
 
     def fill(self, pieces: Iterable[bytes]) -> None:
         """Fill it with the bytes of a database. Raises IoError where there is no room, and what *pieces* raises."""
@@ -145,11 +144,6 @@ def check_is_file(database: Path) -> None:
     """Raises LoadDbError where there is no such file."""
     if not database.is_file():
         raise LoadDbError(database, "no such file" if not database.exists() else "not a regular file")
-
-
-def is_of(start: bytes, application_id: int) -> bool:
-    """Whether a file that begins with these bytes is a database with this application id."""
-    return start.startswith(_MAGIC) and start[_APPLICATION_ID] == application_id.to_bytes(4, "big")
 
 
 def read_pieces(path: Path) -> Iterator[bytes]:

@@ -9,13 +9,9 @@ from typing import Final
 
 from offset_node.database import tables
 from offset_node.database.errors import LoadDbError
-from offset_proto.file_forms import LOCKED_BACKUP, ORIGINAL_DATABASE, START_BYTES, recognize_start
+from offset_proto.file_forms import LOCKED_BACKUP, ORIGINAL_DATABASE, START_BYTES, application_id, recognize_start
 
 __all__ = ["ARCHIVE", "BACKUP", "check_no_other_file", "name_file", "name_start"]
-
-# Of a file of SQLite, https://www.sqlite.org/fileformat.html.
-_MAGIC: Final = b"SQLite format 3\0"
-_APPLICATION_ID: Final = slice(68, 72)
 
 BACKUP: Final = "a backup"
 ARCHIVE: Final = "an archive of a history"
@@ -36,9 +32,8 @@ _REMEDIES: Final = {
 
 def name_start(start: bytes) -> str | None:
     """What a file is that begins with these bytes, `START_BYTES` of them or all; None: nothing that is known."""
-    if start.startswith(_MAGIC):
-        return _DATABASES.get(int.from_bytes(start[_APPLICATION_ID]), "a database of another program")
-    return recognize_start(start)
+    whose = application_id(start)
+    return recognize_start(start) if whose is None else _DATABASES.get(whose, "a database of another program")
 
 
 def name_file(path: Path) -> str | None:
@@ -54,7 +49,7 @@ def check_no_other_file(path: Path) -> None:
         LoadDbError: It is known, or it can not be read.
     """
     start = _start(path)
-    name = None if start.startswith(_MAGIC) else recognize_start(start)
+    name = recognize_start(start) if application_id(start) is None else None
     if name is not None:
         raise LoadDbError(path, _REMEDIES.get(name, f"not a node database, but {name}"))
 

@@ -10,7 +10,7 @@ from typing import Final
 from offset_ctrl.rules.diagnosis import DatabaseFacts
 from offset_ctrl.rules.friendships import Frozen
 from offset_proto.errors import OffsetError
-from offset_proto.file_forms import LOCKED_BACKUP, ORIGINAL_DATABASE, START_BYTES, recognize_start
+from offset_proto.file_forms import LOCKED_BACKUP, ORIGINAL_DATABASE, START_BYTES, application_id, recognize_start
 from offset_proto.files import IoError
 from offset_proto.messages.report import NodeReport
 
@@ -18,10 +18,6 @@ __all__ = ["StoredNode", "clock_is_set", "read_database"]
 
 _MAX_ERROR_MICROSECONDS: Final = 16_000_000
 """The kernel's largest error of a clock that somebody sets. systemd's timedatectl goes by the same limit."""
-
-_SQLITE: Final = b"SQLite format 3\0"
-_APPLICATION_ID: Final = slice(68, 72)
-"""The header of a file of SQLite: how it begins, and where it says whose database it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,8 @@ def read_database(path: Path) -> StoredNode:
     except OSError as error:
         return _no_database(path, f"missing: {path}" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
     unchecked = DatabaseFacts(str(path), None, False, size, disk_free)
-    if not start.startswith(_SQLITE):
+    whose = application_id(start)
+    if whose is None:
         name = recognize_start(start)
         if name == ORIGINAL_DATABASE:
             return StoredNode(_with_problem(unchecked, "it is one of the original, which its own node checks"), None)
@@ -55,14 +52,13 @@ def read_database(path: Path) -> StoredNode:
         from offset_node.database.examining import examine_database
     except ModuleNotFoundError:
         return StoredNode(_with_problem(unchecked, "that needs the package offset-node here"), None)
-    application_id = int.from_bytes(start[_APPLICATION_ID])
-    if application_id != tables.APPLICATION_ID:
+    if whose != tables.APPLICATION_ID:
         others = {
             tables.BACKUP_APPLICATION_ID: "it is a backup; stmgr restore makes a database from it",
             tables.ARCHIVE_APPLICATION_ID: "it is an archive of a history",
             tables.EXPORTED_APPLICATION_ID: "its node has moved to another program",
         }
-        return _no_database(path, others.get(application_id, "it is a database of another program"))
+        return _no_database(path, others.get(whose, "it is a database of another program"))
     try:
         found = examine_database(path)
     except IoError as error:
