@@ -50,7 +50,7 @@ def install_postgres() -> str:
     )
     try:
         done = subprocess.run(
-            ["sh", "-c", script],  # noqa: S607
+            ["/bin/sh", "-c", script],
             capture_output=True,
             text=True,
             timeout=INSTALL_SECONDS,

@@ -93,7 +93,9 @@ def test_a_node_that_was_frozen_says_nothing_more(network: Network) -> None:
         status = frozen.process.wait(60)
     assert status == 1
     (end,) = [line for line in frozen.log.read_text().splitlines() if "has taken over" in line]
-    assert f"process {network.servers['A'].process.pid} on " in end  # type: ignore[union-attr]
+    running = network.servers["A"].process
+    assert running is not None
+    assert f"process {running.pid} on " in end
     assert end.endswith("this process says nothing more)")
     network.pay("A", "B", "FST", 2, "five")
     assert _owed(network) == before - 3

@@ -50,7 +50,7 @@ interop.live.steps.EXPECTATIONS[:] = [
     Expectation(("too little credit",), ("all original",), "D9: at times", is_certain=False),
 ]
 """
-SMALL_SUITE = """
+FAKE_ROW = """
 import pytest
 from interop.live.castings import CASTINGS
 from interop.live.rows import Row
@@ -63,7 +63,10 @@ class FakeNetwork:
 @pytest.fixture(scope="module", params=CASTINGS[:1], ids=["all original"])
 def row():
     return Row(FakeNetwork, lambda network: network.is_whole)
-
+"""
+SMALL_SUITE = (
+    FAKE_ROW
+    + """
 @pytest.mark.step("set up")
 def test_set_up(row):
     row.network()
@@ -105,6 +108,7 @@ def test_last_token(row):
 def test_too_little(row):
     pass
 """
+)
 
 
 def test_a_failed_step(tmp_path: Path) -> None:
@@ -145,20 +149,9 @@ def test_a_failed_step(tmp_path: Path) -> None:
     assert better in text
 
 
-SHAKY_SUITE = """
-import pytest
-from interop.live.castings import CASTINGS
-from interop.live.rows import Row
-
-class FakeNetwork:
-    is_whole, servers = True, {}
-    def stop(self):
-        pass
-
-@pytest.fixture(scope="module", params=CASTINGS[:1], ids=["all original"])
-def row():
-    return Row(FakeNetwork, lambda network: network.is_whole)
-
+SHAKY_SUITE = (
+    FAKE_ROW
+    + """
 @pytest.mark.step("{hops}")
 @pytest.mark.parametrize("hops", ["1 hop", "3 hops"])
 def test_payment(row, chain, hops):
@@ -171,6 +164,7 @@ def test_payment(row, chain, hops):
 def test_back(row, chain):
     assert row.made == 2
 """
+)
 
 
 def test_a_step_that_fails_once(tmp_path: Path) -> None:
