@@ -209,27 +209,35 @@ def _watched(network: Network, scale: Scale) -> Figures:
     }
 
 
-def _wire(network: Network, scale: Scale) -> Figures:
-    counter = network.recorder
-    assert isinstance(counter, ByteCounter)
-    names = build_chain(network, 2)
-    time.sleep(2)
-    counter.passed.clear()
-    _run(run_payments(network, names, count=scale.payments, in_flight=1))
-    one = sum(counter.passed.values()) / scale.payments
-    counter.passed.clear()
-    _run(run_payments(network, names, count=scale.payments, in_flight=10))
-    ten = sum(counter.passed.values()) / scale.payments
+def _wire(in_flight: int) -> Measure:
+    """A row of its own for each number in flight: where many stall, the bytes with one still count."""
+
+    def measure(network: Network, scale: Scale) -> Figures:
+        counter = _counter(network)
+        names = build_chain(network, 2)
+        time.sleep(2)
+        counter.passed.clear()
+        _run(run_payments(network, names, count=scale.payments, in_flight=in_flight))
+        return {"bytes per payment": sum(counter.passed.values()) / scale.payments}
+
+    return measure
+
+
+def _wire_idle(network: Network, scale: Scale) -> Figures:
+    counter = _counter(network)
+    build_chain(network, 2)
     time.sleep(5)
     counter.passed.clear()
     time.sleep(scale.idle_seconds)
-    idle = counter.passed["relay"] / scale.idle_seconds / counter.links["relay"]
     return {
-        "bytes per payment, 1 in flight": one,
-        "bytes per payment, 10 in flight": ten,
         "relay links": counter.links["relay"],
-        "B/s of an idle relay link": idle,
+        "B/s of an idle relay link": counter.passed["relay"] / scale.idle_seconds / counter.links["relay"],
     }
+
+
+def _counter(network: Network) -> ByteCounter:
+    assert isinstance(network.recorder, ByteCounter)
+    return network.recorder
 
 
 def _tunnel(network: Network, scale: Scale) -> Figures:
@@ -352,7 +360,8 @@ ROWS: dict[str, tuple[Measure, bool]] = {
     "payments, 10,000 at each of 1, 10, 50, 100": (_endurance, True),
     "rate with stored state": (_stored, False),
     "rate with logs and metrics": (_watched, False),
-    "bytes on the wire": (_wire, True),
+    "bytes on the wire, idle": (_wire_idle, True),
+    **{f"bytes on the wire, {in_flight} in flight": (_wire(in_flight), True) for in_flight in (1, 10)},
     "relay, one tunnel": (_tunnel, True),
     "relay, idle listeners": (_listeners, True),
     "index, 10,000 nodes": (_index, True),
@@ -388,7 +397,7 @@ def _uninterrupted() -> Iterator[None]:
 @contextlib.contextmanager
 def _network(player: Implementation, row: str) -> Iterator[Network]:
     """A network for one round; however the round ends, no process, port or file of it is left."""
-    counter = ByteCounter() if row == "bytes on the wire" else None
+    counter = ByteCounter() if row.startswith("bytes on the wire") else None
     directory = tempfile.TemporaryDirectory(prefix="offset-bench-")
     network = Network(Path(directory.name), Cast(player), counter)
     try:
