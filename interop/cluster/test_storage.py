@@ -317,12 +317,16 @@ def test_tables_of_an_older_version_are_brought_up(
 ) -> None:
     """One number after the other; a step that fails leaves the version before it."""
     create_database(PostgresAddress(address), EMPTY)
-    steps = {6: "CREATE TABLE one (id INTEGER PRIMARY KEY) STRICT;", 7: "ALTER TABLE one ADD COLUMN two TEXT;"}
-    monkeypatch.setattr(tables, "SCHEMA_VERSION", 8)
-    monkeypatch.setattr(tables, "MIGRATIONS", {**steps, 7: "ALTER TABLE none ADD COLUMN two TEXT;"})
+    now = tables.SCHEMA_VERSION
+    steps = {
+        now: "CREATE TABLE one (id INTEGER PRIMARY KEY) STRICT;",
+        now + 1: "ALTER TABLE one ADD COLUMN two TEXT;",
+    }
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", now + 2)
+    monkeypatch.setattr(tables, "MIGRATIONS", {**steps, now + 1: "ALTER TABLE none ADD COLUMN two TEXT;"})
     with pytest.raises(LoadDbError, match='relation "none" does not exist'):
         runner.run(PostgresDatabase.open(PostgresAddress(address)))
-    assert server.execute("SELECT schema_version FROM offset_node.about", address) == [(7,)]
+    assert server.execute("SELECT schema_version FROM offset_node.about", address) == [(now + 1,)]
     monkeypatch.setattr(tables, "MIGRATIONS", steps)
     opened = runner.run(PostgresDatabase.open(PostgresAddress(address)))
     assert runner.run(opened.load()) == EMPTY

@@ -8,7 +8,7 @@ import pytest
 
 from offset_crypto.aio import Connection, Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl import InvoiceEndUnknown, InvoiceNotOpen, Node, RequestRefused, connect
+from offset_ctrl import HistoryPlace, InvoiceEndUnknown, InvoiceNotOpen, Node, RequestRefused, connect
 from offset_ctrl.rules.open_reports import InvoiceEnding
 from offset_ctrl.testing import ScriptedNode, build_commit
 from offset_proto.files import Invoice
@@ -22,6 +22,7 @@ from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
 NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
 FST, BOB = Currency("FST"), PublicKey(b"\x05" * 32)
 BILL, OTHER = (Invoice(InvoiceId(bytes([n]) * 32), FST, NODE.public_key, 20) for n in (7, 8))
+LATE = InvoiceId(b"\x0b" * 32)
 COMMIT = build_commit(BILL, NODE)
 TELLS = Extension.OPEN_PAYMENTS | Extension.HISTORY | Extension.COLLECTED
 SELLS = AppPermissions(routes=False, buyer=False, seller=True, config=False)
@@ -48,6 +49,11 @@ def _received(number: int, invoice: Invoice) -> HistoryEntry:
     ids = (invoice.invoice_id, None, Uid(bytes(16)))
     kind = EntryKind.RECEIVED
     return HistoryEntry(number, 1000, BOB, FST, kind, 20 * number, 20 * number + 20, 20, 0, None, *ids, "", None)
+
+
+async def _ending(node: Node, place: HistoryPlace) -> InvoiceEnding:
+    """What the node tells of the bill, which was open at *place*."""
+    return (await node.invoice_endings({BILL.invoice_id: place}))[BILL.invoice_id]
 
 
 def _broke(number: int, kind: EntryKind = EntryKind.BROKEN) -> HistoryEntry:
@@ -227,7 +233,7 @@ def test_what_the_history_can_not_prove(goes_wrong: str) -> None:
 def test_a_number_that_is_newer_than_what_is_known_of_the_invoices() -> None:
     """The app has lost a connection since it looked: it looks again, before it says which number it goes by."""
     fake = _node()
-    told: list[int] = []
+    told: list[HistoryPlace] = []
 
     async def body(node: Node) -> None:
         await node.open_invoices()
@@ -246,9 +252,9 @@ def test_an_app_that_was_killed_asks_with_the_number_that_it_was_told() -> None:
     """Which it has written down before the node heard of the commit, or the node does not hear of it."""
     fake = _node()
     fake.history = [_broke(1)]
-    told: list[int] = []
+    told: list[HistoryPlace] = []
 
-    def refuse(after: int) -> None:
+    def refuse(after: HistoryPlace) -> None:
         raise OSError("the disk is full")
 
     async def body(node: Node) -> None:
@@ -258,9 +264,9 @@ def test_an_app_that_was_killed_asks_with_the_number_that_it_was_told() -> None:
         fake.collects = lambda commit: False
         with pytest.raises(InvoiceNotOpen):
             await node.accept_commit(BILL, COMMIT, told.append)
-        assert told == [1]
-        assert await node.invoice_endings({BILL.invoice_id: 1}) == {BILL.invoice_id: InvoiceEnding.NOT_COLLECTED}
-        assert await node.invoice_endings({BILL.invoice_id: 0}) == {BILL.invoice_id: InvoiceEnding.UNKNOWN}
+        assert told == [HistoryPlace(1)]
+        assert await _ending(node, told[0]) is InvoiceEnding.NOT_COLLECTED
+        assert await _ending(node, HistoryPlace(0)) is InvoiceEnding.UNKNOWN
 
     _run(fake, body)
 
@@ -272,8 +278,10 @@ def test_the_ends_of_several_invoices() -> None:
     fake.invoices, fake.collected = lambda: (_open(OTHER),), lambda: (BILL.invoice_id,)
     fake.history = [_received(1, Invoice(paid, FST, NODE.public_key, 20))]
 
+    asked = (BILL.invoice_id, OTHER.invoice_id, gone, paid)
+
     async def body(node: Node) -> None:
-        assert await node.invoice_endings(dict.fromkeys((BILL.invoice_id, OTHER.invoice_id, gone, paid), 0)) == {
+        assert await node.invoice_endings(dict.fromkeys(asked, HistoryPlace(0))) == {
             BILL.invoice_id: InvoiceEnding.COLLECTED,
             OTHER.invoice_id: InvoiceEnding.OPEN,
             gone: InvoiceEnding.NOT_COLLECTED,
@@ -336,7 +344,7 @@ def test_what_an_archive_may_hold_is_not_known() -> None:
     fake.history = [_received(6, OTHER)]
 
     async def body(node: Node) -> None:
-        endings = await node.invoice_endings({BILL.invoice_id: 0, OTHER.invoice_id: 0})
+        endings = await node.invoice_endings(dict.fromkeys((BILL.invoice_id, OTHER.invoice_id), HistoryPlace(0)))
         assert endings == {BILL.invoice_id: InvoiceEnding.UNKNOWN, OTHER.invoice_id: InvoiceEnding.COLLECTED}
 
     _run(fake, body)
@@ -349,8 +357,46 @@ def test_the_number_of_another_invoice_proves_nothing() -> None:
     fake.history = [_received(number, Invoice(InvoiceId(b"\x09" * 32), FST, NODE.public_key, 20)) for number in (1, 2)]
 
     async def body(node: Node) -> None:
-        endings = await node.invoice_endings({BILL.invoice_id: 1, OTHER.invoice_id: 9})
+        endings = await node.invoice_endings({BILL.invoice_id: HistoryPlace(1), OTHER.invoice_id: HistoryPlace(9)})
         assert endings == {BILL.invoice_id: InvoiceEnding.NOT_COLLECTED, OTHER.invoice_id: InvoiceEnding.UNKNOWN}
+
+    _run(fake, body)
+
+
+def test_a_place_in_the_history_that_the_node_had_before_it_was_restored() -> None:
+    """
+    The restored node gives the numbers again: by them, nothing was collected after the place. It is all looked at, and
+    only what is found there says anything; what is not found may be forgotten.
+    """
+    fake = _node()
+    fake.invoices, fake.timeline = lambda: (), 77
+    fake.history = [_received(1, OTHER), *(_received(number, Invoice(LATE, FST, BOB, 20)) for number in range(2, 9))]
+
+    async def body(node: Node) -> None:
+        before, now = HistoryPlace(5), HistoryPlace(5, 77)
+        both = dict.fromkeys((BILL.invoice_id, OTHER.invoice_id), before)
+        found = {BILL.invoice_id: InvoiceEnding.UNKNOWN, OTHER.invoice_id: InvoiceEnding.COLLECTED}
+        assert await node.invoice_endings(both) == found
+        assert await _ending(node, HistoryPlace(0)) is InvoiceEnding.UNKNOWN
+        assert await _ending(node, now) is InvoiceEnding.NOT_COLLECTED
+
+    _run(fake, body)
+
+
+def test_a_node_that_is_restored_while_its_history_is_read() -> None:
+    """Pages of two histories prove nothing together."""
+    fake = _node()
+    fake.invoices = lambda: ()
+    fake.history = [_received(number, OTHER) for number in range(1, 9)]
+
+    def before(connection: Connection, asked: AppRequest) -> bool:
+        fake.timeline = 77 if len(fake.asked(ReadHistory)) > 1 else 0
+        return True
+
+    fake.before = before
+
+    async def body(node: Node) -> None:
+        assert await _ending(node, HistoryPlace(0)) is InvoiceEnding.UNKNOWN
 
     _run(fake, body)
 
@@ -363,7 +409,7 @@ def test_no_more_pages_than_one_wants_to_read(pages: int | None, expected: str) 
     fake.history = [_received(number, OTHER) for number in range(1, 10)]
 
     async def body(node: Node) -> None:
-        endings = await node.invoice_endings({BILL.invoice_id: 0}, pages_max=pages)
+        endings = await node.invoice_endings({BILL.invoice_id: HistoryPlace(0)}, pages_max=pages)
         assert endings == {BILL.invoice_id: InvoiceEnding(expected)}
 
     _run(fake, body)

@@ -12,7 +12,7 @@ import pytest
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl import EntriesArchived, NotAnnounced, NotPermitted, UnknownName, connect
+from offset_ctrl import EntriesArchived, HistoryPlace, HistoryReplaced, NotAnnounced, NotPermitted, UnknownName, connect
 from offset_ctrl.blocking import connect as connect_blocking
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.connection.session import NodeSession
@@ -159,10 +159,38 @@ def test_what_is_followed_goes_on_for_ever() -> None:
                 if entry.number == 5:
                     fake.drop()
                 else:
-                    fake.tell(HistoryEnd(len(fake.history)))
+                    fake.tell(HistoryEnd(len(fake.history), 0))
             if entry.number == 8:
                 break
         assert seen == [3, 4, 5, 6, 7, 8]
+
+    _run(fake, body)
+
+
+def test_a_history_that_has_become_another_one() -> None:
+    """The node was restored while it was followed, or between two runs of an app that has written its place down."""
+    fake = _node(4)
+
+    async def follow(node: Node, seen: list[int]) -> None:
+        async for entry in node.history(2, follow=True):
+            seen.append(entry.number)
+            if entry.number == 4:
+                fake.timeline = 77
+                fake.history = fake.history[:3]
+                fake.drop()
+
+    async def body(node: Node) -> None:
+        place = await node.history_place()
+        assert place == HistoryPlace(4)
+        seen: list[int] = []
+        with pytest.raises(HistoryReplaced, match="Read the history from 0 again"):
+            await follow(node, seen)
+        assert seen == [3, 4]
+        fake.history.append(_entry(4))
+        with pytest.raises(HistoryReplaced):
+            _ = [entry async for entry in node.history(place)]
+        assert [entry.number async for entry in node.history(HistoryPlace(2, 77))] == [3, 4]
+        assert [entry.number async for entry in node.history(HistoryPlace(0))] == [1, 2, 3, 4]
 
     _run(fake, body)
 
@@ -536,7 +564,7 @@ def test_following_shows_each_entry_once(
             await asyncio.sleep(0.01)
             shown += capsys.readouterr().out
         fake.history.append(_entry(7))
-        fake.tell(HistoryEnd(7))
+        fake.tell(HistoryEnd(7, 0))
         while shown.count("\n") < 3 + given["as_csv"]:
             await asyncio.sleep(0.01)
             shown += capsys.readouterr().out

@@ -40,7 +40,7 @@ class SlowNode(ScriptedNode):
     def answer(self) -> None:
         """Send the page that was asked for first."""
         asked = self.reading.pop(0)
-        self.tell(HistoryPage(asked.request_id, (), 0, 0, 0, True))
+        self.tell(HistoryPage(asked.request_id, (), 0, 0, 0, True, 0))
 
 
 def _run(body: Callable[[SlowNode, NodeSession], Awaitable[None]]) -> None:

@@ -331,7 +331,7 @@ def test_what_comes_is_followed(
             lines += capsys.readouterr().out.splitlines()
             if len(lines) == 5 and len(node.history) == len(OPENINGS) + 4:
                 node.history.append(_entry(11, BOB, 1, 2))
-                node.tell(HistoryEnd(11))
+                node.tell(HistoryEnd(11, 0))
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         assert [json.loads(line)["number"] for line in lines] == [6, 7, 8, 9, 10, 11]

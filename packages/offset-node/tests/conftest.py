@@ -43,13 +43,13 @@ def _uid(number: int) -> Uid:
 class EngineNode:
     """An engine with one app, and what it stored."""
 
-    def __init__(self, seed: int, record=lambda occurrences: ()) -> None:
+    def __init__(self, seed: int, record=lambda occurrences: (), **options) -> None:
         draws = Random(seed)
         self.identity = Identity(PrivateKey(draws.randbytes(32)))
         self.stored = NodeState(FunderState(self.identity.public_key))
         self.history = []
         self.askers = []
-        self.engine = NodeEngine(self.stored, self.identity, draws.randbytes, record)
+        self.engine = NodeEngine(self.stored, self.identity, draws.randbytes, record, **options)
         self.key = self.identity.public_key
         self.app, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
         self.last_id = 0

@@ -328,7 +328,7 @@ def test_a_database_of_an_older_version(database, tmp_path, state):
         connection.executescript(
             "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
             "DROP TABLE unheard; DROP TABLE forgotten;"
-            "DROP TABLE history_archives;"
+            "DROP TABLE history_archives; DROP TABLE history_timeline;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert back_up(database, tmp_path / "a.backup") == state

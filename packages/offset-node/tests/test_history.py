@@ -262,7 +262,7 @@ def test_an_older_database_is_brought_up_with_its_balances(node_with_balances, t
         connection.executescript(
             "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
             "DROP TABLE unheard; DROP TABLE forgotten;"
-            "DROP TABLE history_archives;"
+            "DROP TABLE history_archives; DROP TABLE history_timeline;"
             "DROP TABLE history; DROP TABLE history_friends; DROP TABLE history_currencies; PRAGMA user_version = 3;"
         )
     assert check_database(old) == (state, 2)
@@ -548,7 +548,7 @@ def _ask_server(node: Any, request: Any) -> list:
 def test_an_app_may_have_so_many_pages_read_at_once(new_node):
     """The next one ends its connection; one that has come makes room."""
     node = new_node(1)
-    page = HistoryPage(UID, (), 0, 0, 0, True)
+    page = HistoryPage(UID, (), 0, 0, 0, True, 0)
     for _ in range(2 * PAGES_MAX):
         assert _ask_server(node, _ask()) == [ReadPage(node.app, _ask(), WHOLE_HISTORY)]
         assert node.engine.apps.page_read(node.app, page) == [SendToApp(node.app, page)]
@@ -584,5 +584,5 @@ def test_an_app_of_limited_scope_reads_what_it_sees(new_node):
     paid = replace(plain, number=2, kind=EntryKind.PAID, opt_party=seller)
     entries = plain, paid, replace(plain, number=3, friend=hidden), replace(plain, number=4, currency=EUR)
     _ask_server(node, _ask())
-    (sent,) = node.engine.apps.page_read(app, HistoryPage(UID, entries, 4, 4, 0, True))
-    assert sent.message == HistoryPage(UID, (replace(plain, opt_party=None), paid), 4, 4, 0, False)
+    (sent,) = node.engine.apps.page_read(app, HistoryPage(UID, entries, 4, 4, 0, True, 0))
+    assert sent.message == HistoryPage(UID, (replace(plain, opt_party=None), paid), 4, 4, 0, False, 0)

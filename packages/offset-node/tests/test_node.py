@@ -28,7 +28,7 @@ class Disk:
     """Stores nothing, and says so when the test lets it."""
 
     extensions = ALL_EXTENSIONS
-    history_end = 0
+    history_end = timeline = 0
 
     def __init__(self) -> None:
         self.batches: list[tuple] = []

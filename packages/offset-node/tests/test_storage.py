@@ -227,6 +227,7 @@ def test_damage_is_found(tmp_path, damage):
 
 
 _DOWN_TO = {
+    6: "DROP TABLE history_timeline;",
     5: "DROP TABLE history_archives;",
     4: "DROP TABLE askers; DROP TABLE entry_askers; DROP TABLE apps; DROP TABLE notes; DROP TABLE entry_notes;"
     "DROP TABLE unheard; DROP TABLE forgotten;",
@@ -237,7 +238,7 @@ _DOWN_TO = {
 """What a database of a version lacks of what the next version has."""
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_a_database_of_an_older_version_is_brought_up(tmp_path, version):
     """Nothing of it is lost, and its tables are those of a new database."""
     network = SimulatedNetwork(["A", "B"], Random(0))

@@ -124,7 +124,7 @@ def test_several_segments():
 @pytest.mark.parametrize("count", [1, 40, 41, 42, 43, 44, 45, 5000])
 def test_what_we_write_has_one_segment(count):
     """Also where it is longer than the first segment that a message begins with, which has 8 KiB. Spec 01 §9."""
-    page = HistoryPage(UID, tuple(_entry(number) for number in range(count)), count, count, 0, True)
+    page = HistoryPage(UID, tuple(_entry(number) for number in range(count)), count, count, 0, True, 0)
     packed = wire.APP_SERVER_TO_APP.encode(page)
     assert not has_several_segments(packed)
     assert wire.APP_SERVER_TO_APP.decode(packed) == page
@@ -285,7 +285,7 @@ def test_an_original_node_announces_no_extension() -> None:
 def test_a_page_of_an_older_node_does_not_say_that_it_is_whole() -> None:
     """These bytes are recorded from a node that did not know the field. Spec 12 §6."""
     old = "100c50010101065003020002410401110d071002ff010101010101010101010101010101010150040d"
-    assert wire.APP_SERVER_TO_APP.decode(bytes.fromhex(old)) == HistoryPage(Uid(b"\x01" * 16), (), 0, 0, 0, False)
+    assert wire.APP_SERVER_TO_APP.decode(bytes.fromhex(old)) == HistoryPage(Uid(b"\x01" * 16), (), 0, 0, 0, False, 0)
 
 
 def test_a_message_that_goes_on_from_another_one() -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         SellerRefused,
         SellerUnknown,
     )
-    from offset_ctrl.sdk.history import EntriesArchived
+    from offset_ctrl.sdk.history import EntriesArchived, HistoryPlace, HistoryReplaced
     from offset_ctrl.sdk.node import Node, connect
     from offset_ctrl.sdk.payment import Payment, PaymentState, PayOptions
 
@@ -58,6 +58,8 @@ __all__ = [
     "EntriesArchived",
     "FeesTooHigh",
     "FriendNotReady",
+    "HistoryPlace",
+    "HistoryReplaced",
     "InvalidProof",
     "InvoiceEndUnknown",
     "InvoiceNotOpen",
@@ -118,7 +120,7 @@ _HOMES = {
         "SellerRefused",
         "SellerUnknown",
     ),
-    "sdk.history": ("EntriesArchived",),
+    "sdk.history": ("EntriesArchived", "HistoryPlace", "HistoryReplaced"),
     "sdk.payment": ("PayOptions", "Payment", "PaymentState"),
     "rules.moving": ("MoveRefused",),
     "rules.proofs": ("InvalidProof",),

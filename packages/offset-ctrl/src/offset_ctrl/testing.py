@@ -130,6 +130,7 @@ class ScriptedNode:
         self.cancels: Callable[[InvoiceId], bool] = lambda invoice_id: True
         self.history: list[HistoryEntry] = []
         self.archived = 0
+        self.timeline = 0
         self.shows_whole_history = True
         self.before: Callable[[Connection, AppRequest], bool] = lambda connection, asked: True
         self._identity = identity
@@ -211,7 +212,7 @@ class ScriptedNode:
             case CancelInvoice(invoice_id) if Extension.COLLECTED in self.extensions and self.cancels(invoice_id):
                 tell(OpenInvoices(False, (), (invoice_id,), ()))
             case FollowHistory():
-                tell(HistoryEnd(len(self.history)))
+                tell(HistoryEnd(len(self.history), self.timeline))
             case FollowUnheard():
                 tell(UnheardFriends(True, self.unheard, ()))
             case _:
@@ -230,7 +231,8 @@ class ScriptedNode:
         end = self.history[-1].number if self.history else 0
         nothing_left = asked.after + 1 if asked.newest_first else end
         through = page[-1].number if len(page) < len(found) else nothing_left
-        return HistoryPage(asked.request_id, tuple(page), through, end, self.archived, self.shows_whole_history)
+        numbers = (through, end, self.archived)
+        return HistoryPage(asked.request_id, tuple(page), *numbers, self.shows_whole_history, self.timeline)
 
 
 class _Receiver:

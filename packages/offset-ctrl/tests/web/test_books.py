@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offset_crypto.identity import Identity
+from offset_ctrl.connection.history import HistoryPlace
 from offset_ctrl.rules.payment import PaymentState
 from offset_ctrl.testing import build_commit
 from offset_ctrl.web import invoice_book, payment_book
@@ -201,10 +202,10 @@ def test_an_invoice(database, clock):
     commit = build_commit(invoice, SELLER)
     book.change(name, InvoiceState.OPEN)
     assert book.handed(name) is None
-    book.hand_over(name, commit, 7)
+    book.hand_over(name, commit, HistoryPlace(7))
     handed = book.handed(name)
-    assert handed.after == 7
-    book.hand_over(name, build_commit(_invoice(6), SELLER), 8)
+    assert handed.after == HistoryPlace(7)
+    book.hand_over(name, build_commit(_invoice(6), SELLER), HistoryPlace(8))
     book.put_back(name, handed)
     assert not book.was_collected_with(name, commit)
     book.change(name, InvoiceState.COLLECTED)
@@ -229,7 +230,7 @@ def test_an_invoice_that_turns_out_to_be_paid(database):
         name = format_b64(invoice.invoice_id)
         book.begin(SHOP, "node", (str(number), b"r"), invoice, 60)
         book.change(name, InvoiceState.OPEN)
-        book.hand_over(name, build_commit(invoice, SELLER), 0)
+        book.hand_over(name, build_commit(invoice, SELLER), HistoryPlace(0))
         book.change(name, state)
         in_doubt = book.in_doubt("node", 0, 0, 9)
         assert [format_b64(row.invoice.invoice_id) for row in in_doubt] == [name][: number % 2]
@@ -246,14 +247,14 @@ def test_an_invoice_that_was_proved_not_to_be_collected(database, state):
     book = InvoiceBook(database)
     invoice = _invoice(5)
     name = format_b64(invoice.invoice_id)
-    book.begin(SHOP, "node", ("1", b"r"), invoice, 60, 4)
+    book.begin(SHOP, "node", ("1", b"r"), invoice, 60, HistoryPlace(4, 9))
     book.change(name, InvoiceState.OPEN)
-    book.hand_over(name, build_commit(invoice, SELLER), 7)
-    assert book.get(name).after == 7
+    book.hand_over(name, build_commit(invoice, SELLER), HistoryPlace(7, 10))
+    assert book.get(name).after == HistoryPlace(7, 10)
     before = book.last_sequence()
     book.end(name, state)
     row = book.get(name)
-    assert (row.state, row.is_final, row.after, book.handed(name)) == (state, True, 4, None)
+    assert (row.state, row.is_final, row.after, book.handed(name)) == (state, True, HistoryPlace(4, 9), None)
     assert book.last_sequence() == before + 1
     book.change(name, InvoiceState.COLLECTED)
     book.end(name, state)
@@ -319,7 +320,7 @@ def _sell(book: InvoiceBook, number: int) -> str:
     book.begin(SHOP, "node", (f"invoice {number}", b""), invoice, 60)
     name = format_b64(invoice.invoice_id)
     book.change(name, InvoiceState.OPEN)
-    book.hand_over(name, build_commit(invoice, SELLER), 0)
+    book.hand_over(name, build_commit(invoice, SELLER), HistoryPlace(0))
     return name
 
 

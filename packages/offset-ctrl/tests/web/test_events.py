@@ -75,7 +75,7 @@ def test_payments_and_history_go_on_where_they_were(run_server):
                 assert (name, payment["payment_id"]) == ("payment", sent["payment_id"])
                 states.append(payment["state"])
         server.fake.history.append(_entry(2, friend))
-        server.fake.tell(HistoryEnd(2))
+        server.fake.tell(HistoryEnd(2, 0))
         header = {"last-event-id": last}
         async with server.client.stream("GET", EVENTS, params=topics, headers=header) as stream:
             [(last, name, entry)] = await _take(stream.aiter_lines(), 1)
@@ -85,6 +85,33 @@ def test_payments_and_history_go_on_where_they_were(run_server):
             assert [name for _, name, _ in found] == ["payment", "history", "history"]
             assert [value["number"] for _, _, value in found[1:]] == [1, 2]
             assert found[0][2]["state"] == "committed"
+
+    run_server(body)
+
+
+def test_a_history_that_has_become_another_one(run_server, poll):
+    """The node was restored. The stream ends, and its last id is no place in the new history."""
+
+    async def body(server):
+        friend = next(iter(server.desk.nodes[0].node.report.friends))
+        server.fake.history = [_entry(1, friend), _entry(2, friend)]
+        async with server.client.stream("GET", EVENTS, params={"topic": "history", "after": "0-0-0"}) as stream:
+            lines = stream.aiter_lines()
+            [_, (last, _, _)] = await _take(lines, 2)
+            assert last == "0-0-2"
+            server.fake.timeline = 77
+            server.fake.history.append(_entry(3, friend))
+            server.fake.tell(HistoryEnd(3, 77))
+            assert not [line async for line in lines if line.startswith("id")]
+        answer = await server.client.get(EVENTS, params={"topic": "history", "after": last})
+        assert (answer.status_code, answer.json()["title"]) == (409, "HistoryReplaced")
+        assert "Read the history from 0 again" in answer.json()["detail"]
+        async with server.client.stream("GET", EVENTS, params={"topic": "history", "after": "0-0-0"}) as stream:
+            found = await _take(stream.aiter_lines(), 3)
+            assert [each for each, _, _ in found] == ["0-0-1-77", "0-0-2-77", "0-0-3-77"]
+        async with server.client.stream("GET", EVENTS, params={"topic": "history", "after": found[1][0]}) as stream:
+            [(_, _, entry)] = await _take(stream.aiter_lines(), 1)
+            assert entry["number"] == 3
 
     run_server(body)
 

@@ -6,6 +6,7 @@ import pytest
 
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import ConnectionClosed
+from offset_ctrl.connection.history import HistoryPlace
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.testing import build_commit
 from offset_proto.files import COMMIT, INVOICE
@@ -148,7 +149,7 @@ def _is_cut_off(monkeypatch, server, *, is_collected):
 
     async def cut_off(node, invoice, commit, handing):
         if not is_collected:
-            handing(0)
+            handing(HistoryPlace(0))
         else:
             await carry_out(node, invoice, commit, handing)
             received = (invoice.invoice_id, None, Uid(bytes(16)))

@@ -8,6 +8,7 @@ import pytest
 
 from offset_crypto.signed import commit_buffer
 from offset_ctrl.connection import session
+from offset_ctrl.connection.history import HistoryPlace
 from offset_ctrl.sdk.node import Node
 from offset_ctrl.testing import build_commit
 from offset_ctrl.web import in_hand, settling
@@ -79,6 +80,12 @@ class Seller:
         return self.made, INVOICE.parse(format_json(self.made["invoice"]))
 
 
+def _setting(number):
+    """An entry that says nothing of an invoice."""
+    rest = (EntryKind.LIMIT, 5, 5, 1, 0, None, None, None, None, "", None)
+    return HistoryEntry(number, 1, PublicKey(bytes(32)), Currency("FST"), *rest)
+
+
 def _form(commit):
     return parse_json(COMMIT.format(commit))
 
@@ -132,7 +139,7 @@ def test_a_server_that_was_killed_settles_when_it_starts(run_server, fake, web):
             _, invoice = await seller.sell(server, key)
             sold.append(invoice)
             name = format_b64(invoice.invoice_id)
-            server.desk.invoice_book.hand_over(name, build_commit(invoice, web.NODE), len(fake.history))
+            server.desk.invoice_book.hand_over(name, build_commit(invoice, web.NODE), HistoryPlace(len(fake.history)))
         seller.collect(sold[0])
         seller.gone.add(sold[1].invoice_id)
 
@@ -143,6 +150,30 @@ def test_a_server_that_was_killed_settles_when_it_starts(run_server, fake, web):
     begins = (EntryKind.OPENING, 0, 5, 5, 0, None, None, None, None, "", None)
     fake.history = [HistoryEntry(1, 1, PublicKey(bytes(32)), Currency("FST"), *begins)]
     fake.archived = 1
+    run_server(first)
+    run_server(second)
+
+
+def test_a_node_that_was_restored_meanwhile(run_server, fake, web, poll):
+    """It gives the numbers of its history again; what does not stand after one of before may have been collected."""
+    seller = Seller(fake)
+    sold = []
+
+    async def first(server):
+        _, invoice = await seller.sell(server)
+        sold.append(invoice)
+        hand_over = server.desk.invoice_book.hand_over
+        hand_over(format_b64(invoice.invoice_id), build_commit(invoice, web.NODE), HistoryPlace(1))
+        seller.gone.add(invoice.invoice_id)
+        fake.timeline = 77
+
+    async def second(server):
+        name = format_b64(sold[0].invoice_id)
+        await poll(lambda: name in server.desk.nodes[0].untold)
+        assert server.desk.invoice_book.find(name).state is InvoiceState.OPEN
+        assert server.desk.invoice_book.handed(name) is not None
+
+    fake.history = [_setting(1), _setting(2)]
     run_server(first)
     run_server(second)
 
@@ -215,7 +246,7 @@ def test_a_commit_that_is_refused_leaves_the_one_before(run_server, fake, web):
         made, invoice = await seller.sell(server)
         name, book = made["invoice"]["invoice_id"], server.desk.invoice_book
         commit = build_commit(invoice, web.NODE)
-        book.hand_over(name, commit, 0)
+        book.hand_over(name, commit, HistoryPlace(0))
         before = book.handed(name)
         fake.collects = lambda commit: None
         answer = await server.client.post(COMMITS, json=_other(invoice, web))
@@ -253,7 +284,7 @@ def test_an_invoice_that_is_over_and_turns_out_to_be_paid(run_server, fake, web)
         made, invoice = await seller.sell(server)
         name, book = made["invoice"]["invoice_id"], server.desk.invoice_book
         commit = build_commit(invoice, web.NODE)
-        book.hand_over(name, commit, 0)
+        book.hand_over(name, commit, HistoryPlace(0))
         seller.collect(invoice)
         book.change(name, InvoiceState.OVER)
         assert (await server.client.post(COMMITS, json=_form(commit))).json()["state"] == "collected"
@@ -361,7 +392,7 @@ def test_what_strangers_can_have_read(run_server, fake, web, monkeypatch, poll, 
         made, invoice = await seller.sell(server)
         name, commit = made["invoice"]["invoice_id"], build_commit(invoice, web.NODE)
         if has_commit:
-            server.desk.invoice_book.hand_over(name, commit, 0)
+            server.desk.invoice_book.hand_over(name, commit, HistoryPlace(0))
         _entries(fake, 30)
         seller.gone.add(invoice.invoice_id)
         expected = (503, "InvoiceEndUnknown") if has_commit else (409, "InvoiceNotOpen")

@@ -130,7 +130,15 @@ def test_a_database_from_before_the_wallet(tmp_path):
         database.ask("DROP INDEX checkouts")
         database.ask("DROP INDEX invoices_in_doubt")
         database.ask("DROP INDEX ends_to_come")
-        for column in ("checkout", "return_to", "handed_after", "made_after", "is_proved"):
+        for column in (
+            "checkout",
+            "return_to",
+            "handed_after",
+            "made_after",
+            "is_proved",
+            "handed_timeline",
+            "made_timeline",
+        ):
             database.ask(f"ALTER TABLE invoices DROP COLUMN {column}")
         database.ask("PRAGMA user_version = 4")
     for _ in range(2):

@@ -54,6 +54,7 @@ they change nothing that is stored. What those answer goes through `follow`::
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from offset_crypto.identity import Identity
 from offset_crypto.secure_channel import RandomBytes
@@ -125,6 +126,9 @@ Output = ChannelerOutput | AppServerOutput | index_client.Effect
 """What the engines inside say to each other and to the outside; the funder's effects are not among it."""
 
 
+_NO_HISTORY: Final = HistoryEnd(0, 0)
+
+
 def _record_nothing(occurrences: Sequence[Occurrence]) -> Sequence[PluginMutation]:
     return ()
 
@@ -140,7 +144,7 @@ class NodeEngine:
         record: Says what plugins want to be stored of occurrences, in the batch that these come from.
         now: Seconds since 1970.
         extensions: Of the app protocol, which apps may use. Without `Extension.HISTORY` no history is kept.
-        history_end: Number of the last entry of the history that is stored.
+        history: How far the history goes that is stored, and which one it is.
 
     Attributes:
         channeler: Told what becomes of links and attempts, and of ticks.
@@ -158,7 +162,7 @@ class NodeEngine:
         *,
         now: U64 = 0,
         extensions: Extension = ALL_EXTENSIONS,
-        history_end: U64 = 0,
+        history: HistoryEnd = _NO_HISTORY,
     ) -> None:
         self.channeler = Channeler(identity.public_key, random_bytes)
         self.apps = AppServer(initial_report(state.funder, state.index_servers), extensions)
@@ -170,7 +174,7 @@ class NodeEngine:
         self._unheard_watch = UnheardWatch(state.funder)
         self.counts.friends_unheard = self._unheard_watch.unheard
         self._waiting = WaitingWatch(state, now)
-        self._history_end = history_end
+        self._history = history
         self._ticks = 0
         self._inbox: deque[NodeEvent] = deque([Started()])
         self._under_way: Handled | None = None
@@ -261,7 +265,7 @@ class NodeEngine:
 
     def _snapshot(self, request: FollowPayments | FollowInvoices | FollowHistory | FollowUnheard) -> Followed:
         if isinstance(request, FollowHistory):
-            return HistoryEnd(self._history_end)
+            return self._history
         return self._waiting.follow(request, self._funder)
 
     def _book(self, handled: Handled) -> list[BookMutation]:
@@ -270,9 +274,9 @@ class NodeEngine:
             return []
         if not handled.entries:
             return [*handled.askers]
-        first = self._history_end + 1
-        self._history_end += len(handled.entries)
-        handled.effects.append(TellFollowers(HistoryEnd(self._history_end), {}))
+        first = self._history.end + 1
+        self._history = replace(self._history, end=self._history.end + len(handled.entries))
+        handled.effects.append(TellFollowers(self._history, {}))
         numbered = enumerate(handled.entries, first)
         entries = [AddEntry(number, self._waiting.now, entry, app) for number, (entry, app) in numbered]
         return [*handled.askers, *entries]

@@ -54,7 +54,7 @@ from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendMessage
-from offset_proto.messages.history import HistoryPage, ReadHistory
+from offset_proto.messages.history import HistoryEnd, HistoryPage, ReadHistory
 from offset_proto.types import PublicKey
 
 __all__ = ["INBOX_EVENTS_MAX", "DatabaseIdentityMismatch", "Node", "NodeDatabase"]
@@ -83,6 +83,10 @@ class NodeDatabase(Protocol):
 
     extensions: Extension
     history_end: int
+
+    @property
+    def timeline(self) -> int:
+        """Which history of the node it is."""
 
     def is_ours(self) -> bool:
         """Whether what it holds may be acted on, now: nobody else can write it."""
@@ -142,7 +146,7 @@ class Node:
             plugins.record,
             now=int(time.time()),
             extensions=database.extensions,
-            history_end=database.history_end,
+            history=HistoryEnd(database.history_end, database.timeline),
         )
         self.counts = engine.counts
         self._database = database

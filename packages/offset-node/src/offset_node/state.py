@@ -14,6 +14,7 @@ mutation                                                 changes
 `AddPluginEvent`, `RemovePluginEvent`                    the events that a plugin has not taken yet
 `SetPendingSince`, `RemovePendingSince`                  since when requests that are old have been pending
 `AddEntry`                                               the history, which grows at its end and never changes
+`BeginTimeline`                                          which history it is, once the node has forgotten some of it
 `SetNote`                                                what the owner noted to a payment, an invoice or an entry
 `SetAsker`                                               which app made a payment or an invoice
 =======================================================  ==============================================
@@ -38,6 +39,7 @@ __all__ = [
     "AddEntry",
     "AddIndexServer",
     "AddPluginEvent",
+    "BeginTimeline",
     "BookMutation",
     "HistoryScope",
     "IndexServerMutation",
@@ -163,6 +165,18 @@ class AddEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginTimeline:
+    """
+    The node has forgotten entries, whose numbers will be given again.
+
+    Attributes:
+        timeline: Tells the history from the one that the node had before; drawn at random, not 0.
+    """
+
+    timeline: U64
+
+
+@dataclass(frozen=True, slots=True)
 class SetNote:
     """
     The owner noted something.
@@ -209,7 +223,7 @@ PluginMutation = SetPluginValue | RemovePluginValue | AddPluginEvent | RemovePlu
 StateMutation = funder_mutations.Mutation | IndexServerMutation | PendingTimeMutation
 """Whatever changes a `NodeState`: a mutation of the funder, of the list of index servers, or of the times."""
 
-BookMutation = AddEntry | SetNote | SetAsker
+BookMutation = AddEntry | BeginTimeline | SetNote | SetAsker
 """Whatever changes the history and what belongs to it."""
 
 Mutation = StateMutation | PluginMutation | BookMutation

@@ -19,7 +19,7 @@ from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.announced import NotAnnounced, check_announced
 from offset_ctrl.connection.greeting import Greeting
-from offset_ctrl.connection.history import HistoryFeed
+from offset_ctrl.connection.history import HistoryFeed, HistoryPlace
 from offset_ctrl.rules.open_reports import InvoiceReports, OpenReports, apply_payments
 from offset_proto import wire
 from offset_proto.errors import OffsetError, PeerError
@@ -174,8 +174,8 @@ class NodeConnection:
         """Be told how far the history goes, now and whenever it goes on; the rest is as with `follow_payments`."""
         await self._follow(FollowHistory())
 
-    async def last_entry(self) -> int:
-        """Number of the last entry of the history, as said last, which is followed; errors as with `follow_history`."""
+    async def last_entry(self) -> HistoryPlace:
+        """How far the history goes, as said last, which is followed; errors are as with `follow_history`."""
         if not self.history.is_followed:
             await self.follow_history()
         return self.history.end

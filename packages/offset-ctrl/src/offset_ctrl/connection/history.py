@@ -8,15 +8,34 @@ also where nobody waits for it any more: the node is still reading it.
 
 import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 
 from offset_proto.messages.history import HistoryEnd, HistoryPage
 from offset_proto.types import Uid
 
-__all__ = ["HistoryFeed"]
+__all__ = ["BEGINNING", "HistoryFeed", "HistoryPlace"]
 
 PAGES_MAX: Final = 3
 """Under way at once, over one connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPlace:
+    """
+    How far a history went at some moment: what happened after that stands after it. For an app to write down.
+
+    Attributes:
+        number: Of the last entry then; 0: there was none, or the app does not know.
+        timeline: Of the history (`HistoryPage`); 0: the first one of the node.
+    """
+
+    number: int
+    timeline: int = 0
+
+
+BEGINNING: Final = HistoryPlace(0)
+"""Before the first entry that a node has ever had."""
 
 
 class HistoryFeed:
@@ -24,15 +43,15 @@ class HistoryFeed:
     The history of a node, over one connection.
 
     Attributes:
-        end: Number of the last entry, as the node said last; 0 before it has said anything.
+        end: How far it goes, as the node said last; `BEGINNING` before it has said anything.
         is_followed: The node has said it, and says it again whenever it changes.
-        on_end: Called with that number whenever the node says it.
+        on_end: Called with *end* whenever the node says it.
     """
 
     def __init__(self) -> None:
-        self.end = 0
+        self.end = BEGINNING
         self.is_followed = False
-        self.on_end: Callable[[int], object] | None = None
+        self.on_end: Callable[[HistoryPlace], object] | None = None
         self._places = asyncio.Semaphore(PAGES_MAX)
         self._pages: dict[Uid, asyncio.Future[HistoryPage]] = {}
 
@@ -64,9 +83,9 @@ class HistoryFeed:
     def take(self, message: HistoryPage | HistoryEnd) -> None:
         """Take a message of the node; a page that nobody waits for any more is left alone."""
         if isinstance(message, HistoryEnd):
-            self.end, self.is_followed = message.end, True
+            self.end, self.is_followed = HistoryPlace(message.end, message.timeline), True
             if self.on_end is not None:
-                self.on_end(message.end)
+                self.on_end(self.end)
             return
         page = self._pages.get(message.request_id)
         if page is not None and not page.done():

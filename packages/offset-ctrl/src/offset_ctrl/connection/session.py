@@ -24,6 +24,7 @@ from offset_ctrl.connection.client import (
     NotAnnounced,
     open_node,
 )
+from offset_ctrl.connection.history import BEGINNING, HistoryPlace
 from offset_ctrl.rules.open_reports import InvoiceReports, OpenReports
 from offset_proto.messages.app import (
     AppPermissions,
@@ -60,7 +61,7 @@ class NodeSession:
         report: The node's report, as last seen.
         version: Counts the changes of the report, and of *unheard*.
         payments, invoices: What is open, once it is followed.
-        history_end: Number of the last entry of the history, once it is followed.
+        history_place: How far the history goes, once it is followed.
         on_link: Called with None when there is a connection again, and with the reason when one has ended.
         unheard: Friends that have to speak first, once it is followed.
     """
@@ -92,7 +93,7 @@ class NodeSession:
         self._connected = asyncio.Event()
         self._changed = asyncio.Event()
         self._open_changed = asyncio.Event()
-        self.history_end = 0
+        self.history_place = BEGINNING
         self._history_moved = asyncio.Event()
         self._followed = set(follows)
         self._why = "not connected yet"
@@ -178,19 +179,19 @@ class NodeSession:
         changed, self._open_changed = self._open_changed, asyncio.Event()
         changed.set()
 
-    def _history_end_told(self, end: int) -> None:
-        self.history_end = end
+    def _history_end_told(self, end: HistoryPlace) -> None:
+        self.history_place = end
         moved, self._history_moved = self._history_moved, asyncio.Event()
         moved.set()
 
     async def history_told(self, seen: int) -> None:
         """Return at once where a history that is followed goes beyond the number *seen*, else when the node tells."""
-        if self.history_end <= seen:
+        if self.history_place.number <= seen:
             await self._history_moved.wait()
 
     async def follow_history(self, *, attempts: int | None = ATTEMPTS) -> None:
         """
-        Have *history_end* set now, and kept up to date for as long as the session lasts.
+        Have *history_place* set now, and kept up to date for as long as the session lasts.
 
         *attempts* is as with `insist`.
 
@@ -200,11 +201,11 @@ class NodeSession:
         """
         await self._follow(NodeConnection.follow_history, attempts)
 
-    async def last_entry(self) -> int:
-        """*history_end*, which is followed from the first call on. It may be that of the connection before this one."""
+    async def last_entry(self) -> HistoryPlace:
+        """*history_place*, followed from the first call on. It may be that of the connection before this one."""
         if NodeConnection.follow_history not in self._followed:
             await self.follow_history()
-        return self.history_end
+        return self.history_place
 
     async def read_history(self, request: ReadHistory, *, attempts: int | None = ATTEMPTS) -> HistoryPage:
         """A page of the history; *attempts* and errors are as with `follow_history`."""

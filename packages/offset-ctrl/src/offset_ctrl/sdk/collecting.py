@@ -13,16 +13,18 @@ these holds:
 That something is in the history proves that it was collected. That it is not there proves the opposite only where the
 app would see it (no plugin hides entries from it, none were archived) and where nothing else has ended what was queued
 (a channel that broke, a friend that was removed), from a moment on at which the invoice was open. Such a moment is
-named by the number of the history's last entry, never by a time: the clock of the node may be behind. `collect` reads
-the number first, and then makes sure that the invoice is open; an app that writes the number down before the commit is
-sent can ask later, after it was killed, too. Where nothing is proved, the ending is UNKNOWN, and no app may take that
-for either.
+named by the number of the history's last entry, never by a time: the clock of the node may be behind. And a number
+counts in the timeline of the history in which it was read only: a node that was restored gives numbers again.
+`collect` reads this place first, and then makes sure that the invoice is open; an app that writes it down before the
+commit is sent can ask later, after it was killed, too. Where nothing is proved, the ending is UNKNOWN, and no app may
+take that for either.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Protocol
 
+from offset_ctrl.connection.history import BEGINNING, HistoryPlace
 from offset_ctrl.rules.open_reports import InvoiceEnding, InvoiceReports
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, RequestRefused
 from offset_ctrl.sdk.history import HistorySource, collected_since
@@ -31,12 +33,12 @@ from offset_proto.messages.extensions import Extension, OpenInvoiceReport
 from offset_proto.messages.payment import Commit
 from offset_proto.types import InvoiceId
 
-__all__ = ["Handing", "InvoiceSource", "cancel", "collect", "endings_of", "last_number"]
+__all__ = ["Handing", "InvoiceSource", "cancel", "collect", "endings_of", "last_place"]
 
-Handing = Callable[[int], object]
+Handing = Callable[[HistoryPlace], object]
 """
-Called when a commit is about to be sent, with the number of an entry of the history after which everything that the
-commit brings about stands; 0: the app may not read the history, or there is none. What it raises keeps the commit back.
+Called when a commit is about to be sent, with the place in the history after which everything that the commit brings
+about stands; `BEGINNING`: the app may not read the history, or there is none. What it raises keeps the commit back.
 """
 
 
@@ -58,25 +60,26 @@ class InvoiceSource(HistorySource, Protocol):
     async def follow_invoices(self) -> None:
         """Have *invoices* filled anew."""
 
-    async def last_entry(self) -> int:
-        """Number of the last entry of the history, or of one before it."""
+    async def last_entry(self) -> HistoryPlace:
+        """How far the history goes, or a place before that."""
 
     async def request(self, request: AppRequest) -> object:
         """Send a request, and wait until the node has dealt with it."""
 
 
-async def last_number(node: InvoiceSource) -> int:
+async def last_place(node: InvoiceSource) -> HistoryPlace:
     """
-    The number of an entry of the history: what happens from now on stands after it. An app that writes it down before
-    it makes an invoice can ask for the end of that later without reading what was before.
+    A place in the history: what happens from now on stands after it. An app that writes it down before it makes an
+    invoice can ask for the end of that later without reading what was before.
 
     Returns:
-        0 where the app may not read the history, or there is none.
+        `BEGINNING` where the app may not read the history, or there is none.
 
     Raises:
         NodeConnectionError, ConnectionClosed: There was no answer.
     """
-    return await node.last_entry() if Extension.COLLECTED in node.extensions and _reads_history(node) else 0
+    can_tell = Extension.COLLECTED in node.extensions and _reads_history(node)
+    return await node.last_entry() if can_tell else BEGINNING
 
 
 async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda after: None) -> None:
@@ -91,13 +94,13 @@ async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda
         NodeConnectionError, ConnectionClosed: There was no answer; the invoice may have been collected.
     """
     if Extension.OPEN_PAYMENTS not in node.extensions:
-        handing(0)
+        handing(BEGINNING)
         await node.request(CommitInvoice(commit))
         return
     can_tell = Extension.COLLECTED in node.extensions
-    after = await last_number(node)
+    after = await last_place(node)
     with node.invoices.watch(commit.invoice_id) as watched:
-        # What is known must not be older than the number, which may have come over a newer connection.
+        # What is known must not be older than the place, which may have come over a newer connection.
         if commit.invoice_id not in node.invoices.reports or node.invoices.is_stale or not can_tell:
             await node.follow_invoices()
         if commit.invoice_id not in node.invoices.reports:
@@ -121,14 +124,14 @@ async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda
         raise _not_open(ending)
 
 
-async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: int = 0) -> InvoiceEnding:
+async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: HistoryPlace = BEGINNING) -> InvoiceEnding:
     """
     Expect a payment no more. An invoice that is not open any more, and was not collected, is no error.
 
     Args:
         node: The node.
         invoice_id: Of the invoice.
-        after: Of an entry of the history at which the invoice was open; 0: none is known, and all are looked at.
+        after: A place in the history at which the invoice was open; by default all entries are looked at.
 
     Returns:
         NOT_COLLECTED, or UNKNOWN where it was gone before and may have been collected, as far as this app is told.
@@ -158,15 +161,15 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: int = 0) -> 
 
 
 async def endings_of(
-    node: InvoiceSource, invoices: Mapping[InvoiceId, int], pages_max: int | None = None
+    node: InvoiceSource, invoices: Mapping[InvoiceId, HistoryPlace], pages_max: int | None = None
 ) -> dict[InvoiceId, InvoiceEnding]:
     """
     How invoices have ended that the node had; UNKNOWN where it does not tell this app.
 
     Args:
         node: The node.
-        invoices: For each id the number of an entry of the history at which the invoice was open, or which was the last
-            one when it was made; 0: none is known.
+        invoices: For each id a place in the history at which the invoice was open, or before that; `BEGINNING`: none is
+            known.
         pages_max: Pages of the history that are read; what they do not tell is UNKNOWN. None: as many as it takes.
 
     Raises:
@@ -188,20 +191,22 @@ def _reads_history(node: InvoiceSource) -> bool:
 
 
 async def _by_history(
-    node: InvoiceSource, invoices: Mapping[InvoiceId, int], pages_max: int | None = None
+    node: InvoiceSource, invoices: Mapping[InvoiceId, HistoryPlace], pages_max: int | None = None
 ) -> dict[InvoiceId, InvoiceEnding]:
     """How invoices have ended that a snapshot does not name."""
     if not _reads_history(node):
         return dict.fromkeys(invoices, InvoiceEnding.UNKNOWN)
-    told = await collected_since(node, min(invoices.values()), invoices, pages_max)
+    now = await node.last_entry()
+    # Numbers of another timeline say nothing of where to look.
+    after = min(place.number if place.timeline == now.timeline else 0 for place in invoices.values())
+    told = await collected_since(node, after, invoices, pages_max)
 
-    def ending(invoice_id: InvoiceId, after: int) -> InvoiceEnding:
+    def ending(invoice_id: InvoiceId, place: HistoryPlace) -> InvoiceEnding:
         if invoice_id in told.invoices:
             return InvoiceEnding.COLLECTED
-        is_proved = told.proves_after is not None and told.proves_after <= after <= told.end
-        return InvoiceEnding.NOT_COLLECTED if is_proved else InvoiceEnding.UNKNOWN
+        return InvoiceEnding.NOT_COLLECTED if told.proves(place) else InvoiceEnding.UNKNOWN
 
-    return {invoice_id: ending(invoice_id, after) for invoice_id, after in invoices.items()}
+    return {invoice_id: ending(invoice_id, place) for invoice_id, place in invoices.items()}
 
 
 def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:

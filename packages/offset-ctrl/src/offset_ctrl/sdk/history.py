@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from offset_ctrl.connection.history import BEGINNING, HistoryPlace
 from offset_ctrl.connection.session import ATTEMPTS, NodeSession
 from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import (
@@ -48,6 +49,8 @@ from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 __all__ = [
     "CollectedSince",
     "EntriesArchived",
+    "HistoryPlace",
+    "HistoryReplaced",
     "HistorySource",
     "archived_through",
     "build_filter",
@@ -80,6 +83,16 @@ class EntriesArchived(InvalidInput):
         self.through = through
 
 
+class HistoryReplaced(InvalidInput):
+    """The numbers of the history do not go on from those of before: the node was restored, or moved from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the history of this node has another timeline: the node goes on from a backup, without its database, or "
+            "from another program, and the numbers since then are of other entries. Read the history from 0 again"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class CollectedSince:
     """
@@ -90,13 +103,19 @@ class CollectedSince:
         proves_after: An invoice that was open at this number or later, and is not among *invoices*, was not collected:
             up to there entries were moved to an archive, or a channel has ended and taken with it what was queued.
             None: the app does not see everything, so that nothing follows from what it does not find.
-        end: Number of the last entry. Of an invoice that was open at a later one nothing is proved: the history is that
-            of another database.
+        end: How far the history goes. Of an invoice that was open at a later number, or in another timeline, nothing is
+            proved: what has become of it may be forgotten.
     """
 
     invoices: frozenset[InvoiceId]
     proves_after: int | None
-    end: int
+    end: HistoryPlace
+
+    def proves(self, place: HistoryPlace) -> bool:
+        """Whether an invoice that was open at *place*, and is not among *invoices*, was not collected."""
+        if self.proves_after is None or place.timeline != self.end.timeline:
+            return False
+        return self.proves_after <= place.number <= self.end.number
 
 
 class HistorySource(Protocol):
@@ -126,45 +145,52 @@ def build_filter(
 
 
 async def read_entries(
-    session: NodeSession, since: int, wanted: HistoryFilter, *, follow: bool
+    session: NodeSession, since: int | HistoryPlace, wanted: HistoryFilter, *, follow: bool
 ) -> AsyncIterator[HistoryEntry]:
     """
-    The entries after the number *since*, in order.
+    The entries after *since*, in order.
 
     Args:
         session: To the node.
-        since: Of the last entry that is known; 0: begin with the first.
+        since: Number of the last entry that is known; 0: begin with the first. A place, where the app is to be told
+            that the history is another one than that in which it wrote the number down.
         wanted: Which entries.
         follow: Go on with those that come, for ever, and wait for as long as there is no connection.
 
     Raises:
         NotAnnounced: The node keeps no history.
         EntriesArchived: Entries after *since* were moved to an archive, and *since* is not 0.
+        HistoryReplaced: The history is not that of the place *since*, or has become another one meanwhile.
         InvalidInput: The history does not reach to *since*: it is that of another database.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`, where it does not follow.
     """
+    timeline = since.timeline if isinstance(since, HistoryPlace) and since.number else None
+    after = since.number if isinstance(since, HistoryPlace) else since
     attempts = None if follow else ATTEMPTS
     if follow:
         await session.follow_history(attempts=attempts)
-    known: int | None = 0 if since else None
+    known: int | None = 0 if after else None
     limit = FIRST_PAGE_ENTRIES
     while True:
-        page = await session.read_history(_ask(wanted, after=since, limit=limit), attempts=attempts)
+        page = await session.read_history(_ask(wanted, after=after, limit=limit), attempts=attempts)
         limit = PAGE_ENTRIES
+        if timeline not in (None, page.timeline):
+            raise HistoryReplaced
+        timeline = page.timeline
         if known is None:
             known = page.archived  # it begins with the opening entries, and may ask from one of those on
-        if since < page.archived != known:
+        if after < page.archived != known:
             raise EntriesArchived(page.archived)
-        if page.end < since:
-            raise InvalidInput(f"the history of this node ends at {page.end}, before {since}: is it another database?")
+        if page.end < after:
+            raise InvalidInput(f"the history of this node ends at {page.end}, before {after}: is it another database?")
         for entry in page.entries:
             yield entry
-        since = page.through
-        if since < page.end:
+        after = page.through
+        if after < page.end:
             continue
         if not follow:
             return
-        await session.history_told(since)
+        await session.history_told(after)
 
 
 async def archived_through(source: HistorySource) -> int:
@@ -280,17 +306,18 @@ async def collected_since(
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
     kinds = HistoryFilter(None, None, (EntryKind.RECEIVED, EntryKind.BROKEN, EntryKind.FORGIVEN), 0, 0)
-    found, before, lost, archived, end, is_whole = set[InvoiceId](), 0, 0, 0, 0, True
+    found, before, lost, archived, end, is_whole = set[InvoiceId](), 0, 0, 0, BEGINNING, True
     for pages in itertools.count(1):
         page = await source.read_history(_ask(kinds, after=after, before=before, newest_first=True))
         if before == 0:
-            end = page.end
+            end = HistoryPlace(page.end, page.timeline)
+        is_whole = is_whole and page.is_whole and page.timeline == end.timeline
         for entry in page.entries:
             if entry.kind is not EntryKind.RECEIVED:
                 lost = max(lost, entry.number)
             elif entry.opt_invoice_id is not None:
                 found.add(entry.opt_invoice_id)
-        archived, is_whole = max(archived, page.archived), is_whole and page.is_whole
+        archived = max(archived, page.archived)
         before = page.through
         is_through = before <= after + 1 or found.issuperset(wanted)
         if is_through or pages == pages_max:

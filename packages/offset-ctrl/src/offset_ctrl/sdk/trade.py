@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
+from offset_ctrl.connection.history import BEGINNING, HistoryPlace
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.open_reports import InvoiceEnding, oldest_invoices, oldest_payments
 from offset_ctrl.rules.proofs import check_commit
@@ -173,14 +174,14 @@ class NodeTrade(NodeConfiguration):
         await self._session.follow_invoices()
         return oldest_invoices(self._session.invoices)
 
-    async def cancel_invoice(self, invoice: Invoice, after: int = 0) -> InvoiceEnding:
+    async def cancel_invoice(self, invoice: Invoice, after: HistoryPlace = BEGINNING) -> InvoiceEnding:
         """
         Expect a payment no more; what was frozen for it goes back to the buyer.
 
         Args:
             invoice: Which one.
-            after: What `accept_commit` has told of it. 0: nothing; then all entries of the history are looked at where
-                the invoice is not open any more.
+            after: What `accept_commit` has told of it. By default all entries of the history are looked at where the
+                invoice is not open any more.
 
         Returns:
             NOT_COLLECTED; or UNKNOWN where it was not open any more, and the node does not tell this app whether it was
@@ -202,9 +203,9 @@ class NodeTrade(NodeConfiguration):
         Args:
             invoice: Which one.
             commit: Of the buyer.
-            handing: Called once before the commit is sent, with a number that `invoice_endings` and `cancel_invoice`
-                take; an app that writes it down can ask for the end also after it was killed. What it raises keeps the
-                commit back.
+            handing: Called once before the commit is sent, with a place in the history that `invoice_endings` and
+                `cancel_invoice` take; an app that writes it down can ask for the end also after it was killed. What it
+                raises keeps the commit back.
 
         Raises:
             InvalidProof: The commit does not pay this invoice; nothing was collected.
@@ -220,20 +221,21 @@ class NodeTrade(NodeConfiguration):
         self._commits.accept(invoice.invoice_id, commit)
 
     async def invoice_endings(
-        self, invoices: Mapping[InvoiceId, int], *, pages_max: int | None = None
+        self, invoices: Mapping[InvoiceId, HistoryPlace], *, pages_max: int | None = None
     ) -> Mapping[InvoiceId, InvoiceEnding]:
         """
         How invoices have ended that this node had; for apps that were stopped while they collected.
 
         Args:
-            invoices: For each id the number that `accept_commit` told before the commit was sent; 0: none is known, and
-                all entries of the history are looked at.
+            invoices: For each id the place that `accept_commit` told before the commit was sent; `HistoryPlace(0)`:
+                none is known, and all entries of the history are looked at.
             pages_max: Pages of the history that are read, the newest first; None: as many as it takes.
 
         Returns:
             For each of them UNKNOWN where the node does not tell: nothing of the invoice is on its way any more, and
-            the app may not read the history or not see all of it, or entries after the number were archived, or a
-            channel has broken since; or it does not stand on the pages that were read.
+            the app may not read the history or not see all of it, or entries after the place were archived, or a
+            channel has broken since, or the node has forgotten some of it; or it does not stand on the pages that were
+            read.
         """
         self._check("seller")
         return await endings_of(self._session, invoices, pages_max)

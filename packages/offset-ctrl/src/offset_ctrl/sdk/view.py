@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 
 from offset_crypto.aio import Proxy
+from offset_ctrl.connection.history import HistoryPlace
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.rules.refusals import known_names
 from offset_ctrl.sdk.errors import NotPermitted, UnknownName
@@ -140,7 +141,7 @@ class NodeView:
 
     async def history(
         self,
-        since: int = 0,
+        since: int | HistoryPlace = 0,
         *,
         follow: bool = False,
         friend: FriendName | None = None,
@@ -154,7 +155,8 @@ class NodeView:
 
         Args:
             since: The number of the last entry that the app has dealt with. An app that writes it down together with
-                what it made of the entry goes on exactly there, whatever ends meanwhile.
+                what it made of the entry goes on exactly there, whatever ends meanwhile. With the timeline of the
+                history as well (`history_place`), it is told where the numbers have become those of other entries.
             follow: Go on with what comes, for ever.
             friend, currency, kinds: Of these only. A friend that was removed is named by its key.
             not_before, before: Bounds of the time; without a zone, local time.
@@ -162,6 +164,7 @@ class NodeView:
         Raises:
             NotAnnounced: The node keeps no history.
             EntriesArchived: Entries after *since*, which is not 0, were moved to an archive by the owner of the node.
+            HistoryReplaced: The node was restored, or moved here from elsewhere, since the app wrote *since* down.
             InvalidInput: The history does not reach to *since*: it is that of another database.
         """
         self._check("history")
@@ -169,6 +172,16 @@ class NodeView:
         wanted = build_filter(key, currency, kinds, not_before, before)
         async for entry in read_entries(self._session, since, wanted, follow=follow):
             yield entry
+
+    async def history_place(self) -> HistoryPlace:
+        """
+        How far the history goes, and its timeline, which an app writes down beside the numbers of entries.
+
+        Raises:
+            NotAnnounced: The node keeps no history.
+        """
+        self._check("history")
+        return await self._session.last_entry()
 
     async def set_note(self, subject: Invoice | InvoiceId | PaymentId | int, note: str) -> None:
         """

@@ -129,7 +129,12 @@ CREATE INDEX invoices_in_doubt ON invoices (node, sequence)
 CREATE INDEX ends_to_come ON invoices (node, expires) WHERE state = 'open';
 """
 
-_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS, _CHECKOUTS, _HANDED)
+_TIMELINES: Final = """
+ALTER TABLE invoices ADD COLUMN handed_timeline INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE invoices ADD COLUMN made_timeline INTEGER NOT NULL DEFAULT 0;
+"""
+
+_VERSIONS: Final = (_FIRST_TABLES, _DELIVERIES, _WEBHOOKS, _CIRCLES, _REQUESTS, _CHECKOUTS, _HANDED, _TIMELINES)
 """What each version of the file has beyond the one before. A file of an earlier version gets what it lacks."""
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Route",
     "Said",
     "Seconds",
+    "Timeline",
     "U32Number",
     "encode_form",
 ]
@@ -51,6 +52,7 @@ Seconds = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Seconds since 197
 Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Moment = Annotated[int, Meta(ge=0, le=2**35, description="Seconds since 1970-01-01 UTC.")]
 U32Number = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Timeline = Annotated[str, Meta(pattern="^[0-9]{1,20}$", description="Of a history; 0 is the first of a node.")]
 Limit = Annotated[int, Meta(ge=1, le=500)]
 
 

@@ -36,6 +36,7 @@ from offset_ctrl.web.form_parts import (
     Route,
     Said,
     Seconds,
+    Timeline,
     U32Number,
 )
 from offset_proto.uri import TEXT_CHARACTERS_MAX
@@ -86,6 +87,7 @@ __all__ = [
     "Route",
     "Seconds",
     "Server",
+    "Timeline",
     "U32Number",
 ]
 
@@ -336,8 +338,13 @@ class Entry(Said, frozen=True):
 
 
 class HistoryEntries(Said, frozen=True):
-    """Entries in order; ask for those after *next* to go on. *end* is the number of the last entry of all."""
+    """
+    Entries in order; ask for those after *next* to go on. *end* is the number of the last entry of all.
+
+    Numbers are given again after a node was restored, or moved here from elsewhere: then *timeline* is another one.
+    """
 
     entries: list[Entry]
     next: Number
     end: Number
+    timeline: Timeline

@@ -24,6 +24,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from offset_ctrl.connection.history import BEGINNING, HistoryPlace
 from offset_ctrl.web.database import Connection, Database, Row
 from offset_ctrl.web.keys import TooManyOpen, find_key, store_key
 from offset_ctrl.web.spending import DAY_SECONDS
@@ -83,7 +84,7 @@ class InvoiceRow:
         created, changed: When.
         checkout: Name of its page for the buyer, which nobody guesses; None: it was made before there were such pages.
         return_to: The address to which that page leads back; None: to nowhere.
-        after: Number of an entry of the history; what became of the invoice stands after it.
+        after: A place in the history; what became of the invoice stands after it.
         is_proved: The node has proved that nothing was collected.
     """
 
@@ -97,7 +98,7 @@ class InvoiceRow:
     changed: int
     checkout: str | None
     return_to: str | None
-    after: int
+    after: HistoryPlace
     is_proved: bool
 
     @property
@@ -113,11 +114,11 @@ class Handed:
 
     Attributes:
         commit: Its hash.
-        after: Number of an entry of the history; what the commit has brought about stands after it.
+        after: A place in the history; what the commit has brought about stands after it.
     """
 
     commit: bytes
-    after: int
+    after: HistoryPlace
 
 
 class InvoiceBook:
@@ -134,7 +135,7 @@ class InvoiceBook:
         key: tuple[str, bytes],
         invoice: Invoice,
         seconds: int | None,
-        after: int = 0,
+        after: HistoryPlace = BEGINNING,
         *,
         checkout: str | None = None,
         return_to: str | None = None,
@@ -148,7 +149,7 @@ class InvoiceBook:
             key: The idempotency key, and the hash of the request.
             invoice: With an id that no other has.
             seconds: From now until its end; None: it has none.
-            after: As in `InvoiceRow`; 0: none is known.
+            after: As in `InvoiceRow`; by default none is known.
             checkout, return_to: Of its page for the buyer.
 
         Returns:
@@ -186,7 +187,8 @@ class InvoiceBook:
                 "changed": now,
                 "checkout": checkout,
                 "return_to": return_to,
-                "made_after": after,
+                "made_after": after.number,
+                "made_timeline": after.timeline,
             }
             columns, places = ", ".join(values), ", ".join(f":{column}" for column in values)
             connection.execute(f"INSERT INTO invoices ({columns}) VALUES ({places})", values)
@@ -231,27 +233,27 @@ class InvoiceBook:
         )
         return changed.rowcount == 1
 
-    def hand_over(self, invoice_id: str, commit: Commit, after: int) -> None:
+    def hand_over(self, invoice_id: str, commit: Commit, after: HistoryPlace) -> None:
         """The node is about to be handed a commit; *after* is as in `Handed`."""
         self.put_back(invoice_id, Handed(_hash(commit), after))
 
     def put_back(self, invoice_id: str, handed: Handed | None) -> None:
         """The node has said that a commit did not collect: what was handed before counts again; None: nothing was."""
-        commit, after = (None, None) if handed is None else (handed.commit, handed.after)
+        commit, after = (None, BEGINNING) if handed is None else (handed.commit, handed.after)
+        states = (InvoiceState.OPEN.value, InvoiceState.OVER.value)
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE invoices SET collected_with = ?, handed_after = ? WHERE invoice_id = ? AND state IN (?, ?)",
-                (commit, after, invoice_id, InvoiceState.OPEN.value, InvoiceState.OVER.value),
+                "UPDATE invoices SET collected_with = ?, handed_after = ?, handed_timeline = ? "
+                "WHERE invoice_id = ? AND state IN (?, ?)",
+                (commit, after.number, after.timeline, invoice_id, *states),
             )
 
     def handed(self, invoice_id: str) -> Handed | None:
         """The commit of an invoice that the node was handed last; None: it was handed none, or has taken none."""
-        row = self._database.ask_one(
-            "SELECT collected_with, handed_after FROM invoices WHERE invoice_id = ?", invoice_id
-        )
+        row = self._database.ask_one("SELECT * FROM invoices WHERE invoice_id = ?", invoice_id)
         if row is None or row["collected_with"] is None:
             return None
-        return Handed(row["collected_with"], row["handed_after"] or 0)
+        return Handed(row["collected_with"], _handed_after(row))
 
     def in_doubt(self, node: str, moment: float, sequence: int, limit: int) -> list[InvoiceRow]:
         """
@@ -324,6 +326,10 @@ def _hash(commit: Commit) -> bytes:
     return hashlib.sha256(COMMIT.format(commit).encode()).digest()
 
 
+def _handed_after(row: Row) -> HistoryPlace:
+    return HistoryPlace(row["handed_after"] or 0, row["handed_timeline"])
+
+
 def _row(row: Row) -> InvoiceRow:
     return InvoiceRow(
         row["sequence"],
@@ -336,6 +342,6 @@ def _row(row: Row) -> InvoiceRow:
         row["changed"],
         row["checkout"],
         row["return_to"],
-        row["made_after"] if row["collected_with"] is None else row["handed_after"] or 0,
+        HistoryPlace(row["made_after"], row["made_timeline"]) if row["collected_with"] is None else _handed_after(row),
         bool(row["is_proved"]),
     )

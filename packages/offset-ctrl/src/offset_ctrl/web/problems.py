@@ -9,6 +9,7 @@ from typing import Final
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnectionError, NotAnnounced, RoutesUnavailable
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, NotPermitted, RequestRefused, UnknownName
 from offset_ctrl.sdk.failures import PaymentFailed
+from offset_ctrl.sdk.history import HistoryReplaced
 from offset_ctrl.web.database import DatabaseUnavailable
 from offset_ctrl.web.forms import Failure, Problem
 from offset_ctrl.web.keys import KeyReused, TooManyOpen
@@ -25,6 +26,7 @@ _STATUSES: Final[tuple[tuple[type[OffsetError], int], ...]] = (
     (TooManyOpen, 429),
     (InvoiceNotOpen, 409),
     (RequestRefused, 409),
+    (HistoryReplaced, 409),
     (PaymentFailed, 409),
     (NotAnnounced, 501),
     (InvoiceEndUnknown, 503),

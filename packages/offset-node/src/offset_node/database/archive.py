@@ -121,7 +121,7 @@ def read_archive(path: Path) -> Archive:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             ((version,),) = connection.execute("PRAGMA user_version")
-            if version != tables.SCHEMA_VERSION:
+            if version not in tables.ARCHIVE_VERSIONS:
                 raise LoadDbError(path, f"schema version {version}, this program knows {tables.SCHEMA_VERSION}")
             ((through, until, report),) = connection.execute(archives.ARCHIVE)
             return Archive(through, until, NODE_REPORT.decode(report))

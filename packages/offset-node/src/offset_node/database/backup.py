@@ -33,6 +33,7 @@ from offset_node.database.backup_stamp import write_stamp
 from offset_node.database.errors import LoadDbError
 from offset_node.database.locked_backup import is_locked, lock_backup, unlock_backup
 from offset_node.database.mistaken import BACKUP, name_start
+from offset_node.database.tables import timelines
 from offset_node.state import NodeState, apply
 from offset_proto.errors import InvalidInput
 from offset_proto.file_forms import LOCKED_BACKUP, application_id
@@ -120,6 +121,8 @@ def _with_the_marks(copy: sqlite3.Connection, state: NodeState) -> NodeState:
     """Make a copy a database that a node runs on, and that knows that it has forgotten."""
     copy.execute(f"PRAGMA application_id = {tables.APPLICATION_ID}")
     copy.execute("BEGIN")
+    for statement, values in timelines.write(timelines.draw(os.urandom)):
+        copy.execute(statement, values)
     for mutation in list(forgotten(state.funder, os.urandom)):
         for statement, values in tables.write(state.funder.local_public_key, mutation):
             copy.execute(statement, values)

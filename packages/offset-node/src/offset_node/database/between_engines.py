@@ -30,7 +30,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from hashlib import sha512
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from offset_node.database import opening, tables
 from offset_node.database.errors import LoadDbError
 from offset_node.database.names import DatabaseName
 from offset_node.database.stored_node import StoredNode
+from offset_node.database.tables import timelines
 from offset_node.database.tables.cells import Statement
 from offset_node.state import NodeState
 from offset_proto.files import OutputAlreadyExists
@@ -95,7 +96,7 @@ async def move_database(source: DatabaseName, target: DatabaseName, *, restored:
         _compare(source, contents, target, await _contents(new))
         state = await new.load()
         if restored:
-            mutations = iter(forgotten(state.funder, os.urandom))
+            mutations = chain((timelines.draw(os.urandom),), forgotten(state.funder, os.urandom))
             while batch := list(islice(mutations, _BATCH_ROWS)):  # one of all would take longer than a lease lasts
                 await new.apply(batch)
             state = await new.load()

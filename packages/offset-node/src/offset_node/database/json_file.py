@@ -44,10 +44,11 @@ class JsonDatabase:
     Attributes:
         extensions: Of the app protocol, for which it has a place: an invoice of the original has no end, and its node
             keeps no history.
-        history_end: There is no entry.
+        history_end, timeline: There is no entry.
     """
 
     history_end = 0
+    timeline = 0
     extensions = ALL_EXTENSIONS & ~(Extension.EXPIRING_INVOICES | Extension.HISTORY)
 
     def __init__(self, path: Path) -> None:

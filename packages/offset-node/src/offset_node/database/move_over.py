@@ -8,6 +8,7 @@ At any time one program only may go on from a state: two would sign two successo
 database is marked, and no node starts on it again.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from offset_node.database.audit import audit
 from offset_node.database.errors import LoadDbError
 from offset_node.database.original import format_database, parse_database
 from offset_node.database.sqlite import Database, create_database, run_alone
+from offset_node.database.tables import timelines
 from offset_node.state import NodeState
 from offset_proto.errors import InvalidInput, OffsetError
 from offset_proto.files import OutputAlreadyExists, StringSerdeError, read_text, save_text
@@ -49,7 +51,7 @@ def import_database(source: Path, target: Path) -> NodeState:
         raise
     except InvalidInput as error:
         raise LoadDbError(source, error) from None
-    create_database(target, state)
+    create_database(target, state, timelines.draw(os.urandom))
     return state
 
 

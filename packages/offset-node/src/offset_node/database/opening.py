@@ -13,7 +13,7 @@ from offset_node.database import sqlite, tables
 from offset_node.database.names import DatabaseName, PostgresAddress
 from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Statement
-from offset_node.state import NodeState
+from offset_node.state import BeginTimeline, NodeState
 from offset_proto.errors import OffsetError
 
 if TYPE_CHECKING:
@@ -76,10 +76,17 @@ async def create(name: DatabaseName, batches: AsyncIterable[list[Statement]], *,
         await sqlite.create(name, batches, is_exported=is_exported)
 
 
-def create_database(name: DatabaseName, state: NodeState) -> None:
-    """Make a new database that holds *state*. Not from within an event loop. Raises as `create`."""
+def create_database(name: DatabaseName, state: NodeState, timeline: BeginTimeline | None = None) -> None:
+    """
+    Make a new database that holds *state*. Not from within an event loop. Raises as `create`.
+
+    Args:
+        name: Of the new one.
+        state: Of the node.
+        timeline: Where the node has had another database before.
+    """
 
     async def whole() -> AsyncIterator[list[Statement]]:
-        yield list(tables.insert_state(state, int(time.time())))
+        yield list(tables.insert_state(state, int(time.time()), timeline))
 
     asyncio.run(create(name, whole()))

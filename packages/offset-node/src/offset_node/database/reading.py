@@ -39,12 +39,16 @@ class HistoryReader(ABC):
 
     Args:
         name: What errors call the database.
+
+    Attributes:
+        timeline: Which history of its node it is; does not change while a node runs.
     """
 
     failure: ClassVar[type[Exception]]
     """What the library of the engine raises where something can not be read."""
 
     def __init__(self, name: object) -> None:
+        self.timeline = 0
         self._name = name
         self._turn = asyncio.Lock()
 
@@ -92,7 +96,9 @@ class HistoryReader(ABC):
             through = request.after + 1
         else:
             through = int(end)
-        return HistoryPage(request.request_id, entries, through, int(end), int(archived), is_whole=True)
+        return HistoryPage(
+            request.request_id, entries, through, int(end), int(archived), is_whole=True, timeline=self.timeline
+        )
 
     async def check(self, state: NodeState) -> int:
         """

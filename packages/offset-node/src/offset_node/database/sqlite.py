@@ -40,7 +40,7 @@ from offset_node.database.mistaken import check_no_other_file
 from offset_node.database.reading import SqliteHistory
 from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Rows, Statement
-from offset_node.state import NodeState
+from offset_node.state import BeginTimeline, NodeState
 from offset_proto.files import IoError, OutputAlreadyExists
 
 __all__ = ["Database", "create", "create_database", "load_database", "run_alone"]
@@ -84,9 +84,14 @@ def _connect(path: Path) -> aiosqlite.Connection:
     return aiosqlite.connect(path, isolation_level=None, factory=_BatchConnection)
 
 
-def create_database(path: Path, state: NodeState) -> None:
+def create_database(path: Path, state: NodeState, timeline: BeginTimeline | None = None) -> None:
     """
     Write a new database that holds *state*; complete or not at all, mode 0600. Not from within an event loop.
+
+    Args:
+        path: The new file.
+        state: Of the node.
+        timeline: Where the node has had another database before.
 
     Raises:
         OutputAlreadyExists: There is a file of that name; it stays as it is.
@@ -94,7 +99,7 @@ def create_database(path: Path, state: NodeState) -> None:
     """
 
     async def whole() -> AsyncIterator[list[Statement]]:
-        yield list(tables.insert_state(state, int(time.time())))
+        yield list(tables.insert_state(state, int(time.time()), timeline))
 
     asyncio.run(create(path, whole()))
 

@@ -27,13 +27,13 @@ from offset_funder.invariants import check_state
 from offset_node.database import tables
 from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.reading import HistoryReader
-from offset_node.database.tables import history
+from offset_node.database.tables import history, timelines
 from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import WHOLE_HISTORY, HistoryScope, Mutation, NodeState, PluginRecords
 from offset_proto.errors import InvalidInput, InvariantBroken
 from offset_proto.messages.extensions import ALL_EXTENSIONS
 from offset_proto.messages.history import HistoryPage, ReadHistory
-from offset_proto.types import PublicKey
+from offset_proto.types import U64, PublicKey
 
 __all__ = ["StoredNode"]
 
@@ -95,6 +95,11 @@ class StoredNode(ABC):
 
     # What follows from that.
 
+    @property
+    def timeline(self) -> U64:
+        """Which history of its node it is, as of `load`."""
+        return self.reader.timeline
+
     async def load(self) -> NodeState:
         """
         The whole state.
@@ -105,7 +110,8 @@ class StoredNode(ABC):
         try:
             # On a thread: it takes as long as the state is large, and meanwhile a lease has to be prolonged.
             state = await asyncio.to_thread(_checked_state, await self._read(tables.STATE_READS))
-            ((self.history_end,),) = (await self._read([history.END]))[history.END]
+            about = await self._read([history.END, timelines.TIMELINE])
+            ((self.history_end,),), ((self.reader.timeline,),) = about[history.END], about[timelines.TIMELINE]
         except (self.failure, InvalidInput, InvariantBroken, UnicodeError) as error:
             raise LoadDbError(self._name, error) from None
         self._local_public_key = state.funder.local_public_key

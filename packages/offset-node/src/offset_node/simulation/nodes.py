@@ -28,10 +28,11 @@ from offset_node.plugins.ticket import ALL_PERMISSIONS
 from offset_node.plugins.values import Grant
 from offset_node.simulation.links import NodeLinks
 from offset_node.simulation.world import LinkEnd, World
-from offset_node.state import AddEntry, Mutation, NodeState, PluginMutation, SetAsker, SetNote, apply
+from offset_node.state import AddEntry, BeginTimeline, Mutation, NodeState, PluginMutation, SetAsker, SetNote, apply
 from offset_proto.errors import InvariantBroken
 from offset_proto.messages.app import AppServerToApp, AppToAppServer
 from offset_proto.messages.friend import FriendMessage
+from offset_proto.messages.history import HistoryEnd
 from offset_proto.types import PublicKey
 
 __all__ = ["Backup", "Disk", "NodeMonitor", "SimulatedNode"]
@@ -107,7 +108,7 @@ class SimulatedNode:
         self.is_up = True
         self.life += 1
         draw, now = self._world.chance.randbytes, int(self._world.now)
-        self.engine = NodeEngine(self.stored, self._identity, draw, now=now, history_end=self.book.end)
+        self.engine = NodeEngine(self.stored, self._identity, draw, now=now, history=HistoryEnd(self.book.end, 0))
         self._app_id, _ = self.engine.apps.open_app(ALL_PERMISSIONS)
         self._links = NodeLinks(self._world, self)
         self._effects = EffectQueue(self._perform)
@@ -184,7 +185,7 @@ class SimulatedNode:
             return
         booked = self.book.end
         for mutation in batch.mutations:
-            if isinstance(mutation, PluginMutation | SetAsker | SetNote):
+            if isinstance(mutation, PluginMutation | BeginTimeline | SetAsker | SetNote):
                 raise InvariantBroken("nothing is stored for plugins where there are none, and nobody notes anything")
             if isinstance(mutation, AddEntry):
                 entry = mutation.entry

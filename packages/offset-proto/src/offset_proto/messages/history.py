@@ -183,6 +183,8 @@ class HistoryPage:
             opening entry, which stands for them.
         is_whole: The app is shown every entry that its filter wants. Not so where a plugin limits what it sees, and
             never said by a node older than this field: then what is not in a page may have happened all the same.
+        timeline: Which history of this node it is. Numbers are given again where a node goes on from what is older, or
+            from nothing; its history has another timeline from then on. 0: the first one, or the node does not say.
     """
 
     request_id: Uid
@@ -191,13 +193,15 @@ class HistoryPage:
     end: U64
     archived: U64
     is_whole: bool
+    timeline: U64
 
 
 @struct("app_server")
 class HistoryEnd:
-    """The history has come to the entry of the number *end*; 0: there is none."""
+    """The history has come to the entry of the number *end*; 0: there is none. *timeline* is as in `HistoryPage`."""
 
     end: U64
+    timeline: U64
 
 
 @struct("app_server")

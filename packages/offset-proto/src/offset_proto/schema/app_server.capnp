@@ -359,10 +359,12 @@ struct HistoryPage {
   end @3 :UInt64;
   archived @4 :UInt64;
   isWhole @5 :Bool;
+  timeline @6 :UInt64;
 }
 
 struct HistoryEnd {
   end @0 :UInt64;
+  timeline @1 :UInt64;
 }
 
 struct NoteInvoice { invoiceId @0 :Common.InvoiceId; note @1 :Text; }

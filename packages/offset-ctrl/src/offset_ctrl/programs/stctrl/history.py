@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from offset_ctrl.connection.client import NotAnnounced
+from offset_ctrl.connection.history import HistoryPlace
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.archives import GROUP, NamedSource, tell_archived, whole_history
 from offset_ctrl.programs.stctrl.session import CommandError, parse_currency
@@ -122,12 +123,12 @@ async def _follow(
 ) -> None:
     report = session.report
     await session.follow_history()
-    end = session.history_end
+    end = session.history_place
     found = await last_entries(whole, wanted, limit)
     writer = csv.writer(sys.stdout)
     if as_csv:
         writer.writerow(_COLUMNS)
-    async for entry in _and_what_comes(session, wanted, [entry for entry in found if entry.number <= end], end):
+    async for entry in _and_what_comes(session, wanted, [entry for entry in found if entry.number <= end.number], end):
         if as_csv:
             writer.writerow(_cells(report, entry).values())
         else:
@@ -157,7 +158,7 @@ async def note(session: NodeSession, *, number: int, text: str) -> None:
 
 
 async def _and_what_comes(
-    session: NodeSession, wanted: HistoryFilter, found: list[HistoryEntry], end: int
+    session: NodeSession, wanted: HistoryFilter, found: list[HistoryEntry], end: HistoryPlace
 ) -> AsyncIterator[HistoryEntry]:
     for entry in found:
         yield entry

@@ -1,5 +1,6 @@
 """Commands of stmgr that make node databases, and move them from and to the original's program. Spec 09 §4."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,11 +82,13 @@ def create_database(
     try:
         from offset_funder.state import FunderState
         from offset_node.database import names, opening
+        from offset_node.database.tables import timelines
         from offset_node.state import NodeState
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
     state = NodeState(FunderState(local_public_key, relays, has_forgotten=has_forgotten), index_servers)
-    opening.create_database(names.database_name(str(output)), state)
+    timeline = timelines.draw(os.urandom) if has_forgotten else None
+    opening.create_database(names.database_name(str(output)), state, timeline)
 
 
 def summary(state: Any) -> str:

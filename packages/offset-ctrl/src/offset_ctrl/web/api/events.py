@@ -11,9 +11,11 @@ Server-sent events of a node: what has changed, as it changes. (WHATWG HTML, sec
 =================  ===========================================================================================
 
 Each event has an id of three numbers: of the last change of payments, of invoices, and of the last entry of the history
-that the client has got. A client that connects again sends the last id (`Last-Event-ID`, as browsers do by themselves)
-and gets what came after: each entry of the history once, and of payments and invoices the latest state of each that has
-changed. Without an id it begins with what comes from now on.
+that the client has got; and a fourth one, the timeline of the history, where that is not the first of the node. A
+client that connects again sends the last id (`Last-Event-ID`, as browsers do by themselves) and gets what came after:
+each entry of the history once, and of payments and invoices the latest state of each that has changed. Without an id it
+begins with what comes from now on. Where the history has become another one, the stream of whoever follows it ends, and
+its id is refused.
 
 A stream holds no queue. It looks, sends what is new, and looks again when something rings; a client that reads slowly
 gets fewer and later events of the report, and never makes the server remember any. Whether the token is still good is
@@ -29,6 +31,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from offset_ctrl.connection.history import HistoryPlace
+from offset_ctrl.sdk.history import HistoryReplaced
 from offset_ctrl.web import views
 from offset_ctrl.web.api import buying, selling
 from offset_ctrl.web.api.nodes import summary
@@ -60,7 +64,7 @@ _NEEDED: Final[dict[str, tuple[Scope, ...]]] = {
     "invoices": (Scope.READ, Scope.ASK),
     "history": (Scope.READ,),
 }
-_CURSOR: Final = re.compile("([0-9]{1,15})-([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
+_CURSOR: Final = re.compile("([0-9]{1,15})-([0-9]{1,15})-([0-9]{1,15})(?:-([0-9]{1,20}))?", re.ASCII)
 
 
 class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,10 +78,11 @@ class EventsQuery(Struct, frozen=True, forbid_unknown_fields=True):
 class _Cursor:
     payments: int
     invoices: int
-    history: int
+    history: HistoryPlace
 
     def __str__(self) -> str:
-        return f"{self.payments}-{self.invoices}-{self.history}"
+        text = f"{self.payments}-{self.invoices}-{self.history.number}"
+        return f"{text}-{self.history.timeline}" if self.history.timeline else text
 
 
 @section.get("/nodes/{node}/events", may=(Scope.READ, Scope.ASK, Scope.PAY))
@@ -93,7 +98,12 @@ async def follow_events(call: Call, query: EventsQuery) -> Streamed:
     cursor = _parse_cursor(call.last_event_id or query.after)
     if cursor is None:
         payments, invoices = call.desk.payment_book.last_sequence(), call.desk.invoice_book.last_sequence()
-        cursor = _Cursor(payments, invoices, session.history_end)
+        cursor = _Cursor(payments, invoices, session.history_place)
+    if "history" in query.topic:
+        if not cursor.history.number:
+            cursor = replace(cursor, history=replace(session.history_place, number=0))
+        if cursor.history.timeline != session.history_place.timeline:
+            raise HistoryReplaced
     owner, streams = call.visitor.owner, call.desk.streams
     if len(streams) >= STREAMS_MAX or streams.count(owner) >= STREAMS_OF_ONE_MAX:
         raise rejection(429, "TooManyStreams", f"a token has at most {STREAMS_OF_ONE_MAX} streams at once")
@@ -107,7 +117,8 @@ def _parse_cursor(text: str) -> _Cursor | None:
     found = _CURSOR.fullmatch(text)
     if found is None:
         raise rejection(400, "InvalidInput", f"{text[:80]!r} is no id of an event; they look like 12-3-456")
-    return _Cursor(*map(int, found.groups()))
+    payments, invoices, number, timeline = (int(each or 0) for each in found.groups())
+    return _Cursor(payments, invoices, HistoryPlace(number, timeline))
 
 
 class _Stream:
@@ -132,8 +143,13 @@ class _Stream:
                 yield event
             if not await self._wait(rung):
                 yield b":\n\n"
-            if self._call.desk.closing.is_set() or not self._call.is_welcome():
+            if self._call.desk.closing.is_set() or not self._call.is_welcome() or self._is_replaced():
                 return
+
+    def _is_replaced(self) -> bool:
+        """Whether the history is another one than that which the client follows."""
+        timeline = self._call.node.session.history_place.timeline
+        return "history" in self._topics and timeline != self._cursor.history.timeline
 
     async def _wait(self, rung: asyncio.Event) -> bool:
         """Wait until there may be something new; False: it was quiet for long."""
@@ -142,7 +158,7 @@ class _Stream:
         if "report" in self._topics:
             waits.append(session.changed(self._version))
         if "history" in self._topics:
-            waits.append(session.history_told(self._cursor.history))
+            waits.append(session.history_told(self._cursor.history.number))
         tasks = [asyncio.create_task(wait) for wait in waits]
         try:
             done, _ = await asyncio.wait(tasks, timeout=QUIET_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -186,14 +202,18 @@ class _Stream:
 
     async def _history_news(self) -> AsyncIterator[bytes]:
         session = self._call.node.session
-        while session.history_end > self._cursor.history:
-            uid = Uid(os.urandom(Uid.SIZE))
-            asked = ReadHistory(uid, self._cursor.history, 0, False, PAGE_ENTRIES, EVERY_ENTRY)
+        while session.history_place.number > (before := self._cursor.history.number):
+            asked = ReadHistory(Uid(os.urandom(Uid.SIZE)), before, 0, False, PAGE_ENTRIES, EVERY_ENTRY)
             page = await session.read_history(asked, attempts=None)
+            if page.timeline != self._cursor.history.timeline:
+                return
             for entry in page.entries:
-                self._cursor = replace(self._cursor, history=entry.number)
+                self._move_on(entry.number)
                 yield self._event("history", views.entry_form(entry))
-            self._cursor = replace(self._cursor, history=max(self._cursor.history, page.through))
+            self._move_on(max(before, page.through))
+
+    def _move_on(self, number: int) -> None:
+        self._cursor = replace(self._cursor, history=replace(self._cursor.history, number=number))
 
     def _event(self, name: str, value: Any) -> bytes:
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from offset_ctrl.sdk.errors import NotPermitted
-from offset_ctrl.sdk.history import build_filter
+from offset_ctrl.sdk.history import HistoryReplaced, build_filter
 from offset_ctrl.web import forms, views
 from offset_ctrl.web.api.names import name_or_key
 from offset_ctrl.web.grants import Scope
@@ -36,9 +36,14 @@ Kind = Literal[
 
 
 class HistoryQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which entries; *after* is the number of the last one that is known, and *kind* may be there several times."""
+    """
+    Which entries; *after* is the number of the last one that is known, and *kind* may be there several times.
+
+    *timeline* is that of the page which *after* is from: then the answer is an error where the history is another one.
+    """
 
     after: forms.Number = 0
+    timeline: forms.Timeline | None = None
     limit: forms.Limit = 100
     friend: forms.Name | None = None
     currency: forms.Currency | None = None
@@ -64,6 +69,11 @@ async def read_history(call: Call, query: HistoryQuery) -> forms.HistoryEntries:
     wanted = build_filter(friend, query.currency, [EntryKind(each) for each in query.kind], *times)
     request = ReadHistory(Uid(os.urandom(Uid.SIZE)), query.after, 0, False, query.limit, wanted)
     page = await call.node.session.read_history(request)
+    if query.after and query.timeline not in (None, str(page.timeline)):
+        raise HistoryReplaced
     return forms.HistoryEntries(
-        entries=[views.entry_form(entry) for entry in page.entries], next=max(page.through, query.after), end=page.end
+        entries=[views.entry_form(entry) for entry in page.entries],
+        next=max(page.through, query.after),
+        end=page.end,
+        timeline=str(page.timeline),
     )

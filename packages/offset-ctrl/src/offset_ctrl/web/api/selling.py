@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from offset_ctrl.sdk.collecting import last_number
+from offset_ctrl.sdk.collecting import last_place
 from offset_ctrl.web import forms, invoice_forms, views
 from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
 from offset_ctrl.web.desk import Desk
@@ -58,7 +58,7 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
     if body.return_to is not None:
         parse_web_address(body.return_to, "return_to")
     page = {"checkout": format_b64(os.urandom(CHECKOUT_BYTES)), "return_to": body.return_to}
-    after = await last_number(node.session)
+    after = await last_place(node.session)
     row, is_new = book.begin(call.visitor, node.key, call.key, wanted, body.expires_in, after, **page)
     if body.description is not None:
         call.desk.requests.keep(PaymentRequest(row.invoice, body.description, call.desk.delivery, row.expires))

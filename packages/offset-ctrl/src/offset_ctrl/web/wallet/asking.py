@@ -1,11 +1,13 @@
 """Asking for a payment, and how an invoice stands."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from offset_ctrl.rules.open_reports import InvoiceEnding
+from offset_ctrl.sdk.collecting import last_place
 from offset_ctrl.sdk.history import last_before
 from offset_ctrl.web import forms, invoice_forms, settling
 from offset_ctrl.web.api import selling
@@ -99,8 +101,9 @@ async def _was_collected(visit: Visit, invoice_id: InvoiceId) -> bool:
     if not visit.keeps_history:
         return False
     since = datetime.fromtimestamp(visit.desk.database.now() - REMEMBERED_SECONDS, UTC)
-    after = await last_before(visit.web_node.session, since)
-    endings = await visit.web_node.node.invoice_endings({invoice_id: after})
+    session = visit.web_node.session
+    place = replace(await last_place(session), number=await last_before(session, since))
+    endings = await visit.web_node.node.invoice_endings({invoice_id: place})
     return endings[invoice_id] is InvoiceEnding.COLLECTED
 
 

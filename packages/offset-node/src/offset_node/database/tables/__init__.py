@@ -18,6 +18,7 @@ stands next to the way out: schema, columns, statements, reading.
 `notes`       what the owner wrote to it
 `askers`      which app asked for what it tells
 `archives`    which part of it was moved out; how an archive is filled and compared
+`timelines`   which of the histories that the node has had it is
 ============  ================================================================================
 
 A mutation that no module writes does not pass the type checker (`assert_never`).
@@ -38,12 +39,14 @@ from offset_node.database.tables import (
     payments,
     plugins,
     servers,
+    timelines,
     times,
     unheard,
 )
 from offset_node.database.tables.cells import Rows, Statement
 from offset_node.state import (
     AddEntry,
+    BeginTimeline,
     Mutation,
     NodeState,
     PendingTimeMutation,
@@ -60,6 +63,7 @@ __all__ = [
     "APPLICATION_ID",
     "ARCHIVE_APPLICATION_ID",
     "ARCHIVE_SCHEMA",
+    "ARCHIVE_VERSIONS",
     "BACKUP_APPLICATION_ID",
     "EXPORTED_APPLICATION_ID",
     "MIGRATIONS",
@@ -77,7 +81,10 @@ APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLi
 EXPORTED_APPLICATION_ID = 0x4F464658  # "OFFX", a database whose node was moved to another program
 BACKUP_APPLICATION_ID = 0x4F464642  # "OFFB", a copy from which a database can be restored
 ARCHIVE_APPLICATION_ID = 0x4F464641  # "OFFA", entries of the history that were moved out of a database
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
+
+ARCHIVE_VERSIONS = (6, 7)
+"""Versions of the schema in which an archive has the tables of today's."""
 
 _NODE_SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
@@ -99,6 +106,7 @@ SCHEMA = "".join(
         askers.SCHEMA,
         unheard.SCHEMA,
         archives.SCHEMA,
+        timelines.SCHEMA,
     )
 )
 """SQL that makes all tables of a database of `SCHEMA_VERSION`."""
@@ -112,6 +120,7 @@ MIGRATIONS = {
     3: history.MIGRATION_TO_4,
     4: notes.SCHEMA + askers.SCHEMA + unheard.SCHEMA,
     5: archives.SCHEMA,
+    6: timelines.SCHEMA,
 }
 """What turns a database of a version into one of the next."""
 
@@ -130,6 +139,8 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
         return payments.write(mutation)
     if isinstance(mutation, AddEntry):
         return history.write(mutation)
+    if isinstance(mutation, BeginTimeline):
+        return timelines.write(mutation)
     if isinstance(mutation, SetNote):
         return notes.write(mutation)
     if isinstance(mutation, SetAsker):
@@ -145,8 +156,15 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
     assert_never(mutation)
 
 
-def insert_state(state: NodeState, now: U64) -> Iterator[Statement]:
-    """Statements that fill an empty database at the time *now*, in seconds since 1970."""
+def insert_state(state: NodeState, now: U64, timeline: BeginTimeline | None = None) -> Iterator[Statement]:
+    """
+    Statements that fill an empty database.
+
+    Args:
+        state: What it is to hold.
+        now: Seconds since 1970.
+        timeline: Where the node has had another database before.
+    """
     funder = state.funder
     yield "INSERT INTO node (id, local_public_key) VALUES (1, ?)", (funder.local_public_key,)
     for relay in funder.relays:
@@ -160,6 +178,8 @@ def insert_state(state: NodeState, now: U64) -> Iterator[Statement]:
         yield from times.write(SetPendingSince(key, since))
     if funder.has_forgotten:
         yield from unheard.forget_some()
+    if timeline is not None:
+        yield from timelines.write(timeline)
     yield from history.insert_openings(funder, now)
 
 
