@@ -9,9 +9,10 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from bench.measured import PaymentStalled
 from bench.processes import cpu_seconds
@@ -92,20 +93,31 @@ async def pay(buyer: NodeConnection, seller: NodeConnection, route: FriendsRoute
     invoice_id, payment_id = InvoiceId(os.urandom(32)), PaymentId(os.urandom(16))
     await seller.request(AddInvoice(invoice_id, CURRENCY, amount))
     creating = buyer.request(CreatePayment(payment_id, invoice_id, CURRENCY, amount, route.public_keys[-1]))
-    created = asyncio.ensure_future(creating)
-    await asyncio.sleep(0)  # it is sent first
-    commit = await _transact(buyer, payment_id, route, amount)
-    state, _ = advance(PaymentState.SENDING, PaymentEvent.COMMIT)
-    await created
+    async with _beside(creating) as created:
+        await asyncio.sleep(0)  # it is sent first
+        commit = await _transact(buyer, payment_id, route, amount)
+        state, _ = advance(PaymentState.SENDING, PaymentEvent.COMMIT)
+        await created
     closed = buyer.expect_close(payment_id)
-    closing = asyncio.ensure_future(buyer.request(RequestClosePayment(payment_id)))
-    await seller.request(CommitInvoice(commit))
-    await closing
+    async with _beside(buyer.request(RequestClosePayment(payment_id))) as closing:
+        await seller.request(CommitInvoice(commit))
+        await closing
     status = (await closed).status
     state, _ = advance(state, event_of_end(status))
     if state is not PaymentState.PAID or not isinstance(status, PaymentStatusSuccess):
         raise PaymentStalled(f"the payment ended with {type(status).__name__}")
     await buyer.request(AckClosePayment(payment_id, status.ack_uid))
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, object]) -> AsyncIterator["asyncio.Task[object]"]:
+    """Do *work* beside the block; how it ends is the block's to ask, and nobody's where the block fails before that."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _transact(buyer: NodeConnection, payment_id: PaymentId, route: FriendsRoute, amount: int) -> Commit:
