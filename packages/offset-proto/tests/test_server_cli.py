@@ -75,6 +75,28 @@ def test_a_url_starts_nowhere(tmp_path: Path, written: str, expected: str) -> No
     assert told == f"{kind} {expected.format(directory=tmp_path)}\n"
 
 
+@pytest.mark.parametrize(("written", "is_set"), [("true", True), ("false", False)])
+def test_a_flag_is_true_or_false(tmp_path: Path, written: str, is_set: bool) -> None:
+    """Neither a text nor a number; the command line sets it, whatever the file says."""
+
+    @click.command("flagged", cls=ServerCommand)
+    @click.option("--waits", is_flag=True)
+    def flagged(waits: object) -> None:
+        click.echo(f"waits: {waits}")
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(flagged, ["--config", str(file), *words])
+
+    file = tmp_path / "server.toml"
+    file.write_text(f"waits = {written}")
+    assert run().output == f"waits: {is_set}\n"
+    assert run("--check-config").output.startswith(f"waits: {written} (file)\n")
+    assert run("--waits").output == "waits: True\n"
+    for wrong in (f'"{written}"', "1", f"[{written}]"):
+        file.write_text(f"waits = {wrong}")
+        assert "waits is true or false, such as waits = true" in str(run().exception)
+
+
 def test_what_is_required_may_not_be_missing(tmp_path: Path) -> None:
     """Neither in the file nor on the command line."""
     result = _run(tmp_path, 'laddr = "127.0.0.1:1"')

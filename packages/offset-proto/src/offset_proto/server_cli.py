@@ -196,6 +196,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _value(ctx: click.Context, path: Path, key: str, option: click.Option, value: Any) -> Any:
     """What the option would be given as on the command line; paths start at the directory of the file."""
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise ConfigError(path, f"{key} is true or false, such as {key} = true")
+        return value
     words = value if option.multiple and isinstance(value, list) else [value]
     if not all(isinstance(word, str) for word in words):
         form = f'a list of texts, such as {key} = ["NAME"]' if option.multiple else f'a text, such as {key} = "VALUE"'
@@ -227,6 +231,8 @@ def _show(ctx: click.Context) -> int:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
         return format_host_port(*value)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
