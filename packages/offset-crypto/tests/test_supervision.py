@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from offset_crypto.supervision import feed_watchdog, tell_ready, tell_stopping
+from offset_crypto.supervision import feed_watchdog, tell_ready, tell_status, tell_stopping
 
 
 @pytest.fixture
@@ -34,8 +34,9 @@ def _all(reading: socket.socket) -> list[bytes]:
 def test_each_state_is_a_datagram(told: socket.socket) -> None:
     """In the words of the protocol."""
     tell_ready()
+    tell_status("waits for a\nserver of the name ü\n")
     tell_stopping()
-    assert _all(told) == [b"READY=1", b"STOPPING=1"]
+    assert _all(told) == [b"READY=1", "STATUS=waits for a server of the name ü".encode(), b"STOPPING=1"]
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_PEERSEC"), reason="only Linux has sockets without a file")

@@ -3,6 +3,7 @@ What a server tells the supervisor that started it, which is systemd where its u
 
 ========================  =============================================================================
 ``READY=1``               it listens, so what comes after it may start
+``STATUS=...``            what it does, in words, for whoever asks the supervisor
 ``STOPPING=1``            it was asked to end, and does so now
 ``WATCHDOG=1``            its event loop answers; told twice in the time that the supervisor grants
 ========================  =============================================================================
@@ -21,7 +22,7 @@ import os
 import socket
 from typing import Final
 
-__all__ = ["feed_watchdog", "tell_ready", "tell_stopping"]
+__all__ = ["feed_watchdog", "tell_ready", "tell_status", "tell_stopping"]
 
 log = logging.getLogger("offset")
 
@@ -32,6 +33,11 @@ SEND_SECONDS: Final = 1.0
 def tell_ready() -> None:
     """Say that the server listens."""
     _tell(b"READY=1")
+
+
+def tell_status(text: str) -> None:
+    """Say what the server does, in one line, until something else is said."""
+    _tell(f"STATUS={' '.join(text.split())}".encode())
 
 
 def tell_stopping() -> None:
