@@ -1,7 +1,11 @@
 """The programs on a server of PostgreSQL: nodes that pay, one that takes over, and what is said where nothing works."""
 
+import os
 import signal
+import socket
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,8 @@ import pytest
 from interop.cluster.server import PostgresServer
 from interop.network import Network, NodeSpec
 from interop.ports import find_free_port
-from interop.programs import OURS, Server
+from interop.programs import OURS, Server, wait_until
+from interop.tests.test_metrics import read_page
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +71,74 @@ def test_a_second_node_is_refused_while_the_first_lives(network: Network) -> Non
     network.pay("A", "B", "FST", 1, "three")
 
 
-def _start_elsewhere(network: Network) -> Server:
-    """A once more, as on another machine: at another address for apps, which its ticket names from now on."""
-    port, ticket = find_free_port(), network.path("A.ticket")
-    ticket.unlink()
-    network.run("stmgr", "node-ticket", "-i", network.path("A.ident"), "-a", f"127.0.0.1:{port}", "-o", ticket)
-    command = [*network.servers["A"].command]
+def _elsewhere(network: Network, *options: str) -> Server:
+    """A once more, as on another machine: at another address for apps."""
+    port = find_free_port()
+    command = [*network.servers["A"].command, *options]
     command[command.index("-l") + 1] = f"127.0.0.1:{port}"
-    elsewhere = Server("A", command, port, network.path(f"A-{port}.log"))
+    return Server("A", command, port, network.path(f"A-{port}.log"))
+
+
+def _call_apps_to(network: Network, node: Server) -> None:
+    """Let the ticket of A name the address of this process from now on."""
+    ticket, address = network.path("A.ticket"), f"127.0.0.1:{node.port}"
+    ticket.unlink()
+    network.run("stmgr", "node-ticket", "-i", network.path("A.ident"), "-a", address, "-o", ticket)
+
+
+def _start_elsewhere(network: Network) -> Server:
+    elsewhere = _elsewhere(network)
+    _call_apps_to(network, elsewhere)
     elsewhere.start()
     return elsewhere
+
+
+@contextmanager
+def _standing_by(node: Server, told: Path) -> Iterator[socket.socket]:
+    """Start a node that does not listen for now, and read what it tells its supervisor."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reading, node.log.open("ab") as log:
+        told.unlink(missing_ok=True)
+        reading.bind(str(told))
+        reading.settimeout(60)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(told)}
+        node.process = subprocess.Popen(node.command, stderr=log, env=environment, start_new_session=True)
+        yield reading
+
+
+def test_a_standby_takes_over(network: Network, tmp_path: Path) -> None:
+    """Until then it says that it stands by: to its supervisor, which may take it for started, and on its pages."""
+    metrics = find_free_port()
+    running, before = network.servers["A"], _owed(network)
+    standby = _elsewhere(network, "--standby", "--metrics", f"127.0.0.1:{metrics}")
+    assert running.process is not None
+    behind = f"stands by, behind process {running.process.pid} on {socket.gethostname()} (term "
+    for turn in ("to be ended", "to take over"):
+        with _standing_by(standby, tmp_path / "told") as reading:
+            assert standby.process is not None
+            assert reading.recv(1000).decode().startswith(f"STATUS={behind}")
+            assert reading.recv(1000) == b"READY=1"
+            assert read_page(metrics, "healthz")[0] == 200
+            status, text = read_page(metrics, "readyz")
+            assert (status, text.startswith(behind)) == (503, True)
+            assert not standby.listens()
+            if turn == "to be ended":
+                standby.process.terminate()
+                assert reading.recv(1000) == b"STOPPING=1"
+                assert standby.process.wait(60) == 0
+                continue
+            running.kill()
+            wait_until("the standby to listen", standby.listens)
+            assert reading.recv(1000).decode().startswith("STATUS=runs as node")
+            network.servers["A"] = standby
+            _call_apps_to(network, standby)
+    log = standby.log.read_text()
+    assert log.count(" standing_by: ") == 2
+    assert log.count(" taken_over: ") == 1
+    network.wait_for("B to reach A", "A", "B", lambda friend: bool(friend["online"]))
+    assert _owed(network) == before
+    network.pay("A", "B", "FST", 1, "taken-over")
+    wait_until("it to be ready", lambda: read_page(metrics, "readyz")[0] == 200)
+    standby.command = standby.command[: len(running.command)]  # a node like others, for the tests that come
 
 
 def test_a_node_that_was_frozen_says_nothing_more(network: Network) -> None:

@@ -71,6 +71,17 @@ def test_metrics_have_the_age_of_the_last_backup(tmp_path):
     assert node.returncode == 0
 
 
+def test_a_standby_of_a_file_is_refused(tmp_path):
+    """Whether the option or the file of settings asks for it; --check-config says so, too."""
+    (tmp_path / "node.toml").write_text("standby = true\n")
+    program = Path(sys.executable).parent / "stnode"
+    for asking in (["--standby"], ["--config", tmp_path / "node.toml"], ["--standby", "--check-config"]):
+        words = ["-i", tmp_path / "node.ident", "-d", tmp_path / "node.db", "-t", tmp_path, "-l", "127.0.0.1:1"]
+        refused = subprocess.run([program, *words, *asking], capture_output=True, text=True, check=False)
+        assert refused.returncode == 2
+        assert f"no other machine can reach the file {tmp_path / 'node.db'}" in " ".join(refused.stderr.split())
+
+
 def _listens(address: tuple[str, int]) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(address) == 0

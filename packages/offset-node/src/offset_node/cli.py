@@ -5,7 +5,7 @@ import functools
 import gc
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -14,6 +14,11 @@ from offset_node.database.names import DatabaseName, PostgresAddress, database_n
 from offset_proto.cli import PASSPHRASE_FILE, PROXY, SOCKET_ADDRESS, PathOrUrl, run_program
 from offset_proto.errors import InvalidInput
 from offset_proto.server_cli import METRICS, METRICS_NAME, ServerCommand, reading_again
+
+if TYPE_CHECKING:
+    from offset_crypto.status_pages import Status
+    from offset_node.database.stored_node import StoredNode
+    from offset_proto.types import PublicKey
 
 __all__ = ["main"]
 
@@ -33,6 +38,20 @@ class _DatabaseType(PathOrUrl):
             return database_name(value)
         except InvalidInput as error:
             self.fail(str(error), param, ctx)
+
+
+class _NodeCommand(ServerCommand):
+    """Refuses a standby of a file as soon as the options are known, so that ``--check-config`` does, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        database = ctx.params.get("database")
+        if ctx.params.get("standby") and isinstance(database, Path):
+            raise click.UsageError(
+                f"--standby waits for a node on another machine, and no other machine can reach the file {database}; "
+                "it needs a database on a server, -d postgresql://..."
+            )
+        return rest
 
 
 def _print_plugins(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -55,7 +74,25 @@ def _warn_of_password(database: DatabaseName) -> None:
         )
 
 
-@click.command("stnode", cls=ServerCommand)
+async def _open(database: DatabaseName, waiting: "PublicKey | None", status: "Status") -> "StoredNode":
+    """Open the database of a node; of the node *waiting* as a standby, which shows that it is one."""
+    from offset_crypto.supervision import tell_ready, tell_status
+    from offset_node.database.opening import open_database, stand_by
+
+    if waiting is None or isinstance(database, Path):
+        return await open_database(database)
+
+    def show(text: str) -> None:
+        status.missing = lambda: [text]
+        tell_status(text)
+        tell_ready()  # a standby does what it was started for
+
+    opened = await stand_by(database, waiting, show)
+    show("runs as node, since no other one does any more")
+    return opened
+
+
+@click.command("stnode", cls=_NodeCommand)
 @click.option("-i", "--idfile", type=_PATH, required=True, help="Identity file of the node.")
 @click.option("-l", "--laddr", type=SOCKET_ADDRESS, required=True, help="Address to listen on for apps, IP:port.")
 @click.option(
@@ -64,6 +101,11 @@ def _warn_of_password(database: DatabaseName) -> None:
     type=_DatabaseType(),
     required=True,
     help="Database of the node, made by stmgr init-node-db: a file, or an address postgresql://... of a server.",
+)
+@click.option(
+    "--standby",
+    is_flag=True,
+    help="Wait as long as another node runs on the database, which is on a server, and take over when it has ended.",
 )
 @click.option("-t", "--trusted", type=_PATH, required=True, help="Directory of the tickets of trusted apps.")
 @PASSPHRASE_FILE
@@ -92,7 +134,6 @@ def _stnode(
     from offset_crypto.program import ListenError, load_identity, run_server
     from offset_crypto.status_pages import Status, serve_status
     from offset_node.database.backup_stamp import backup_age, remind_of_backups
-    from offset_node.database.opening import open_database
     from offset_node.metrics import show_node
     from offset_node.node import Node
     from offset_node.plugins.host import PluginHost
@@ -121,7 +162,7 @@ def _stnode(
             await serve_node(status, registry)
 
     async def serve_node(status: Status, registry: object | None) -> None:
-        opened = await open_database(database)
+        opened = await _open(database, identity.public_key if options["standby"] else None, status)
         try:
             if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
                 log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)

@@ -25,6 +25,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `report_view`          a node's report and its mutations
 `limits`, `errors`     constants of the protocol; kinds of errors
 `log_events`           what servers tell in their logs, as a table
+`telling`              what an event of that table is, and how it is told
 `log_sums`             sums instead of floods of lines
 `presence`             what is there and what is away, for logs
 `logs`                 the lines of logs

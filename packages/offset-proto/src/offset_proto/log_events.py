@@ -15,101 +15,11 @@ Three rules for whoever adds an event:
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from offset_proto.text import printable
+from offset_proto.telling import Field, LogEvent, Told, tell
 
 __all__ = ["EVENTS", "Field", "LogEvent", "Told", "tell"]
-
-Field = str | int | float | None | Sequence[str] | Mapping[str, int]
-"""What a field may be: what JSON has a form for."""
-
-
-TEXT_CHARACTERS_MAX: Final = 512
-"""Characters of a field. Peers choose some texts, such as addresses."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """
-    A kind of event.
-
-    Attributes:
-        name: Stable, in small letters.
-        level: Of `logging`.
-        text: For people; fields in braces.
-        meaning: When it is told.
-        fields: Each field with what it says, and its unit.
-        group: What it is counted with, where there are too many; by default itself.
-        cause: Fields that say what caused it.
-    """
-
-    name: str
-    level: int
-    text: str
-    meaning: str
-    fields: Mapping[str, str]
-    group: str = ""
-    cause: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event that has happened; as a text it is the line for people."""
-
-    event: LogEvent
-    fields: Mapping[str, Field]
-
-    def __str__(self) -> str:
-        words = {name: _words(value) for name, value in self.fields.items()}
-        return f"{self.event.name}: {self.event.text.format_map(words)}"
-
-    @property
-    def group(self) -> str:
-        """What it is counted with."""
-        return self.event.group or self.event.name
-
-    @property
-    def cause(self) -> tuple[Field, ...]:
-        """What caused it: a friend, a relay."""
-        return tuple(self.fields[name] for name in self.event.cause)
-
-
-def tell(log: logging.Logger, event: LogEvent, **fields: Field) -> None:
-    """
-    Write an event to a log.
-
-    Args:
-        log: Of the module that tells it.
-        event: Of the table.
-        fields: All that the event has; of texts, the first `TEXT_CHARACTERS_MAX` characters are written.
-    """
-    if log.isEnabledFor(event.level):
-        log.log(event.level, Told(event, {name: _clipped(value) for name, value in fields.items()}))
-
-
-def _clipped(value: Field) -> Field:
-    if isinstance(value, float):
-        return round(value, 3)
-    return value[:TEXT_CHARACTERS_MAX] if isinstance(value, str) else value
-
-
-def _words(value: Field) -> str:
-    match value:
-        case None:
-            return "-"
-        case str():
-            return printable(value)
-        case float():
-            return f"{value:.1f}"
-        case int():
-            return str(value)
-        case Mapping():
-            return ", ".join(f"{_words(key)} {number}" for key, number in value.items()) or "-"
-    return ", ".join(map(_words, value)) or "-"
-
 
 _INFO: Final = logging.INFO
 _WARNING: Final = logging.WARNING
@@ -337,6 +247,43 @@ SLOW_COMMIT: Final = LogEvent(
     "{seconds} s for {mutations} changes",
     "The disk took longer than a second to store a batch; all payments wait for it meanwhile.",
     {"seconds": "how long it took", "mutations": "changes in the batch"},
+)
+STANDING_BY: Final = LogEvent(
+    "standing_by",
+    _INFO,
+    "behind {holder} (term {term})",
+    "A standby waits as long as another node has the right to write to the database. It is told again when yet another "
+    "one has it.",
+    {"holder": "the process that has it, and its machine", "term": "how often that right was taken"},
+    "standby",
+)
+TAKEN_OVER: Final = LogEvent(
+    "taken_over",
+    _INFO,
+    "term {term}, after {holder}; stood by for {waited} s",
+    "The node that a standby waited for has ended, or was silent for too long; it goes on from what was stored.",
+    {
+        "term": "how often the right to write was taken, with this time",
+        "holder": "the process that had it before, and its machine",
+        "waited": "seconds since the standby was started",
+    },
+    "standby",
+)
+DATABASE_LOST: Final = LogEvent(
+    "database_lost",
+    _WARNING,
+    "{database}: {reason}; it is tried again",
+    "A standby does not reach the server of the database; what is tried until it does is not told.",
+    {"database": "its address", "reason": _REASON},
+    "database_link",
+)
+DATABASE_REACHED: Final = LogEvent(
+    "database_reached",
+    _INFO,
+    "{database}, after {away} s",
+    "A standby reaches the server of the database again.",
+    {"database": "its address", "away": "seconds without it"},
+    "database_link",
 )
 
 # Index servers.

@@ -15,6 +15,8 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `lease`            of a database on a server: who may write to it, and what stops everybody else
 `postgres`         shell: a database on a server of PostgreSQL by psycopg, one round trip for each batch
 `postgres_schema`  shell: its tables, made, recognised, and brought to the present version
+`postgres_lease`   shell: how the lease of such a database is taken, and who has it
+`postgres_standby`  shell: waiting for the lease for as long as another node has it
 `postgres_batch`   shell: a batch sent as a whole, by libpq's pipeline mode
 `postgres_connection`  shell: how a connection to it is set up
 `opening`          shell: a database by its name, whichever engine keeps it

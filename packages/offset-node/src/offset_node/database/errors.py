@@ -2,7 +2,7 @@
 
 from offset_proto.errors import OffsetError
 
-__all__ = ["ArchiveError", "DatabaseInUse", "DatabaseWriteError", "LoadDbError"]
+__all__ = ["ArchiveError", "DatabaseInUse", "DatabaseWriteError", "LoadDbError", "ServerNotReached"]
 
 
 class ArchiveError(OffsetError):
@@ -13,10 +13,20 @@ class ArchiveError(OffsetError):
 
 
 class LoadDbError(OffsetError):
-    """The database is missing, of another kind, damaged, or breaks a rule of the ledger."""
+    """
+    The database is missing, of another kind, damaged, or breaks a rule of the ledger.
+
+    Attributes:
+        reason: What is wrong, without the name.
+    """
 
     def __init__(self, name: object, reason: object) -> None:
+        self.reason = str(reason)
         super().__init__(f"LoadDbError({name}: {reason})")
+
+
+class ServerNotReached(LoadDbError):
+    """The server of a database does not answer, or takes nobody; it may later."""
 
 
 class DatabaseInUse(OffsetError):

@@ -29,7 +29,8 @@ Why that is enough
     counted from a later moment, and is longer, so nobody else has taken over then.
 
     Whoever finds the row taken looks again until `until` has passed or has moved on. In the first case its holder is
-    dead, and a node that was killed starts again by itself; in the second it lives.
+    dead, and a node that was killed starts again by itself; in the second it lives. A standby (`postgres_standby`)
+    looks for as long as somebody lives, and takes over then.
 """
 
 from typing import Final
@@ -85,5 +86,5 @@ WRITE: Final = f"UPDATE writer SET writing = ?, until = clock_timestamp() + {_LE
 LET_GO: Final = "UPDATE writer SET until = clock_timestamp() WHERE term = ?"
 """Ends it at once; whoever comes next need not wait."""
 
-HOLDER: Final = "SELECT term, holder, until FROM writer"
-"""The term, who took it, and when it ends."""
+HOLDER: Final = "SELECT term, holder, until, until <= clock_timestamp() FROM writer"
+"""The term, who took it, when it ends, and whether that is past. It takes no lock that a batch would wait for."""

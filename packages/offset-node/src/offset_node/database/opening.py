@@ -5,8 +5,9 @@ The library for PostgreSQL is an extra of the package, and is imported only wher
 """
 
 import asyncio
+import importlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from offset_node.database import sqlite, tables
@@ -15,21 +16,21 @@ from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Statement
 from offset_node.state import BeginTimeline, NodeState
 from offset_proto.errors import OffsetError
+from offset_proto.types import PublicKey
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["create", "create_database", "open_database"]
+__all__ = ["create", "create_database", "open_database", "stand_by"]
 
 
-def _postgres() -> "ModuleType":
+def _postgres(module: str = "postgres") -> "ModuleType":
     try:
-        from offset_node.database import postgres
+        return importlib.import_module(f"offset_node.database.{module}")
     except ImportError as error:
         if error.name is not None and not error.name.startswith("psycopg"):
             raise
         raise OffsetError(f"PostgreSQL needs psycopg ({error}): pip install 'offset-node[postgres]'") from None
-    return postgres
 
 
 async def open_database(name: DatabaseName, *, even_exported: bool = False, even_restored: bool = False) -> StoredNode:
@@ -52,6 +53,23 @@ async def open_database(name: DatabaseName, *, even_exported: bool = False, even
         )
         return opened
     return await sqlite.Database.open(name, even_exported=even_exported)
+
+
+async def stand_by(name: PostgresAddress, node: PublicKey, show: Callable[[str], None]) -> StoredNode:
+    """
+    Open a database as soon as no other process holds its lease, however long that takes.
+
+    Args:
+        name: Made by `create_database`; of a server, since only there one may wait for another machine.
+        node: Whose it has to be.
+        show: Told what is waited for, in words, whenever that changes.
+
+    Raises:
+        LoadDbError: Not reached at the start, of another node, or none that a node may run on.
+        OffsetError: The library for PostgreSQL is not installed.
+    """
+    opened: StoredNode = await _postgres("postgres_standby").stand_by(name, node, show)
+    return opened
 
 
 async def create(name: DatabaseName, batches: AsyncIterable[list[Statement]], *, is_exported: bool = False) -> None:

@@ -28,7 +28,7 @@ import psycopg
 
 from offset_node.database import lease, tables
 from offset_node.database.dialect import to_postgres
-from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
+from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError, ServerNotReached
 from offset_node.database.names import PostgresAddress
 from offset_node.database.postgres_batch import BatchSender
 from offset_node.database.postgres_connection import (
@@ -37,8 +37,8 @@ from offset_node.database.postgres_connection import (
     fetch,
     limited,
     reason,
-    this_process,
 )
+from offset_node.database.postgres_lease import held, take
 from offset_node.database.postgres_schema import bring_up, create, recognise
 from offset_node.database.reading import HistoryReader
 from offset_node.database.stored_node import StoredNode
@@ -121,7 +121,8 @@ class PostgresDatabase(StoredNode):
             even_restored: Also one that was restored from a dump; to be read, not to run on.
 
         Raises:
-            LoadDbError: No server, no database of ours on it, of another version, exported, or restored from a dump.
+            ServerNotReached: No server, or the connection to it was lost.
+            LoadDbError: No database of ours on it, of another version, exported, or restored from a dump.
             DatabaseInUse: Another process holds the lease.
         """
         database = cls(address, await connect(address))
@@ -135,6 +136,8 @@ class PostgresDatabase(StoredNode):
         except BaseException as error:
             with contextlib.suppress(DatabaseWriteError):
                 await database.close()
+            if isinstance(error, psycopg.OperationalError):
+                raise ServerNotReached(address, reason(error)) from None
             if isinstance(error, psycopg.Error):
                 raise LoadDbError(address, reason(error)) from None
             raise
@@ -148,20 +151,19 @@ class PostgresDatabase(StoredNode):
         seen = None
         while True:
             began = _now()
-            taken = await fetch(self._connection, (lease.TAKE, (this_process(),)))
-            if taken:
-                ((self.term,),) = taken
+            term = await take(self._connection)
+            if term is not None:
+                self.term = term
                 self._ours_until = began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS
                 return
-            held = await fetch(self._connection, (lease.HOLDER, ()))
-            if not held:
-                raise LoadDbError(self._address, "the table writer is empty")
-            ((_, holder, until),) = held
+            found = await held(self._connection, self._address)
             if seen is None:
-                log.info("%s is used by %s; it is taken over when that does not prolong it", self._address, holder)
-            if seen not in (None, until):
-                raise DatabaseInUse(self._address, holder)
-            seen = until
+                log.info(
+                    "%s is used by %s; it is taken over when that does not prolong it", self._address, found.holder
+                )
+            if seen not in (None, found.until):
+                raise DatabaseInUse(self._address, found.holder)
+            seen = found.until
             await asyncio.sleep(lease.LOOK_AGAIN_SECONDS)
 
     def is_ours(self) -> bool:
@@ -193,9 +195,9 @@ class PostgresDatabase(StoredNode):
         silent = "this process says nothing more"
         with contextlib.suppress(psycopg.Error), limited(self._connection, lease.RENEW_SECONDS):
             async with self._turn:
-                ((term, holder, _),) = await fetch(self._connection, (lease.HOLDER, ()))
-            if term != self.term:
-                return f"{holder} has taken over (term {term}, after {self.term} of this process); {silent}"
+                found = await held(self._connection, self._address)
+            if found.term != self.term:
+                return f"{found.holder} has taken over (term {found.term}, after {self.term} of this process); {silent}"
         return f"the right to write has ended, since it was not prolonged for {lease.LEASE_SECONDS} seconds; {silent}"
 
     # What an engine does.

@@ -30,7 +30,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
 from offset_node.database.dialect import escape, to_postgres, unescape
-from offset_node.database.errors import LoadDbError
+from offset_node.database.errors import LoadDbError, ServerNotReached
 from offset_node.database.lease import LEASE_SECONDS
 from offset_node.database.names import PostgresAddress
 from offset_node.database.tables.cells import Statement
@@ -82,7 +82,8 @@ async def connect(address: PostgresAddress) -> Connection:
     A connection in which each statement is a transaction, unless there is one around it.
 
     Raises:
-        LoadDbError: No server answers, it refuses us, takes no writes, or is too old.
+        ServerNotReached: No server answers, it refuses us, or takes no writes.
+        LoadDbError: It is too old, or its encoding is another one.
     """
     try:
         connection = await Connection.connect(
@@ -95,13 +96,13 @@ async def connect(address: PostgresAddress) -> Connection:
             tcp_user_timeout=LEASE_SECONDS * 1000,
         )
     except psycopg.Error as error:
-        raise LoadDbError(address, address.without_secrets(reason(error))) from None
+        raise ServerNotReached(address, address.without_secrets(reason(error))) from None
     try:
         await _set_up(connection, address)
     except BaseException as error:
         await connection.close()
         if isinstance(error, psycopg.Error):
-            raise LoadDbError(address, reason(error)) from None
+            raise ServerNotReached(address, reason(error)) from None
         raise
     return connection
 

@@ -67,6 +67,7 @@ __all__ = [
     "BACKUP_APPLICATION_ID",
     "EXPORTED_APPLICATION_ID",
     "MIGRATIONS",
+    "OWNER",
     "PLUGIN_READS",
     "SCHEMA",
     "SCHEMA_VERSION",
@@ -90,7 +91,8 @@ _NODE_SCHEMA = """
 CREATE TABLE node (id INTEGER PRIMARY KEY CHECK (id = 1), local_public_key BLOB NOT NULL) STRICT;
 """
 
-_NODE = "SELECT local_public_key FROM node"
+OWNER = "SELECT local_public_key FROM node"
+"""Whose database it is."""
 
 SCHEMA = "".join(
     (
@@ -124,7 +126,7 @@ MIGRATIONS = {
 }
 """What turns a database of a version into one of the next."""
 
-STATE_READS = (_NODE, *servers.READS, *friends.READS, *payments.READS, *times.READS, *unheard.READS)
+STATE_READS = (OWNER, *servers.READS, *friends.READS, *payments.READS, *times.READS, *unheard.READS)
 """The SELECTs that `read_state` needs the rows of."""
 
 PLUGIN_READS = plugins.READS
@@ -193,9 +195,9 @@ def read_state(rows: Rows) -> NodeState:
     Raises:
         InvalidInput: A value is damaged.
     """
-    if not rows[_NODE]:
+    if not rows[OWNER]:
         raise InvalidInput("the table node is empty")
-    local = PublicKey(rows[_NODE][0][0])
+    local = PublicKey(rows[OWNER][0][0])
     funder = FunderState(
         local_public_key=local,
         relays=servers.read_relays(rows),

@@ -1,0 +1,72 @@
+"""
+Shell: how the lease of a database on a server is taken, and who has it. What it is, and why that is enough: `lease`.
+
+A holder that was frozen or cut off while it sent a batch may leave a transaction that is half there, and its lock on
+the row with it, for hours. Nobody could take over meanwhile. So whoever finds that the lease has ended, and the row
+locked all the same, ends those who hold it: whatever they would store now, they may not say any more.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+
+from offset_node.database import lease
+from offset_node.database.errors import LoadDbError
+from offset_node.database.names import PostgresAddress
+from offset_node.database.postgres_connection import Connection, fetch, this_process
+
+__all__ = ["Held", "held", "take"]
+
+_PATIENCE: Final = b"SET LOCAL lock_timeout = '1s'"
+
+_END_HOLDERS_OF_THE_ROW: Final = (
+    b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    b" WHERE relation = 'writer'::regclass AND mode = 'RowExclusiveLock' AND granted"
+    b" AND usename = current_user AND pid <> pg_backend_pid() AND wait_event_type IS DISTINCT FROM 'Lock'"
+)
+"""Who waits for the row has such a lock on the table, too, and is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """
+    How the lease stands.
+
+    Attributes:
+        term: How often it was taken.
+        holder: Who took it last.
+        until: When it ends unless it is prolonged; to be compared, and not with a clock of this machine.
+        has_ended: Whether it has, by the clock of the server.
+    """
+
+    term: int
+    holder: str
+    until: object
+    has_ended: bool
+
+
+async def held(connection: Connection, address: PostgresAddress) -> Held:
+    """
+    How the lease stands; takes no lock.
+
+    Raises:
+        LoadDbError: There is no row that says so.
+        psycopg.Error: It can not be read.
+    """
+    rows = await fetch(connection, (lease.HOLDER, ()))
+    if not rows:
+        raise LoadDbError(address, "the table writer is empty")
+    return Held(*rows[0])
+
+
+async def take(connection: Connection) -> int | None:
+    """The new term, if the lease has ended; None where it is held, or has to be tried again. Raises psycopg.Error."""
+    try:
+        async with connection.transaction():
+            await connection.execute(_PATIENCE)
+            taken = await fetch(connection, (lease.TAKE, (this_process(),)))
+    except psycopg.errors.LockNotAvailable:
+        await connection.execute(_END_HOLDERS_OF_THE_ROW)
+        return None
+    return int(taken[0][0]) if taken else None
