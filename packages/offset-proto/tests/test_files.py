@@ -9,6 +9,7 @@ from offset_proto import files
 from offset_proto.errors import InvalidInput
 from offset_proto.files import IoError, OutputAlreadyExists, StringSerdeError
 from offset_proto.message_json import parse_json
+from offset_proto.node_tickets import NODE_TICKET, other_addresses
 
 A = "iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w"
 EXAMPLES = {
@@ -204,3 +205,17 @@ def test_a_file_that_is_written_in_pieces(tmp_path):
     files.save_bytes(tmp_path / "file", pieces())
     assert written == [100_000, 200_000] * 2
     assert (tmp_path / "file").read_bytes() == b"a" * 100_000 + b"b" * 100_000
+
+
+def test_the_ticket_of_a_node_may_have_addresses_that_the_original_does_not_know():
+    """They are the last member; a ticket without it is the original's to the byte. Spec 08 §2.3."""
+    assert NODE_TICKET.format(NODE_TICKET.parse(EXAMPLES["TICKET"])) == EXAMPLES["TICKET"]
+    address = '"address": "relay.example.com:1337"'
+    text = EXAMPLES["TICKET"].replace(address, f'{address},\n  "otherAddresses": [\n    "b:1",\n    "c:2"\n  ]')
+    ticket = NODE_TICKET.parse(text)
+    assert NODE_TICKET.format(ticket) == text
+    assert other_addresses(ticket) == ("b:1", "c:2")
+    assert other_addresses(files.TICKET.parse(text)) == ()
+    for wrong in ('"b:1"', "null", "[1]", str(["b:1"] * 8).replace("'", '"')):
+        with pytest.raises(InvalidInput, match=r"otherAddresses|9 addresses of a node"):
+            NODE_TICKET.parse(EXAMPLES["TICKET"].replace(address, f'{address}, "otherAddresses": {wrong}'))

@@ -18,22 +18,24 @@ class Backoff:
 
     Args:
         random_bytes: Source of the jitter.
+        ticks_max: The longest pause.
     """
 
-    def __init__(self, random_bytes: RandomBytes) -> None:
+    def __init__(self, random_bytes: RandomBytes, ticks_max: int = BACKOFF_TICKS_MAX) -> None:
         self._random_bytes = random_bytes
+        self._ticks_max = ticks_max
         self._next_ticks = 1
 
     def after_failure(self) -> int:
         """Ticks to wait after an attempt that failed."""
         ticks = self._next_ticks
-        self._next_ticks = min(ticks * 2, BACKOFF_TICKS_MAX)
+        self._next_ticks = min(ticks * 2, self._ticks_max)
         return ticks - (self._random_bytes(1)[0] & 1) if ticks > 2 else ticks
 
     def after_link(self, lived_ticks: int) -> int:
         """Ticks to wait after a link that lived so long: none, or the most."""
-        if lived_ticks < BACKOFF_TICKS_MAX:
-            self._next_ticks = BACKOFF_TICKS_MAX
-            return BACKOFF_TICKS_MAX
+        if lived_ticks < self._ticks_max:
+            self._next_ticks = self._ticks_max
+            return self._ticks_max
         self._next_ticks = 1
         return 0

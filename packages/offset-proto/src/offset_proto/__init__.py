@@ -11,6 +11,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `permissions`          what an app may ask for, with what the original does not know
 `file_forms`           what a file is that was given in place of another one
 `files`                identities, tickets, invoices, receipts as files
+`node_tickets`         tickets of nodes that are at one of several addresses
 `uri`                  what people hand over, as one line of text
 `web_address`          addresses to which programs post by themselves
 `payload`, `bech32m`   the bytes and the letters of such a line

@@ -261,7 +261,10 @@ IDENTITY = _Identities(JsonForm(IdentityFile, camel_case=CAMEL_CASE), secret=Tru
 LOCKED_IDENTITY = FileKind(JsonForm(LockedIdentityFile, camel_case=CAMEL_CASE), secret=True)
 APP_TICKET = _AppTickets(JsonForm(AppTicket, camel_case=CAMEL_CASE))
 TICKET = FileKind(JsonForm(RelayAddress, camel_case=CAMEL_CASE))
-"""Relay, index and node tickets have one shape, and nothing in them says which kind they are [QUIRK]."""
+"""
+Relay, index and node tickets have one shape, and nothing in them says which kind they are [QUIRK]. What the ticket of a
+node may have besides is in `offset_proto.node_tickets`.
+"""
 NODE_ENTRY = FileKind(JsonForm(NodeEntry, camel_case=CAMEL_CASE), secret=True)
 FRIEND_TICKET = FileKind(JsonForm(FriendTicket, camel_case=CAMEL_CASE))
 INVOICE = FileKind(JsonForm(Invoice, camel_case=SNAKE_CASE))

@@ -11,18 +11,19 @@ sees to it, so that no caller can forget it.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.announced import NotAnnounced, check_announced
+from offset_ctrl.connection.errors import ConnectionClosed, NodeConnectionError, RoutesUnavailable
 from offset_ctrl.connection.greeting import Greeting
 from offset_ctrl.connection.history import HistoryFeed, HistoryPlace
 from offset_ctrl.rules.open_reports import InvoiceReports, OpenReports, apply_payments
 from offset_proto import wire
-from offset_proto.errors import OffsetError, PeerError
+from offset_proto.errors import PeerError
 from offset_proto.limits import APP_ACK_TICKS, APP_GREETING_TICKS, INDEX_REQUEST_TICKS
 from offset_proto.messages.app import (
     AppPermissions,
@@ -70,23 +71,12 @@ REPORT_FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 T = TypeVar("T")
 
 
-class NodeConnectionError(OffsetError):
-    """The node can not be reached, or does not trust this app."""
-
-
-class ConnectionClosed(OffsetError):
-    """The node closed the connection, or did not answer in time."""
-
-
-class RoutesUnavailable(OffsetError):
-    """The node could not ask an index server."""
-
-
 class NodeConnection:
     """
     An open connection; made by `open_node`.
 
     Attributes:
+        address: Where the node was reached.
         permissions: What this app may ask for.
         extensions: What the node can do beyond the original's protocol.
         report: The node's report, kept up to date.
@@ -98,7 +88,8 @@ class NodeConnection:
         on_open: Called after each change of *payments* or *invoices*.
     """
 
-    def __init__(self, connection: Connection, ticker: Ticker) -> None:
+    def __init__(self, connection: Connection, ticker: Ticker, address: str) -> None:
+        self.address = address
         self._connection = connection
         self._ticker = ticker
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -352,7 +343,13 @@ def _resolve(future: "asyncio.Future[T] | None", value: T) -> None:
 
 @asynccontextmanager
 async def open_node(
-    address: str, node_public_key: PublicKey, app: Identity, ticker: Ticker | None = None, proxy: Proxy | None = None
+    address: str,
+    node_public_key: PublicKey,
+    app: Identity,
+    ticker: Ticker | None = None,
+    proxy: Proxy | None = None,
+    *,
+    others: Sequence[str] = (),
 ) -> AsyncIterator[NodeConnection]:
     """
     Connect an app to its node, for the length of a ``with`` block.
@@ -363,27 +360,40 @@ async def open_node(
         app: Identity of the app; the node must trust it.
         ticker: Ticks of the process; by default a new one.
         proxy: The node is reached through it; None: directly.
+        others: Further addresses, which are tried in turn where the node is not at the first one.
 
     Raises:
-        NodeConnectionError: Not reached, another key, not trusted, or no greeting in time.
+        NodeConnectionError: Not reached, another key, not trusted, or no greeting in time; at none of the addresses.
     """
     ticker = ticker or Ticker()
-    try:
-        connection = await connect(
-            address, app, node_public_key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX, proxy=proxy
-        )
-    except ConnectFailed as error:
-        raise NodeConnectionError(f"ConnectionError({error})") from None
-    node = NodeConnection(connection, ticker)
-    try:
-        connection.attach(node)
+    failures = []
+    for place in (address, *others):
         try:
-            await node.greeted()
-        except (ConnectionClosed, PeerError) as error:
-            words = (
-                "does the node trust this app, and is the ticket that of a node, and not of a relay or an index server?"
-            )
-            raise NodeConnectionError(f"ConnectionError({address}: {error}; {words})") from None
+            node = await _open_at(place, node_public_key, app, ticker, proxy)
+            break
+        except NodeConnectionError as error:
+            failures.append(str(error))
+    else:
+        raise NodeConnectionError(f"ConnectionError({'; '.join(failures)})")
+    try:
         yield node
     finally:
         node.close()
+
+
+async def _open_at(address: str, key: PublicKey, app: Identity, ticker: Ticker, proxy: Proxy | None) -> NodeConnection:
+    try:
+        connection = await connect(address, app, key, ticker, frame_bytes_max=REPORT_FRAME_BYTES_MAX, proxy=proxy)
+    except ConnectFailed as error:
+        raise NodeConnectionError(str(error)) from None
+    node = NodeConnection(connection, ticker, address)
+    try:
+        connection.attach(node)
+        await node.greeted()
+    except BaseException as error:
+        node.close()
+        if not isinstance(error, (ConnectionClosed, PeerError)):
+            raise
+        words = "does the node trust this app, and is the ticket that of a node, and not of a relay or an index server?"
+        raise NodeConnectionError(f"{address}: {error}; {words}") from None
+    return node

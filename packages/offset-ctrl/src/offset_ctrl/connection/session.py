@@ -4,14 +4,18 @@ A connection to a node that is made again whenever it is lost.
 What is asked for over a `NodeSession` may be asked for twice: where a connection ends before the answer, the request is
 sent again over the next one. All requests of the app protocol allow that, since their ids are the app's.
 
+A node may have several addresses, of which it is at one: that of the process that runs, while others stand by. Each
+attempt tries them in turn, and begins behind the one at which the node was last. So a process that is frozen, and still
+takes connections, is tried last.
+
 What is followed is followed again on each new connection. `NodeSession.payments` and `NodeSession.invoices` outlive the
 connections; while there is none, they say what was so last.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, TypeVar
 
 from offset_crypto.aio import Proxy, Ticker
@@ -43,6 +47,9 @@ __all__ = ["NodeSession", "open_session"]
 
 RECONNECT_TICKS: Final = 30
 """How long a request waits for a connection."""
+
+STANDBY_TICKS: Final = 2
+"""Longest pause between attempts where there are several addresses: at one of them somebody takes over soon."""
 
 ATTEMPTS: Final = 3
 """Connections that a request may lose before it is given up: the node may be closing them because of it."""
@@ -77,9 +84,11 @@ class NodeSession:
         app: Identity,
         ticker: Ticker,
         proxy: Proxy | None = None,
+        *,
         follows: Iterable[Callable[[NodeConnection], Awaitable[None]]] = (),
+        others: Sequence[str] = (),
     ) -> None:
-        self._address = address
+        self._addresses = (address, *others)
         self._node_public_key = node_public_key
         self._app = app
         self._ticker = ticker
@@ -117,11 +126,11 @@ class NodeSession:
 
     async def keep(self, first: "asyncio.Future[None]") -> None:
         """Stay connected, for ever; *first* tells how the first attempt went."""
-        backoff = Backoff(os.urandom)
+        backoff = Backoff(os.urandom) if len(self._addresses) == 1 else Backoff(os.urandom, STANDBY_TICKS)
         while True:
             started = asyncio.get_running_loop().time()
             try:
-                async with open_node(self._address, self._node_public_key, self._app, self._ticker, self.proxy) as node:
+                async with self._open() as node:
                     self._adopt(node)
                     self.on_link(None)
                     if not first.done():
@@ -142,7 +151,13 @@ class NodeSession:
                 self._drop()
             await asyncio.sleep(pause * self._ticker.seconds)
 
+    def _open(self) -> AbstractAsyncContextManager[NodeConnection]:
+        address, *others = self._addresses
+        return open_node(address, self._node_public_key, self._app, self._ticker, self.proxy, others=others)
+
     def _adopt(self, node: NodeConnection) -> None:
+        behind = self._addresses.index(node.address) + 1
+        self._addresses = self._addresses[behind:] + self._addresses[:behind]
         self._connection = node
         self.permissions, self.extensions, self.report = node.permissions, node.extensions, node.report
         node.payments, node.invoices, node.unheard = self.payments, self.invoices, self.unheard
@@ -291,7 +306,8 @@ class NodeSession:
             async with asyncio.timeout(None if ticks is None else ticks * self._ticker.seconds):
                 await self._connected.wait()
         except TimeoutError:
-            raise NodeConnectionError(f"no connection to the node at {self._address}: {self._why}") from None
+            places = ", ".join(sorted(self._addresses))
+            raise NodeConnectionError(f"no connection to the node at {places}: {self._why}") from None
         assert self._connection is not None
         return self._connection
 
@@ -347,6 +363,7 @@ async def open_session(
     ticker: Ticker | None = None,
     proxy: Proxy | None = None,
     *,
+    others: Sequence[str] = (),
     follows: Iterable[Callable[[NodeConnection], Awaitable[None]]] = (),
 ) -> AsyncIterator[NodeSession]:
     """
@@ -358,13 +375,14 @@ async def open_session(
         app: Identity of the app; the node must trust it.
         ticker: Ticks of the process; by default a new one.
         proxy: The node is reached through it; None: directly.
+        others: Further addresses, as with `open_node`.
         follows: What to follow on each connection where the node tells it, such as `NodeConnection.follow_unheard`.
             Nobody waits for its first answer.
 
     Raises:
         NodeConnectionError: The first attempt failed: not reached, another key, not trusted, or no greeting in time.
     """
-    session = NodeSession(address, node_public_key, app, ticker or Ticker(), proxy, follows)
+    session = NodeSession(address, node_public_key, app, ticker or Ticker(), proxy, follows=follows, others=others)
     first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     keeping = asyncio.create_task(session.keep(first))
     try:

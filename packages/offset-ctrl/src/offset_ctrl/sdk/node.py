@@ -34,8 +34,9 @@ from offset_ctrl.sdk.moving import MoveRun
 from offset_ctrl.sdk.payment import PayOptions
 from offset_ctrl.sdk.trade import NodeTrade
 from offset_ctrl.sdk.view import FriendName
-from offset_proto.files import IDENTITY, TICKET, FriendTicket
+from offset_proto.files import IDENTITY, FriendTicket
 from offset_proto.messages.payment import RelayAddress
+from offset_proto.node_tickets import NODE_TICKET, other_addresses
 from offset_proto.proxies import parse_proxy
 from offset_proto.types import U128, Currency, PublicKey
 
@@ -256,7 +257,8 @@ async def connect(
     Connect an app to its node, for the length of an ``async with`` block; a lost connection is made again.
 
     Args:
-        ticket: The node's ticket, or the path of its file: where the node is, and the key that it must prove.
+        ticket: The node's ticket, or the path of its file: where the node is, and the key that it must prove. Several
+            addresses are tried in turn, now and after each lost connection.
         app: The app's identity, or the path of its file; the node must trust it.
         journal: Directory to remember payments in, so that they survive the end of the app.
         go_on: With a journal: payments that have no commit yet are not given up when the app ends. They go on when it
@@ -270,12 +272,14 @@ async def connect(
         IoError, StringSerdeError: A file can not be read, or is another one.
         NodeConnectionError: The node was not reached, has another key, or does not trust this app.
     """
-    address = ticket if isinstance(ticket, RelayAddress) else TICKET.load(Path(ticket))
+    address = ticket if isinstance(ticket, RelayAddress) else NODE_TICKET.load(Path(ticket))
     identity = app if isinstance(app, Identity) else Identity(IDENTITY.load(Path(app)).private_key)
     kept = None if journal is None else Journal(Path(journal))
     through = None if proxy is None else Proxy(parse_proxy(proxy))
     async with (
-        open_session(address.address, address.public_key, identity, ticker, through) as session,
+        open_session(
+            address.address, address.public_key, identity, ticker, through, others=other_addresses(address)
+        ) as session,
         use_session(session, kept, go_on) as node,
     ):
         yield node

@@ -33,9 +33,9 @@ from offset_ctrl.web.settling import Settling
 from offset_ctrl.web.tokens import Tokens
 from offset_ctrl.web.webhooks import Webhooks
 from offset_proto.errors import InvalidInput
-from offset_proto.files import TICKET
 from offset_proto.log_events import LISTENING, STARTED, tell
 from offset_proto.messages.payment import RelayAddress
+from offset_proto.node_tickets import NODE_TICKET, other_addresses
 from offset_proto.text import format_b64, format_host_port
 
 __all__ = ["LINK_IS_VOID", "Settings", "StateInUse", "format_link", "log_in_link", "open_desk", "run"]
@@ -122,7 +122,7 @@ def _load_tickets(paths: tuple[Path, ...]) -> dict[str, RelayAddress]:
         name = path.resolve().parent.name if path.name == "node.ticket" else path.stem
         if name in tickets:
             raise InvalidInput(f"two nodes are called {name!r}, after the files of their tickets; rename one")
-        tickets[name] = TICKET.load(path)
+        tickets[name] = NODE_TICKET.load(path)
     return tickets
 
 
@@ -163,7 +163,14 @@ async def open_desk(
         in_doubt, untold = asyncio.Event(), set[str]()
         reach = Reach(name, ticket.address, database.now, bell, partial(_back, in_doubt, untold))
         session = await stack.enter_async_context(
-            open_session(ticket.address, ticket.public_key, identity, ticker, follows=(NodeConnection.follow_unheard,)),
+            open_session(
+                ticket.address,
+                ticket.public_key,
+                identity,
+                ticker,
+                others=other_addresses(ticket),
+                follows=(NodeConnection.follow_unheard,),
+            ),
         )
         reach.told(None)
         session.on_link = reach.told

@@ -30,6 +30,7 @@ from offset_ctrl.rules.open_reports import waiting_parts
 from offset_proto.errors import OffsetError
 from offset_proto.files import TICKET
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PartStateReport
+from offset_proto.node_tickets import NODE_TICKET, other_addresses
 from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
 
@@ -125,9 +126,9 @@ async def _ask(
     """
     if idfile is None or ticket is None:
         raise OffsetError("nobody said which one it is")
-    place = TICKET.load(ticket)
+    place = NODE_TICKET.load(ticket)
     app = open_identity(idfile, passphrase_file)
-    async with open_node(place.address, place.public_key, app, ticker, proxy) as node:
+    async with open_node(place.address, place.public_key, app, ticker, proxy, others=other_addresses(place)) as node:
         return await _told(node)
 
 

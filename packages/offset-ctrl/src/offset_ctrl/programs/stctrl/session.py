@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from offset_crypto.aio import Proxy, Ticker
-from offset_crypto.identity import Identity
+from offset_crypto.aio import Proxy
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError
 from offset_ctrl.connection.session import NodeSession
@@ -21,8 +20,9 @@ from offset_ctrl.rules.changes import Change
 from offset_ctrl.rules.refusals import known_names, why_refused
 from offset_proto import entered
 from offset_proto.errors import InvalidInput, OffsetError
-from offset_proto.files import TICKET, FileKind, IoError, StringSerdeError
+from offset_proto.files import FileKind, IoError, StringSerdeError
 from offset_proto.messages.report import FriendReport
+from offset_proto.node_tickets import NODE_TICKET, other_addresses
 from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
@@ -78,7 +78,8 @@ T = TypeVar("T")
 
 Node = TypeVar("Node", NodeConnection, NodeSession)
 
-Open = Callable[[str, PublicKey, Identity, Ticker | None, Proxy | None], AbstractAsyncContextManager[Node]]
+Open = Callable[..., AbstractAsyncContextManager[Node]]
+"""`open_node` or `open_session`."""
 
 
 def run(
@@ -105,7 +106,7 @@ def run(
         raise CommandError("", f"IdFileDoesNotExist({login.idfile})")
     if not login.ticket.exists():
         raise CommandError("", f"NodeTicketFileDoesNotExist({login.ticket})")
-    ticket = TICKET.load(login.ticket)
+    ticket = NODE_TICKET.load(login.ticket)
     try:
         identity = open_identity(login.idfile, login.passphrase_file)
     except OffsetError as error:
@@ -115,7 +116,8 @@ def run(
 
     async def connected() -> int | None:
         async with contextlib.AsyncExitStack() as stack:
-            opening = functools.partial(open_, ticket.address, ticket.public_key, identity, None, proxy)
+            others = other_addresses(ticket)
+            opening = functools.partial(open_, ticket.address, ticket.public_key, identity, None, proxy, others=others)
             try:
                 node = await _opened(stack, opening, patience)
             except NodeConnectionError as error:

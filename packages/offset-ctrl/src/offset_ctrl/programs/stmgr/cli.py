@@ -93,12 +93,26 @@ def _index_ticket(idfile: Path, address: str, output: Path, passphrase_file: Pat
 
 @_stmgr.command("node-ticket")
 @IDFILE
-@ADDRESS
+@click.option(
+    "-a",
+    "--address",
+    "addresses",
+    required=True,
+    multiple=True,
+    help="Address, host:port; may be repeated, for a node that is at one of several: apps try them in turn.",
+)
 @OUTPUT
 @PASSPHRASE_FILE
-def _node_ticket(idfile: Path, address: str, output: Path, passphrase_file: Path | None) -> None:
+def _node_ticket(idfile: Path, addresses: tuple[str, ...], output: Path, passphrase_file: Path | None) -> None:
     """Make the ticket of a node, for its apps."""
-    _save_ticket("NodeTicketError", idfile, address, output, passphrase_file)
+    from offset_proto.node_tickets import NODE_TICKET, node_ticket
+
+    def make() -> None:
+        check_new(output)
+        key = public_key(idfile, passphrase_file)
+        NODE_TICKET.save(output, node_ticket(key, [parse_address(address) for address in addresses]))
+
+    in_group("NodeTicketError", make)
 
 
 @_stmgr.command("node-entry")
