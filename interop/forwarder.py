@@ -23,10 +23,13 @@ class Forwarder:
     Attributes:
         open_links: Connections by number: the kind of the server, and the writers of both ends. Changed by the
             forwarder's thread alone.
+        passing: Not set: nothing passes, as where a network is cut, and nobody who connects gets any further.
     """
 
     def __init__(self) -> None:
         self.open_links: dict[int, tuple[str, asyncio.StreamWriter, asyncio.StreamWriter]] = {}
+        self.passing = asyncio.Event()
+        self.passing.set()
         self._servers: list[asyncio.Server] = []
         self._opened = 0
         self._loop = asyncio.new_event_loop()
@@ -73,6 +76,7 @@ class Forwarder:
 
     async def _listen(self, kind: str, port: int) -> int:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self.passing.wait()
             try:
                 there, back = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
@@ -94,6 +98,7 @@ class Forwarder:
         try:
             with contextlib.suppress(OSError):  # a server or a client was killed
                 while data := await reader.read(65536):
+                    await self.passing.wait()
                     self.note_passed(kind, len(data))
                     writer.write(data)
                     await writer.drain()

@@ -5,18 +5,25 @@ A run ends with every payment paid or cancelled, whatever was killed meanwhile.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, TypeVar
 
 from interop.network import Network
 from offset_ctrl import Node, PaymentFailed, PayOptions, connect
 from offset_ctrl.rules.proofs import check_receipt
+from offset_proto.errors import OffsetError
 from offset_proto.messages.payment import Commit, Receipt
 
-__all__ = ["App", "Paid", "pay_and_kill", "pay_once", "run_payments"]
+__all__ = ["PAUSE_SECONDS", "App", "Paid", "insist", "pay_and_kill", "pay_once", "run_payments"]
 
 PATIENT = PayOptions(timeout=170.0, route_seconds=120.0)
+
+PAUSE_SECONDS: Final = 1.0
+"""After something failed, until it is tried again."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,17 @@ class Paid:
     """How one payment ended; no receipt where it was cancelled."""
 
     receipt: Receipt | None
+
+
+async def insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Do it, however often the node does not answer."""
+    while True:
+        try:
+            return await step()
+        except PaymentFailed:
+            raise
+        except OffsetError:
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def pay_once(buyer: Node, seller: Node, currency: str, amount: int, options: PayOptions = PATIENT) -> Paid:

@@ -69,6 +69,7 @@ class PostgresServer:
 
     Args:
         programs: Where PostgreSQL's are.
+        port: On loopback, where it is to be reached as well; None: by its socket alone.
 
     Attributes:
         process: The server.
@@ -77,8 +78,9 @@ class PostgresServer:
 
     process: "subprocess.Popen[bytes]"
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, port: int | None = None) -> None:
         self.programs = programs
+        self._port = port
         self._directory = Path(tempfile.mkdtemp(prefix="offset-postgres-"))
         self._databases = 0
         self._user = None
@@ -101,7 +103,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it; returns when it answers."""
         settings = [
-            "listen_addresses=",
+            *(["listen_addresses="] if self._port is None else ["listen_addresses=127.0.0.1", f"port={self._port}"]),
             f"unix_socket_directories={self._directory}",
             "fsync=off",
             "shared_buffers=16MB",
@@ -129,11 +131,16 @@ class PostgresServer:
     @property
     def socket(self) -> Path:
         """Where it listens."""
-        return self._directory / ".s.PGSQL.5432"
+        return self._directory / f".s.PGSQL.{self._port or 5432}"
 
     def address(self, database: str = "postgres") -> str:
         """Where one of its databases is."""
-        return f"postgresql://{_USER}@/{database}?host={self._directory}"
+        return f"postgresql://{_USER}@/{database}?host={self._directory}&port={self._port or 5432}"
+
+    @staticmethod
+    def address_at(port: int, database: str) -> str:
+        """The same at a port of loopback, where it listens itself or somebody stands before it."""
+        return f"postgresql://{_USER}@127.0.0.1:{port}/{database}"
 
     def new_database(self, *options: str) -> str:
         """The address of a new database, which is empty."""

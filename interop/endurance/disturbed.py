@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 from interop.cutter import LinkCutter
 from interop.endurance.accounts import check, frozen_credits
@@ -28,6 +28,7 @@ from interop.endurance.chain import (
     open_connection,
 )
 from interop.endurance.plan import Outcome, Plan
+from interop.load import PAUSE_SECONDS, insist
 from interop.network import Network
 from interop.programs import OURS
 from offset_ctrl import Node, PaymentEndUnknown, PaymentFailed, PayOptions
@@ -40,16 +41,11 @@ __all__ = ["Endurance"]
 
 PATIENT: Final = PayOptions(timeout=240.0, route_seconds=180.0)
 
-PAUSE_SECONDS: Final = 1.0
-"""After something failed, until it is tried again."""
-
 PROBE_SECONDS: Final = 10.0
 """For a node to answer a request of its app that takes it a moment."""
 
 RESTARTS_IN_VAIN_MAX: Final = 3
 """After so many restarts of the original without a payment, ours are started again, once; then the run is given up."""
-
-T = TypeVar("T")
 
 
 class Endurance:
@@ -133,12 +129,12 @@ class Endurance:
 
     async def _pay(self, buyer: Node, seller: Node) -> bool:
         """One payment; False where its end can not be told."""
-        invoice = await _insist(lambda: seller.create_invoice(CURRENCY, AMOUNT))
+        invoice = await insist(lambda: seller.create_invoice(CURRENCY, AMOUNT))
         payment = buyer.start_payment(invoice, self._options)
         try:
             commit = await payment.commit()
             while True:
-                await _insist(lambda: seller.accept_commit(invoice, commit))
+                await insist(lambda: seller.accept_commit(invoice, commit))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._plan.stall_seconds):
                         receipt = await payment.receipt()
@@ -147,7 +143,7 @@ class Endurance:
         except PaymentEndUnknown:
             return False
         except PaymentFailed:
-            await _insist(lambda: seller.cancel_invoice(invoice))
+            await insist(lambda: seller.cancel_invoice(invoice))
             await payment.ended()
             self.outcome.cancelled += 1
             await asyncio.sleep(PAUSE_SECONDS)
@@ -336,14 +332,3 @@ class Endurance:
             if self._is_settled(ledgers):
                 outcome.faults.append("starting our nodes again settled what they should have settled before")
         outcome.faults += check(self._names, self._before, ledgers, outcome)
-
-
-async def _insist(step: Callable[[], Awaitable[T]]) -> T:
-    """Do it, however often the node does not answer."""
-    while True:
-        try:
-            return await step()
-        except PaymentFailed:
-            raise
-        except OffsetError:
-            await asyncio.sleep(PAUSE_SECONDS)
