@@ -246,8 +246,9 @@ def show(run_session: Callable[..., None], capsys: pytest.CaptureFixture[str]) -
     def run(**options: Any) -> str:
         given = {**dict.fromkeys(("month", "since", "until", "friend", "currency", "output")), **options}
         given = {"holder": "", "fonts": (), **given}
-        run_session(_node(STORY), lambda session: command.statement(session, **given))
-        return capsys.readouterr().out
+        fake = _node(given.pop("story", STORY))
+        run_session(fake, lambda session: command.statement(session, **given))
+        return "".join(capsys.readouterr())
 
     return run
 
@@ -300,14 +301,42 @@ def test_months_follow_each_other(show: Callable[..., str]) -> None:
     assert december[-1] == ["", "closing balance", "0", "2", "6"]
 
 
-@pytest.mark.parametrize("options", [{"month": "2026-09"}, {"month": "2026-10"}, {"since": "2026-09-20"}])
-def test_what_is_archived_is_no_statement(run_session: Callable[..., None], options: dict[str, str]) -> None:
-    """Nor is a part of it, or nothing."""
+@pytest.mark.parametrize(
+    ("options", "which"),
+    [
+        ({"month": "2026-09"}, "all entries"),
+        ({"month": "2026-10"}, "all entries"),
+        ({"since": "2026-09-20"}, "the first entries"),
+        ({"since": "2026-10-01", "until": "2026-11-02"}, "the first entries"),
+    ],
+)
+def test_what_is_archived_is_no_statement(
+    run_session: Callable[..., None], options: dict[str, str], which: str
+) -> None:
+    """Nor is a part of it, or nothing; it says which part of the history that is, and how to see the whole."""
     fake = _node(STORY[1:])
     fake.archived = 2
     given = {**dict.fromkeys(("month", "since", "until", "friend", "currency", "output")), **options}
-    with pytest.raises(CommandError, match=r"EntriesArchived\(2\).*stmgr archived-statement"):
+    with pytest.raises(CommandError) as raised:
         run_session(fake, lambda session: command.statement(session, holder="", fonts=(), **given))
+    assert str(raised.value) == (
+        f"HistoryError(EntriesArchived(2)): {which} of this period were moved to an archive, which goes up to entry 2"
+        " of 2026-10-01T00:00:09Z; to see the whole, give the same command with --archive FILE; without a node, stmgr"
+        " archived-history, stmgr archived-statement and stmgr archived-income read it"
+    )
+
+
+@pytest.mark.parametrize("form", ["", ".json", ".csv", ".pdf"])
+def test_before_the_history_begins(show: Callable[..., str], tmp_path: Path, form: str) -> None:
+    """A period that ends before the first entry has nothing, and it is said since when there is something."""
+    path = tmp_path / f"september{form}"
+    since_when = "the history is there since 2026-10-01T00:00:00Z"
+    shown = show(month="2026-09", output=path if form else None)
+    assert since_when in shown
+    if form == ".pdf":
+        assert since_when in " ".join(_pages(path.read_bytes())[0].split())
+    assert "there is no entry in this history yet" in show(month="2026-09", story=[])
+    assert since_when not in show(month="2026-11", friend="bob", currency="GBP")
 
 
 def test_a_statement_goes_on_from_an_archive(

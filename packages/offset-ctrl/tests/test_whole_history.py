@@ -297,7 +297,7 @@ def test_a_month_that_is_half_in_an_archive(
     shown = capsys.readouterr()
     run_session(_node(STORY), lambda session: statement(session, **{**STATEMENT, "archives": ()}))
     assert shown == capsys.readouterr()
-    with pytest.raises(CommandError, match=r"EntriesArchived\(6\).*give it with --archive"):
+    with pytest.raises(CommandError, match=r"EntriesArchived\(6\).*give the same command with --archive FILE"):
         run_session(node, lambda session: statement(session, **{**STATEMENT, "archives": ()}))
 
 

@@ -122,9 +122,11 @@ def test_what_was_moved_to_an_archive(visit, story, fake):
 
     async def body(server, browser):
         assert "up to number 12 were moved to an archive" in await browser.open(HISTORY)
-        answer = await browser.client.get(STATEMENT, params={"month": "2026-11"})
-        assert answer.status_code == 404
-        assert "stmgr archived-statement" in answer.text
+        for path in (STATEMENT, f"{STATEMENT}/pdf"):
+            answer = await browser.client.get(path, params={"month": "2026-11"})
+            assert answer.status_code == 404
+            assert "were moved to an archive, which goes up to entry 12 of 2026-12-01T00:00:00Z" in answer.text
+            assert "stctrl statement --month MONTH --archive FILE" in answer.text
 
     visit(body)
 
@@ -217,7 +219,7 @@ def test_a_month_in_which_nothing_was(visit, story):
 
     async def body(server, browser):
         page = await browser.open(f"{STATEMENT}?month=2026-09")
-        assert "No account has entries or a balance" in page
+        assert "No account has entries or a balance in this period: the history is there since 2026-10-31" in page
         assert "month=2026-08" in page
         ahead = await browser.open(f"{STATEMENT}?month=2300-01")
         assert "The month after" not in ahead

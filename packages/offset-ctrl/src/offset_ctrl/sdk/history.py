@@ -56,6 +56,7 @@ __all__ = [
     "build_filter",
     "collect_range",
     "collected_since",
+    "history_begins",
     "last_before",
     "last_entries",
     "note_request",
@@ -78,8 +79,8 @@ class EntriesArchived(InvalidInput):
         through: Number of the last entry that was moved.
     """
 
-    def __init__(self, through: int) -> None:
-        super().__init__(f"the entries up to number {through} of this history were moved to an archive")
+    def __init__(self, through: int, words: str | None = None) -> None:
+        super().__init__(words or f"the entries up to number {through} of this history were moved to an archive")
         self.through = through
 
 
@@ -196,6 +197,12 @@ async def read_entries(
 async def archived_through(source: HistorySource) -> int:
     """Number of the last entry that was moved to an archive; 0: none was. Errors are as with `last_before`."""
     return (await source.read_history(_ask(EVERY_ENTRY, limit=1))).archived
+
+
+async def history_begins(source: HistorySource) -> int | None:
+    """Seconds since 1970 of the first entry that there is; None: there is none. Errors are as with `last_before`."""
+    page = await source.read_history(_ask(EVERY_ENTRY, limit=1))
+    return page.entries[0].time if page.entries else None
 
 
 async def read_range(

@@ -20,21 +20,24 @@ from offset_ctrl.sdk.history import (
     HistorySource,
     archived_through,
     collect_range,
+    history_begins,
     last_before,
     last_entries,
 )
 from offset_proto.errors import InvalidInput
-from offset_proto.messages.history import HistoryEntry, HistoryFilter
+from offset_proto.messages.history import EVERY_ENTRY, HistoryEntry, HistoryFilter
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64, printable
 from offset_proto.types import Currency, PublicKey
 
 __all__ = [
     "AccountSheet",
+    "PeriodArchived",
     "SheetRow",
     "StatementSheet",
     "StatementTooLong",
     "build_sheet",
+    "describe_nothing",
     "missing_for_pdf",
     "month_bounds",
     "read_accounts",
@@ -48,6 +51,24 @@ class StatementTooLong(InvalidInput):
 
     def __init__(self, entries_max: int) -> None:
         super().__init__(f"a statement has {entries_max} entries at most: choose a shorter one")
+
+
+class PeriodArchived(EntriesArchived):
+    """
+    Entries of a period were moved to an archive by the owner of the node, who has the file. The text says which.
+
+    Args:
+        through: Number of the last entry that was moved.
+        last: When that was, in seconds since 1970; None: this app is not shown it.
+        is_whole: Nothing of the period is in the node any more.
+    """
+
+    def __init__(self, through: int, last: int | None, *, is_whole: bool) -> None:
+        which = "all entries" if is_whole else "the first entries"
+        when = "" if last is None else f" of {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(last))}"
+        super().__init__(
+            through, f"{which} of this period were moved to an archive, which goes up to entry {through}{when}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +108,7 @@ class StatementSheet:
         period: In words.
         made: When the statement was made.
         accounts: In the order in which they are printed.
+        nothing: Why there are none, in words; empty where there are.
     """
 
     holder: str
@@ -94,6 +116,7 @@ class StatementSheet:
     period: str
     made: datetime
     accounts: tuple[AccountSheet, ...]
+    nothing: str = ""
 
 
 def month_bounds(text: str) -> tuple[datetime, datetime]:
@@ -130,7 +153,7 @@ async def read_accounts(
 
     Raises:
         NotAnnounced: The node keeps no history.
-        EntriesArchived: Entries of the period were moved to an archive.
+        PeriodArchived: Entries of the period were moved to an archive.
         StatementTooLong: There are more than *entries_max*.
         InvalidInput: The history is damaged: an entry does not go on from the one before it.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
@@ -140,7 +163,8 @@ async def read_accounts(
     )
     after = min(through, after)
     if after < archived:  # also where the whole period is, of which nothing would be found
-        raise EntriesArchived(archived)
+        opening = await last_entries(source, EVERY_ENTRY, 1, before=archived + 1)
+        raise PeriodArchived(archived, opening[0].time if opening else None, is_whole=through <= archived)
     entries = await collect_range(source, after, through, wanted, entries_max)
     if entries is None:
         raise StatementTooLong(entries_max)
@@ -152,6 +176,23 @@ async def read_accounts(
             openings[friend, currency] = found[0].balance
     accounts = build_accounts(entries, openings)
     return sorted(accounts, key=lambda each: (friend_name(report, each.friend), each.friend, each.currency))
+
+
+async def describe_nothing(source: HistorySource, until: datetime | None) -> str:
+    """
+    Why there is no account to be shown of a period, in words; errors are as with `read_accounts`.
+
+    Args:
+        source: Of the history.
+        until: When what comes after the period begins; None: it has no end yet.
+    """
+    begins = await history_begins(source)
+    if begins is None:
+        return "No account has entries or a balance: there is no entry in this history yet."
+    words = "No account has entries or a balance in this period"
+    if until is None or until.timestamp() > begins:
+        return f"{words}."
+    return f"{words}: the history is there since {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(begins))}."
 
 
 def _without_entries(
@@ -173,7 +214,9 @@ def _without_entries(
     )
 
 
-def build_sheet(report: ReportView, accounts: Sequence[Account], holder: str, period: str) -> StatementSheet:
+def build_sheet(
+    report: ReportView, accounts: Sequence[Account], holder: str, period: str, *, nothing: str = ""
+) -> StatementSheet:
     """
     What `offset_ctrl.sdk.statement_pdf` prints of accounts, made now.
 
@@ -182,9 +225,11 @@ def build_sheet(report: ReportView, accounts: Sequence[Account], holder: str, pe
         accounts: In the order in which they are printed.
         holder: Whose node it is, in words; may be empty.
         period: In words.
+        nothing: Why there are no accounts, as `describe_nothing` says it.
     """
     sheets = tuple(_account_sheet(report, account) for account in accounts)
-    return StatementSheet(printable(holder), format_b64(report.local_public_key), period, datetime.now(UTC), sheets)
+    key = format_b64(report.local_public_key)
+    return StatementSheet(printable(holder), key, period, datetime.now(UTC), sheets, nothing)
 
 
 def _account_sheet(report: ReportView, account: Account) -> AccountSheet:

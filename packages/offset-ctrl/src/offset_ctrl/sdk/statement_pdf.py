@@ -162,6 +162,8 @@ class _Printer:
             table.add([account.friend, account.currency, *map(_grouped, numbers)])
         if not accounts:
             table.add(["None", "", "", "", "", ""])
+        if self._sheet.nothing:
+            table.note(self._sheet.nothing)
 
     def _print_account(self, account: AccountSheet) -> None:
         pdf = self.pdf

@@ -30,8 +30,8 @@ GROUP: Final = "HistoryError"
 """Of errors of what shows a history, in `CommandError`."""
 
 READ_ARCHIVE: Final = (
-    "give it with --archive; without a node, stmgr archived-history, stmgr archived-statement and stmgr archived-income"
-    " read it"
+    "to see the whole, give the same command with --archive FILE; without a node, stmgr archived-history, stmgr"
+    " archived-statement and stmgr archived-income read it"
 )
 
 

@@ -31,7 +31,15 @@ from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.entry_words import describe_entry, friend_name
 from offset_ctrl.rules.statement import Account
 from offset_ctrl.sdk.history import EntriesArchived
-from offset_ctrl.sdk.statement import StatementTooLong, build_sheet, missing_for_pdf, month_bounds, read_accounts
+from offset_ctrl.sdk.statement import (
+    StatementSheet,
+    StatementTooLong,
+    build_sheet,
+    describe_nothing,
+    missing_for_pdf,
+    month_bounds,
+    read_accounts,
+)
 from offset_proto.errors import InvalidInput
 from offset_proto.files import save_bytes
 from offset_proto.messages.history import HistoryEntry
@@ -108,25 +116,27 @@ async def statement(
     try:
         async with whole_history(source, archives) as whole:
             accounts = await read_accounts(whole, report, period.since, period.until, wanted, ENTRIES_MAX)
+            nothing = "" if accounts else await describe_nothing(whole, period.until)
     except NotAnnounced as error:
         raise not_announced(error) from None
     except EntriesArchived as error:
-        words = f"entries of that period are in an archive: {READ_ARCHIVE}"
-        raise CommandError(GROUP, f"EntriesArchived({error.through})", words) from None
+        raise CommandError(GROUP, f"EntriesArchived({error.through})", f"{error}; {READ_ARCHIVE}") from None
     except StatementTooLong as error:
         raise CommandError(GROUP, "TooMany", str(error)) from None
     except InvalidInput as error:
         raise CommandError(GROUP, f"DamagedHistory({error})") from None
     if output is None:
-        click.echo(_as_text(report, period, accounts))
+        click.echo(nothing or _as_text(report, period, accounts))
         return
     if form == ".csv":
         data = _as_csv(report, accounts).encode()
     elif form == ".json":
         data = _as_json(report, period, accounts).encode()
     else:
-        data = _as_pdf(report, period, accounts, holder, fonts)
+        data = _as_pdf(build_sheet(report, accounts, holder, period.words(), nothing=nothing), fonts)
     save_bytes(output, data, secret=True)
+    if nothing:
+        click.echo(nothing, err=True)
 
 
 def _period(month: str | None, since: str | None, until: str | None) -> _Period:
@@ -152,8 +162,6 @@ def _changes(entry: HistoryEntry) -> tuple[str, str]:
 
 
 def _as_text(report: ReportView, period: _Period, accounts: Sequence[Account]) -> str:
-    if not accounts:
-        return "No account has entries or a balance."
     parts = []
     for account in accounts:
         rows = [["", "opening balance", "", "", str(account.opening)]]
@@ -222,15 +230,13 @@ def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -
     return shown_json(whole) + "\n"
 
 
-def _as_pdf(
-    report: ReportView, period: _Period, accounts: Sequence[Account], holder: str, fonts: tuple[Path, ...]
-) -> bytes:
+def _as_pdf(sheet: StatementSheet, fonts: tuple[Path, ...]) -> bytes:
     if (name := missing_for_pdf()) is not None:
         raise CommandError(GROUP, "PdfUnavailable", f"a PDF needs {name}: pip install 'offset-ctrl[pdf]'")
     from offset_ctrl.sdk.statement_pdf import build_pdf
 
     try:
-        data, missing = build_pdf(build_sheet(report, accounts, holder, period.words()), fonts)
+        data, missing = build_pdf(sheet, fonts)
     except InvalidInput as error:
         raise CommandError(GROUP, f"NoPdf({error})") from None
     if missing:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from offset_ctrl.rules.statement import Account
 from offset_ctrl.sdk.history import EntriesArchived, build_filter
-from offset_ctrl.sdk.statement import build_sheet, missing_for_pdf, month_bounds, read_accounts
-from offset_ctrl.web.problems import problem_of, rejection
+from offset_ctrl.sdk.statement import build_sheet, describe_nothing, missing_for_pdf, month_bounds, read_accounts
+from offset_ctrl.web.problems import Rejected, problem_of, rejection
 from offset_ctrl.web.wallet.history import ShownEntry, check_history, friend_choices, shown, take_friend_key
 from offset_ctrl.web.wallet.home import name_of
 from offset_ctrl.web.wallet.visits import Answer, Pages, Saved, Shown, Visit
@@ -43,17 +43,15 @@ async def show_statement(visit: Visit) -> Answer:
     try:
         since, until = _bounds(month)
         accounts = await _read(visit, since, until)
-    except EntriesArchived:
-        detail = (
-            "entries of this month were moved to an archive: stmgr archived-statement makes the statement from that"
-        )
-        return Shown("statement.html", {**values, "problem": rejection(404, "EntriesArchived", detail).problem}, 404)
+    except EntriesArchived as error:
+        return Shown("statement.html", {**values, "problem": _archived(error).problem}, 404)
     except InvalidInput as error:
         return Shown("statement.html", {**values, "problem": problem_of(error)}, 400)
     values["period"] = _words(since)
     values["earlier"] = f"{since - timedelta(days=1):%Y-%m}" if since.timestamp() > 0 else None
     values["later"] = f"{until:%Y-%m}" if until.timestamp() <= visit.desk.database.now() else None
     values["accounts"] = [_shown_account(visit, account) for account in accounts]
+    values["nothing"] = "" if accounts else await describe_nothing(visit.web_node.session, until)
     return Shown("statement.html", values)
 
 
@@ -68,9 +66,22 @@ async def save_statement(visit: Visit) -> Answer:
     month = _month(visit)
     since, until = _bounds(month)
     node = visit.web_node
-    sheet = build_sheet(node.node.report, await _read(visit, since, until), node.name, _words(since))
+    try:
+        accounts = await _read(visit, since, until)
+    except EntriesArchived as error:
+        raise _archived(error) from None
+    nothing = "" if accounts else await describe_nothing(node.session, until)
+    sheet = build_sheet(node.node.report, accounts, node.name, _words(since), nothing=nothing)
     data, _ = await asyncio.to_thread(build_pdf, sheet)
     return Saved(f"statement-{month}.pdf", data, "application/pdf")
+
+
+def _archived(error: EntriesArchived) -> Rejected:
+    detail = (
+        f"{error}; where that is, stctrl statement --month MONTH --archive FILE shows the whole month, and stmgr"
+        " archived-statement what is in there"
+    )
+    return rejection(404, "EntriesArchived", detail)
 
 
 def _month(visit: Visit) -> str:
