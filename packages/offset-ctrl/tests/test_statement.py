@@ -283,7 +283,7 @@ def test_the_statement_of_a_month(show: Callable[..., str]) -> None:
         ({"month": "2026-11", "friend": "bob", "currency": "FST"}, ["bob, FST"]),
         ({"month": "2026-11", "friend": format_b64(EVE)}, [f"{format_b64(EVE)}, FST"]),
         ({"since": "2026-11-01", "until": "2026-11-02"}, [f"{format_b64(EVE)}, FST", "bob, EUR", "bob, FST"]),
-        ({"since": "2026-12-02"}, ["bob, EUR", "bob, FST"]),
+        ({"since": "2026-12-01"}, ["bob, EUR", "bob, FST"]),
         ({"month": "2026-09"}, []),
     ],
 )
@@ -298,7 +298,52 @@ def test_months_follow_each_other(show: Callable[..., str]) -> None:
     """What one closes with, the next one opens with."""
     november, december = (_cells(show(month=f"2026-{month}", friend="bob", currency="FST")) for month in (11, 12))
     assert november[-1][-1] == december[1][-1] == "8"
-    assert december[-1] == ["", "closing balance", "0", "2", "6"]
+    assert december[-1] == ["2026-12-01T00:00:00Z", "balance so far", "0", "2", "6"]
+
+
+NOON = _at(DECEMBER + 43_200)
+
+
+@pytest.mark.parametrize("period", [{"month": "2026-12"}, {"since": "2026-11-15"}])
+def test_a_period_that_has_not_ended(show: Callable[..., str], tmp_path: Path, period: dict[str, str]) -> None:
+    """The last balance is the one so far, with the time, in each form; of one that has ended, it is the closing one."""
+    only_bob = {**period, "friend": "bob", "currency": "FST", "now": NOON}
+    assert _cells(show(**only_bob))[-1][:2] == ["2026-12-01T12:00:00Z", "balance so far"]
+    path = tmp_path / "running.json"
+    show(**only_bob, output=path)
+    assert json.loads(path.read_text())["so_far"] == "2026-12-01T12:00:00Z"
+    path = tmp_path / "running.csv"
+    show(**only_bob, output=path)
+    assert list(csv.DictReader(io.StringIO(path.read_text())))[-1]["time"] == "2026-12-01T12:00:00Z"
+    path = tmp_path / "running.pdf"
+    show(**period, now=NOON, output=path)
+    overview, *pages = _pages(path.read_bytes())
+    assert "So far" in overview
+    assert all("so far (2026-12-01 12:00 UTC)" in " ".join(page.split()) for page in (overview, *pages))
+    assert all("Balance so far" in page for page in pages)
+    assert not any("Closing" in page for page in (overview, *pages))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"month": "2027-01"}, r"NotBegun\(2027-01-01\)\): 2027-01-01 is still .* the months 2026-10 to 2026-12$"),
+        ({"since": "2026-12-02"}, r"NotBegun\(2026-12-02\)\): 2026-12-02 is still to come"),
+        ({"month": "2027-01", "story": STORY[-1:]}, "so far there is the month 2026-12, and no other$"),
+        ({"month": "2027-01", "story": []}, "so far there is the month 2026-12, and no other$"),
+    ],
+)
+def test_a_period_that_has_not_begun(show: Callable[..., str], options: dict[str, Any], words: str) -> None:
+    """It is refused, with the months that there are."""
+    with pytest.raises(CommandError, match=words):
+        show(**options, now=NOON)
+
+
+def test_the_clock_of_the_node_is_ahead(show: Callable[..., str]) -> None:
+    """What it has entries of has begun."""
+    long_ago = _at(OCTOBER)
+    assert _cells(show(month="2026-12", friend="bob", currency="FST", now=long_ago))[-1][1] == "balance so far"
+    assert _cells(show(month="2026-11", friend="bob", currency="FST", now=long_ago))[-1][1] == "closing balance"
 
 
 @pytest.mark.parametrize(

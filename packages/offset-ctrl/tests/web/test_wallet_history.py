@@ -208,7 +208,8 @@ def test_the_statement_of_a_month(visit, story):
         assert _facts(eve)[3:] == [("At the end", "−5"), ("Of it, fees that you earned", "2")]
         assert _balances(bob) == ["15", "8"]
         one = await browser.open(f"{STATEMENT}?month=2026-12&friend={format_b64(server.fake.history[0].friend)}")
-        assert _facts(one) == [("At the beginning", "8"), ("Received", "0"), ("Paid", "2"), ("At the end", "6")]
+        so_far = "So far, 01 December, 00:00 UTC"
+        assert _facts(one) == [("At the beginning", "8"), ("Received", "0"), ("Paid", "2"), (so_far, "6")]
         assert "month=2026-11&amp;friend=" in one
 
     visit(body)
@@ -221,8 +222,12 @@ def test_a_month_in_which_nothing_was(visit, story):
         page = await browser.open(f"{STATEMENT}?month=2026-09")
         assert "No account has entries or a balance in this period: the history is there since 2026-10-31" in page
         assert "month=2026-08" in page
-        ahead = await browser.open(f"{STATEMENT}?month=2300-01")
-        assert "The month after" not in ahead
+        ahead = await browser.client.get(STATEMENT, params={"month": "2300-01"})
+        assert ahead.status_code == 400
+        assert "2300-01-01 is still to come; so far there are the months 2026-10 to 2026-12" in ahead.text
+        assert "The month after" not in ahead.text
+        assert "The month after" in page
+        assert "The month after" not in await browser.open(f"{STATEMENT}?month=2026-12")
         assert "The month before" not in await browser.open(f"{STATEMENT}?month=1970-01")
 
     visit(body)

@@ -32,6 +32,7 @@ from offset_proto.types import Currency, PublicKey
 
 __all__ = [
     "AccountSheet",
+    "NotBegun",
     "PeriodArchived",
     "SheetRow",
     "StatementSheet",
@@ -40,6 +41,7 @@ __all__ = [
     "describe_nothing",
     "missing_for_pdf",
     "month_bounds",
+    "present_time",
     "read_accounts",
 ]
 
@@ -69,6 +71,23 @@ class PeriodArchived(EntriesArchived):
         super().__init__(
             through, f"{which} of this period were moved to an archive, which goes up to entry {through}{when}"
         )
+
+
+class NotBegun(InvalidInput):
+    """
+    A period is still to come. The text says which months there are.
+
+    Args:
+        since: When it begins.
+        begins: When the history does, in seconds since 1970; None: it has no entry yet.
+        now: The present time.
+    """
+
+    def __init__(self, since: datetime, begins: int | None, now: datetime) -> None:
+        last = f"{now:%Y-%m}"
+        first = last if begins is None else time.strftime("%Y-%m", time.gmtime(begins))
+        months = f"is the month {last}, and no other" if first >= last else f"are the months {first} to {last}"
+        super().__init__(f"{since:%Y-%m-%d} is still to come; so far there {months}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,7 @@ class StatementSheet:
         made: When the statement was made.
         accounts: In the order in which they are printed.
         nothing: Why there are none, in words; empty where there are.
+        is_running: The period had not ended when it was made, so that closing balances are those so far.
     """
 
     holder: str
@@ -117,6 +137,7 @@ class StatementSheet:
     made: datetime
     accounts: tuple[AccountSheet, ...]
     nothing: str = ""
+    is_running: bool = False
 
 
 def month_bounds(text: str) -> tuple[datetime, datetime]:
@@ -133,13 +154,21 @@ def month_bounds(text: str) -> tuple[datetime, datetime]:
         raise InvalidInput(f"{text!r} is no month; write 2026-11") from None
 
 
+async def present_time(source: HistorySource, here: datetime) -> datetime:
+    """The time *here*, or that of the last entry, where the clock of the node is ahead; errors as `read_accounts`."""
+    latest = await last_entries(source, EVERY_ENTRY, 1)
+    return max([here, *(datetime.fromtimestamp(entry.time, UTC) for entry in latest)])
+
+
 async def read_accounts(
     source: HistorySource,
     report: ReportView,
     since: datetime,
     until: datetime | None,
     wanted: HistoryFilter,
+    *,
     entries_max: int,
+    now: datetime,
 ) -> list[Account]:
     """
     The accounts that have an entry in a period, or a balance; in the order of the friends' names.
@@ -150,14 +179,18 @@ async def read_accounts(
         since, until: When the period begins, and when what comes after it does; None: it has no end yet.
         wanted: Of these friends and currencies only.
         entries_max: How many entries may be read.
+        now: The present time, as `present_time` says it.
 
     Raises:
         NotAnnounced: The node keeps no history.
+        NotBegun: The period is still to come.
         PeriodArchived: Entries of the period were moved to an archive.
         StatementTooLong: There are more than *entries_max*.
         InvalidInput: The history is damaged: an entry does not go on from the one before it.
         NodeConnectionError, ConnectionClosed: As `NodeSession.insist`.
     """
+    if since > now:
+        raise NotBegun(since, await history_begins(source), now)
     through, after, archived = await asyncio.gather(
         last_before(source, until), last_before(source, since), archived_through(source)
     )
@@ -215,21 +248,30 @@ def _without_entries(
 
 
 def build_sheet(
-    report: ReportView, accounts: Sequence[Account], holder: str, period: str, *, nothing: str = ""
+    report: ReportView,
+    accounts: Sequence[Account],
+    holder: str,
+    period: str,
+    *,
+    made: datetime,
+    is_running: bool,
+    nothing: str = "",
 ) -> StatementSheet:
     """
-    What `offset_ctrl.sdk.statement_pdf` prints of accounts, made now.
+    What `offset_ctrl.sdk.statement_pdf` prints of accounts.
 
     Args:
         report: Of the node, with the names of its friends.
         accounts: In the order in which they are printed.
         holder: Whose node it is, in words; may be empty.
         period: In words.
+        made: The present time.
+        is_running: The period has not ended.
         nothing: Why there are no accounts, as `describe_nothing` says it.
     """
     sheets = tuple(_account_sheet(report, account) for account in accounts)
     key = format_b64(report.local_public_key)
-    return StatementSheet(printable(holder), key, period, datetime.now(UTC), sheets, nothing)
+    return StatementSheet(printable(holder), key, period, made, sheets, nothing, is_running)
 
 
 def _account_sheet(report: ReportView, account: Account) -> AccountSheet:

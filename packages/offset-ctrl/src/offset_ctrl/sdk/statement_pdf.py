@@ -132,6 +132,8 @@ class _Printer:
         self.missing: set[str] = set()
         self.pdf = pdf
         self._sheet = sheet
+        self._closing = "Balance so far" if sheet.is_running else "Closing balance"
+        self._period = f"{sheet.period}, so far ({sheet.made:%Y-%m-%d %H:%M} UTC)" if sheet.is_running else sheet.period
         self._letters = {letter for font in pdf.fonts.values() if isinstance(font, TTFFont) for letter in font.cmap}
         names = "".join([sheet.holder, *(account.friend + account.currency for account in sheet.accounts)])
         words = (row.words for account in sheet.accounts for row in account.rows)
@@ -148,7 +150,7 @@ class _Printer:
     def _print_overview(self) -> None:
         def start_page() -> None:
             self.pdf.add_page()
-            self._head("Statement of accounts", [("Period", self._sheet.period)])
+            self._head("Statement of accounts", [("Period", self._period)])
 
         accounts = self._sheet.accounts
         amounts = [n for a in accounts for n in (a.opening, a.received, a.paid, a.closing)]
@@ -156,7 +158,8 @@ class _Printer:
         width = min(self._amount_width(amounts), _WIDTH / 5.6)
         table = _Table(self, [_WIDTH - 18 - 4 * width, 18, *[width] * 4], 2, start_page)
         start_page()
-        table.start(["Friend", "Currency", "Opening", "Received", "Paid", "Closing"])
+        closing = "So far" if self._sheet.is_running else "Closing"
+        table.start(["Friend", "Currency", "Opening", "Received", "Paid", closing])
         for account in accounts:
             numbers = (account.opening, account.received, account.paid, account.closing)
             table.add([account.friend, account.currency, *map(_grouped, numbers)])
@@ -169,7 +172,7 @@ class _Printer:
         pdf = self.pdf
         pdf.add_page()
         facts = [("Friend", account.friend), ("Friend's key", account.friend_key), ("Currency", account.currency)]
-        self._head("Statement of account", [*facts, ("Period", self._sheet.period)])
+        self._head("Statement of account", [*facts, ("Period", self._period)])
         self._print_sums(account)
         amounts = [account.received, account.paid, account.opening, *(row.balance for row in account.rows)]
         width = self._amount_width(amounts)
@@ -181,7 +184,7 @@ class _Printer:
             changes = [_grouped(amount) if amount > 0 else "" for amount in (row.change, -row.change)]
             table.add([row.date, row.words, *changes, _grouped(row.balance)])
         sums = [_grouped(account.received), _grouped(account.paid), _grouped(account.closing)]
-        table.add(["", "Closing balance", *sums], is_bold=True)
+        table.add(["", self._closing, *sums], is_bold=True)
         table.note(
             "The balance is what this friend owes to the holder of the node; below zero, what the holder owes to this"
             " friend. Fees paid are a part of what was paid; fees earned were taken of payments that were passed on to"
@@ -215,7 +218,7 @@ class _Printer:
             ("Opening balance", account.opening),
             ("Received", account.received),
             ("Fees paid", account.fees_paid),
-            ("Closing balance", account.closing),
+            (self._closing, account.closing),
             ("Paid", account.paid),
             ("Fees earned", account.fees_earned),
         ]
@@ -243,7 +246,7 @@ class _Printer:
         self.pdf.add_page()
         self.pdf.set_y(_MARGIN)
         self.pdf.use_font(8, grey=True)
-        text = f"{account.friend} · {account.currency} · {self._sheet.period}"
+        text = f"{account.friend} · {account.currency} · {self._period}"
         self.pdf.multi_cell(_WIDTH, 4, self.visible(text), align="L", new_x="LMARGIN", new_y="NEXT")
         self.pdf.set_y(self.pdf.get_y() + 2)
 

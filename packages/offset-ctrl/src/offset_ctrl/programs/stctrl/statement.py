@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,12 +32,14 @@ from offset_ctrl.rules.entry_words import describe_entry, friend_name
 from offset_ctrl.rules.statement import Account
 from offset_ctrl.sdk.history import EntriesArchived
 from offset_ctrl.sdk.statement import (
+    NotBegun,
     StatementSheet,
     StatementTooLong,
     build_sheet,
     describe_nothing,
     missing_for_pdf,
     month_bounds,
+    present_time,
     read_accounts,
 )
 from offset_proto.errors import InvalidInput
@@ -52,7 +54,7 @@ ENTRIES_MAX: Final = 500_000
 """Of one statement, which is held in memory as a whole; about 1 kB each."""
 
 _COLUMNS: Final = ("friend", "currency", "row", "number", "time", "description", "received", "paid", "balance", "fee")
-"""Of CSV. *row* is opening, entry or closing."""
+"""Of CSV. *row* is opening, entry or closing; closing has a time where the period has not ended then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class _Period:
 
     since: datetime
     until: datetime | None
+
+    def is_running(self, now: datetime) -> bool:
+        """Whether it has not ended, so that its last balances are those so far."""
+        return self.until is None or self.until > now
 
     def words(self) -> str:
         """Days, where it begins and ends with days."""
@@ -93,16 +99,17 @@ async def statement(
     fonts: tuple[Path, ...],
     archives: tuple[Path, ...] = (),
     ends: datetime | None = None,
+    now: datetime | None = None,
 ) -> None:
     """
     Print the statement of a period, or write it into a new file, in the form that the end of its name says.
 
     What was moved out of a node is read from *archives*. With *ends*, the source itself is archives, which have nothing
-    from that moment on.
+    from that moment on. *now* is the present time, unless it is given.
 
     Raises:
-        CommandError: The node keeps no history; the archives are not its own; there is not all of the period; there is
-            no such period, friend or currency; or what makes a PDF is not installed.
+        CommandError: The node keeps no history; the archives are not its own; there is not all of the period; it is
+            still to come; there is no such period, friend or currency; or what makes a PDF is not installed.
         OutputAlreadyExists, IoError: The file can not be written.
     """
     period = _period(month, since, until)
@@ -115,25 +122,32 @@ async def statement(
     report = source.report
     try:
         async with whole_history(source, archives) as whole:
-            accounts = await read_accounts(whole, report, period.since, period.until, wanted, ENTRIES_MAX)
+            now = await present_time(whole, now or datetime.now(UTC))
+            bounds = period.since, period.until
+            accounts = await read_accounts(whole, report, *bounds, wanted, entries_max=ENTRIES_MAX, now=now)
             nothing = "" if accounts else await describe_nothing(whole, period.until)
     except NotAnnounced as error:
         raise not_announced(error) from None
     except EntriesArchived as error:
         raise CommandError(GROUP, f"EntriesArchived({error.through})", f"{error}; {READ_ARCHIVE}") from None
+    except NotBegun as error:
+        raise CommandError(GROUP, f"NotBegun({day(period.since)})", str(error)) from None
     except StatementTooLong as error:
         raise CommandError(GROUP, "TooMany", str(error)) from None
     except InvalidInput as error:
         raise CommandError(GROUP, f"DamagedHistory({error})") from None
+    running = now if period.is_running(now) else None
     if output is None:
-        click.echo(nothing or _as_text(report, period, accounts))
+        click.echo(nothing or _as_text(report, period, accounts, running))
         return
     if form == ".csv":
-        data = _as_csv(report, accounts).encode()
+        data = _as_csv(report, accounts, running).encode()
     elif form == ".json":
-        data = _as_json(report, period, accounts).encode()
+        data = _as_json(report, period, accounts, running).encode()
     else:
-        data = _as_pdf(build_sheet(report, accounts, holder, period.words(), nothing=nothing), fonts)
+        words, is_running = period.words(), running is not None
+        sheet = build_sheet(report, accounts, holder, words, made=now, is_running=is_running, nothing=nothing)
+        data = _as_pdf(sheet, fonts)
     save_bytes(output, data, secret=True)
     if nothing:
         click.echo(nothing, err=True)
@@ -161,7 +175,13 @@ def _changes(entry: HistoryEntry) -> tuple[str, str]:
     return str(change) if change > 0 else "", str(-change) if change < 0 else ""
 
 
-def _as_text(report: ReportView, period: _Period, accounts: Sequence[Account]) -> str:
+def _so_far(running: datetime | None) -> str:
+    """The present time, where a period has not ended."""
+    return "" if running is None else moment(int(running.timestamp()))
+
+
+def _as_text(report: ReportView, period: _Period, accounts: Sequence[Account], running: datetime | None) -> str:
+    last = "closing balance" if running is None else "balance so far"
     parts = []
     for account in accounts:
         rows = [["", "opening balance", "", "", str(account.opening)]]
@@ -169,14 +189,14 @@ def _as_text(report: ReportView, period: _Period, accounts: Sequence[Account]) -
             [moment(entry.time), describe_entry(report, entry), *_changes(entry), str(entry.balance)]
             for entry in account.entries
         ]
-        rows.append(["", "closing balance", str(account.received), str(account.paid), str(account.closing)])
+        rows.append([_so_far(running), last, str(account.received), str(account.paid), str(account.closing)])
         head = f"{friend_name(report, account.friend)}, {printable(account.currency)}, {period.words()} (UTC)"
         fees = f"fees paid: {account.fees_paid}, fees earned: {account.fees_earned}"
         parts.append(f"{head}\n{format_table(['time', 'what', 'received', 'paid', 'balance'], rows)}\n{fees}")
     return "\n\n".join(parts)
 
 
-def _as_csv(report: ReportView, accounts: Sequence[Account]) -> str:
+def _as_csv(report: ReportView, accounts: Sequence[Account], running: datetime | None) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
@@ -187,11 +207,12 @@ def _as_csv(report: ReportView, accounts: Sequence[Account]) -> str:
             words = [entry.number, moment(entry.time), describe_entry(report, entry)]
             writer.writerow([*names, "entry", *words, *_changes(entry), entry.balance, entry.fee])
         fees = account.fees_paid + account.fees_earned
-        writer.writerow([*names, "closing", "", "", "", account.received, account.paid, account.closing, fees])
+        sums = account.received, account.paid, account.closing, fees
+        writer.writerow([*names, "closing", "", _so_far(running), "", *sums])
     return text.getvalue()
 
 
-def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -> str:
+def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account], running: datetime | None) -> str:
     """Amounts as decimal strings, as in all files."""
 
     def account_json(account: Account) -> dict[str, Any]:
@@ -225,6 +246,7 @@ def _as_json(report: ReportView, period: _Period, accounts: Sequence[Account]) -
         "node_key": format_b64(report.local_public_key),
         "since": moment(int(period.since.timestamp())),
         "until": until,
+        "so_far": _so_far(running) or None,
         "accounts": [account_json(account) for account in accounts],
     }
     return shown_json(whole) + "\n"

@@ -12,7 +12,14 @@ from typing import Any, Final
 
 from offset_ctrl.rules.statement import Account
 from offset_ctrl.sdk.history import EntriesArchived, build_filter
-from offset_ctrl.sdk.statement import build_sheet, describe_nothing, missing_for_pdf, month_bounds, read_accounts
+from offset_ctrl.sdk.statement import (
+    build_sheet,
+    describe_nothing,
+    missing_for_pdf,
+    month_bounds,
+    present_time,
+    read_accounts,
+)
 from offset_ctrl.web.problems import Rejected, problem_of, rejection
 from offset_ctrl.web.wallet.history import ShownEntry, check_history, friend_choices, shown, take_friend_key
 from offset_ctrl.web.wallet.home import name_of
@@ -42,14 +49,15 @@ async def show_statement(visit: Visit) -> Answer:
     }
     try:
         since, until = _bounds(month)
-        accounts = await _read(visit, since, until)
+        accounts, now = await _read(visit, since, until)
     except EntriesArchived as error:
         return Shown("statement.html", {**values, "problem": _archived(error).problem}, 404)
     except InvalidInput as error:
         return Shown("statement.html", {**values, "problem": problem_of(error)}, 400)
     values["period"] = _words(since)
     values["earlier"] = f"{since - timedelta(days=1):%Y-%m}" if since.timestamp() > 0 else None
-    values["later"] = f"{until:%Y-%m}" if until.timestamp() <= visit.desk.database.now() else None
+    values["later"] = f"{until:%Y-%m}" if until <= now else None
+    values["so_far"] = now if until > now else None
     values["accounts"] = [_shown_account(visit, account) for account in accounts]
     values["nothing"] = "" if accounts else await describe_nothing(visit.web_node.session, until)
     return Shown("statement.html", values)
@@ -67,11 +75,12 @@ async def save_statement(visit: Visit) -> Answer:
     since, until = _bounds(month)
     node = visit.web_node
     try:
-        accounts = await _read(visit, since, until)
+        accounts, now = await _read(visit, since, until)
     except EntriesArchived as error:
         raise _archived(error) from None
     nothing = "" if accounts else await describe_nothing(node.session, until)
-    sheet = build_sheet(node.node.report, accounts, node.name, _words(since), nothing=nothing)
+    words, is_running = _words(since), until > now
+    sheet = build_sheet(node.node.report, accounts, node.name, words, made=now, is_running=is_running, nothing=nothing)
     data, _ = await asyncio.to_thread(build_pdf, sheet)
     return Saved(f"statement-{month}.pdf", data, "application/pdf")
 
@@ -86,7 +95,11 @@ def _archived(error: EntriesArchived) -> Rejected:
 
 def _month(visit: Visit) -> str:
     """The month that is wanted, as it was entered; by default the present one."""
-    return visit.text("month") or f"{datetime.fromtimestamp(visit.desk.database.now(), UTC):%Y-%m}"
+    return visit.text("month") or f"{_here(visit):%Y-%m}"
+
+
+def _here(visit: Visit) -> datetime:
+    return datetime.fromtimestamp(visit.desk.database.now(), UTC)
 
 
 def _bounds(month: str) -> tuple[datetime, datetime]:
@@ -101,10 +114,13 @@ def _words(since: datetime) -> str:
     return f"{since:%B %Y}"
 
 
-async def _read(visit: Visit, since: datetime, until: datetime) -> list[Account]:
+async def _read(visit: Visit, since: datetime, until: datetime) -> tuple[list[Account], datetime]:
+    """The accounts of a period, and the present time."""
     node = visit.web_node
     wanted = build_filter(take_friend_key(visit), None, (), None, None)
-    return await read_accounts(node.session, node.node.report, since, until, wanted, ENTRIES_MAX)
+    now = await present_time(node.session, _here(visit))
+    session, report = node.session, node.node.report
+    return await read_accounts(session, report, since, until, wanted, entries_max=ENTRIES_MAX, now=now), now
 
 
 def _shown_account(visit: Visit, account: Account) -> tuple[Account, str, Sequence[ShownEntry]]:
