@@ -1,6 +1,7 @@
 """stctrl doctor beside real processes: what is broken one after the other is what it finds."""
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -110,7 +111,9 @@ def test_tickets_in_the_wrong_places(tmp_path: Path) -> None:
         network.stctrl("A", "config", "add-index", "-i", relay, "-n", "theirs")
         found = {each["about"]: each for each in reversed(_doctor(network, "A")[1]["findings"])}
         assert "is no relay: it answers as an index server does" in found["relays"]["words"]
-        assert "stctrl config remove-relay -n mine, then stctrl config add-relay" in found["relays"]["remedy"]
+        config = shlex.join(["stctrl", *network.login("A"), "config"])
+        replaces = f"{config} remove-relay -n mine, then {config} add-relay -r TICKET -n mine"
+        assert found["relays"]["remedy"].endswith(replaces)
         assert "is no index server: it answers as a relay does" in found["index servers"]["words"]
         twice = network.stctrl("A", "config", "add-relay", "-r", relay, "-n", "again", check=False)
         assert "its address is that of the index server theirs" in twice.stderr

@@ -192,7 +192,7 @@ def test_a_payment_without_an_answer_goes_on_without_the_command(
     ("routes", "why"),
     [
         ((), "and the index server knows none that carries 20 FST to the seller; is the seller's node connected, with"),
-        (None, "and the node is connected to no index server: see stctrl info index, or stctrl doctor"),
+        (None, "and the node is connected to no index server: stctrl info index shows them, and stctrl doctor tries"),
     ],
 )
 def test_a_payment_without_a_way_says_what_was_tried(

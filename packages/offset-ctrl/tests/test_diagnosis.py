@@ -79,7 +79,9 @@ def _node(friend: FriendReport | None = BOB_ONLINE, **changed: Any) -> NodeFacts
     return NodeFacts(_report(friend), is_live=True, extensions=Extension.OPEN_PAYMENTS, frozen=(), **changed)
 
 
-WELL = Facts(NOW, _node(), None, (RELAY_ANSWERS, INDEX_ANSWERS), WHOLE, is_clock_set=True)
+WELL = Facts(
+    NOW, _node(), None, (RELAY_ANSWERS, INDEX_ANSWERS), WHOLE, is_clock_set=True, stctrl=("stctrl", "-C", "me")
+)
 
 
 def _bad(facts: Facts) -> list[Finding]:
@@ -124,7 +126,7 @@ ONE_FRIEND = [
         replace(BOB_ONLINE, name="b ob", channel_status=ChannelInconsistentReport(TERMS, TOLD)),
         BROKEN,
         "the channel with b ob is broken; by our terms it owes us 5 FST, by its terms it owes us 3 FST",
-        "stctrl config reset-friend -n 'b ob'",
+        "stctrl -C me config reset-friend -n 'b ob'",
     ),
     (
         replace(BOB_ONLINE, channel_status=ChannelInconsistentReport((), None)),
@@ -133,19 +135,24 @@ ONE_FRIEND = [
         "online",
     ),
     (OFFLINE, ATTENTION, "bob is offline; since when", "stctrl doctor"),
-    (replace(OFFLINE, remote_relays=()), ATTENTION, "no relay is known", "stctrl config set-friend-relays -n bob"),
+    (
+        replace(OFFLINE, remote_relays=()),
+        ATTENTION,
+        "no relay is known",
+        "stctrl -C me config set-friend-relays -n bob",
+    ),
     (replace(BOB_ONLINE, channel_status=_ledgers()), ATTENTION, "bob is online, and has not opened FST", "open it"),
     (
         replace(BOB_ONLINE, channel_status=_ledgers(), currency_configs=()),
         ATTENTION,
         "no currency is open with it",
-        "stctrl config open-currency -n bob",
+        "stctrl -C me config open-currency -n bob",
     ),
     (
         replace(BOB_ONLINE, channel_status=_ledgers(FST, balance=80, remote=10)),
         ATTENTION,
         "bob owes us 90 of at most 100 FST",
-        "stctrl config set-currency-max-debt -n bob -c FST",
+        "stctrl -C me config set-currency-max-debt -n bob -c FST",
     ),
 ]
 
@@ -242,14 +249,14 @@ def test_a_server_that_does_not_answer() -> None:
     assert finding.severity is BROKEN
     assert "relay relay at relay.example:1" in finding.words
     assert "is not reached: timed out; friends can not reach this node" in finding.words
-    assert "stctrl config remove-relay -n relay" in finding.remedy
+    assert "stctrl -C me config remove-relay -n relay" in finding.remedy
     two = replace(_node(), report=_report(relays=2))
     other = ServerFacts(PublicKey(bytes([101] * 32)), NetAddress("relay1.example:1"), None)
     (finding,) = _bad(replace(WELL, node=two, servers=(silent, other, INDEX_ANSWERS)))
     assert finding.severity is ATTENTION
     (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, problem="another key"))))
     assert finding.severity is BROKEN
-    assert "stctrl config remove-index -n index" in finding.remedy
+    assert "stctrl -C me config remove-index -n index" in finding.remedy
 
 
 def test_a_server_of_the_other_kind() -> None:
@@ -258,11 +265,12 @@ def test_a_server_of_the_other_kind() -> None:
     (finding,) = _bad(replace(WELL, servers=(swapped, INDEX_ANSWERS)))
     assert (finding.about, finding.severity) == ("relays", BROKEN)
     assert "is no relay: it answers as an index server does" in finding.words
-    assert "stctrl config remove-relay -n relay, then stctrl config add-relay" in finding.remedy
+    replaces = "stctrl -C me config remove-relay -n relay, then stctrl -C me config add-relay -r TICKET -n relay"
+    assert finding.remedy.endswith(replaces)
     (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, manners=Manners.RELAY))))
     assert (finding.about, finding.severity) == ("index servers", BROKEN)
     assert "is no index server: it answers as a relay does" in finding.words
-    assert "here one of an index server: stctrl config remove-index" in finding.remedy
+    assert "here one of an index server: stctrl -C me config remove-index" in finding.remedy
     (finding,) = _bad(replace(WELL, servers=(RELAY_ANSWERS, replace(INDEX_ANSWERS, manners=Manners.CLOSED))))
     assert "it closes the link at once" in finding.words
     both = (replace(RELAY_ANSWERS, manners=Manners.RELAY), replace(INDEX_ANSWERS, manners=Manners.INDEX_SERVER))

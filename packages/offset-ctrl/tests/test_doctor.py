@@ -293,11 +293,11 @@ def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
         "text": "it does not begin as one does",
         "short": "it does not begin as one does",
         "json": "it does not begin as one does",
-        "locked": "it is a locked backup; stmgr restore makes a database from it",
+        "locked": f"it is a locked backup; stmgr restore -i {tmp_path}/locked -o NEW.db makes a database from it",
         "invoice": "it is an invoice",
         "ident": "it is an identity",
         "calendar": "it is a database of another program",
-        "backup": "it is a backup; stmgr restore makes a database from it",
+        "backup": f"it is a backup; stmgr restore -i {tmp_path}/backup -o NEW.db makes a database from it",
     }
     for name, reason in reasons.items():
         path = tmp_path / name
@@ -309,7 +309,28 @@ def test_a_file_that_is_no_database_of_a_node(tmp_path: Path) -> None:
             continue
         assert list(told) == ["database"], name
         assert told["database"]["words"] == f"{path} is not the database of the node ({reason})"
-        assert told["database"]["remedy"] == "Name the database of the node: -d DIR/node.db"
+        names = f"stctrl -C {tmp_path}/nobody doctor -d DIR/node.db"
+        assert told["database"]["remedy"] == f"Name the database of the node: {names}"
+
+
+def test_commands_begin_as_the_present_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They name the node as it was named, or not at all, where the environment names it; no password is shown."""
+    here = tmp_path / "a node"
+    here.mkdir()
+    idfile, ticket = _directory(here, "127.0.0.1:1")
+    (here / "node.toml").touch()
+    monkeypatch.setenv("OFFSET_DIRECTORY", str(here))
+    shown = f"'{here}'"
+    for login, begins in (
+        ([], "stctrl doctor"),
+        (["-C", here], f"stctrl -C {shown} doctor"),
+        (["-I", idfile, "-T", ticket], f"stctrl -I '{idfile}' -T '{ticket}' doctor"),
+        (["-C", here, "--proxy", "socks5h://me:secret@127.0.0.1:1"], f"stctrl -C {shown} --proxy socks5h://me:...@"),
+    ):
+        _, page = _doctor(*login, "doctor", "--local", "-d", tmp_path / "none")
+        assert f"Name the database of the node: {begins}" in page
+        assert f"Start it (stnode --config '{here}/node.toml')" in page
+        assert "secret" not in page
 
 
 def test_the_database_of_another_node(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ __all__ = ["Comparison", "Debt", "Disagreement", "Hindrance", "compare"]
 class Hindrance(enum.Enum):
     """Why no payment can pass between two friends, and what they can do about it."""
 
-    CLOSED = "the currency is closed on one side; open it with stctrl config open-currency"
-    DISABLED = "one of them has disabled the other; stctrl config enable-friend takes that back"
+    CLOSED = "the currency is closed on one side; open it with stctrl config open-currency -n FRIEND -c CURRENCY"
+    DISABLED = "one of them has disabled the other; stctrl config enable-friend -n FRIEND takes that back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from offset_proto.types import U32, U32_MAX, U128, Currency, PublicKey, is_route
 
 __all__ = ["INCONSISTENT", "PlannedCircle", "circles_of", "plan_as_json"]
 
-INCONSISTENT = "their channel is inconsistent, so that no balance is agreed; stctrl config reset-friend mends it"
+INCONSISTENT = (
+    "their channel is inconsistent, so that no balance is agreed; stctrl config reset-friend -n FRIEND mends it"
+)
 """Why nothing counts between two friends, and what they can do about it."""
 
 

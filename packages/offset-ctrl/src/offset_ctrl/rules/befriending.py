@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
+from offset_ctrl.rules.findings import command
 from offset_proto.files import FriendTicket
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
@@ -80,13 +81,22 @@ def _changes(wish: FriendWish, configured: set[Currency]) -> Iterator[Change]:
         yield from changes.set_up_currency(key, currency, rate=rate, max_debt=wish.max_debt, is_open=True)
 
 
-def awaited(report: ReportView, wish: FriendWish) -> str | None:
-    """What the friend has not done yet, in words; None when it is there."""
+def awaited(report: ReportView, wish: FriendWish, stctrl: tuple[str, ...] = ("stctrl",)) -> str | None:
+    """
+    What the friend has not done yet, in words; None when it is there.
+
+    Args:
+        report: Of the node.
+        wish: Who the friend is to be.
+        stctrl: With what commands for this node begin.
+    """
     friend = report.friends.get(wish.ticket.public_key)
     if friend is None or friend.liveness is not FriendLivenessReport.ONLINE:
         return f"{wish.name} to be online, and to have added and enabled this node"
     if not isinstance(friend.channel_status, ChannelConsistentReport):
-        return f"the channel with {wish.name} to be consistent: see info friends, and config reset-friend"
+        look = command(*stctrl, "info", "friends")
+        resets = command(*stctrl, "config", "reset-friend", "-n", wish.name)
+        return f"the channel with {wish.name} to be consistent: {look} shows the terms, {resets} accepts the friend's"
     unopened = [currency for currency in wish.currencies if currency not in _ledgers(friend)]
     return f"{wish.name} to open {', '.join(unopened)}" if unopened else None
 

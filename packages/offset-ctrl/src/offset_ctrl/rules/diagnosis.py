@@ -139,6 +139,8 @@ class Facts:
         servers: Those that were tried; relays of friends among them.
         database: None where it is not at hand.
         is_clock_set: Whether the system says that its clock is synchronised; None: it does not tell.
+        stctrl: With what commands for this node begin: the program, and how it was told which node that is.
+        configuration: File with which the node is started; None: it is not known.
     """
 
     now: int
@@ -147,6 +149,8 @@ class Facts:
     servers: tuple[ServerFacts, ...] = ()
     database: DatabaseFacts | None = None
     is_clock_set: bool | None = None
+    stctrl: tuple[str, ...] = ("stctrl",)
+    configuration: str | None = None
 
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
@@ -163,7 +167,8 @@ def diagnose(facts: Facts) -> tuple[Finding, ...]:
 def _judge_node(facts: Facts) -> Iterator[Finding]:
     if facts.node_problem is not None:
         words = f"the node can not be asked: {facts.node_problem}"
-        remedy = "Start it (stnode --config DIR/node.toml), and look at its log; or name it by -C DIR, or by -I and -T."
+        starts = command("stnode", "--config", facts.configuration or "DIR/node.toml")
+        remedy = f"Start it ({starts}), and look at its log; or name another one: stctrl -C DIR doctor"
         yield Finding("node", Severity.BROKEN, words, remedy)
     if facts.node is not None and facts.node.is_live:
         kind = (
@@ -186,9 +191,14 @@ def _judge_friends(facts: Facts) -> Iterator[Finding]:
         if each.is_tried and (problem := each.problem or mistaken(each, Manners.RELAY)) is not None
     }
     for key, friend in sorted(node.report.friends.items(), key=lambda item: (item[1].name, item[0])):
-        yield from judge_friend(friend, is_live=node.is_live, is_heard=key not in unheard, unreached=unreached)
+        is_heard = key not in unheard
+        yield from judge_friend(
+            friend, is_live=node.is_live, is_heard=is_heard, unreached=unreached, stctrl=facts.stctrl
+        )
     if not node.report.friends:
-        remedy = "stctrl friend invite writes what a friend needs, and stctrl friend add takes what the friend wrote."
+        invites = command(*facts.stctrl, "friend", "invite", "-o", "my.friend")
+        adds = command(*facts.stctrl, "friend", "add", "THEIR.friend", "--name", "NAME", "--open", "CURRENCY")
+        remedy = f"{invites} writes what a friend needs, and {adds} takes what the friend wrote."
         yield Finding("friends", Severity.ATTENTION, "there are no friends, so nothing can be paid", remedy)
     stored = None if database is None else database.frozen
     frozen = node.frozen if stored is None else stored
@@ -207,19 +217,24 @@ class _Kind:
     manners: Manners
     name: str
     one: str
-    adds: str
+    adds: tuple[str, ...]
     removes: str
     without: str
 
 
 _RELAYS: Final = _Kind(
-    Manners.RELAY, "relay", "one of a relay", "add-relay", "remove-relay", "friends can not reach this node"
+    Manners.RELAY,
+    "relay",
+    "one of a relay",
+    ("add-relay", "-r", "TICKET"),
+    "remove-relay",
+    "friends can not reach this node",
 )
 _INDEX_SERVERS: Final = _Kind(
     Manners.INDEX_SERVER,
     "index server",
     "one of an index server",
-    "add-index",
+    ("add-index", "-i", "TICKET"),
     "remove-index",
     "only friends can be paid, by --direct",
 )
@@ -230,30 +245,32 @@ def _judge_servers(facts: Facts) -> Iterator[Finding]:
         return
     report, tried = facts.node.report, {(each.public_key, each.address): each for each in facts.servers}
     relays = [(relay.name, tried.get((relay.public_key, relay.address))) for relay in report.relays]
-    yield from _judge_kind(_RELAYS, relays)
+    yield from _judge_kind(_RELAYS, relays, facts.stctrl)
     indexes = [(server.name, tried.get((server.public_key, server.address))) for server in report.index_servers]
-    yield from _judge_kind(_INDEX_SERVERS, indexes)
+    yield from _judge_kind(_INDEX_SERVERS, indexes, facts.stctrl)
     if facts.node.is_live and report.index_servers and report.connected_server is None:
         words = "the node is connected to no index server, so it finds no routes now"
         yield Finding("index servers", Severity.ATTENTION, words, "It tries again by itself, one after the other.")
 
 
-def _judge_kind(kind: _Kind, servers: list[tuple[str, ServerFacts | None]]) -> Iterator[Finding]:
+def _judge_kind(
+    kind: _Kind, servers: list[tuple[str, ServerFacts | None]], stctrl: tuple[str, ...]
+) -> Iterator[Finding]:
     about = f"{kind.name}s"
     if not servers:
         words = f"there is no {kind.name}, so {kind.without}"
-        yield Finding(about, Severity.ATTENTION, words, f"stctrl config {kind.adds}")
+        yield Finding(about, Severity.ATTENTION, words, command(*stctrl, "config", *kind.adds, "-n", "NAME"))
     some_answer = any(
         found is not None and found.problem is None and mistaken(found, kind.manners) is None for _, found in servers
     )
     for name, found in servers:
         if found is not None:
-            yield _judge_server(kind, about, name, found, some_answer=some_answer)
+            yield _judge_server(kind, name, found, stctrl, some_answer=some_answer)
 
 
-def _judge_server(kind: _Kind, about: str, name: str, found: ServerFacts, *, some_answer: bool) -> Finding:
-    where = f"{kind.name} {name} at {found.address}, key {short_key(found.public_key)}"
-    removes = command("stctrl", "config", kind.removes, "-n", name)
+def _judge_server(kind: _Kind, name: str, found: ServerFacts, stctrl: tuple[str, ...], *, some_answer: bool) -> Finding:
+    about, where = f"{kind.name}s", f"{kind.name} {name} at {found.address}, key {short_key(found.public_key)}"
+    removes = command(*stctrl, "config", kind.removes, "-n", name)
     other = mistaken(found, kind.manners)
     if found.problem is not None and not found.is_tried:
         return Finding(about, Severity.FINE, f"{where}, was not tried: {found.problem}")
@@ -261,7 +278,8 @@ def _judge_server(kind: _Kind, about: str, name: str, found: ServerFacts, *, som
         words, remedy = f"{where}, is not reached: {found.problem}", f"Ask who runs it; where it is gone: {removes}"
     elif other is not None:
         words = f"{where}, is no {kind.name}: {other}; the node waits for it in vain"
-        remedy = f"Give its ticket where it belongs, and here {kind.one}: {removes}, then stctrl config {kind.adds}"
+        adds = command(*stctrl, "config", *kind.adds, "-n", name)
+        remedy = f"Give its ticket where it belongs, and here {kind.one}: {removes}, then {adds}"
     else:
         return Finding(about, Severity.FINE, f"{where}, answers")
     severity = Severity.ATTENTION if some_answer else Severity.BROKEN
@@ -284,7 +302,7 @@ def _judge_clock(facts: Facts) -> Iterator[Finding]:
 def _judge_rest(facts: Facts) -> Iterator[Finding]:
     database = facts.database
     if database is not None:
-        yield from _judge_database(database)
+        yield from _judge_database(database, facts.stctrl)
         if database.is_database:
             yield from _judge_disk(database)
     if facts.node is None:
@@ -304,16 +322,18 @@ def _judge_rest(facts: Facts) -> Iterator[Finding]:
                 yield Finding("limits", Severity.ATTENTION, words, "They end when sellers answer or cancel.")
 
 
-def _judge_database(database: DatabaseFacts) -> Iterator[Finding]:
+def _judge_database(database: DatabaseFacts, stctrl: tuple[str, ...]) -> Iterator[Finding]:
     if not database.is_database:
         words = f"{database.path} is not the database of the node ({database.problem})"
-        yield Finding("database", Severity.BROKEN, words, "Name the database of the node: -d DIR/node.db")
+        names = command(*stctrl, "doctor", "-d", "DIR/node.db")
+        yield Finding("database", Severity.BROKEN, words, f"Name the database of the node: {names}")
         return
     if not database.is_checked:
         yield Finding("database", Severity.FINE, f"{database.path} was not checked: {database.problem}")
         return
     if database.problem is not None:
-        remedy = "Stop the node, keep the file, and do not change it; then restore the newest backup: stmgr restore"
+        restores = command("stmgr", "restore", "-i", "BACKUP", "-o", "NEW.db")
+        remedy = f"Stop the node, keep the file, and do not change it; then restore the newest backup: {restores}"
         yield Finding("database", Severity.BROKEN, f"the database is not whole: {database.problem}", remedy)
         return
     words = f"{database.path} is whole: {database.size} bytes, {database.entries} entries of the history"

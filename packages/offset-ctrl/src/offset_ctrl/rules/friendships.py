@@ -63,7 +63,12 @@ class Frozen:
 
 
 def judge_friend(
-    friend: FriendReport, *, is_live: bool, is_heard: bool, unreached: Mapping[RelayAddress, str]
+    friend: FriendReport,
+    *,
+    is_live: bool,
+    is_heard: bool,
+    unreached: Mapping[RelayAddress, str],
+    stctrl: tuple[str, ...] = ("stctrl",),
 ) -> Iterator[Finding]:
     """
     How it stands with one friend.
@@ -73,30 +78,31 @@ def judge_friend(
         is_live: The node runs, so it knows who is online; otherwise the report is from its database.
         is_heard: The friend has spoken since the database was restored, if it ever was.
         unreached: Relays that were tried in vain, and why.
+        stctrl: With what commands for this node begin.
     """
     name, status = friend.name, friend.channel_status
     if isinstance(status, ChannelInconsistentReport):
-        yield _broken_channel(name, status)
+        yield _broken_channel(name, status, stctrl)
     elif friend.status is FriendStatusReport.DISABLED:
         words = f"{name} is disabled, as you wanted it: nothing is paid through it"
-        yield Finding(FRIENDS, Severity.FINE, words, command("stctrl", "config", "enable-friend", "-n", name))
+        yield Finding(FRIENDS, Severity.FINE, words, command(*stctrl, "config", "enable-friend", "-n", name))
     elif not is_heard:
         words = f"{name} has to speak first, since this node goes on from a backup or without its database"
         yield Finding(FRIENDS, Severity.ATTENTION, words, "Ask it to be online; then it shows how the channel stands.")
     elif is_live and friend.liveness is FriendLivenessReport.OFFLINE:
-        yield _offline(friend, unreached)
+        yield _offline(friend, unreached, stctrl)
     else:
-        yield from _working(friend, status, is_live=is_live)
+        yield from _working(friend, status, stctrl, is_live=is_live)
 
 
-def _broken_channel(name: str, status: ChannelInconsistentReport) -> Finding:
+def _broken_channel(name: str, status: ChannelInconsistentReport, stctrl: tuple[str, ...]) -> Finding:
     ours = _terms(status.local_reset_terms, 1)
     if status.opt_remote_reset_terms is None:
         words = f"the channel with {name} is broken; by our terms it {ours}, and its terms are not known yet"
         remedy = "Both nodes have to be online, so that they tell each other their terms."
         return Finding(FRIENDS, Severity.BROKEN, words, remedy)
     theirs = _terms(status.opt_remote_reset_terms.balance_for_reset, -1)
-    accept = command("stctrl", "config", "reset-friend", "-n", name)
+    accept = command(*stctrl, "config", "reset-friend", "-n", name)
     words = f"the channel with {name} is broken; by our terms it {ours}, by its terms it {theirs}"
     return Finding(FRIENDS, Severity.BROKEN, words, f"Agree on what is right. {accept} accepts the friend's terms.")
 
@@ -107,23 +113,25 @@ def _terms(balances: tuple[CurrencyBalance, ...], sign: int) -> str:
     return f"owes us {', '.join(owed)}" if owed else "owes us nothing"
 
 
-def _offline(friend: FriendReport, unreached: Mapping[RelayAddress, str]) -> Finding:
+def _offline(friend: FriendReport, unreached: Mapping[RelayAddress, str], stctrl: tuple[str, ...]) -> Finding:
     name, relays = friend.name, friend.remote_relays
+    renew = command(*stctrl, "config", "set-friend-relays", "-n", name, "-f", "TICKET")
     if not relays:
-        renew = command("stctrl", "config", "set-friend-relays", "-n", name, "-f", "TICKET")
         words = f"{name} is offline, and no relay is known at which it could be reached"
         return Finding(FRIENDS, Severity.ATTENTION, words, f"Ask it for a new friend ticket: {renew}")
     if all(relay in unreached for relay in relays):
         tried = ", ".join(f"{relay.address} ({unreached[relay]})" for relay in relays)
         words = f"{name} is offline, and none of its relays is reached from here: {tried}"
-        return Finding(FRIENDS, Severity.ATTENTION, words, "Ask its owner which relay it uses now.")
+        return Finding(FRIENDS, Severity.ATTENTION, words, f"Ask it for a ticket with those that it uses now: {renew}")
     words = f"{name} is offline; since when, the node does not tell"
     return Finding(
         FRIENDS, Severity.ATTENTION, words, "Ask its owner whether the node runs, and for its stctrl doctor."
     )
 
 
-def _working(friend: FriendReport, status: ChannelConsistentReport, *, is_live: bool) -> Iterator[Finding]:
+def _working(
+    friend: FriendReport, status: ChannelConsistentReport, stctrl: tuple[str, ...], *, is_live: bool
+) -> Iterator[Finding]:
     name = friend.name
     balances = {report.currency: report.balance for report in status.currency_reports}
     lacking = sorted(config.currency for config in friend.currency_configs if config.currency not in balances)
@@ -134,7 +142,7 @@ def _working(friend: FriendReport, status: ChannelConsistentReport, *, is_live: 
             FRIENDS, Severity.ATTENTION, words, "Ask its owner to open it, too, or whether the name is right."
         )
     elif not balances:
-        opens = command("stctrl", "config", "open-currency", "-n", name, "-c", "CURRENCY")
+        opens = command(*stctrl, "config", "open-currency", "-n", name, "-c", "CURRENCY")
         yield Finding(FRIENDS, Severity.ATTENTION, f"{stands}, and no currency is open with it", opens)
     else:
         closed = {config.currency for config in friend.currency_configs if not config.is_open}
@@ -145,11 +153,9 @@ def _working(friend: FriendReport, status: ChannelConsistentReport, *, is_live: 
         owed = 0 if ledger is None else ledger.balance + ledger.remote_pending_debt
         if config.remote_max_debt and is_nearly(owed, config.remote_max_debt):
             words = f"{name} owes us {owed} of at most {config.remote_max_debt} {config.currency}"
-            raises = ("-n", name, "-c", config.currency, "-m", "LIMIT")
-            remedy = (
-                f"Let it pay back, or raise the limit: {command('stctrl', 'config', 'set-currency-max-debt', *raises)}"
-            )
-            yield Finding("limits", Severity.ATTENTION, words, remedy)
+            which = ("-n", name, "-c", config.currency, "-m", "LIMIT")
+            raises = command(*stctrl, "config", "set-currency-max-debt", *which)
+            yield Finding("limits", Severity.ATTENTION, words, f"Let it pay back, or raise the limit: {raises}")
 
 
 def judge_credits(

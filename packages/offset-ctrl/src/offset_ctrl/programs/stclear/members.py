@@ -65,9 +65,11 @@ def _names(directory: Path) -> list[str]:
         raise InvalidInput(f"{directory} has files of {len(names)} members; a plan is for 3 to {MEMBERS_MAX}")
     for name in names:
         if f"{name}.json" not in files:
-            raise InvalidInput(f"{directory} has no {name}.json: let {name} make it with stctrl info friends --json")
+            makes = f"stctrl info friends --json > {name}.json"
+            raise InvalidInput(f"{directory} has no {name}.json: let {name} make it with {makes}")
         if f"{name}.friend" not in files:
-            raise InvalidInput(f"{directory} has no {name}.friend: let {name} make it with stctrl info export-ticket")
+            makes = f"stctrl info export-ticket -t {name}.friend"
+            raise InvalidInput(f"{directory} has no {name}.friend: let {name} make it with {makes}")
     return names
 
 

@@ -13,7 +13,7 @@ import click
 from offset_ctrl.connection.client import ConnectionClosed
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.session import CommandError, load, parse_currency, refused
-from offset_ctrl.programs.stctrl.waiting import NOT_FINISHED, command_line, showing
+from offset_ctrl.programs.stctrl.waiting import NOT_FINISHED, command_line, login_words, showing
 from offset_ctrl.programs.table import printable
 from offset_ctrl.rules.befriending import FriendWish, WishRefused, awaited, missing
 from offset_proto.errors import InvalidInput
@@ -30,7 +30,8 @@ async def invite(session: NodeSession, output: Path) -> None:
     """Write the ticket by which somebody adds this node as a friend."""
     relays = tuple(RelayAddress(relay.public_key, relay.address) for relay in session.report.relays)
     if not relays:
-        words = "friends reach a node through its relays: add one first, by config add-relay"
+        adds = command_line("config", "add-relay", "-r", "TICKET", "-n", "NAME")
+        words = f"friends reach a node through its relays: add one first, by {adds}"
         raise CommandError(GROUP, "NoRelays", words)
     try:
         FRIEND_TICKET.save(output, FriendTicket(session.report.local_public_key, relays))
@@ -100,4 +101,4 @@ async def add(
 
 
 def _words(session: NodeSession, wish: FriendWish) -> str:
-    return printable(awaited(session.report, wish) or "nothing")
+    return printable(awaited(session.report, wish, login_words()) or "nothing")

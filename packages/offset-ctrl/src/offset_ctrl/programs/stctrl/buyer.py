@@ -310,7 +310,8 @@ async def _adopt(session: NodeSession, files: PaymentFiles, invoice: Invoice) ->
     await session.follow_payments()
     report = session.payments.reports.get(payment_id)
     if report is None or report.opt_target is None:
-        raise CommandError(GROUP, name, "the node knows of no open payment of this file; see payment-status")
+        look = command_line("buyer", "payment-status", "-p", files.payment)
+        raise CommandError(GROUP, name, f"the node knows of no open payment of this file; see {look}")
     if report.opt_target.invoice_id != invoice.invoice_id:
         raise CommandError(GROUP, name, "it pays another invoice")
     return files.adopt(payment_id, invoice)

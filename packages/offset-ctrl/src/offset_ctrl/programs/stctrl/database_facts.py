@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from offset_ctrl.rules.diagnosis import DatabaseFacts
+from offset_ctrl.rules.findings import command
 from offset_ctrl.rules.friendships import Frozen
 from offset_proto.errors import OffsetError
 from offset_proto.file_forms import LOCKED_BACKUP, ORIGINAL_DATABASE, START_BYTES, application_id, recognize_start
@@ -44,7 +45,7 @@ def read_database(path: Path) -> StoredNode:
         name = recognize_start(start)
         if name == ORIGINAL_DATABASE:
             return StoredNode(_with_problem(unchecked, "it is one of the original, which its own node checks"), None)
-        made = "; stmgr restore makes a database from it" if name == LOCKED_BACKUP else ""
+        made = f"; {_restores(path)}" if name == LOCKED_BACKUP else ""
         return _no_database(path, "it does not begin as one does" if name is None else f"it is {name}{made}")
     try:
         from offset_node.database import tables
@@ -54,7 +55,7 @@ def read_database(path: Path) -> StoredNode:
         return StoredNode(_with_problem(unchecked, "that needs the package offset-node here"), None)
     if whose != tables.APPLICATION_ID:
         others = {
-            tables.BACKUP_APPLICATION_ID: "it is a backup; stmgr restore makes a database from it",
+            tables.BACKUP_APPLICATION_ID: f"it is a backup; {_restores(path)}",
             tables.ARCHIVE_APPLICATION_ID: "it is an archive of a history",
             tables.EXPORTED_APPLICATION_ID: "its node has moved to another program",
         }
@@ -82,6 +83,10 @@ def read_database(path: Path) -> StoredNode:
 
 def _no_database(path: Path, reason: str) -> StoredNode:
     return StoredNode(DatabaseFacts(str(path), reason, False, 0, 0, is_database=False), None)
+
+
+def _restores(path: Path) -> str:
+    return f"{command('stmgr', 'restore', '-i', str(path), '-o', 'NEW.db')} makes a database from it"
 
 
 def _with_problem(facts: DatabaseFacts, problem: str) -> DatabaseFacts:

@@ -21,7 +21,7 @@ from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import NodeConnection, open_node
 from offset_ctrl.programs.stctrl.database_facts import StoredNode, clock_is_set, read_database
 from offset_ctrl.programs.stctrl.trying import try_servers
-from offset_ctrl.programs.stctrl.waiting import moment
+from offset_ctrl.programs.stctrl.waiting import login_words, moment
 from offset_ctrl.programs.table import printable, shown_json
 from offset_ctrl.rules.diagnosis import DatabaseFacts, Facts, NodeFacts, diagnose
 from offset_ctrl.rules.findings import Finding, Severity, short_key, worst
@@ -73,7 +73,14 @@ def doctor(
     stored = None if database is None else _of_this_node(read_database(database), ticket)
     through = None if proxy is None else Proxy(proxy)
     facts = asyncio.run(_look(idfile, ticket, passphrase_file, through, stored, tries=tries, ticker=ticker))
-    findings = diagnose(replace(facts, is_clock_set=clock_is_set()))
+    configuration = None if ticket is None else ticket.with_name("node.toml")
+    facts = replace(
+        facts,
+        is_clock_set=clock_is_set(),
+        stctrl=login_words(),
+        configuration=str(configuration) if configuration is not None and configuration.exists() else None,
+    )
+    findings = diagnose(facts)
     (_print_json if as_json else _print)(facts.now, findings)
     return STATUS[worst(findings)]
 

@@ -204,5 +204,6 @@ def _removal(moving: Move, go_on: str, *, removes: bool) -> Iterator[str]:
     if removes:
         yield "The old friend is removed now, and these are forgiven."
         return
-    yield "Look at the balances of the new friend (stctrl info friends). This removes the old one and forgives these:"
+    look = command_line("info", "friends")
+    yield f"Look at the balances of the new friend ({look}). This removes the old one and forgives these:"
     yield f"    {go_on} --remove-old"

@@ -7,6 +7,7 @@ from pathlib import Path
 from offset_ctrl.connection.announced import check_announced
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotAnnounced
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, parse_currency, show
+from offset_ctrl.programs.stctrl.waiting import command_line
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
 from offset_ctrl.sdk.collecting import cancel, collect
@@ -85,7 +86,8 @@ async def create_invoice(
             await node.request(one)
     except ConnectionClosed as error:
         # Nobody knows whether the node has taken it, so the file stays: it is what cancels an invoice.
-        raise CommandError(GROUP, f"AddInvoiceError({error}; try cancel-invoice with {invoice})") from None
+        cancels = command_line("seller", "cancel-invoice", "-i", invoice)
+        raise CommandError(GROUP, f"AddInvoiceError({error}; try {cancels})") from None
     show(GROUP, output, payment_request)
 
 

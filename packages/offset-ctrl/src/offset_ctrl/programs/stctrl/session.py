@@ -14,6 +14,7 @@ from offset_crypto.aio import Proxy
 from offset_crypto.passphrase import open_identity
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NodeConnectionError
 from offset_ctrl.connection.session import NodeSession
+from offset_ctrl.programs.stctrl.waiting import command_line
 from offset_ctrl.programs.table import printable
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.changes import Change
@@ -121,7 +122,8 @@ def run(
             try:
                 node = await _opened(stack, opening, patience)
             except NodeConnectionError as error:
-                words = f"look whether stnode runs, and whether {login.ticket} is its ticket; stctrl doctor tells more"
+                more = f"{command_line('doctor')} tells more"
+                words = f"look whether stnode runs, and whether {login.ticket} is its ticket; {more}"
                 raise CommandError("", str(error), words) from None
             if permission is not None and not node.permissions.allows(permission):
                 raise CommandError("", f"InsufficientPermissions({permission})")

@@ -32,6 +32,7 @@ __all__ = [
     "describe_parts",
     "describe_stage",
     "frozen_line",
+    "login_words",
     "moment",
     "part_json",
     "showing",
@@ -124,7 +125,8 @@ def _why_no_part(tried: Tried, amount: str) -> str:
         return "the node has not answered yet"
     asked = f"routes were asked for {tried.questions} {'time' if tried.questions == 1 else 'times'}"
     if tried.unavailable and not (tried.fruitless or tried.fruitful):
-        return f"{asked}, and the node is connected to no index server: see stctrl info index, or stctrl doctor"
+        look = f"{command_line('info', 'index')} shows them, and {command_line('doctor')} tries them"
+        return f"{asked}, and the node is connected to no index server: {look}"
     if not tried.fruitful and tried.fruitless:
         words = "is the seller's node connected, with a friend that trades this currency?"
         return f"{asked}, and the index server knows none that carries {amount} to the seller; {words}"
@@ -145,14 +147,28 @@ def part_json(report: ReportView, part: PartReport) -> dict[str, Any]:
     }
 
 
-def command_line(*words: str | Path) -> str:
-    """A command of stctrl with the login of the present one, to be copied into a shell."""
+def login_words() -> tuple[str, ...]:
+    """
+    With what commands for the same node begin: the program, and the login as it was given, which may be nothing.
+
+    A password of the proxy is none of it.
+    """
     context = click.get_current_context(silent=True)
     login = context.find_root().params if context is not None else {}
-    names = {"-I": "idfile", "-T": "ticket", "-C": "directory", "--passphrase-file": "passphrase_file"}
+    names = {
+        "-I": "idfile",
+        "-T": "ticket",
+        "-C": "directory",
+        "--passphrase-file": "passphrase_file",
+        "--proxy": "proxy",
+    }
     options = {name: login.get(parameter) for name, parameter in names.items()}
-    given = [text for name, path in options.items() if path is not None for text in (name, str(path))]
-    return shlex.join(["stctrl", *given, *map(str, words)])
+    return ("stctrl", *(text for name, value in options.items() if value is not None for text in (name, str(value))))
+
+
+def command_line(*words: str | Path) -> str:
+    """A command of stctrl with the login of the present one, to be copied into a shell."""
+    return shlex.join([*login_words(), *map(str, words)])
 
 
 def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: str, look: str | None = None) -> int:
