@@ -71,6 +71,23 @@ def test_an_invoice_that_is_paid(run_server):
     run_server(body)
 
 
+def test_an_invoice_that_nobody_can_pay_now(run_server):
+    """It is made like any other, and a header says what is missing, in ASCII."""
+
+    async def body(server):
+        _knows_invoices(server)
+        made = await _create(server)
+        assert "offset-hint" not in made.headers
+        other = await _create(server, key="b", currency="Złoty")
+        assert (other.status_code, other.json().keys()) == (201, made.json().keys())
+        assert other.headers["offset-hint"] == (
+            r"no friend trades Z\u0142oty with you yet, so nobody can pay this; open it with a friend who opens it, too"
+        )
+        assert "offset-hint" not in (await _create(server, key="b", currency="Złoty")).headers
+
+    run_server(body)
+
+
 @pytest.mark.parametrize("verb", ["accept_commit", "cancel_invoice"])
 def test_an_invoice_that_is_in_hand(run_server, monkeypatch, verb):
     """The node has collected or cancelled it, and the book has not heard: whoever looks does not take it for over."""

@@ -339,6 +339,22 @@ def test_asking_for_a_payment(run_server, web):
     _in_wallet(run_server, web, body)
 
 
+def test_asking_for_what_nobody_can_pay_now(run_server, web):
+    """The request is made, and its page says what is missing for as long as that is so."""
+
+    async def body(server, browser):
+        _know_invoices(server)
+        page = await browser.open(f"{HOME}/ask")
+        for currency, is_said in (("GBP", True), ("FST", False)):
+            made = await browser.send(page, "/ask", follow=False, amount="5", currency=currency)
+            shown = await browser.open(made.headers["location"])
+            assert "Waiting to be paid" in shown
+            assert (f"No friend trades {currency} with you yet, so nobody can pay this" in shown) == is_said
+            page = await browser.open(f"{HOME}/ask")
+
+    _in_wallet(run_server, web, body)
+
+
 @pytest.mark.parametrize(
     ("entered", "says"),
     [

@@ -7,6 +7,7 @@ What an app decides, without a connection. Pure.
 `befriending`   what a new friend still needs, and what is waited for
 `open_reports`  the payments and invoices that a node says are open
 `capacity`      how much can be received, and how to find out how much can be paid
+`shortfall`     why no friend could bring an amount now
 `routes`        which routes to pay over, and how much over each
 `circles`       payments of a node to itself
 `moving`        an account that moves to another key: what is written down of it

@@ -31,9 +31,10 @@ from offset_ctrl.web import grants
 from offset_ctrl.web.desk import Desk
 from offset_ctrl.web.form_parts import encode_form
 from offset_ctrl.web.keys import hash_request
-from offset_ctrl.web.operations import Call, Operation, Streamed
+from offset_ctrl.web.operations import HINT, Call, Operation, Streamed
 from offset_ctrl.web.problems import Rejected, answer_of, for_strangers, rejection
 from offset_ctrl.web.tokens import Visitor
+from offset_proto.text import printable
 
 __all__ = ["Entrance", "dispatch", "problem_response"]
 
@@ -198,7 +199,9 @@ async def _carry_out(
         status = operation.status
     if answer is None:
         return Response(status_code=status)
-    return Response(encode_form(answer), status, media_type=_JSON)
+    # Names of friends and currencies may be in any script, and a header is ASCII.
+    hints = {HINT: printable("; ".join(call.hints)).encode("ascii", "backslashreplace").decode()} if call.hints else {}
+    return Response(encode_form(answer), status, hints, _JSON)
 
 
 class _EventResponse(StreamingResponse):

@@ -26,9 +26,12 @@ from offset_ctrl.web.grants import Scope
 from offset_ctrl.web.problems import rejection
 from offset_ctrl.web.tokens import Visitor
 
-__all__ = ["PREFIX", "Call", "Operation", "Section", "Streamed"]
+__all__ = ["HINT", "PREFIX", "Call", "Operation", "Section", "Streamed"]
 
 PREFIX: Final = "/api/v1"
+
+HINT: Final = "Offset-Hint"
+"""A header of answers, for people: what stands in the way of what was asked for, which was done all the same."""
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -45,6 +48,7 @@ class Call:
         key: The idempotency key, and the hash of the request; empty where the operation takes none.
         last_event_id: Of a client that goes on with a stream; empty: it begins.
         is_welcome: Whether the visitor would be let in now; for operations that take long.
+        hints: What the visitor is told beside the answer, in the header `HINT`: all went well, and yet.
     """
 
     desk: Desk
@@ -53,6 +57,7 @@ class Call:
     key: tuple[str, bytes]
     last_event_id: str
     is_welcome: Callable[[], bool]
+    hints: list[str] = field(default_factory=list)
 
     @property
     def node(self) -> WebNode:

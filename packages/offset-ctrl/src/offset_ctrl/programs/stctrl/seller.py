@@ -4,12 +4,16 @@ import os
 import time
 from pathlib import Path
 
+import click
+
 from offset_ctrl.connection.announced import check_announced
 from offset_ctrl.connection.client import ConnectionClosed, NodeConnection, NotAnnounced
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, parse_currency, show
-from offset_ctrl.programs.stctrl.waiting import command_line
+from offset_ctrl.programs.stctrl.waiting import command_line, login_words
+from offset_ctrl.programs.table import printable
 from offset_ctrl.programs.texts import TextOutput
 from offset_ctrl.rules.proofs import InvalidProof, check_commit
+from offset_ctrl.rules.shortfall import describe_shortfall
 from offset_ctrl.sdk.collecting import cancel, collect
 from offset_ctrl.sdk.errors import InvoiceEndUnknown, InvoiceNotOpen, RequestRefused
 from offset_ctrl.sdk.history import note_request
@@ -39,6 +43,8 @@ async def create_invoice(
 ) -> None:
     """
     Make an invoice. Its file, which goes to the buyer, is written first, so no invoice is without a file (D84).
+
+    Where no friend could bring the amount now, it is made all the same, and a line on stderr says what is missing.
 
     Args:
         node: The connection.
@@ -89,6 +95,9 @@ async def create_invoice(
         cancels = command_line("seller", "cancel-invoice", "-i", invoice)
         raise CommandError(GROUP, f"AddInvoiceError({error}; try {cancels})") from None
     show(GROUP, output, payment_request)
+    lacks = describe_shortfall(node.report, parsed, amount, login_words())
+    if lacks is not None:
+        click.echo(printable(f"hint: {lacks}"), err=True)
 
 
 async def cancel_invoice(node: NodeConnection, invoice: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from offset_ctrl.rules.shortfall import describe_shortfall
 from offset_ctrl.sdk.collecting import last_place
 from offset_ctrl.web import forms, invoice_forms, views
 from offset_ctrl.web.api.waiting import WaitSeconds, wait_until
@@ -48,7 +49,11 @@ class ChangesQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 @section.post("/nodes/{node}/invoices", may=(Scope.ASK,), status=201, takes_key=True)
 async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[invoice_forms.InvoiceReport, bool]:
-    """Expect a payment; hand the invoice to the buyer. The same key makes the same invoice, also after a crash."""
+    """
+    Expect a payment; hand the invoice to the buyer. The same key makes the same invoice, also after a crash.
+
+    Where no friend could bring the amount now, it is made all the same; the header Offset-Hint says what is missing.
+    """
     node, book = call.node, call.desk.invoice_book
     amount, currency = views.read_amount(body.amount), parse_currency(body.currency)
     if not amount:
@@ -64,6 +69,9 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
         call.desk.requests.keep(PaymentRequest(row.invoice, body.description, call.desk.delivery, row.expires))
     if row.state is InvoiceState.ADDING:
         await _add(call, row, body.expires_in)
+    lacks = describe_shortfall(node.node.report, currency, amount)
+    if is_new and lacks is not None:
+        call.hints.append(lacks)
     return await report(call, _find(call, format_b64(row.invoice.invoice_id))), is_new
 
 

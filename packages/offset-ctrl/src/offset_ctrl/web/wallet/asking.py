@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from offset_ctrl.rules.open_reports import InvoiceEnding
+from offset_ctrl.rules.shortfall import describe_shortfall
 from offset_ctrl.sdk.collecting import last_place
 from offset_ctrl.sdk.history import last_before
 from offset_ctrl.web import forms, invoice_forms, settling
@@ -120,10 +121,13 @@ async def show_invoice(visit: Visit) -> Answer:
     row = _row(visit)
     # Where the node can not be asked, the page says what is written down.
     known = None if visit.web_node.reach.away is not None else await selling.report(visit.call, row)
+    wanted, is_open = row.invoice, known is not None and known.state == "open"
+    report = visit.web_node.node.report
     values = {
         "row": row,
         "state": row.state.value if known is None else known.state,
         "is_proved": _row(visit).is_proved,
+        "lacks": describe_shortfall(report, wanted.currency, wanted.dest_payment) if is_open else None,
         "arrived": 0 if known is None else int(known.arrived or 0),
         "request": (request := selling.request_of(visit.desk, row)),
         "text": format_uri(request),

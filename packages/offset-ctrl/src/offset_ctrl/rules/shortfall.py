@@ -1,0 +1,82 @@
+"""
+Whether friends could bring an amount now; where they could not, what is missing, in words for a person. Pure.
+
+An invoice is made all the same: a friend may come online, or its limit be raised, before somebody pays. Which routes
+there are further on, nobody here knows, so that nothing is said where friends could bring enough.
+
+===============================================================  =======================================
+what the report shows                                            what is to be done
+===============================================================  =======================================
+no friend trades the currency                                    find one, or wait until it has opened it
+all limits together are enough, and not those of friends who     wait until those are back
+can be paid over now
+all limits together are not enough                               raise one
+===============================================================  =======================================
+"""
+
+from typing import Final
+
+from offset_ctrl.rules.capacity import FriendCredit, friend_credits
+from offset_ctrl.rules.findings import command
+from offset_proto.report_view import ReportView
+from offset_proto.types import U128, Currency
+
+__all__ = ["describe_shortfall"]
+
+NAMED_MAX: Final = 3
+"""Friends that are named; of more, their number is told."""
+
+
+def describe_shortfall(
+    report: ReportView, currency: Currency, amount: U128, stctrl: tuple[str, ...] | None = None
+) -> str | None:
+    """
+    Why no friend, nor all of them together, can bring *amount* now, and what to do; None: they can.
+
+    Args:
+        report: Of the node that is to be paid.
+        currency, amount: Credits that are to arrive.
+        stctrl: With what commands for this node begin; None: say it without commands.
+    """
+    credits_ = friend_credits(report.friends, currency)
+    if sum(credit.receive for credit in credits_) >= amount:
+        return None
+    if not credits_:
+        return _without_friend(report, currency, amount, stctrl)
+    now, together = sum(credit.receive for credit in credits_), sum(map(_limit, credits_))
+    words = f"friends can bring {now} of {amount} {currency} now" if now else f"no friend can bring {currency} now"
+    if together >= amount:
+        away = _names([credit.name for credit in credits_ if not credit.is_usable])
+        return f"{words}; it can be paid when {away} can be paid over: online, enabled, and {currency} open"
+    roomiest = max(credits_, key=_limit)
+    which = ("-n", roomiest.name, "-c", currency, "-m", str(roomiest.max_debt + amount - together))
+    raises = "" if stctrl is None else f": {command(*stctrl, 'config', 'set-currency-max-debt', *which)}"
+    return f"{words}, and {together} if all are online; let one owe you more{raises}"
+
+
+def _limit(credit: FriendCredit) -> int:
+    """What a friend could bring if it were online, enabled, and the currency open."""
+    return max(credit.max_debt - credit.balance - credit.receiving, 0)
+
+
+def _without_friend(report: ReportView, currency: Currency, amount: U128, stctrl: tuple[str, ...] | None) -> str:
+    words = f"no friend trades {currency} with you yet, so nobody can pay this"
+    waiting = [
+        friend.name
+        for friend in report.friends.values()
+        if any(config.currency == currency for config in friend.currency_configs)
+    ]
+    if waiting:
+        return f"{words}; wait until {_names(waiting)} has opened it, too, and the channel works"
+    if stctrl is None:
+        return f"{words}; open it with a friend who opens it, too"
+    if report.friends:
+        opens = command(*stctrl, "config", "open-currency", "-n", "NAME", "-c", currency)
+        limits = command(*stctrl, "config", "set-currency-max-debt", "-n", "NAME", "-c", currency, "-m", str(amount))
+        return f"{words}; open it with a friend who opens it, too: {opens}, then {limits}"
+    opening = ("--name", "NAME", "--open", currency, "--limit", str(amount))
+    return f"{words}; {command(*stctrl, 'friend', 'add', 'THEIR.friend', *opening)} adds a friend"
+
+
+def _names(names: list[str]) -> str:
+    return " or ".join(sorted(names)) if len(names) <= NAMED_MAX else f"one of {len(names)} friends"

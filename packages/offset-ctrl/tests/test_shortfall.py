@@ -1,0 +1,163 @@
+"""What is missing for an invoice to be paid by anybody: the rule, and the hint of stctrl."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offset_crypto.aio import Ticker
+from offset_crypto.identity import Identity
+from offset_ctrl.connection.client import open_node
+from offset_ctrl.programs.stctrl.seller import create_invoice
+from offset_ctrl.rules.shortfall import describe_shortfall
+from offset_ctrl.testing import ScriptedNode
+from offset_proto.messages.app import AddInvoice
+from offset_proto.messages.payment import Rate
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    CurrencyConfigReport,
+    CurrencyReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderReport,
+    IndexClientReport,
+    McBalanceReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+)
+from offset_proto.report_view import ReportView
+from offset_proto.types import Currency, PrivateKey, PublicKey
+
+NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
+FST = Currency("FST")
+STCTRL = ("stctrl", "-C", "a node")
+
+
+def _friend(name: str, max_debt: int, balance: int | None, frozen: int = 0, **changes: Any) -> FriendReport:
+    """A friend that owes so much; None: it has not opened the currency."""
+    ledgers = () if balance is None else (CurrencyReport(FST, McBalanceReport(balance, 0, frozen)),)
+    configs = (CurrencyConfigReport(FST, Rate(0, 0), max_debt, True),)
+    online, enabled = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
+    return replace(FriendReport(name, (), configs, None, online, ChannelConsistentReport(ledgers), enabled), **changes)
+
+
+def _report(*friends: FriendReport) -> NodeReport:
+    listed = (PkFriendReport(PublicKey(bytes([n]) * 32), friend) for n, friend in enumerate(friends, 5))
+    return NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(tuple(listed))), IndexClientReport((), None))
+
+
+BOB, CAROL = _friend("bob", 100, 30), _friend("carol", 50, 0)
+AWAY = {"liveness": FriendLivenessReport.OFFLINE}
+
+
+@pytest.mark.parametrize(
+    ("friends", "amount", "said"),
+    [
+        ((BOB,), 70, None),
+        ((BOB, CAROL), 120, None),
+        (
+            (),
+            30,
+            (
+                "no friend trades FST with you yet, so nobody can pay this; stctrl -C 'a node' friend add THEIR.friend"
+                " --name NAME --open FST --limit 30 adds a friend"
+            ),
+        ),
+        (
+            (replace(BOB, currency_configs=(), channel_status=ChannelConsistentReport(())),),
+            30,
+            (
+                "no friend trades FST with you yet, so nobody can pay this; open it with a friend who opens it, too:"
+                " stctrl -C 'a node' config open-currency -n NAME -c FST, then stctrl -C 'a node' config"
+                " set-currency-max-debt -n NAME -c FST -m 30"
+            ),
+        ),
+        (
+            (_friend("bob", 100, None),),
+            30,
+            (
+                "no friend trades FST with you yet, so nobody can pay this; wait until bob has opened it, too, and the"
+                " channel works"
+            ),
+        ),
+        (
+            (replace(BOB, **AWAY), CAROL),
+            90,
+            (
+                "friends can bring 50 of 90 FST now; it can be paid when bob can be paid over: online, enabled, and"
+                " FST open"
+            ),
+        ),
+        (
+            (replace(BOB, **AWAY), replace(CAROL, **AWAY)),
+            90,
+            (
+                "no friend can bring FST now; it can be paid when bob or carol can be paid over: online, enabled, and"
+                " FST open"
+            ),
+        ),
+        (
+            (BOB, replace(CAROL, **AWAY)),
+            121,
+            (
+                "friends can bring 70 of 121 FST now, and 120 if all are online; let one owe you more: stctrl -C"
+                " 'a node' config set-currency-max-debt -n bob -c FST -m 101"
+            ),
+        ),
+        (
+            (_friend("bob", 100, 30, frozen=60),),
+            20,
+            (
+                "friends can bring 10 of 20 FST now, and 10 if all are online; let one owe you more: stctrl -C"
+                " 'a node' config set-currency-max-debt -n bob -c FST -m 110"
+            ),
+        ),
+        (
+            tuple(replace(_friend(f"f{n}", 10, 0), **AWAY) for n in range(4)),
+            5,
+            (
+                "no friend can bring FST now; it can be paid when one of 4 friends can be paid over: online, enabled,"
+                " and FST open"
+            ),
+        ),
+    ],
+)
+def test_what_is_missing(friends: tuple[FriendReport, ...], amount: int, said: str | None) -> None:
+    """What friends could bring now and at best, and the command that would help."""
+    report = ReportView(_report(*friends))
+    assert describe_shortfall(report, FST, amount, STCTRL) == said
+    plain = describe_shortfall(report, FST, amount)
+    assert (plain is None) == (said is None)
+    assert "stctrl" not in str(plain)
+
+
+@pytest.mark.parametrize(("amount", "is_hinted"), [(70, False), (71, True)])
+def test_stctrl_says_so_and_makes_the_invoice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], amount: int, *, is_hinted: bool
+) -> None:
+    """One line on stderr."""
+    fake = ScriptedNode(NODE, _report(BOB))
+
+    async def main() -> None:
+        ticker = Ticker(0.03)
+        async with (
+            asyncio.timeout(20),
+            fake.serve(ticker) as ticket,
+            open_node(ticket.address, ticket.public_key, APP, ticker) as node,
+        ):
+            await create_invoice(node, "FST", amount, tmp_path / "x.invoice")
+
+    asyncio.run(main())
+    assert len(fake.asked(AddInvoice)) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == is_hinted * [
+        (
+            "hint: friends can bring 70 of 71 FST now, and 70 if all are online; let one owe you more: stctrl config"
+            " set-currency-max-debt -n bob -c FST -m 101"
+        )
+    ]
