@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -613,20 +614,40 @@ def test_income(
     assert [list(row.values()) for row in json.loads(capsys.readouterr().out)] == expected
 
 
+def _list(command: str, session: NodeSession, **given: str) -> Awaitable[None]:
+    """One of the two commands that list what was."""
+    options: dict[str, Any] = dict.fromkeys(("since", "until", "currency")) | {"as_json": False} | given
+    if command == "history":
+        options |= {"friend": None, "kinds": (), "limit": 5, "follow": False, "as_csv": False}
+        return commands.history(session, **options)
+    return income(session, by="month", **options)
+
+
 @pytest.mark.parametrize("command", ["history", "income"])
 def test_a_node_that_keeps_none(command: str, run_session: Callable[..., None]) -> None:
     """One line that says so."""
     fake = _node()
     fake.extensions = Extension(0)
-    options: dict[str, Any] = dict.fromkeys(("since", "until", "currency")) | {"as_json": False}
-    if command == "history":
-        options |= {"friend": None, "kinds": (), "limit": 5, "follow": False, "as_csv": False}
-    else:
-        options |= {"by": "month"}
 
     async def body(session: NodeSession) -> None:
         with pytest.raises(CommandError, match=r"^HistoryError\(NotAnnounced\): .*it keeps no history[^\n]*$"):
-            await {"history": commands.history, "income": income}[command](session, **options)
+            await _list(command, session)
+
+    run_session(fake, body)
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize("until", ["2026-10-31", "2026-11-01", "2026-11-01T01:00:00+02:00"])
+@pytest.mark.parametrize("command", ["history", "income"])
+def test_a_period_without_any_time(command: str, until: str, run_session: Callable[..., None]) -> None:
+    """It is an error, and not taken for one in which nothing was."""
+    fake = _node()
+    fake.history = STORY
+    words = f"HistoryError(WhichPeriod): --until {until} is not after --since 2026-11-01"
+
+    async def body(session: NodeSession) -> None:
+        with pytest.raises(CommandError, match=f"^{re.escape(words)}, so there is nothing between them$"):
+            await _list(command, session, since="2026-11-01", until=until)
 
     run_session(fake, body)
     assert fake.requests == []

@@ -38,6 +38,7 @@ __all__ = [
     "not_announced",
     "note",
     "parse_date",
+    "parse_range",
     "read_filter",
     "show_last",
 ]
@@ -183,7 +184,7 @@ def read_filter(
     Which entries the options of a command want.
 
     Raises:
-        CommandError: There is no such friend, kind or date.
+        CommandError: There is no such friend, kind or date, or no time between the dates.
     """
     names = {kind.value: kind for kind in EntryKind}
     for kind in kinds:
@@ -194,8 +195,7 @@ def read_filter(
             None if friend is None else _friend_key(report, friend),
             None if currency is None else parse_currency(GROUP, currency),
             [names[kind] for kind in kinds],
-            parse_date(since),
-            parse_date(until),
+            *parse_range(since, until),
         )
     except InvalidInput as error:
         raise CommandError(GROUP, f"InvalidDate({error})") from None
@@ -229,6 +229,20 @@ def parse_date(text: str | None) -> datetime | None:
         words = "a day is written 2026-11-30, a time 2026-11-30T12:00:00"
         raise CommandError(GROUP, f"InvalidDate({text})", words) from None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def parse_range(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """
+    The two ends of a period, as by `parse_date`.
+
+    Raises:
+        CommandError: One of them is no date, or there is no time between them.
+    """
+    first, last = parse_date(since), parse_date(until)
+    if first is not None and last is not None and last <= first:
+        words = f"--until {until} is not after --since {since}, so there is nothing between them"
+        raise CommandError(GROUP, "WhichPeriod", words)
+    return first, last
 
 
 def check_ends(since: datetime | None, until: datetime | None, ends: datetime) -> None:

@@ -12,7 +12,7 @@ import click
 
 from offset_ctrl.connection.client import NotAnnounced
 from offset_ctrl.programs.stctrl.archives import NamedSource, tell_archived, whole_history
-from offset_ctrl.programs.stctrl.history import check_ends, not_announced, parse_date, read_filter
+from offset_ctrl.programs.stctrl.history import check_ends, not_announced, parse_range, read_filter
 from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.entry_words import friend_name
@@ -45,7 +45,7 @@ async def income(
             no such date.
     """
     if ends is not None:
-        check_ends(parse_date(since), parse_date(until), ends)
+        check_ends(*parse_range(since, until), ends)
     kinds = [EntryKind.FORWARDED.value, EntryKind.PAID.value]
     wanted = read_filter(source.report, since, until, None, currency, kinds)
     sums: dict[tuple[str, str], list[int]] = {}

@@ -22,7 +22,7 @@ from offset_ctrl.programs.stctrl.history import (
     day,
     is_midnight,
     not_announced,
-    parse_date,
+    parse_range,
     read_filter,
 )
 from offset_ctrl.programs.stctrl.session import CommandError
@@ -162,10 +162,8 @@ def _period(month: str | None, since: str | None, until: str | None) -> _Period:
             return _Period(*month_bounds(month))
         except InvalidInput as error:
             raise CommandError(GROUP, f"InvalidDate({error})") from None
-    first, last = parse_date(since), parse_date(until)
+    first, last = parse_range(since, until)
     assert first is not None
-    if last is not None and last <= first:
-        raise CommandError(GROUP, "WhichPeriod", "--until is not after --since")
     return _Period(first, last)
 
 
