@@ -171,7 +171,8 @@ def _stnode(
             host = PluginHost(plugins, settings, opened, state.funder)
             try:
                 await host.start()
-                node = Node(opened, state, identity, trusted, Ticker(), host, proxy=proxy)
+                # On a thread: with many friends it takes seconds, and meanwhile a lease has to be prolonged.
+                node = await asyncio.to_thread(Node, opened, state, identity, trusted, Ticker(), host, proxy=proxy)
                 show_node(status, node, host, age)
                 if registry is not None:
                     host.register_metrics(registry)
