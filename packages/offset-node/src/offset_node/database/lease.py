@@ -17,7 +17,7 @@ Rules
     1. It is taken by one statement that raises `term` by one, and only after `until` (`TAKE`).
     2. Each transaction that stores a batch writes its own term into `writing` first (`WRITE`), and prolongs `until`. If
        the term has moved on, the table's constraint fails, and the transaction with it.
-    3. Who has nothing to store prolongs it all the same, three times within its length.
+    3. Who has nothing to store prolongs it all the same, at least twice within its length.
     4. Its holder acts by it for a second less than its length, counted by a clock of its own from a moment *before* it
        asked for it.
 
@@ -41,6 +41,7 @@ __all__ = [
     "LEASE_SECONDS",
     "LET_GO",
     "LOOK_AGAIN_SECONDS",
+    "LOOK_SOON_SECONDS",
     "MARGIN_SECONDS",
     "NEW",
     "RENEW_SECONDS",
@@ -49,13 +50,21 @@ __all__ = [
     "WRITE",
 ]
 
-LEASE_SECONDS: Final = 10
-RENEW_SECONDS: Final = 3
+LEASE_SECONDS: Final = 5
+"""
+As short as a node can bear, since nobody pays for so long when one has died. What it has to bear is a server that does
+not answer a batch, or an event loop that hangs, for two seconds at least.
+"""
+
+RENEW_SECONDS: Final = 1
 MARGIN_SECONDS: Final = 1
 """By how much a holder counts less than the server does."""
 
 LOOK_AGAIN_SECONDS: Final = 1
-"""Between two looks at a lease that somebody holds."""
+"""Between two looks at a lease that somebody holds, at most: whoever waits for it looks again when it would end."""
+
+LOOK_SOON_SECONDS: Final = 0.1
+"""The least of that."""
 
 CONSTRAINT: Final = "writer_of_this_term"
 
@@ -86,5 +95,7 @@ WRITE: Final = f"UPDATE writer SET writing = ?, until = clock_timestamp() + {_LE
 LET_GO: Final = "UPDATE writer SET until = clock_timestamp() WHERE term = ?"
 """Ends it at once; whoever comes next need not wait."""
 
-HOLDER: Final = "SELECT term, holder, until, until <= clock_timestamp() FROM writer"
-"""The term, who took it, when it ends, and whether that is past. It takes no lock that a batch would wait for."""
+HOLDER: Final = (
+    "SELECT term, holder, until, extract(epoch FROM until - clock_timestamp())::double precision FROM writer"
+)
+"""The term, who took it, when it ends, and in how many seconds. It takes no lock that a batch would wait for."""

@@ -164,7 +164,7 @@ class PostgresDatabase(StoredNode):
             if seen not in (None, found.until):
                 raise DatabaseInUse(self._address, found.holder)
             seen = found.until
-            await asyncio.sleep(lease.LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(found.look_again_seconds)
 
     def is_ours(self) -> bool:
         """Whether what it holds may be acted on: nobody else can have taken over. Once it is not, it never is again."""

@@ -37,13 +37,23 @@ class Held:
         term: How often it was taken.
         holder: Who took it last.
         until: When it ends unless it is prolonged; to be compared, and not with a clock of this machine.
-        has_ended: Whether it has, by the clock of the server.
+        seconds: Until it ends, by the clock of the server; none or less where it has ended.
     """
 
     term: int
     holder: str
     until: object
-    has_ended: bool
+    seconds: float
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether anybody may take it."""
+        return self.seconds <= 0
+
+    @property
+    def look_again_seconds(self) -> float:
+        """After how long to look again: when it ends, if that is soon."""
+        return min(lease.LOOK_AGAIN_SECONDS, max(lease.LOOK_SOON_SECONDS, self.seconds))
 
 
 async def held(connection: Connection, address: PostgresAddress) -> Held:

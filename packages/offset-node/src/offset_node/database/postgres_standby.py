@@ -56,7 +56,8 @@ async def stand_by(address: PostgresAddress, node: PublicKey, show: Callable[[st
     await _check(address, node)
     try:
         while True:
-            if await post.look():
+            found = await post.look()
+            if found is not None and found.has_ended:
                 try:
                     database = await PostgresDatabase.open(address)
                 except DatabaseInUse:
@@ -66,7 +67,7 @@ async def stand_by(address: PostgresAddress, node: PublicKey, show: Callable[[st
                 else:
                     post.tell_end(database.term)
                     return database
-            await asyncio.sleep(lease.LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(lease.LOOK_AGAIN_SECONDS if found is None else found.look_again_seconds)
     finally:
         await post.leave()
 
@@ -101,8 +102,8 @@ class _Post:
         self._behind: Held | None = None
         self._lost_at: float | None = None
 
-    async def look(self) -> bool:
-        """Whether the lease has ended, as far as the server can be asked."""
+    async def look(self) -> Held | None:
+        """How the lease stands; None where the server can not be asked."""
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = await connect(self._address)
@@ -110,15 +111,15 @@ class _Post:
                 found = await held(self._connection, self._address)
         except ServerNotReached as error:
             self.lost(error.reason)
-            return False
+            return None
         except psycopg.Error as error:
             await self.leave()  # a new connection finds out more
             self.lost(reason(error))
-            return False
+            return None
         self._reached()
         if not found.has_ended:
             self._tell_behind(found)
-        return found.has_ended
+        return found
 
     def lost(self, why: str) -> None:
         """The server is not reached; told once, until it is again."""
