@@ -99,6 +99,8 @@ class Forwarder:
             with contextlib.suppress(OSError):  # a server or a client was killed
                 while data := await reader.read(65536):
                     await self.passing.wait()
+                    if writer.is_closing():
+                        return
                     self.note_passed(kind, len(data))
                     writer.write(data)
                     await writer.drain()

@@ -27,8 +27,11 @@ __all__ = ["Outcome", "Plan", "run", "table"]
 FRIEND: Final = "B"
 LIMIT: Final = 100_000_000
 PAY_SECONDS: Final = 120.0
-PAUSE_SECONDS: Final = 5.0
-"""Between two take-overs, at most."""
+PAUSE_SECONDS: Final = (9.0, 12.0)
+"""
+Between two take-overs. A link that lived for less than 8 seconds is not made again at once (`offset_crypto.backoff`),
+and nobody's standby takes over so often.
+"""
 
 SETTLE_SECONDS: Final = 120.0
 
@@ -137,7 +140,7 @@ async def _disturb(network: Network, pair: Pair, plan: Plan, outcome: Outcome) -
         async with asyncio.timeout(PAY_SECONDS):
             await payments.paid_after(0.0)
         for fault in itertools.islice(_faults(plan.chance), plan.count):
-            await asyncio.sleep(plan.chance.uniform(0.0, PAUSE_SECONDS))
+            await asyncio.sleep(plan.chance.uniform(*PAUSE_SECONDS))
             struck = time.monotonic()
             seconds = await pair.strike(fault)
             async with asyncio.timeout(PAY_SECONDS):
