@@ -10,17 +10,16 @@ import pytest
 
 from interop.cluster.server import PostgresServer
 from offset_funder.bookkeeping import Entry
-from offset_funder.engine import Outcome
-from offset_funder.events import Event, FriendMessageReceived
+from offset_funder.events import FriendMessageReceived
 from offset_funder.state import FunderState, Inconsistent
-from offset_funder.testing import FST, SimulatedNetwork
+from offset_funder.testing import FST
 from offset_node.database import tables
 from offset_node.database.errors import DatabaseWriteError, LoadDbError
 from offset_node.database.names import PostgresAddress
 from offset_node.database.opening import create_database, open_database
 from offset_node.database.postgres import PostgresDatabase
 from offset_node.database.postgres_connection import connect
-from offset_node.database.stored_node import StoredNode
+from offset_node.database.testing import StoringNetwork
 from offset_node.state import (
     AddEntry,
     AddIndexServer,
@@ -46,49 +45,20 @@ HOST = NetAddress("a:1")
 EMPTY = NodeState(FunderState(KEY))
 
 
-class _StoringNetwork(SimulatedNetwork):
-    """Every node has a database on the server as well, which must hold its state and its history after every event."""
-
-    databases: dict[str, StoredNode]
-    written: dict[str, int]
-
-    def store_in(self, server: PostgresServer, runner: asyncio.Runner) -> None:
-        """Make the databases."""
-        self._runner = runner
-        self.databases, self.written = {}, dict.fromkeys(self.nodes, 0)
-        for name, node in self.nodes.items():
-            address = PostgresAddress(server.new_database())
-            create_database(address, NodeState(node.stored))
-            self.databases[name] = runner.run(open_database(address))
-            assert runner.run(self.databases[name].load()).funder == node.stored
-
-    def handle(self, name: str, event: Event, **options: Any) -> Outcome:
-        outcome = super().handle(name, event, **options)
-        if hasattr(self, "databases"):
-            database = self.databases[name]
-            numbered = enumerate(outcome.entries, self.written[name] + 1)
-            batch = [*outcome.mutations, *[AddEntry(number, 1, entry) for number, entry in numbered]]
-            self._runner.run(database.apply(batch))
-            self.written[name] += len(outcome.entries)
-            state = self._runner.run(database.load())
-            assert state.funder == self.nodes[name].stored
-            assert self._runner.run(database.reader.check(state)) == self.written[name]
-        return outcome
-
-
 @pytest.fixture
-def network(server: PostgresServer) -> Iterator[_StoringNetwork]:
+def network(server: PostgresServer) -> Iterator[StoringNetwork]:
     """Three nodes in a row, with databases."""
-    made = _StoringNetwork(["A", "B", "C"], Random(0))
+    made = StoringNetwork(["A", "B", "C"], Random(0))
+    places = {name: PostgresAddress(server.new_database()) for name in made.nodes}
     with asyncio.Runner() as runner:
-        made.store_in(server, runner)
         try:
+            made.store_in(lambda name: places[name], runner)
             made.befriend("A", "B")
             made.befriend("B", "C")
             yield made
         finally:
-            for database in made.databases.values():
-                runner.run(database.close())
+            for name in list(made.databases):
+                made.close(name)
 
 
 @pytest.fixture
@@ -108,7 +78,7 @@ def database(address: str, runner: asyncio.Runner) -> Iterator[PostgresDatabase]
     runner.run(opened.close())
 
 
-def test_what_is_stored_is_the_state(network: _StoringNetwork) -> None:
+def test_what_is_stored_is_the_state(network: StoringNetwork) -> None:
     """After every event of payments, cancellations, a crash, a removal and an inconsistency."""
     network.pay(["A", "B", "C"], 50, fees=3)
     invoice = network.invoice("C", 20)

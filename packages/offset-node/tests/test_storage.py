@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 
 from offset_funder.effects import SendFriendMessage
-from offset_funder.engine import Outcome
-from offset_funder.events import Event, FriendMessageReceived
+from offset_funder.events import FriendMessageReceived
 from offset_funder.state import Inconsistent
 from offset_funder.testing import SimulatedNetwork
 from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError
 from offset_node.database.original import format_database, parse_database
-from offset_node.database.reading import SqliteHistory
-from offset_node.database.sqlite import Database, create_database, load_database
-from offset_node.state import AddEntry, AddIndexServer, NodeState, RemoveIndexServer
+from offset_node.database.sqlite import create_database, load_database
+from offset_node.database.testing import StoringNetwork
+from offset_node.state import AddIndexServer, NodeState, RemoveIndexServer
 from offset_proto.errors import InvalidInput
 from offset_proto.files import OutputAlreadyExists
 from offset_proto.messages.app import CancelInvoice, RemoveFriend
@@ -28,60 +27,13 @@ from offset_proto.messages.payment import NamedIndexServerAddress
 from offset_proto.types import HashResult, PublicKey, RandValue, Signature
 
 
-class _StoringNetwork(SimulatedNetwork):
-    """Every node has a database as well, which must hold its state after every event; the history is checked, too."""
-
-    databases: dict[str, Database]
-    written: dict[str, int]
-
-    def store_in(self, directory: Path, runner: asyncio.Runner) -> None:
-        self._runner = runner
-        self._directory = directory
-        self.databases, self.written = {}, dict.fromkeys(self.nodes, 0)
-        for name, node in self.nodes.items():
-            create_database(directory / name, NodeState(node.stored))
-            self.databases[name] = runner.run(Database.open(directory / name))
-            assert self.load(name).funder == node.stored
-
-    def load(self, name: str) -> NodeState:
-        """What is stored of a node."""
-        return self._runner.run(self.databases[name].load())
-
-    async def _check(self, name: str, state: NodeState) -> int:
-        reader = SqliteHistory(self._directory / name)
-        try:
-            return await reader.check(state)
-        finally:
-            await reader.close()
-
-    def apply(self, name: str, mutations: list[Any]) -> None:
-        """Store a batch of a node."""
-        self._runner.run(self.databases[name].apply(mutations))
-
-    def close(self, name: str) -> None:
-        """Let the database of a node go."""
-        self._runner.run(self.databases.pop(name).close())
-
-    def handle(self, name: str, event: Event, **options: Any) -> Outcome:
-        outcome = super().handle(name, event, **options)
-        databases = getattr(self, "databases", None)
-        if databases is not None:
-            numbered = enumerate(outcome.entries, self.written[name] + 1)
-            self.apply(name, [*outcome.mutations, *[AddEntry(number, 1, entry) for number, entry in numbered]])
-            self.written[name] += len(outcome.entries)
-            state = self.load(name)
-            assert state.funder == self.nodes[name].stored
-            assert self._runner.run(self._check(name, state)) == self.written[name]
-        return outcome
-
-
 @pytest.fixture
 def network(tmp_path):
     """Three nodes in a row, with databases."""
-    made = _StoringNetwork(["A", "B", "C"], Random(0))
+    made = StoringNetwork(["A", "B", "C"], Random(0))
     with asyncio.Runner() as runner:
         try:
-            made.store_in(tmp_path, runner)
+            made.store_in(tmp_path.joinpath, runner)
             made.befriend("A", "B")
             made.befriend("B", "C")
             yield made

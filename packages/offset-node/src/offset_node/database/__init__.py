@@ -20,6 +20,7 @@ Where a node's state is kept. Nothing outside of this room writes SQL, or knows 
 `postgres_batch`   shell: a batch sent as a whole, by libpq's pipeline mode
 `postgres_connection`  shell: how a connection to it is set up
 `opening`          shell: a database by its name, whichever engine keeps it
+`testing`          shell: for tests, a network whose nodes have databases of any engine
 `reading`          shell: pages of the history, read beside the batches that are stored
 `checking`         shell: a whole database, state and history
 `archive`          shell: the first entries of the history, moved to a file of their own
