@@ -79,6 +79,55 @@ def test_an_index_server_that_is_down_is_told_once_for_each_time_without_any(tol
     ]
 
 
+def test_what_closes_each_link_at_once_is_told_once(told, clock, events):
+    """Such as what is no relay. When a link lasts, that is told, with how long there was none."""
+
+    def flap(seconds, reason):
+        told.relay_connected(RELAY)
+        for _ in range(seconds):
+            clock.now += 1
+            told.tick()
+        told.relay_lost(RELAY, reason, 1)
+
+    for _ in range(50):
+        flap(1, "the peer closed the connection")
+        clock.now += 3
+        told.relay_lost(RELAY, "refused", 8)
+    told.relay_connected(RELAY)
+    clock.now += 8
+    told.tick()
+    told.tick()
+    told.relay_lost(RELAY, "timed out", 1)
+    assert [(name, fields.get("reason"), fields.get("away")) for name, fields in events()] == [
+        ("relay_connected", None, 0),
+        ("relay_lost", "the peer closed the connection, 1.0 s after it was connected (is it a relay?)", None),
+        ("relay_connected", None, 199),
+        ("relay_lost", "timed out", None),
+    ]
+
+
+def test_a_relay_that_is_wanted_no_more_is_forgotten(told, clock, events):
+    """Nothing is told of it, and when it is wanted again, all begins anew."""
+    told.relay_connected(RELAY)
+    told.relay_lost(RELAY, "closed", 1)
+    told.relay_connected(RELAY)
+    told.relay_left(RELAY)
+    clock.now += 100
+    told.tick()
+    told.relay_connected(RELAY)
+    assert [name for name, _ in events()] == ["relay_connected", "relay_lost", "relay_connected"]
+
+
+def test_nothing_is_told_of_what_the_node_closes_when_it_ends(told, events):
+    """Whoever reads that a friend went away looks for a fault."""
+    told.friend_online(BOB)
+    told.index_connected(SERVER)
+    told.end()
+    told.friend_offline(BOB, "the node has ended")
+    told.index_lost(SERVER, "the node has ended", 1)
+    assert [name for name, _ in events()] == ["friend_online", "index_connected"]
+
+
 def test_terms_are_told_as_both_see_them_when_they_change(told, events):
     """A friend repeats its terms whenever it connects. Its balances are turned round, to be compared with ours."""
 

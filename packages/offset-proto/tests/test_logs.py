@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import re
 import string
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,7 +65,7 @@ def test_a_line_of_text_shows_what_can_not_be_printed() -> None:
     written = _log_to(Clock())
     tell(log, FRIEND_OFFLINE, friend="bob", key="KEY", online=3.25, reason="x\n[2026 ERROR server] \x1b[2J")
     (line,) = written.getvalue().splitlines()
-    assert line.endswith(r" INFO server] friend_offline: bob, after 3.2 s: x\n[2026 ERROR server] \x1b[2J")
+    assert line.endswith(r" INFO server] friend_offline: bob, after 3.2 s with it: x\n[2026 ERROR server] \x1b[2J")
 
 
 def test_a_line_of_json_has_time_level_logger_event_and_fields() -> None:
@@ -164,7 +166,7 @@ def test_what_ends_a_server_is_the_last_line_of_its_log() -> None:
     with pytest.raises(SystemExit):
         fail("run() error", "DatabaseError(full)")
     *_, total, last = written.getvalue().splitlines()
-    assert total.endswith("(the last of 2 in 0 s)")
+    assert re.search(r"\(the last of 2 in 0 s, since 20\d\d-[-0-9T:]+Z\)$", total)
     assert last.endswith(" ERROR server] run() error: DatabaseError(full)")
 
 
@@ -186,7 +188,10 @@ def test_sums_are_written_though_nothing_else_is_told() -> None:
     write_sums()
     lines = written.getvalue().splitlines()
     assert len(lines) == LINES_FREE + 1
-    assert lines[-1].endswith("limit_reached: L: refused (the last of 5 in 60 s)")
+    found = re.search(r"^\[(\S+) .* limit_reached: L: refused \(the last of 5 in 60 s, since (\S+)\)$", lines[-1])
+    assert found is not None
+    written_at, since = map(datetime.fromisoformat, found.groups())
+    assert (written_at - since).total_seconds() == 60
 
 
 @pytest.mark.parametrize("form", FORMATS)

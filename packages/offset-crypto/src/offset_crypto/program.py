@@ -16,7 +16,7 @@ from offset_crypto.passphrase import forget_variable, open_identity
 from offset_crypto.supervision import feed_watchdog, tell_stopping
 from offset_proto.errors import InvariantBroken, OffsetError
 from offset_proto.log_events import STOPPING, tell
-from offset_proto.logs import write_sums
+from offset_proto.logs import end_sums, write_sums
 
 __all__ = ["ListenError", "keep_out_of_core_dumps", "load_identity", "run_server"]
 
@@ -111,6 +111,7 @@ async def _run(
     orderly = [] if end is None else [end]
 
     def on_stop(number: signal.Signals) -> None:
+        end_sums()  # what was counted is from before the end, and is told before it
         tell(log, STOPPING, reason=number.name)
         tell_stopping()
         if orderly and number is signal.SIGTERM:

@@ -202,6 +202,7 @@ class Node:
             stack.callback(self.links.stop)
             stack.callback(self.index.stop)
             stack.callback(self._ticker.unsubscribe, self._tick)
+            stack.callback(self._log.end)
             tasks = self._tasks = await stack.enter_async_context(NodeTasks())
             self.links.start(tasks)
             self.index.start(tasks)
@@ -224,6 +225,7 @@ class Node:
         return None if known is None else known.name
 
     def _tick(self) -> None:
+        self._log.tick()
         self.apps.look_at_tickets()
         for warning in self.engine.tick(int(time.time())):
             log.error("%s", warning, extra={"cause": warning})  # each of many friends has a line of its own

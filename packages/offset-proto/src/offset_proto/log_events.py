@@ -25,9 +25,11 @@ _INFO: Final = logging.INFO
 _WARNING: Final = logging.WARNING
 
 _KEY: Final = "public key, in base64"
+_APP: Final = "its public key, in base64"
 _REASON: Final = "why, in words"
 _NEXT: Final = "seconds until the next attempt"
 _AWAY: Final = "seconds without it, since it was lost or the program started"
+_INDEX: Final = {"server": "the owner's name of it", "address": "host:port"}
 _FRIEND: Final = {"friend": "the owner's name of the friend; its key where there is none", "key": _KEY}
 
 # All servers.
@@ -85,7 +87,7 @@ LINK_REFUSED: Final = LogEvent(
 FRIEND_ONLINE: Final = LogEvent(
     "friend_online",
     _INFO,
-    "{friend}, after {away} s",
+    "{friend}, after {away} s without it",
     "There is a link to a friend.",
     {**_FRIEND, "away": _AWAY},
     "friend_link",
@@ -94,7 +96,7 @@ FRIEND_ONLINE: Final = LogEvent(
 FRIEND_OFFLINE: Final = LogEvent(
     "friend_offline",
     _INFO,
-    "{friend}, after {online} s: {reason}",
+    "{friend}, after {online} s with it: {reason}",
     "The link to a friend has ended.",
     {**_FRIEND, "online": "seconds for which the link was there", "reason": _REASON},
     "friend_link",
@@ -143,7 +145,7 @@ CHANNEL_CONSISTENT: Final = LogEvent(
 RELAY_CONNECTED: Final = LogEvent(
     "relay_connected",
     _INFO,
-    "{relay}, after {away} s",
+    "{relay}, after {away} s without it",
     "The node listens at a relay.",
     {"relay": "host:port", "away": _AWAY},
     "relay_link",
@@ -153,7 +155,8 @@ RELAY_LOST: Final = LogEvent(
     "relay_lost",
     _INFO,
     "{relay}: {reason}; next attempt in {next} s",
-    "The node does not listen at a relay any more.",
+    "The node does not listen at a relay any more. Where it did so for a few seconds only, the reason says that, and "
+    "nothing more is told of it until a link lasts: what stands for a relay may be none.",
     {"relay": "host:port", "reason": _REASON, "next": _NEXT},
     "relay_link",
     ("relay",),
@@ -170,9 +173,9 @@ RELAY_NOT_REACHED: Final = LogEvent(
 INDEX_CONNECTED: Final = LogEvent(
     "index_connected",
     _INFO,
-    "{server} at {address}, after {away} s",
+    "{server} at {address}, after {away} s without any",
     "The node declares its friends to an index server, and can ask it for routes.",
-    {"server": "the owner's name of it", "address": "host:port", "away": _AWAY},
+    {**_INDEX, "away": _AWAY},
     "index_link",
     ("address",),
 )
@@ -181,7 +184,7 @@ INDEX_LOST: Final = LogEvent(
     _INFO,
     "{server} at {address}: {reason}; next attempt in {next} s",
     "The link to the index server has ended. The next attempt may be at another one.",
-    {"server": "the owner's name of it", "address": "host:port", "reason": _REASON, "next": _NEXT},
+    {**_INDEX, "reason": _REASON, "next": _NEXT},
     "index_link",
     ("address",),
 )
@@ -191,7 +194,7 @@ INDEX_NOT_REACHED: Final = LogEvent(
     "{server} at {address}: {reason}; next attempt in {next} s",
     "The first attempt to reach an index server failed since there was a link to any; further attempts at it are made, "
     "and not told.",
-    {"server": "the owner's name of it", "address": "host:port", "reason": _REASON, "next": _NEXT},
+    {**_INDEX, "reason": _REASON, "next": _NEXT},
     "index_link",
     ("address",),
 )
@@ -233,12 +236,7 @@ REQUEST_REFUSED: Final = LogEvent(
     _WARNING,
     "{request} of app {app}, by {by}: {reason}",
     "What an app asked for was not done.",
-    {
-        "request": "its kind",
-        "app": "its public key, in base64",
-        "by": "`rights`, `plugins` or `node`",
-        "reason": _REASON,
-    },
+    {"request": "its kind", "app": _APP, "by": "`rights`, `plugins` or `node`", "reason": _REASON},
     cause=("app", "request"),
 )
 SLOW_COMMIT: Final = LogEvent(
@@ -291,7 +289,7 @@ DATABASE_REACHED: Final = LogEvent(
 SERVER_CONNECTED: Final = LogEvent(
     "server_connected",
     _INFO,
-    "{key}, after {away} s",
+    "{key}, after {away} s without it",
     "There is a link to another index server.",
     {"key": _KEY, "away": _AWAY},
     "server_link",
@@ -321,7 +319,7 @@ SERVER_NOT_REACHED: Final = LogEvent(
 NODE_CONNECTED: Final = LogEvent(
     "node_connected",
     _INFO,
-    "{node} at {address}, after {away} s",
+    "{node} at {address}, after {away} s without it",
     "`stweb` is connected to a node.",
     {"node": "the name of the node in `stweb`", "address": "host:port", "away": _AWAY},
     "node_link",

@@ -2,13 +2,13 @@
 How the programs write their logs: one line for each record on stderr, as text or as JSON. Spec 09 §1.2, §3.4.
 
 ====  ==============================================================================================================
-text  ``[2026-11-22T17:20:21Z INFO stnode] friend_offline: 'bob', after 3600.0 s: the peer closed the connection``
+text  ``[2026-11-22T17:20:21Z INFO stnode] friend_offline: bob, after 60.0 s with it: the peer closed the connection``
 JSON  ``{"time": …, "level": "info", "logger": "offset.node", "event": "friend_offline", "text": …, "fields": {…}}``
 ====  ==============================================================================================================
 
 The event of a record that is none of the table in `offset_proto.log_events` is ``message``. A sum of records
-(`offset_proto.log_sums`) has ``times`` and ``seconds`` besides. Records below ``info`` are never counted: who asks for
-them wants each of them.
+(`offset_proto.log_sums`) has ``times``, ``seconds`` and ``since`` besides. Records below ``info`` are never counted:
+who asks for them wants each of them.
 """
 
 import json
@@ -61,6 +61,11 @@ def parse_level(words: str) -> str | None:
     return min(named, key=LEVELS.__getitem__, default=None)
 
 
+def _begun(record: logging.LogRecord, total: Sum[logging.LogRecord]) -> str:
+    """When the first of those came that were counted, at the earliest."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created - total.seconds))
+
+
 class _LineFormatter(logging.Formatter):
     """One line per record: ``[2026-11-22T17:20:21Z ERROR stctrl] text``."""
 
@@ -74,7 +79,7 @@ class _LineFormatter(logging.Formatter):
         text = printable(record.getMessage().replace("\n", " "))
         total = getattr(record, "total", None)
         if isinstance(total, Sum):
-            text += f" (the last of {total.times} in {total.seconds:.0f} s)"
+            text += f" (the last of {total.times} in {total.seconds:.0f} s, since {_begun(record, total)})"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return f"[{moment} {level} {self._program}] {text}"
@@ -96,7 +101,7 @@ class _JsonFormatter(logging.Formatter):
         }
         total = getattr(record, "total", None)
         if isinstance(total, Sum):
-            line |= {"times": total.times, "seconds": round(total.seconds)}
+            line |= {"times": total.times, "seconds": round(total.seconds), "since": _begun(record, total)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

@@ -41,6 +41,10 @@ class Presence(Generic[Key]):
         self._away[key] = now
         return now - since
 
+    def since(self, key: Key) -> float | None:
+        """Since when it is there; None: it is away."""
+        return self._there.get(key)
+
     def is_news(self, key: Key) -> bool:
         """An attempt failed: whether it is the first one since the thing is away."""
         if key in self._missed:

@@ -27,6 +27,7 @@ from offset_proto import wire
 from offset_proto.errors import PeerError
 from offset_proto.limits import HANDSHAKE_TICKS
 from offset_proto.messages.friend import FriendMessage
+from offset_proto.messages.index import TimeHash
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.messages.relay import Accept, Connect, Listen, RejectConnection
 from offset_proto.types import PublicKey
@@ -71,6 +72,9 @@ class _ListenLink:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def message_received(self, message: bytes) -> None:
+        if _is_time_hash(message):
+            self.connection.close("it tells the hash of a tick, as an index server does")
+            return
         self.act(self.listener.receive(wire.INCOMING_CONNECTION.decode(message)))
 
     def connection_closed(self) -> None:
@@ -269,6 +273,9 @@ class FriendLinks:
             reason = connection.close_reason
         except ConnectFailed as error:
             reason = str(error)
+        except asyncio.CancelledError:
+            self.log.relay_left(relay)
+            raise
         finally:
             if self._listening.get(relay) == generation:
                 del self._listening[relay]
@@ -291,3 +298,16 @@ class FriendLinks:
         self.counts.setups.observe(time.monotonic() - began)
         link = _FriendLink(self, dial.friend, tunnel)
         self._attach(link, self.channeler.dial_succeeded(dial.friend, dial.attempt, link))
+
+
+def _is_time_hash(message: bytes) -> bool:
+    """
+    Whether it is the hash of a tick, which an index server says to everybody, and not somebody who connects.
+
+    Where the one is read as the other, it is well formed, too: both hold 32 bytes. So it is looked at as bytes.
+    """
+    try:
+        said = wire.INDEX_SERVER_TO_CLIENT.decode(message)
+    except PeerError:
+        return False
+    return isinstance(said, TimeHash) and wire.INDEX_SERVER_TO_CLIENT.encode(said) == message

@@ -31,9 +31,11 @@ class _Attempt:
     number: int
     server: NamedIndexServerAddress
     connection: Connection
+    has_spoken: bool = False
 
     def message_received(self, message: bytes) -> None:
         received = wire.INDEX_SERVER_TO_CLIENT.decode(message)
+        self.has_spoken = True
         if isinstance(received, ResponseRoutes):
             self.index.answered(received.request_id)
         outputs = self.index.client.receive(self.number, received)
@@ -43,7 +45,10 @@ class _Attempt:
 
     def connection_closed(self) -> None:
         self.index.on_output(self.index.client.link_closed(self.number))
-        self.index.log.index_lost(self.server, self.connection.close_reason, self.index.client.next_attempt)
+        reason = self.connection.close_reason
+        if not self.has_spoken:
+            reason = f"{reason}, before it told the hash of a tick (is it an index server?)"
+        self.index.log.index_lost(self.server, reason, self.index.client.next_attempt)
 
 
 class IndexLink:
