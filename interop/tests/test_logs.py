@@ -25,10 +25,11 @@ from offset_proto import wire
 from offset_proto.files import TICKET
 from offset_proto.limits import APP_HANDSHAKES_MAX, RELAY_HANDSHAKES_MAX
 from offset_proto.log_events import DATABASE_LOST, DATABASE_REACHED, EVENTS, STANDING_BY, TAKEN_OVER, LogEvent
-from offset_proto.messages.app import AddFriend, AddRelay, AppRequest, AppToAppServer, EnableFriend
+from offset_proto.messages.app import AddFriend, AddRelay, AppRequest, AppToAppServer, CreateTransaction, EnableFriend
+from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
 from offset_proto.messages.relay import Connect
-from offset_proto.types import NetAddress, PrivateKey, PublicKey, Uid
+from offset_proto.types import NetAddress, PaymentId, PrivateKey, PublicKey, Uid
 
 NOBODY = PublicKey(b"\x55" * 32)
 ELSEWHERE = (STANDING_BY, TAKEN_OVER, DATABASE_LOST, DATABASE_REACHED)
@@ -156,6 +157,8 @@ def _play_apps(network: JsonNetwork) -> None:
     network.add_app("A", "seller", "--pseller")
     _ask(network, "seller", EnableFriend(NOBODY))
     _ask(network, "A-app", EnableFriend(NOBODY))
+    node = TICKET.load(network.path("A.ticket")).public_key
+    _ask(network, "A-app", CreateTransaction(PaymentId(bytes(16)), Uid(bytes(16)), FriendsRoute((node, NOBODY)), 1, 0))
     database = sqlite3.connect(network.path("A.db"), isolation_level=None, check_same_thread=False)
     database.execute("BEGIN IMMEDIATE")
     late = threading.Timer(2, database.rollback)

@@ -8,13 +8,16 @@ from offset_funder.mutations import FriendMutation, SetInconsistent
 from offset_funder.state import Inconsistent
 from offset_node.telling import ADDRESSES_TOLD_MAX, NodeLog
 from offset_proto.log_events import Told
-from offset_proto.messages.friend import CurrencyBalance, ResetTerms
+from offset_proto.messages.app import CreateTransaction
+from offset_proto.messages.friend import CurrencyBalance, FriendsRoute, ResetTerms
 from offset_proto.messages.payment import NamedIndexServerAddress, RelayAddress
-from offset_proto.types import Currency, PublicKey, Signature
+from offset_proto.text import format_b64
+from offset_proto.types import Currency, PaymentId, PublicKey, Signature, Uid
 
-BOB = PublicKey(b"\x02" * 32)
+ME, BOB = PublicKey(b"\x01" * 32), PublicKey(b"\x02" * 32)
 RELAY = RelayAddress(PublicKey(b"\x03" * 32), "relay.example.net:7001")
 SERVER = NamedIndexServerAddress(PublicKey(b"\x04" * 32), "index.example.net:7002", "main")
+KEY = format_b64(RELAY.public_key)
 OTHER = NamedIndexServerAddress(PublicKey(b"\x05" * 32), "other.example.net:7002", "other")
 
 
@@ -126,6 +129,16 @@ def test_nothing_is_told_of_what_the_node_closes_when_it_ends(told, events):
     told.friend_offline(BOB, "the node has ended")
     told.index_lost(SERVER, "the node has ended", 1)
     assert [name for name, _ in events()] == ["friend_online", "index_connected"]
+
+
+@pytest.mark.parametrize(("route", "friend"), [((ME, BOB), "bob"), ((ME, RELAY.public_key), KEY), ((ME,), None)])
+def test_a_transaction_that_was_refused(told, events, route, friend):
+    """The friend over whom it was to go is named, where the route names one."""
+    request = CreateTransaction(PaymentId.zero(), Uid.zero(), FriendsRoute(route), 20, 1)
+    told.transaction_refused(request, ME, "FriendNotReady(it is offline)")
+    ((name, fields),) = events()
+    assert (name, fields["friend"], fields["by"]) == ("transaction_refused", friend, "node")
+    assert (fields["app"], fields["reason"]) == (format_b64(ME), "FriendNotReady(it is offline)")
 
 
 def test_terms_are_told_as_both_see_them_when_they_change(told, events):

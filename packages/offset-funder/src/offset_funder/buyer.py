@@ -131,7 +131,8 @@ def create_transaction(session: Session, request: CreateTransaction) -> None:
     Send a part of a payment, or repeat the result of one that was sent. Spec 05 §12.2.
 
     Raises:
-        ControlError: OpenPaymentNotFound, NewTransactionsNotAllowed; a Failure is answered all the same (D45).
+        ControlError: OpenPaymentNotFound, NewTransactionsNotAllowed, or a reason of `_check_transaction`; a Failure is
+            answered all the same (D45).
     """
     open_transaction = session.state.open_transactions.get(request.request_id)
     if open_transaction is not None and open_transaction.payment_id == request.payment_id:
@@ -144,9 +145,8 @@ def create_transaction(session: Session, request: CreateTransaction) -> None:
     try:
         _check_transaction(session, request, payment.stage)
     except _TransactionRefused as error:
-        session.note(f"createTransaction refused: {error}")
         _push_result(session, request.request_id, Failure())
-        return
+        raise ControlError(str(error)) from None
     _start_transaction(session, request, payment, payment.stage)
 
 
@@ -161,9 +161,13 @@ def _check_transaction(session: Session, request: CreateTransaction, stage: NewT
         raise _TransactionRefused("InvalidRoute")
     if route[1] not in session.state.friends:
         raise _TransactionRefused("FriendDoesNotExist")
+    if route[1] not in session.online:
+        raise _TransactionRefused("FriendNotReady(it is offline)")
     channel = session.consistent(route[1])
-    if channel is None or route[1] not in session.online or stage.currency not in channel.token_channel.ledgers:
-        raise _TransactionRefused("FriendNotReady")
+    if channel is None:
+        raise _TransactionRefused("FriendNotReady(the channel with it is broken)")
+    if stage.currency not in channel.token_channel.ledgers:
+        raise _TransactionRefused(f"FriendNotReady({stage.currency} is not open on both sides)")
     in_use = session.open_requests.is_used(stage.currency, request.request_id)
     if in_use or request.request_id in session.state.open_transactions:
         raise _TransactionRefused("RequestAlreadyInProgress")

@@ -52,6 +52,7 @@ from offset_node.tasks import NodeTasks
 from offset_node.telling import NodeLog
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
+from offset_proto.messages.app import CreateTransaction
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendMessage
 from offset_proto.messages.history import HistoryEnd, HistoryPage, ReadHistory
@@ -256,6 +257,8 @@ class Node:
     def _tell_refused(self, batch: Batch) -> None:
         for event, error in batch.refused:
             match event:
+                case AppRequested(request=CreateTransaction() as request, app=app):
+                    self._log.transaction_refused(request, app, str(error))
                 case AppRequested(request=request, app=app):
                     self._log.request_refused(request, app, "node", str(error))
                 case FriendMessageReceived(public_key=friend):

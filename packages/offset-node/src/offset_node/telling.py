@@ -16,7 +16,7 @@ from offset_proto import log_events as events
 from offset_proto.entered import parse_address
 from offset_proto.errors import InvalidInput
 from offset_proto.log_events import Field, LogEvent, tell
-from offset_proto.messages.app import AppPermissions
+from offset_proto.messages.app import AppPermissions, CreateTransaction
 from offset_proto.messages.payment import NamedIndexServerAddress, RelayAddress
 from offset_proto.presence import Presence
 from offset_proto.text import format_b64, format_host_port
@@ -224,6 +224,13 @@ class NodeLog:
         """What an app asked for was not done: for want of rights, or plugins or the state of the node forbid it."""
         app = None if key is None else format_b64(key)
         self._tell(events.REQUEST_REFUSED, request=type(request).__name__, app=app, by=by, reason=reason)
+
+    def transaction_refused(self, request: CreateTransaction, key: PublicKey | None, reason: str) -> None:
+        """A part of a payment was not sent: the payment or the friend is not such that it could be."""
+        route = request.route.public_keys
+        friend = self._friend(route[1]) if len(route) > 1 else {"friend": None, "key": None}
+        app = None if key is None else format_b64(key)
+        self._tell(events.TRANSACTION_REFUSED, **friend, app=app, by="node", reason=reason)
 
 
 def _without(address: str, reason: str) -> str:

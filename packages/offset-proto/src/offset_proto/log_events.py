@@ -239,6 +239,14 @@ REQUEST_REFUSED: Final = LogEvent(
     {"request": "its kind", "app": _APP, "by": "`rights`, `plugins` or `node`", "reason": _REASON},
     cause=("app", "request"),
 )
+TRANSACTION_REFUSED: Final = LogEvent(
+    "transaction_refused",
+    _INFO,
+    "over {friend}, for app {app}, by {by}: {reason}",
+    "A part of a payment was not sent to the first friend of its route. What others refuse is told to the app alone.",
+    {**_FRIEND, "app": _APP, "by": "`node`; of rights and plugins it is a `request_refused`", "reason": _REASON},
+    cause=("key", "reason"),
+)
 SLOW_COMMIT: Final = LogEvent(
     "slow_commit",
     _WARNING,
