@@ -56,6 +56,7 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.history import NotePayment
 from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate
+from offset_proto.uri import PaymentRequest
 
 
 def test_a_commit_is_saved_for_the_seller(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +115,24 @@ def test_a_note_is_kept_before_anything_is_paid(files: Files) -> None:
     (created,), (noted,) = fake.asked(CreatePayment), fake.asked(NotePayment)
     assert noted == NotePayment(created.payment_id, "bread")
     assert fake.requests.index(noted) < fake.requests.index(created)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "given", "noted"),
+    [
+        (ALL | Extension.HISTORY, {}, ["Bread\\u200b, two loaves"]),
+        (ALL | Extension.HISTORY, {"note": "mine"}, ["mine"]),
+        (ALL, {}, []),
+    ],
+)
+def test_what_a_text_is_for_is_the_note(
+    files: Files, extensions: Extension, given: dict[str, str], noted: list[str]
+) -> None:
+    """Where there is no other one, and where the node keeps notes; what can not be shown is made visible."""
+    fake = buyers_node(extensions)
+    fake.results = lambda asked: Complete(BUILT)
+    assert pay(fake, files, asked=PaymentRequest(BILL, "Bread\u200b, two loaves"), **given) is None
+    assert [asked.note for asked in fake.asked(NotePayment)] == noted
 
 
 def test_without_a_route_nothing_is_left(files: Files) -> None:

@@ -28,6 +28,7 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.extensions import AddExpiringInvoice, OpenInvoiceReport, UnheardFriends
 from offset_proto.messages.friend import CurrencyBalance
+from offset_proto.messages.history import NoteInvoice, NotePayment
 from offset_proto.messages.payment import Rate, RelayAddress
 from offset_proto.messages.report import (
     AddFriendReport,
@@ -335,6 +336,25 @@ def test_asking_for_a_payment(run_server, web):
             r'Paid</span> · <time datetime="([^"]+)">|Paid · <time datetime="([^"]+)">', await browser.open(HOME)
         )
         assert datetime.fromisoformat(max(shown)).timestamp() == paid
+
+    _in_wallet(run_server, web, body)
+
+
+def test_what_for_is_a_note_of_the_node(run_server, web, poll):
+    """That of a request which is paid, and that of one which is made: so the history of either side has it."""
+
+    async def body(server, browser):
+        _know_invoices(server)
+        asked = PaymentRequest(server.invoice(1), "Rent & more")
+        server.let_pay(asked.invoice)
+        page = await browser.open(f"{HOME}/pay?text={format_uri(asked)}")
+        await browser.send(page, "/pay")
+        await poll(lambda: server.fake.asked(NotePayment))
+        (created,) = server.fake.asked(CreatePayment)
+        assert server.fake.asked(NotePayment) == [NotePayment(created.payment_id, "Rent & more")]
+        await browser.send(await browser.open(f"{HOME}/ask"), "/ask", amount="5", currency="FST", note="Tea")
+        (added,) = server.fake.asked(AddExpiringInvoice)
+        assert server.fake.asked(NoteInvoice) == [NoteInvoice(added.invoice_id, "Tea")]
 
     _in_wallet(run_server, web, body)
 

@@ -33,6 +33,7 @@ from offset_proto.errors import InvalidInput
 from offset_proto.messages.history import (
     EVERY_ENTRY,
     HISTORY_PAGE_ENTRIES_MAX,
+    NOTE_LETTERS_MAX,
     EntryKind,
     HistoryEntry,
     HistoryFilter,
@@ -44,6 +45,7 @@ from offset_proto.messages.history import (
     ReadHistory,
     check_note,
 )
+from offset_proto.text import printable
 from offset_proto.types import Currency, InvoiceId, PaymentId, PublicKey, Uid
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "history_begins",
     "last_before",
     "last_entries",
+    "note_of",
     "note_request",
     "read_entries",
     "read_range",
@@ -349,6 +352,11 @@ def note_request(subject: InvoiceId | PaymentId | int, note: str) -> NoteRequest
             return NoteEntry(subject, note)
         case _:
             raise InvalidInput(f"no entry has the number {subject}")
+
+
+def note_of(description: str) -> str:
+    """What a payment was for, as a note: what can not be shown in a line is made visible."""
+    return printable(description)[:NOTE_LETTERS_MAX]
 
 
 def _ask(

@@ -32,6 +32,7 @@ A web server for nodes, as an app of theirs: a wallet for people, and an API for
 `circle_forms`      what is said and heard of them
 `spending`          what was paid on which day
 `requests`          what payments were for
+`purposes`          the same, as notes of the node
 `keys`              idempotency keys
 `tokens`            who may come in
 `grants`            what a token may do

@@ -35,6 +35,8 @@ from offset_ctrl.web.deliveries import DeliveryState, try_delivery
 from offset_ctrl.web.going_on import Late
 from offset_ctrl.web.payment_book import PaymentBook, PaymentRow
 from offset_ctrl.web.problems import describe_failure
+from offset_ctrl.web.purposes import note_purpose
+from offset_ctrl.web.requests import Requests
 from offset_ctrl.web.tokens import Visitor
 from offset_proto.errors import OffsetError
 from offset_proto.files import Invoice, IoError
@@ -109,10 +111,14 @@ class Payments:
         book: Where payments are written down.
         bell: Rings at each change.
         late: Writes down what has happened and could not be written down.
+        requests: What payments are for; the node keeps it as a note.
     """
 
-    def __init__(self, node: Node, journal: BookedJournal, book: PaymentBook, bell: Bell, late: Late) -> None:
+    def __init__(
+        self, node: Node, journal: BookedJournal, book: PaymentBook, bell: Bell, late: Late, *, requests: Requests
+    ) -> None:
         self._node = node
+        self._requests = requests
         self._journal = journal
         self._book = book
         self._bell = bell
@@ -210,6 +216,10 @@ class Payments:
         task = asyncio.create_task(self._watch(payment))
         self._tasks.add(task)
         task.add_done_callback(self._watched)
+        purpose = self._requests.of(payment.invoice).description
+        noting = asyncio.create_task(note_purpose(self._node, payment.payment_id, purpose))
+        self._tasks.add(noting)
+        noting.add_done_callback(self._tasks.discard)
 
     def _watched(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -155,7 +155,7 @@ async def open_desk(
     """
     forget_old(database)
     bell, book, ticker = Bell(), PaymentBook(database), ticker or Ticker()
-    late = Late(bell)
+    late, requests = Late(bell), Requests(database)
     stack.callback(late.try_again)
     nodes = []
     for name, ticket in tickets.items():
@@ -175,13 +175,13 @@ async def open_desk(
         reach.told(None)
         session.on_link = reach.told
         node = await stack.enter_async_context(use_session(session, journal, None))
-        payments = Payments(node, journal, book, bell, late)
+        payments = Payments(node, journal, book, bell, late, requests=requests)
         payments.go_on()
         stack.push_async_callback(payments.close)
         nodes.append(WebNode(name, format_b64(node.public_key), node, session, payments, reach, in_doubt, untold))
     runs = CircleRuns(database, bell, late)
     stack.push_async_callback(runs.close)
-    books = (book, InvoiceBook(database), Requests(database))
+    books = (book, InvoiceBook(database), requests)
     desk = Desk(database, Tokens(database), *books, tuple(nodes), bell, runs, late, delivery=delivery, shop=shop)
     parts = [("sending webhooks", Webhooks(database, bell).run), ("writing late", late.run)]
     parts += [(f"settling the invoices of {node.name}", Settling(desk, node).run) for node in nodes]

@@ -1,6 +1,7 @@
 """What the SDK knows, in the forms of the API, and back. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -83,9 +84,9 @@ def read_invoice(form: forms.InvoiceForm) -> Invoice:
     return _from_form(INVOICE, form)
 
 
-def read_asked(form: forms.NewPayment) -> tuple[Invoice, str | None]:
+def read_asked(form: forms.NewPayment) -> PaymentRequest:
     """
-    What a client wants to pay, and the address to which its commit goes by itself.
+    What a client wants to pay; the delivery address is the one to which its commit goes by itself.
 
     Raises:
         InvalidInput: There is no invoice and no text, or both; or one of them is none.
@@ -93,10 +94,10 @@ def read_asked(form: forms.NewPayment) -> tuple[Invoice, str | None]:
     if (form.invoice is None) == (form.text is None):
         raise InvalidInput("what is to be paid is said by 'invoice' or by 'text', and not by both")
     if form.invoice is not None:
-        return read_invoice(form.invoice), None
+        return PaymentRequest(read_invoice(form.invoice))
     assert form.text is not None
     request = parse_uri_of(PaymentRequest, form.text)
-    return request.invoice, request.delivery if form.deliver else None
+    return request if form.deliver else replace(request, delivery=None)
 
 
 def read_commit(form: forms.CommitForm) -> Commit:

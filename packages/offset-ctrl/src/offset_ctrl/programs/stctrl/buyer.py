@@ -27,6 +27,7 @@ from offset_ctrl.programs.texts import TextOutput, request_lines
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
+from offset_ctrl.sdk.history import note_of
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_ctrl.sdk.reasons import why_no_route
 from offset_proto.errors import InvalidInput, OffsetError
@@ -83,7 +84,7 @@ async def pay_invoice(
         direct: Take no route but that to the seller with nobody in between, and ask no index server.
         asked: A payment request that was given as a text.
         output: How the commit is shown, once it is written.
-        note: For ourselves; our node keeps it.
+        note: For ourselves; our node keeps it, where it keeps any. By default, what the text says it is for.
         receipt: Where the receipt goes, if the commit is delivered; None: it is left to the node.
         delivers: Deliver the commit, where what is *asked* for names an address.
 
@@ -109,8 +110,7 @@ async def pay_invoice(
         return None
     assert payment is not None
     assert commit is not None
-    if note is not None:
-        _check_note(session, note)
+    note = _noted(session, asked, note)
     words = _words_of(invoice_path, asked, receipt, extra_fees, direct=direct, by_hand=address is None)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit, words=words)
     go_on = command_line(*files.pay_words())
@@ -175,14 +175,19 @@ def _tell_request(asked: PaymentRequest) -> None:
         click.echo("By the clock here, the seller's node has cancelled this invoice already.", err=True)
 
 
-def _check_note(session: NodeSession, note: str) -> None:
-    """Before anything is paid that was to be noted."""
+def _noted(session: NodeSession, asked: PaymentRequest | None, note: str | None) -> str | None:
+    """What is to be noted, known before anything is paid: by default what a text is for, where the node keeps notes."""
+    if note is None:
+        if asked is None or asked.description is None or Extension.HISTORY not in session.extensions:
+            return None
+        return note_of(asked.description)
     try:
         check_note(note)
     except InvalidInput as error:
         raise CommandError(GROUP, f"InvalidNote({error})") from None
     if Extension.HISTORY not in session.extensions:
         raise CommandError(GROUP, "NotAnnounced", "this node keeps no history, and no notes; pay without --note")
+    return note
 
 
 async def _pay(

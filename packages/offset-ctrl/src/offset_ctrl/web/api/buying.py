@@ -47,8 +47,12 @@ async def create_payment(call: Call, query: PaymentQuery, body: forms.NewPayment
     When *state* is committed, hand *commit* to the seller; nothing is paid before that. Where a *text* names an address
     for it, it is delivered there. The same key gives the same payment, also after a crash, and never a second one.
     """
-    (invoice, delivery), fees_max = views.read_asked(body), views.read_amount(body.fees_max)
-    row, is_new = call.node.payments.start(call.visitor, call.key, invoice, fees_max, body.timeout, delivery=delivery)
+    request, fees_max = views.read_asked(body), views.read_amount(body.fees_max)
+    if request.description is not None:
+        call.desk.requests.keep(request)
+    row, is_new = call.node.payments.start(
+        call.visitor, call.key, request.invoice, fees_max, body.timeout, delivery=request.delivery
+    )
     await _wait(call, row.payment_id, query)
     return view(call, _find(call, row.payment_id)), is_new
 
@@ -56,8 +60,8 @@ async def create_payment(call: Call, query: PaymentQuery, body: forms.NewPayment
 @section.post("/nodes/{node}/payments/plan", may=(Scope.READ, Scope.PAY))
 async def plan_payment(call: Call, body: forms.NewPayment) -> forms.Plan:
     """What a payment would do now: parts, fees, and why it would fail. Only routes are asked for."""
-    (invoice, _), fees_max = views.read_asked(body), views.read_amount(body.fees_max)
-    return views.plan_form(await call.node.node.plan_payment(invoice, PayOptions(fees_max=fees_max)))
+    request, fees_max = views.read_asked(body), views.read_amount(body.fees_max)
+    return views.plan_form(await call.node.node.plan_payment(request.invoice, PayOptions(fees_max=fees_max)))
 
 
 @section.get("/nodes/{node}/payments", may=(Scope.READ, Scope.PAY))

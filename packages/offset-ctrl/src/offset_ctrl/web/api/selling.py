@@ -16,6 +16,7 @@ from offset_ctrl.web.guard import CHECKOUT_PATH
 from offset_ctrl.web.invoice_book import InvoiceRow, InvoiceState
 from offset_ctrl.web.operations import Call, Section
 from offset_ctrl.web.problems import rejection
+from offset_ctrl.web.purposes import note_purpose
 from offset_ctrl.web.settling import cancel, collect, settle
 from offset_proto.entered import parse_currency
 from offset_proto.errors import InvalidInput
@@ -89,6 +90,7 @@ async def _add(call: Call, row: InvoiceRow, expires_in: int | None) -> None:
         await call.node.node.create_invoice(
             wanted.currency, wanted.dest_payment, expires=expires_in, invoice_id=wanted.invoice_id
         )
+        await note_purpose(call.node.node, wanted.invoice_id, request_of(call.desk, row).description)
         book.change(invoice_id, InvoiceState.OPEN)
     call.desk.bell.ring()
 

@@ -47,7 +47,7 @@ add(
         "--direct", is_flag=True, help="Only over the link to the seller, who is a friend; no other way is looked for."
     ),
     timeout(60, "Seconds to wait for the commit; then the payment goes on without this command."),
-    click.option("--note", help="A note for yourself, which the history shows; the seller does not get it."),
+    click.option("--note", help="A note for yourself, which the history shows.  [default: what the text says]"),
     click.option(
         "--deliver/--by-hand",
         "delivers",
