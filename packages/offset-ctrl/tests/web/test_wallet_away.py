@@ -54,6 +54,7 @@ def test_every_page_answers(visit, lose):
                 assert (answer.status_code, "This needs your node" in answer.text) == (503, True), path
             if answer.headers["content-type"].startswith("text/html"):
                 assert AWAY.search(answer.text), path
+                assert "it pays, asks for and changes nothing at the node" in answer.text
                 assert "ConnectionError(" not in answer.text
 
     visit(body)
