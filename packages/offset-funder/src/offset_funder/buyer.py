@@ -43,8 +43,6 @@ ledgers are as the whole token leaves them. It calls `fail_transaction` for a re
 four are called for open transactions only.
 """
 
-from dataclasses import replace
-
 from offset_crypto.hashing import hash_lock
 from offset_funder.effects import PaymentFinished
 from offset_funder.mutations import (
@@ -70,6 +68,7 @@ from offset_funder.state import (
 )
 from offset_proto.errors import RefusedError, invariant
 from offset_proto.limits import PENDING_USER_REQUESTS_MAX
+from offset_proto.message import replace
 from offset_proto.messages.app import (
     AckClosePayment,
     Canceled,

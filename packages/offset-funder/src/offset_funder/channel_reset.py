@@ -17,8 +17,6 @@ the friend accepts ours         `is_reset_of` knows that token, `accept_reset` s
 Only a person accepts terms: they may say other balances than we remember, and nothing that was pending comes back.
 """
 
-from dataclasses import replace
-
 from immutables import Map
 
 from offset_crypto.identity import InvalidSignature, verify
@@ -32,6 +30,7 @@ from offset_funder.state import (
 )
 from offset_funder.token_channel import Sign
 from offset_proto.errors import RefusedError
+from offset_proto.message import replace
 from offset_proto.messages.friend import (
     CurrencyBalance,
     MoveToken,

@@ -8,8 +8,6 @@ the reason, and the app sees an acknowledgement without effect.
 out have the same names, and are written ``mutations.AddFriend`` and so on.
 """
 
-from dataclasses import replace
-
 from offset_funder import buyer, mutations, routing, seller
 from offset_funder.channel_reset import ResetRefused, accept_terms, check_terms
 from offset_funder.effects import ForgetFriend, SetRelays
@@ -27,6 +25,7 @@ from offset_funder.relay_lists import after_reset
 from offset_funder.session import ControlError, Session
 from offset_funder.state import Consistent, CurrencyConfig, Friend, Inconsistent, Outgoing
 from offset_proto.limits import NODE_RELAYS_MAX
+from offset_proto.message import replace
 from offset_proto.messages.app import (
     AckClosePayment,
     AddFriend,

@@ -9,7 +9,7 @@ as a whole or not at all. The order of what comes out of it (spec 05 §1.2 [BEHA
 3. one report to the apps, if something changed or an app asked; then results of requests.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from offset_crypto.identity import Identity
@@ -36,6 +36,7 @@ from offset_funder.sender import send_all
 from offset_funder.session import ControlError, SendFlags, Session, Surroundings, TokenAtHand
 from offset_funder.state import FunderState
 from offset_proto.errors import PeerError, RefusedError, invariant
+from offset_proto.message import replace
 from offset_proto.messages.app import ReportMutations
 from offset_proto.messages.report import FriendLivenessReport
 from offset_proto.types import PublicKey

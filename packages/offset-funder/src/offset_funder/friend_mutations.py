@@ -10,7 +10,7 @@ Mutations of one friend: its channel, what waits for it, and how it is configure
 ======================  ==================================================================================
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from offset_funder.ledger import LedgerChange, change_ledger
@@ -26,6 +26,7 @@ from offset_funder.state import (
     fresh_ledger,
 )
 from offset_proto.errors import invariant
+from offset_proto.message import replace
 from offset_proto.messages.friend import RequestSendFundsOp
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.types import Currency, Uid

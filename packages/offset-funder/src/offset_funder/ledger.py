@@ -17,13 +17,14 @@ collect                 LPD - f, balance - f     RPD - f, balance + f     remove
 """
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import InvalidSignature, verify
 from offset_crypto.signed import response_buffer
 from offset_funder.state import Ledger, PendingTransaction, PendingTransactions, Responded
 from offset_proto.errors import PeerError
+from offset_proto.message import replace
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,

@@ -5,7 +5,7 @@ Mutations: the only way in which the state changes, and what storage writes. Spe
 that does not fit its state is a bug of ours.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from offset_funder.friend_mutations import (
@@ -46,6 +46,7 @@ from offset_funder.state import (
     fresh_friend,
 )
 from offset_proto.errors import invariant
+from offset_proto.message import replace
 from offset_proto.messages.friend import ResponseSendFundsOp
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
 from offset_proto.types import U64, U128, Currency, HashedLock, InvoiceId, PaymentId, PlainLock, PublicKey, Uid

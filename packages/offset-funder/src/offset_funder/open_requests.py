@@ -32,7 +32,7 @@ origins of the requests that a token answers are looked up before the mutations 
 """
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from immutables import Map
@@ -52,6 +52,7 @@ from offset_funder.mutations import (
     SetInconsistent,
 )
 from offset_funder.state import Channel, Consistent, FunderState
+from offset_proto.message import replace
 from offset_proto.messages.friend import CancelSendFundsOp, RequestSendFundsOp
 from offset_proto.types import Currency, PublicKey, Uid
 

@@ -6,8 +6,6 @@ carry a request on cancels it towards where it came from. Our own part as buyer 
 seller in `seller`.
 """
 
-from dataclasses import replace
-
 from offset_funder import buyer, seller
 from offset_funder.effects import RequestForwarded
 from offset_funder.ledger import (
@@ -27,6 +25,7 @@ from offset_funder.open_requests import LOCAL_USER, Origin
 from offset_funder.session import Session
 from offset_funder.state import Consistent
 from offset_proto.limits import FORWARDED_REQUESTS_MAX, PENDING_TRANSACTIONS_MAX
+from offset_proto.message import replace
 from offset_proto.messages.friend import CancelSendFundsOp, FriendsRoute, RequestSendFundsOp
 from offset_proto.rate import calc_fee
 from offset_proto.types import Currency, PublicKey, Uid

@@ -19,7 +19,7 @@ Everything here works on frozen values: an error leaves the channel as it was.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from offset_crypto.identity import InvalidSignature, verify
 from offset_crypto.signed import info_hash, move_token_buffer, prefix_hash
@@ -41,6 +41,7 @@ from offset_funder.state import (
 )
 from offset_proto.canonical import flip
 from offset_proto.errors import InvalidInput, PeerError, RefusedError, invariant
+from offset_proto.message import replace
 from offset_proto.messages.friend import (
     CurrencyOperations,
     FriendTcOp,

@@ -64,7 +64,6 @@ one.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from offset_crypto.secure_channel import RandomBytes
 from offset_funder.mutations import (
@@ -83,6 +82,7 @@ from offset_funder.state import (
     InProgress,
     NewTransactions,
 )
+from offset_proto.message import replace
 from offset_proto.messages.friend import ResetTerms
 from offset_proto.types import U64_MAX, PublicKey, Signature, Uid
 

@@ -22,7 +22,6 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +51,7 @@ from offset_node.tasks import NodeTasks
 from offset_node.telling import NodeLog
 from offset_proto.errors import OffsetError
 from offset_proto.limits import APP_HANDSHAKES_MAX
+from offset_proto.message import replace
 from offset_proto.messages.app import CreateTransaction
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import FriendMessage

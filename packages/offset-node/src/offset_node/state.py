@@ -23,7 +23,7 @@ mutation                                                 changes
 rows of a database come to is compared with it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from immutables import Map
 
@@ -31,6 +31,7 @@ from offset_funder import mutations as funder_mutations
 from offset_funder.bookkeeping import Entry
 from offset_funder.ledger import Side
 from offset_funder.state import FunderState
+from offset_proto.message import replace
 from offset_proto.messages.payment import NamedIndexServerAddress
 from offset_proto.types import U64, Currency, InvoiceId, PaymentId, PublicKey, Uid
 

@@ -5,6 +5,7 @@ Messages, files and limits of the Offset protocol, without any I/O of its own bu
 `messages`             every message, an immutable typed class each
 `layout`, `message`    how a class of messages is declared, and how it maps onto the schema
 `wire`                 messages to packed Cap'n Proto bytes and back
+`straight_code`        functions that write and read a struct, made from its fields
 `packing`              messages of several segments, which the library must not read
 `canonical`            messages to the bytes that are hashed and signed
 `frames`               length frames on a byte stream

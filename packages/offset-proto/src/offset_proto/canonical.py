@@ -7,10 +7,10 @@ shifted into each other without changing the bytes. Field order is that of the c
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TypeVar
 
 from offset_proto.errors import InvalidInput
+from offset_proto.message import replace
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,

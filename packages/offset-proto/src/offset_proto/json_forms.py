@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from offset_proto.errors import InvalidInput
 from offset_proto.message_json import CAMEL_CASE, JsonForm, at, json_integer, required
+from offset_proto.straight_code import object_code
 from offset_proto.text import format_b64, parse_b64, parse_integer
 from offset_proto.types import Currency, FixedBytes, Integer
 
@@ -152,9 +153,6 @@ def record(cls: Callable[..., T], **members: Form[Any] | _Renamed) -> Form[T]:
         for name, m in members.items()
     ]
 
-    def write(value: T) -> dict[str, Any]:
-        return {key: form.write(getattr(value, name)) for name, key, form, _ in table}
-
     def read(value: Any) -> T:
         found = _expect(dict, "an object", value)
         arguments = {}
@@ -163,7 +161,7 @@ def record(cls: Callable[..., T], **members: Form[Any] | _Renamed) -> Form[T]:
             arguments[name] = at(key, form.read, raw)
         return cls(**arguments)
 
-    return Form(write, read)
+    return Form(object_code((name, key, form.write) for name, key, form, _ in table), read)
 
 
 def row(cls: Callable[..., T], **members: Form[Any]) -> Form[T]:

@@ -4,15 +4,17 @@ The base of all message classes: frozen, compared by value, cheap to declare.
 `dataclasses.dataclass(frozen=True, slots=True)` takes half a millisecond for each class, which a command-line
 program with a hundred of them feels. `frozen` makes the same kind of class at a fifth of that: equality, hash
 and representation are inherited, and only ``__init__`` is generated. ``dataclasses.fields`` and
-``dataclasses.replace`` work on them as on any dataclass.
+``dataclasses.replace`` work on them as on any dataclass, and `replace` does the same at a fraction of the price.
 """
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, fields
+from functools import cache
 from inspect import get_annotations
 from operator import attrgetter
-from typing import Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast, dataclass_transform
 
-__all__ = ["Message", "frozen"]
+__all__ = ["Message", "frozen", "replace"]
 
 T = TypeVar("T", bound=type)
 
@@ -71,3 +73,34 @@ def _make_init(cls: type, names: tuple[str, ...]) -> Any:
     scope: dict[str, Any] = {}
     exec(f"def __init__({', '.join(('self', *names))}):\n{body}\n", setters, scope)
     return scope["__init__"]
+
+
+if TYPE_CHECKING:
+    from dataclasses import replace  # type checkers know which changes it takes
+else:
+
+    def replace(value: Any, /, **changes: Any) -> Any:
+        """
+        A copy of a frozen value with some fields changed, as by ``dataclasses.replace``.
+
+        That one walks through the fields in Python each time, and each change of a node's state copies some values.
+        It also takes fields that ``__init__`` does not; there must be none here.
+
+        Args:
+            value: A `Message`, or an instance of a dataclass.
+            changes: By names of fields.
+
+        Raises:
+            TypeError: There is no such field.
+        """
+        names, read = _reading(type(value))
+        return type(value)(**{**dict(zip(names, read(value), strict=True)), **changes})
+
+
+@cache
+def _reading(cls: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of the fields, and what reads all of them at once."""
+    names = tuple(field.name for field in fields(cls))
+    if len(names) > 1:
+        return names, attrgetter(*names)
+    return names, lambda value: tuple(getattr(value, name) for name in names)

@@ -6,9 +6,9 @@ keep one, and they stay equal because both apply the same mutations in the same 
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from offset_proto.errors import PeerError
+from offset_proto.message import replace
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress
 from offset_proto.messages.report import (
     AddFriendReport,

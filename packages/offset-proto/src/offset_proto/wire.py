@@ -15,7 +15,6 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from operator import attrgetter
-from struct import Struct
 from typing import Any, Generic, TypeVar, cast
 
 import capnp
@@ -45,7 +44,8 @@ from offset_proto.limits import (
 )
 from offset_proto.messages import app, channel, extensions, friend, index, keepalive, relay, report
 from offset_proto.packing import has_several_segments, unpack
-from offset_proto.types import Currency, FixedBytes, Integer
+from offset_proto.straight_code import FieldCode, ReadStruct, WriteStruct, bytes_code, record_code
+from offset_proto.types import Currency, Integer
 
 __all__ = [
     "APP_GREETING",
@@ -89,9 +89,6 @@ class _Budget:
 # Writes a value into member *name* of a builder; reads it from a reader.
 _Write = Callable[[Any, str, Any], None]
 _Read = Callable[[Any, str, _Budget], Any]
-# The same for a struct itself: a builder or reader of its own.
-_WriteStruct = Callable[[Any, Any], None]
-_ReadStruct = Callable[[Any, _Budget], Any]
 
 
 class Codec(Generic[M]):
@@ -196,7 +193,7 @@ def _load(schema: str) -> Any:
 
 
 @cache
-def _struct_codec(layout: Layout) -> tuple[_WriteStruct, _ReadStruct]:
+def _struct_codec(layout: Layout) -> tuple[WriteStruct, ReadStruct]:
     match layout:
         case StructLayout():
             return _record(layout)
@@ -207,7 +204,7 @@ def _struct_codec(layout: Layout) -> tuple[_WriteStruct, _ReadStruct]:
         case EnumLayout():
             return _enum(layout.cls)
         case BytesLayout():
-            return _fixed_bytes(layout.cls)
+            return bytes_code(layout.cls)
         case IntegerLayout():
             return _big_integer(layout.integer)
         case TextLayout():
@@ -215,22 +212,19 @@ def _struct_codec(layout: Layout) -> tuple[_WriteStruct, _ReadStruct]:
     raise TypeError(f"not a struct: {layout}")
 
 
-def _record(layout: StructLayout) -> tuple[_WriteStruct, _ReadStruct]:
-    cls = layout.cls
-    writers = [(attrgetter(name), wire_name, _field(item)[0]) for name, wire_name, item in layout.fields]
-    readers = [(wire_name, _field(item)[1]) for _, wire_name, item in layout.fields]
-
-    def write(builder: Any, value: Any) -> None:
-        for get, name, write_field in writers:
-            write_field(builder, name, get(value))
-
-    def read(reader: Any, budget: _Budget) -> Any:
-        return cls(*[read_field(reader, name, budget) for name, read_field in readers])
-
-    return write, read
+def _record(layout: StructLayout) -> tuple[WriteStruct, ReadStruct]:
+    return record_code(layout.cls, [_field_code(*field) for field in layout.fields])
 
 
-def _union(layout: UnionLayout) -> tuple[_WriteStruct, _ReadStruct]:
+def _field_code(attribute: str, name: str, layout: Layout) -> FieldCode:
+    if _is_plain(layout):
+        return FieldCode(attribute, name)
+    if _is_struct(layout):
+        return FieldCode(attribute, name, *_struct_codec(layout), is_struct=True)
+    return FieldCode(attribute, name, *_field(layout))
+
+
+def _union(layout: UnionLayout) -> tuple[WriteStruct, ReadStruct]:
     by_class = {member.cls: (member.name, _member(member)[0]) for member in layout.members}
     by_name = {member.name: _member(member)[1] for member in layout.members}
 
@@ -249,10 +243,21 @@ def _member(member: UnionMember) -> tuple[_Write, _Read]:
     cls, field = member.cls, member.field
     if member.payload is None:
         return _write_void, lambda reader, name, budget: cls()
-    write_payload, read_payload = _field(member.payload)
     if field is None:
-        return write_payload, read_payload
+        return _field(member.payload)
     get = attrgetter(field)
+    if _is_plain(member.payload):
+        return (
+            lambda builder, name, value: setattr(builder, name, get(value)),
+            lambda reader, name, budget: cls(reader._get(name)),
+        )
+    if _is_struct(member.payload):
+        write_struct, read_struct = _struct_codec(member.payload)
+        return (
+            lambda builder, name, value: write_struct(builder.init(name), get(value)),
+            lambda reader, name, budget: cls(read_struct(reader._get(name), budget)),
+        )
+    write_payload, read_payload = _field(member.payload)
     return (
         lambda builder, name, value: write_payload(builder, name, get(value)),
         lambda reader, name, budget: cls(read_payload(reader, name, budget)),
@@ -263,7 +268,7 @@ def _write_void(builder: Any, name: str, value: Any) -> None:
     setattr(builder, name, None)
 
 
-def _optional(layout: OptionalLayout) -> tuple[_WriteStruct, _ReadStruct]:
+def _optional(layout: OptionalLayout) -> tuple[WriteStruct, ReadStruct]:
     write_item, read_item = _field(layout.item)
     member = layout.member
 
@@ -279,34 +284,14 @@ def _optional(layout: OptionalLayout) -> tuple[_WriteStruct, _ReadStruct]:
     return write, read
 
 
-def _enum(cls: type[enum.Enum]) -> tuple[_WriteStruct, _ReadStruct]:
+def _enum(cls: type[enum.Enum]) -> tuple[WriteStruct, ReadStruct]:
     return (
         lambda builder, value: setattr(builder, value.value, None),
         lambda reader, budget: cls(reader._which_str()),
     )
 
 
-_WORDS = {16: Struct(">2Q"), 32: Struct(">4Q"), 64: Struct(">8Q")}
-_WORD_NAMES = tuple(f"x{i}" for i in range(8))
-
-
-def _fixed_bytes(cls: type[FixedBytes]) -> tuple[_WriteStruct, _ReadStruct]:
-    words = _WORDS[cls.SIZE]
-    names = _WORD_NAMES[: cls.SIZE // 8]
-
-    def write(builder: Any, value: Any) -> None:
-        inner = builder.init("inner")
-        for name, word in zip(names, words.unpack(value), strict=True):
-            setattr(inner, name, word)
-
-    def read(reader: Any, budget: _Budget) -> Any:
-        get = reader._get("inner")._get
-        return cls(words.pack(*[get(name) for name in names]))
-
-    return write, read
-
-
-def _big_integer(integer: Integer) -> tuple[_WriteStruct, _ReadStruct]:
+def _big_integer(integer: Integer) -> tuple[WriteStruct, ReadStruct]:
     mask = (1 << 64) - 1
 
     def write(builder: Any, value: int) -> None:
@@ -324,7 +309,7 @@ def _big_integer(integer: Integer) -> tuple[_WriteStruct, _ReadStruct]:
     return write, read
 
 
-def _bounded_text(cls: type[str]) -> tuple[_WriteStruct, _ReadStruct]:
+def _bounded_text(cls: type[str]) -> tuple[WriteStruct, ReadStruct]:
     name = "currency" if cls is Currency else "address"
     bytes_max = CURRENCY_BYTES_MAX if cls is Currency else NET_ADDRESS_BYTES_MAX
 
@@ -340,22 +325,33 @@ def _bounded_text(cls: type[str]) -> tuple[_WriteStruct, _ReadStruct]:
 # Fields: a member of a struct, of whatever kind.
 
 
+def _is_plain(layout: Layout) -> bool:
+    """Whether a value stands in the struct as it is."""
+    return isinstance(layout, BoolLayout | DataLayout) or (
+        isinstance(layout, IntegerLayout) and layout.integer.bits < 128
+    )
+
+
+def _is_struct(layout: Layout) -> bool:
+    """Whether a value is a struct of its own."""
+    return not (_is_plain(layout) or isinstance(layout, ListLayout) or layout == TextLayout(str))
+
+
 @cache
 def _field(layout: Layout) -> tuple[_Write, _Read]:
-    match layout:
-        case BoolLayout() | DataLayout():
-            return setattr, lambda reader, name, budget: reader._get(name)
-        case IntegerLayout(integer) if integer.bits < 128:
-            return setattr, lambda reader, name, budget: reader._get(name)
-        case TextLayout(cls) if cls is str:
-            return setattr, _read_name
-        case ListLayout():
-            return _list(layout)
+    if isinstance(layout, ListLayout):
+        return _list(layout)
+    if not _is_struct(layout):
+        return setattr, _read_name if isinstance(layout, TextLayout) else _read_plain
     write_struct, read_struct = _struct_codec(layout)
     return (
         lambda builder, name, value: write_struct(builder.init(name), value),
         lambda reader, name, budget: read_struct(reader._get(name), budget),
     )
+
+
+def _read_plain(reader: Any, name: str, budget: _Budget) -> Any:
+    return reader._get(name)
 
 
 def _read_name(reader: Any, name: str, budget: _Budget) -> str:

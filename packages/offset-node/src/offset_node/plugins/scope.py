@@ -6,10 +6,11 @@ report of the node.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from offset_node.state import HistoryScope
+from offset_proto.message import replace
 from offset_proto.messages.extensions import OpenInvoices, OpenPaymentReport, OpenPayments, UnheardFriends
 from offset_proto.messages.history import EntryKind, HistoryEnd, HistoryEntry, HistoryPage
 from offset_proto.messages.report import (

@@ -1,10 +1,9 @@
 """A malicious node, which repeats, reorders, withholds or alters what it says to friends."""
 
-from dataclasses import replace
-
 from offset_crypto.signed import move_token_buffer
 from offset_node.simulation.nodes import SimulatedNode
 from offset_node.simulation.world import LinkEnd
+from offset_proto.message import replace
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     FriendMessage,

@@ -12,7 +12,7 @@ when a batch is through. A view is made when the first app follows, and dropped 
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from offset_funder import mutations as m
@@ -30,6 +30,7 @@ from offset_funder.state import (
     SuccessfulPayment,
 )
 from offset_node.waiting.times import PendingTimes
+from offset_proto.message import replace
 from offset_proto.messages.extensions import (
     OpenPaymentReport,
     OpenPayments,

@@ -24,13 +24,15 @@ Statement = tuple[str, tuple[Any, ...]]
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
 """What each SELECT found, by its text."""
 
+_write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes one each time
+
 _AMOUNT = Integer(128)
 _BALANCE = Integer(128, signed=True)
 
 
 def format_json(value: Any) -> str:
     """A value as JSON text without spaces, in which every character stands as itself."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _write_json(value)
 
 
 def format_form(form: Form[T], value: T) -> str:
