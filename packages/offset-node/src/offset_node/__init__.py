@@ -12,7 +12,7 @@ The node of Offset.
 `apps`                      apps: who is let in, what each may ask for, what each is told
 `counts`                    what a node counts while it runs
 `effects`                   what a node does to the outside, and in which order
-`batch`                     what is handled together, and what comes of it
+`batch`, `lasting`          what is handled together, and what comes of it; what of that is to be stored
 `engine`                    the node as a pure engine: what is handled, stored and shown, in which order
 `node`                      the engine on sockets and a database
 `embedded`                  a node inside another program

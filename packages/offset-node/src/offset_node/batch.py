@@ -93,7 +93,7 @@ class Batch:
     Events that were handled together. It has no effects: those come from `NodeEngine.stored`.
 
     Attributes:
-        mutations: To be stored in order, all or nothing; may be empty.
+        mutations: To be stored in order, all or nothing; may be empty. What later ones take back is not among them.
         refused: For the log: events that were dropped or refused, and why.
         notes: For the log: what else is worth knowing; no secrets.
     """

@@ -53,7 +53,6 @@ they change nothing that is stored. What those answer goes through `follow`::
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from offset_crypto.identity import Identity
@@ -89,6 +88,7 @@ from offset_node.batch import (
 )
 from offset_node.counts import NodeCounts
 from offset_node.effects import NodeEffect, TellOccurrences, TellTransactionEnded
+from offset_node.lasting import lasting
 from offset_node.links.channeler import Channeler, ChannelerOutput, ReportOffline, ReportOnline
 from offset_node.links.token_watch import LOOK_TICKS, TokenWatch
 from offset_node.links.unheard_watch import UnheardWatch
@@ -96,6 +96,7 @@ from offset_node.plugins.scope import Followed
 from offset_node.state import AddEntry, BookMutation, NodeState, PluginMutation
 from offset_node.waiting.watch import WaitingWatch
 from offset_proto.errors import InvariantBroken, invariant
+from offset_proto.message import replace
 from offset_proto.messages import app as app_messages
 from offset_proto.messages.app import ReportMutations, ResponseClosePayment, TransactionResult
 from offset_proto.messages.extensions import (
@@ -231,6 +232,7 @@ class NodeEngine:
         """
         invariant(self._under_way is None, "the batch under way is stored before the next one is taken")
         handled = self._under_way = Handled()
+        before = self._funder.state
         for kind in (OpenPayments, OpenInvoices, UnheardFriends):
             if not self.apps.is_followed(kind):
                 self._waiting.stop_following(kind)
@@ -259,7 +261,7 @@ class NodeEngine:
         self.counts.mutations += len(handled.mutations)
         if handled.occurrences:
             handled.recorded += self._record(handled.occurrences)
-        stored = (*handled.mutations, *self._book(handled), *handled.recorded)
+        stored = (*lasting(before, handled.mutations), *self._book(handled), *handled.recorded)
         handled.batch = Batch(stored, tuple(handled.refused), tuple(handled.notes))
         return handled.batch
 

@@ -63,6 +63,7 @@ class StoredNode(ABC):
         self.reader = reader
         self._name = name
         self._local_public_key: PublicKey | None = None
+        self._done: set[Statement] = set()  # of `tables.ONCE`: one for each friend, currency and app
         self._commits: set[asyncio.Task[None]] = set()
         self._untold: DatabaseWriteError | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -153,8 +154,9 @@ class StoredNode(ABC):
         if self._closing is not None:
             raise InvariantBroken("a database is not written after it is closed")
         self._tell_untold()
-        local = self._local_public_key
-        await self._commit([statement for mutation in mutations for statement in tables.write(local, mutation)])
+        statements = tables.write_batch(self._local_public_key, mutations, self._done)
+        await self._commit(statements)
+        self._done.update(statement for statement in statements if statement[0] in tables.ONCE)
 
     async def _commit(self, statements: list[Statement]) -> None:
         """Store statements in a task of the database, which goes on where the caller is cancelled."""

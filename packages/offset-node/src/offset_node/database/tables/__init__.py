@@ -24,8 +24,8 @@ stands next to the way out: schema, columns, statements, reading.
 A mutation that no module writes does not pass the type checker (`assert_never`).
 """
 
-from collections.abc import Iterator
-from typing import assert_never
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, assert_never
 
 from offset_funder.mutations import ForgetSome
 from offset_funder.state import FunderState
@@ -67,6 +67,7 @@ __all__ = [
     "BACKUP_APPLICATION_ID",
     "EXPORTED_APPLICATION_ID",
     "MIGRATIONS",
+    "ONCE",
     "OWNER",
     "PLUGIN_READS",
     "SCHEMA",
@@ -76,6 +77,7 @@ __all__ = [
     "read_plugins",
     "read_state",
     "write",
+    "write_batch",
 ]
 
 APPLICATION_ID = 0x4F464653  # "OFFS", tells a node database from any other SQLite file
@@ -133,6 +135,10 @@ PLUGIN_READS = plugins.READS
 """The SELECTs that `read_plugins` needs the rows of."""
 
 
+ONCE = frozenset((history.KNOW_FRIEND, history.KNOW_CURRENCY, askers.KNOW_APP))
+"""Statements that do nothing where they were carried out before: what they write is never removed."""
+
+
 def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
     """What a mutation comes to; *local* is the node's own key."""
     if isinstance(mutation, friends.FriendsMutation):
@@ -156,6 +162,37 @@ def write(local: PublicKey, mutation: Mutation) -> Iterator[Statement]:
     if isinstance(mutation, ForgetSome):
         return unheard.forget_some()
     assert_never(mutation)
+
+
+def write_batch(local: PublicKey, mutations: Iterable[Mutation], done: Collection[Statement]) -> list[Statement]:
+    """
+    What a batch comes to, without the statements that change nothing in the end.
+
+    A ledger is changed by each operation on it, and its numbers are written once, as the last one leaves them: no other
+    statement reads them. The names of friends, currencies and apps are not written again.
+
+    Args:
+        local: The node's own key.
+        mutations: Of the batch, in order.
+        done: Of the statements in `ONCE`, those that were carried out before.
+    """
+    statements = [
+        statement
+        for mutation in mutations
+        for statement in write(local, mutation)
+        if statement[0] not in ONCE or statement not in done
+    ]
+    kept: list[Statement] = []
+    written = set[tuple[Any, ...]]()
+    for statement in reversed(statements):
+        if statement[0] == channels.UPDATE_LEDGER:
+            row = statement[1][-2:]
+            if row in written:
+                continue
+            written.add(row)
+        kept.append(statement)
+    kept.reverse()
+    return kept
 
 
 def insert_state(state: NodeState, now: U64, timeline: BeginTimeline | None = None) -> Iterator[Statement]:

@@ -13,7 +13,7 @@ from offset_node.database.tables.cells import Statement
 from offset_node.state import SetAsker
 from offset_proto.types import U64, PublicKey
 
-__all__ = ["ASKER_OF_ENTRY", "SCHEMA", "write", "write_of_entry"]
+__all__ = ["ASKER_OF_ENTRY", "KNOW_APP", "SCHEMA", "write", "write_of_entry"]
 
 SCHEMA = """
 CREATE TABLE apps (id INTEGER PRIMARY KEY, public_key BLOB NOT NULL UNIQUE) STRICT;
@@ -30,17 +30,17 @@ ASKER_OF_ENTRY: Final = (
 )
 """The app of an entry that a SELECT names ``h``. A part of our own payment has both ids: then the buyer's counts."""
 
-_KNOW_APP: Final = "INSERT INTO apps (public_key) VALUES (?) ON CONFLICT DO NOTHING"
+KNOW_APP: Final = "INSERT INTO apps (public_key) VALUES (?) ON CONFLICT DO NOTHING"
 _APP: Final = "(SELECT id FROM apps WHERE public_key = ?)"
 
 
 def write(mutation: SetAsker) -> Iterator[Statement]:
     """The statements that remember who made a payment or an invoice."""
-    yield _KNOW_APP, (mutation.app,)
+    yield KNOW_APP, (mutation.app,)
     yield f"INSERT INTO askers (id, app) VALUES (?, {_APP}) ON CONFLICT DO NOTHING", (mutation.subject, mutation.app)
 
 
 def write_of_entry(number: U64, app: PublicKey) -> Iterator[Statement]:
     """The statements that remember who asked for what an entry tells."""
-    yield _KNOW_APP, (app,)
+    yield KNOW_APP, (app,)
     yield f"INSERT INTO entry_askers (number, app) VALUES (?, {_APP})", (number, app)

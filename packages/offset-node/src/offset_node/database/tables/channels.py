@@ -28,6 +28,7 @@ from offset_proto.types import Currency, PublicKey, Uid
 __all__ = [
     "READS",
     "SCHEMA",
+    "UPDATE_LEDGER",
     "ChannelRows",
     "LedgerMutation",
     "QueueMutation",
@@ -85,9 +86,11 @@ _QUEUED = "friend, queue, currency, operation"
 _LEDGERS = f"SELECT {_LEDGER} FROM ledgers"
 _ALL_PENDING = f"SELECT {_PENDING} FROM pending_transactions"
 _ALL_QUEUED = f"SELECT {_QUEUED} FROM queued_operations ORDER BY position"
-_UPDATE_LEDGER = (
+UPDATE_LEDGER = (
     "UPDATE ledgers SET balance = ?, local_pending_debt = ?, remote_pending_debt = ? WHERE friend = ? AND currency = ?"
 )
+"""Replaces all that changes in a row, which its last two parameters name."""
+
 _INSERT_PENDING = (
     f"INSERT INTO pending_transactions ({_PENDING}) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (friend, currency, side, request_id) DO UPDATE SET pending = excluded.pending"
@@ -106,7 +109,7 @@ def write_ledger(friend: PublicKey, mutation: LedgerMutation) -> Iterator[Statem
             yield f"INSERT INTO ledgers ({_LEDGER}) VALUES (?, ?, '0', '0', '0')", (friend, currency)
         case m.ChangeLedger(currency, change):
             yield (
-                _UPDATE_LEDGER,
+                UPDATE_LEDGER,
                 (
                     str(change.balance),
                     str(change.local_pending_debt),

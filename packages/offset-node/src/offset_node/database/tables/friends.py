@@ -79,11 +79,11 @@ def write(local: PublicKey, mutation: FriendsMutation) -> Iterator[Statement]:
     """What a mutation comes to; *local* is the node's own key, which a new channel is made with."""
     match mutation:
         case m.FriendMutation(friend, part):
-            yield from _write_part(friend, part)
+            return _write_part(friend, part)
         case m.AddFriend(friend, relays, name, is_heard):
-            yield from insert_friend(fresh_friend(local, friend, relays, name, is_heard=is_heard))
+            return insert_friend(fresh_friend(local, friend, relays, name, is_heard=is_heard))
         case m.RemoveFriend(friend):
-            yield "DELETE FROM friends WHERE public_key = ?", (friend,)
+            return iter([("DELETE FROM friends WHERE public_key = ?", (friend,))])
         case _:
             assert_never(mutation)
 
@@ -91,11 +91,10 @@ def write(local: PublicKey, mutation: FriendsMutation) -> Iterator[Statement]:
 def _write_part(friend: PublicKey, part: m.FriendPart) -> Iterator[Statement]:
     # What a payment changes comes first: this runs for each mutation of each batch.
     if isinstance(part, channels.LedgerMutation):
-        yield from channels.write_ledger(friend, part)
-    elif isinstance(part, channels.QueueMutation):
-        yield from channels.write_queue(friend, part)
-    else:
-        yield from _write_own(friend, part)
+        return channels.write_ledger(friend, part)
+    if isinstance(part, channels.QueueMutation):
+        return channels.write_queue(friend, part)
+    return _write_own(friend, part)
 
 
 def _write_own(

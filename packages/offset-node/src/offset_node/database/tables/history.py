@@ -29,6 +29,8 @@ from offset_proto.types import I128, U64, Currency, InvoiceId, PaymentId, Public
 __all__ = [
     "BALANCES",
     "END",
+    "KNOW_CURRENCY",
+    "KNOW_FRIEND",
     "LOOKED_AT_MAX",
     "MIGRATION_TO_4",
     "SCHEMA",
@@ -125,6 +127,9 @@ _COLUMNS = (
 # CROSS JOIN keeps SQLite from beginning with the names: it has to go through the entries in their order.
 _NAMES = "CROSS JOIN history_friends AS f ON f.id = h.friend CROSS JOIN history_currencies AS c ON c.id = h.currency"
 
+KNOW_FRIEND: Final = "INSERT INTO history_friends (public_key) VALUES (?) ON CONFLICT DO NOTHING"
+KNOW_CURRENCY: Final = "INSERT INTO history_currencies (currency) VALUES (?) ON CONFLICT DO NOTHING"
+
 BALANCES = (
     f"SELECT h.number, f.public_key, c.currency, h.before, h.balance FROM history AS h {_NAMES} ORDER BY h.number"
 )
@@ -137,8 +142,8 @@ def write(mutation: AddEntry) -> Iterator[Statement]:
     is_payment = entry.kind in _PAYMENTS
     if is_payment:
         invariant(entry.amount + entry.fee == abs(entry.balance - entry.before), "a payment moves amount and fee")
-    yield "INSERT INTO history_friends (public_key) VALUES (?) ON CONFLICT DO NOTHING", (entry.friend,)
-    yield "INSERT INTO history_currencies (currency) VALUES (?) ON CONFLICT DO NOTHING", (entry.currency,)
+    yield KNOW_FRIEND, (entry.friend,)
+    yield KNOW_CURRENCY, (entry.currency,)
     friend = "(SELECT id FROM history_friends WHERE public_key = ?)"
     currency = "(SELECT id FROM history_currencies WHERE currency = ?)"
     insert = f"INSERT INTO history ({_ENTRY}) VALUES (?, ?, {friend}, {currency}, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
