@@ -383,6 +383,40 @@ def test_a_place_in_the_history_that_the_node_had_before_it_was_restored() -> No
     _run(fake, body)
 
 
+def test_an_invoice_that_is_open_again_since_the_node_was_restored() -> None:
+    """
+    It may have been collected in the time that is forgotten. Whoever cancels it is not told that it was not, and nobody
+    is asked to pay again, unless it was made after the restore.
+    """
+    fake = _node()
+    fake.timeline = 77
+    fake.history = [_received(1, Invoice(LATE, FST, BOB, 20))]
+    fake.invoices = lambda: (replace(_open(BILL), arrived=0), _open(OTHER))
+    fake.collects = lambda commit: None
+
+    async def body(node: Node) -> None:
+        with pytest.raises(RequestRefused, match=r"has forgotten .* Nobody is to pay again before that is known"):
+            await node.accept_commit(BILL, COMMIT)
+        assert await node.cancel_invoice(BILL, HistoryPlace(1)) is InvoiceEnding.UNKNOWN
+        assert await node.cancel_invoice(OTHER, HistoryPlace(1, 77)) is InvoiceEnding.NOT_COLLECTED
+
+    _run(fake, body)
+
+
+def test_invoices_of_two_timelines() -> None:
+    """What is looked at from the beginning for one is not looked at from there for the other."""
+    fake = _node()
+    fake.invoices, fake.timeline = lambda: (), 77
+    fake.history = [_received(number, Invoice(LATE, FST, BOB, 20)) for number in range(1, 10)]
+
+    async def body(node: Node) -> None:
+        places = {BILL.invoice_id: HistoryPlace(9), OTHER.invoice_id: HistoryPlace(8, 77)}
+        endings = await node.invoice_endings(places, pages_max=1)
+        assert endings == {BILL.invoice_id: InvoiceEnding.UNKNOWN, OTHER.invoice_id: InvoiceEnding.NOT_COLLECTED}
+
+    _run(fake, body)
+
+
 def test_a_node_that_is_restored_while_its_history_is_read() -> None:
     """Pages of two histories prove nothing together."""
     fake = _node()

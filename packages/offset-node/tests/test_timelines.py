@@ -53,6 +53,15 @@ def test_a_node_that_has_forgotten_nothing(database, tmp_path):
     assert _timeline(database) == 0
 
 
+def test_a_node_that_had_forgotten_before_timelines_had_numbers(database, tmp_path):
+    """It is in another one than the first, as soon as a program that knows of them opens its database."""
+    back_up(database, tmp_path / "a.backup")
+    restore(tmp_path / "a.backup", tmp_path / "old.db", lambda: "")
+    with closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as connection:
+        connection.executescript("DROP TABLE history_timeline; PRAGMA user_version = 6;")
+    assert _timeline(tmp_path / "old.db") == 1
+
+
 def test_each_restored_database_has_its_own(database, tmp_path):
     """Also two of one backup, and one of a backup of a restored one."""
     back_up(database, tmp_path / "a.backup")

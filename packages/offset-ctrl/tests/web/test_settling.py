@@ -178,6 +178,60 @@ def test_a_node_that_was_restored_meanwhile(run_server, fake, web, poll):
     run_server(second)
 
 
+def test_an_invoice_that_is_cancelled_after_the_node_was_restored(run_server, fake):
+    """The node expects the payment no more; nobody is told that it was not paid before."""
+    seller = Seller(fake)
+    fake.history = [_setting(1)]
+    made = []
+
+    async def first(server):
+        made.append((await seller.sell(server))[1])
+        fake.timeline = 77
+
+    async def second(server):
+        (invoice,) = made
+        name = format_b64(invoice.invoice_id)
+        for _ in range(2):
+            answer = await server.client.delete(f"{INVOICES}/{name}")
+            assert (answer.status_code, answer.json()["title"]) == (503, "InvoiceEndUnknown")
+            row = server.desk.invoice_book.find(name)
+            assert (row.state, row.is_proved) == (InvoiceState.CANCELLED, False)
+            seller.gone.add(invoice.invoice_id)
+
+    run_server(first)
+    run_server(second)
+
+
+def test_a_history_that_does_not_tell_is_read_once(run_server, fake, web, monkeypatch, poll):
+    """And not again for each end of another invoice, until the node is back from being away."""
+    monkeypatch.setattr(settling, "LEEWAY_SECONDS", 0.0)
+    seller = Seller(fake)
+    fake.history = [_setting(1)]
+
+    async def first(server):
+        _, invoice = await seller.sell(server)
+        hand_over = server.desk.invoice_book.hand_over
+        hand_over(format_b64(invoice.invoice_id), build_commit(invoice, web.NODE), HistoryPlace(1))
+        seller.gone.add(invoice.invoice_id)
+        fake.timeline = 77
+
+    async def second(server):
+        node, book = server.desk.nodes[0], server.desk.invoice_book
+        await poll(lambda: True in node.untold.values())
+        pages = len(fake.asked(ReadHistory))
+        for key in "bcd":
+            _, other = await seller.sell(server, key)
+            name = format_b64(other.invoice_id)
+            book.hand_over(name, build_commit(other, web.NODE), HistoryPlace(len(fake.history), 77))
+            seller.collect(other)
+            node.in_doubt.set()
+            await _becomes(server, name, InvoiceState.COLLECTED)
+        assert len(fake.asked(ReadHistory)) == pages + 3
+
+    run_server(first)
+    run_server(second)
+
+
 @pytest.mark.usefixtures("_gives_up_soon")
 def test_an_invoice_with_a_commit_that_comes_to_its_end(run_server, fake, web, monkeypatch):
     """The commit was lost; at its end the node is asked once more, and again where it is late."""

@@ -115,7 +115,7 @@ async def collect(node: InvoiceSource, commit: Commit, handing: Handing = lambda
     if ending is InvoiceEnding.UNKNOWN:
         ending = (await _by_history(node, {commit.invoice_id: after}))[commit.invoice_id]
     if ending is InvoiceEnding.OPEN:
-        raise RequestRefused(_why_not_taken(node.invoices.reports.get(commit.invoice_id)))
+        raise RequestRefused(_why_not_taken(node.invoices.reports.get(commit.invoice_id), after, node))
     if ending is InvoiceEnding.UNKNOWN:
         raise InvoiceEndUnknown(
             "the connection was lost while the payment was collected; whether it was, the balance with the friend tells"
@@ -134,7 +134,8 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: HistoryPlace
         after: A place in the history at which the invoice was open; by default all entries are looked at.
 
     Returns:
-        NOT_COLLECTED, or UNKNOWN where it was gone before and may have been collected, as far as this app is told.
+        NOT_COLLECTED; or UNKNOWN where it was gone before and may have been collected, as far as this app is told, or
+        where it was open at *after* in another timeline: it may have been collected in the time that is forgotten.
 
     Raises:
         InvoiceNotOpen: It was collected; known only where the node tells that.
@@ -155,9 +156,16 @@ async def cancel(node: InvoiceSource, invoice_id: InvoiceId, after: HistoryPlace
         raise RequestRefused("the node does not cancel this invoice, which is still open")
     if ending is InvoiceEnding.UNKNOWN:
         ending = (await _by_history(node, {invoice_id: after}))[invoice_id]
+    elif ending is InvoiceEnding.NOT_COLLECTED and not await _is_of_now(node, after):
+        return InvoiceEnding.UNKNOWN
     if ending is InvoiceEnding.COLLECTED:
         raise _not_open(ending)
     return ending
+
+
+async def _is_of_now(node: InvoiceSource, place: HistoryPlace) -> bool:
+    """Whether the node has forgotten nothing since *place*; also where no place is known."""
+    return place == BEGINNING or place.timeline == (await last_place(node)).timeline
 
 
 async def endings_of(
@@ -197,16 +205,20 @@ async def _by_history(
     if not _reads_history(node):
         return dict.fromkeys(invoices, InvoiceEnding.UNKNOWN)
     now = await node.last_entry()
-    # Numbers of another timeline say nothing of where to look.
-    after = min(place.number if place.timeline == now.timeline else 0 for place in invoices.values())
-    told = await collected_since(node, after, invoices, pages_max)
-
-    def ending(invoice_id: InvoiceId, place: HistoryPlace) -> InvoiceEnding:
-        if invoice_id in told.invoices:
-            return InvoiceEnding.COLLECTED
-        return InvoiceEnding.NOT_COLLECTED if told.proves(place) else InvoiceEnding.UNKNOWN
-
-    return {invoice_id: ending(invoice_id, place) for invoice_id, place in invoices.items()}
+    endings = dict.fromkeys(invoices, InvoiceEnding.UNKNOWN)
+    for is_of_now in (True, False):
+        # Numbers of another timeline say nothing of where to look: all entries are, and not for the others as well.
+        places = {each: at for each, at in invoices.items() if (at.timeline == now.timeline) is is_of_now}
+        if not places:
+            continue
+        after = min(place.number for place in places.values()) if is_of_now else 0
+        told = await collected_since(node, after, places, pages_max)
+        for invoice_id, place in places.items():
+            if invoice_id in told.invoices:
+                endings[invoice_id] = InvoiceEnding.COLLECTED
+            elif told.proves(place):
+                endings[invoice_id] = InvoiceEnding.NOT_COLLECTED
+    return endings
 
 
 def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:
@@ -219,15 +231,24 @@ def _not_open(ending: InvoiceEnding) -> InvoiceNotOpen:
             return InvoiceNotOpen("the invoice was collected already, or cancelled, or has come to its end")
 
 
-def _why_not_taken(report: OpenInvoiceReport | None) -> str:
-    """Why a node refuses a genuine commit, whose invoice is open. Spec 05 §13."""
+def _why_not_taken(report: OpenInvoiceReport | None, place: HistoryPlace, node: InvoiceSource) -> str:
+    """Why a node, whose history goes to *place*, refuses a genuine commit, whose invoice is open. Spec 05 §13."""
     if report is None or report.arrived >= report.total_dest_payment:
         return (
             "the node does not take this commit; the invoice is still open. A node that was restored takes none before "
             "the friends that the payment came by have spoken"
         )
-    return (
-        f"only {report.arrived} of {report.total_dest_payment} are there any more: a channel broke, or a friend was "
-        "removed, and the rest went with it. The invoice is still open. The buyer can send the rest again, and this "
-        "commit will do; or cancel the invoice"
+    missing = f"only {report.arrived} of {report.total_dest_payment} are there any more"
+    if place.timeline:
+        return (
+            f"{missing}, and this node has forgotten some of its history: the rest may have been collected before. The "
+            "buyer's receipt would prove that, and the balance with the friend that it came by tells. Nobody is to pay "
+            "again before that is known; the invoice is still open"
+        )
+    words = (
+        f"{missing}: a channel broke, or a friend was removed, and the rest went with it. The invoice is still open. "
+        "The buyer can send the rest again, and this commit will do; or cancel the invoice"
     )
+    if _reads_history(node):
+        return words
+    return f"{words}. If the node was restored from a backup, it may have been collected before: ask for the receipt"

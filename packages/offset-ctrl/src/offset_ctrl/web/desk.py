@@ -33,7 +33,8 @@ class WebNode:
         reach: Whether it can be reached.
         in_doubt: Set when the ends of invoices that were not seen may be found out now.
         untold: Invoices that are not open any more, and of which the node does not tell over this connection how they
-            have ended; their ids as text. There are as many at most as invoices were made here.
+            have ended; by their ids as text, whether its whole history was read for them. There are as many at most as
+            invoices were made here.
     """
 
     name: str
@@ -43,7 +44,7 @@ class WebNode:
     payments: Payments
     reach: Reach
     in_doubt: asyncio.Event
-    untold: set[str]
+    untold: dict[str, bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ async def open_desk(
     nodes = []
     for name, ticket in tickets.items():
         journal = BookedJournal(state / "payments" / format_b64(ticket.public_key), book, bell, late)
-        in_doubt, untold = asyncio.Event(), set[str]()
+        in_doubt, untold = asyncio.Event(), dict[str, bool]()
         reach = Reach(name, ticket.address, database.now, bell, partial(_back, in_doubt, untold))
         session = await stack.enter_async_context(
             open_session(
@@ -190,7 +190,7 @@ async def open_desk(
     return desk
 
 
-def _back(in_doubt: asyncio.Event, untold: set[str]) -> None:
+def _back(in_doubt: asyncio.Event, untold: dict[str, bool]) -> None:
     """A node can be reached again, and is asked again for what it has not told."""
     untold.clear()
     in_doubt.set()

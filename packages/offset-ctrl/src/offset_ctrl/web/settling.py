@@ -60,6 +60,10 @@ STRANGERS_PAGES_MAX: Final = 20
 """Pages of the history that are read because of one commit, 500 entries each, the newest first."""
 
 _NOT_TOLD: Final = "the invoice is not open any more, and the node does not tell this server whether it was paid"
+_FORGOTTEN: Final = (
+    "the node expects the payment no more. It has forgotten some of its history since the invoice was made, and does "
+    "not know whether it was paid before: the buyer's receipt would prove it, and the balance with the friend tells"
+)
 _IS_NOT_OPEN: Final = "the invoice was collected already, or cancelled, or has come to its end"
 _WAS: Final = {
     InvoiceState.COLLECTED: "the invoice was collected before",
@@ -155,6 +159,10 @@ async def cancel(desk: Desk, node: WebNode, row: InvoiceRow) -> None:
             # Such a node tells of no end. It has acknowledged that it expects the payment no more.
             desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.CANCELLED))
         else:
+            if row.after.timeline != node.session.history_place.timeline and book.handed(invoice_id) is None:
+                # The node expects the payment no more, and has forgotten what was before: that proves nothing.
+                desk.late.write(invoice_id, partial(book.change, invoice_id, InvoiceState.CANCELLED))
+                raise InvoiceEndUnknown(_FORGOTTEN)
             _settle(desk, row, ending)
             if book.get(invoice_id).state is not InvoiceState.OVER:
                 raise InvoiceEndUnknown(_NOT_TOLD)
@@ -171,7 +179,7 @@ async def settle(
         desk, node: Where they were made.
         rows: What the book has of them.
         pages_max: Pages of the history that are read, and those that are `WebNode.untold` are not asked for again;
-            None: as many as it takes, and for all.
+            None: as many as it takes, and for all but those for which so many were read before.
 
     Raises:
         NodeConnectionError, ConnectionClosed: The node has not answered.
@@ -181,13 +189,16 @@ async def settle(
     numbers = {
         row.invoice.invoice_id: row.after
         for row in rows
-        if pages_max is None or format_b64(row.invoice.invoice_id) not in node.untold
+        if node.untold.get(format_b64(row.invoice.invoice_id)) not in ((True,) if pages_max is None else (True, False))
     }
     if numbers:
         endings |= await node.node.invoice_endings(numbers, pages_max=pages_max)
     is_changed = [_settle(desk, row, endings[row.invoice.invoice_id]) for row in rows]
     if Extension.COLLECTED in node.node.extensions:  # otherwise, what is unknown may be open
-        node.untold.update(format_b64(each) for each, ending in endings.items() if ending is InvoiceEnding.UNKNOWN)
+        for each, ending in endings.items():
+            if ending is InvoiceEnding.UNKNOWN:
+                name = format_b64(each)
+                node.untold[name] = node.untold.get(name, False) or pages_max is None
     if any(is_changed):
         desk.bell.ring()
     return endings

@@ -124,7 +124,7 @@ MIGRATIONS = {
     3: history.MIGRATION_TO_4,
     4: notes.SCHEMA + askers.SCHEMA + unheard.SCHEMA,
     5: archives.SCHEMA,
-    6: timelines.SCHEMA,
+    6: timelines.MIGRATION_TO_7,
 }
 """What turns a database of a version into one of the next."""
 

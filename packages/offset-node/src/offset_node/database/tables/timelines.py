@@ -14,11 +14,16 @@ from offset_crypto.secure_channel import RandomBytes
 from offset_node.database.tables.cells import Statement
 from offset_node.state import BeginTimeline
 
-__all__ = ["SCHEMA", "TIMELINE", "draw", "write"]
+__all__ = ["MIGRATION_TO_7", "SCHEMA", "TIMELINE", "draw", "write"]
 
 SCHEMA = """
 CREATE TABLE history_timeline (id INTEGER PRIMARY KEY CHECK (id = 1), timeline INTEGER NOT NULL) STRICT;
 """
+
+MIGRATION_TO_7 = f"""{SCHEMA}
+INSERT INTO history_timeline (id, timeline) SELECT id, 1 FROM forgotten;
+"""
+"""A node that had forgotten before there were numbers for it is in another timeline than the first one, too."""
 
 TIMELINE: Final = "SELECT coalesce(max(timeline), 0) FROM history_timeline"
 """The number of the timeline; 0: the first one."""
