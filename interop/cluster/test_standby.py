@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from interop.cluster.server import PostgresServer
+from interop.programs import wait_until
 from offset_funder.state import FunderState
 from offset_node.database import lease
 from offset_node.database.errors import DatabaseInUse, LoadDbError
@@ -168,6 +169,25 @@ def test_a_batch_that_is_half_there_keeps_nobody_out(server: PostgresServer, mad
 
     asyncio.run(asyncio.wait_for(run(), PATIENCE))
     assert server.execute("SELECT term, writing FROM offset_node.writer", made.text) == [(1, 1)]
+
+
+def test_whose_statements_are_carried_out_is_waited_for(server: PostgresServer, made: PostgresAddress) -> None:
+    """However long they take, such as those that bring the tables to a new version."""
+
+    async def run() -> None:
+        other = await connect(made)
+        slow = "BEGIN; UPDATE writer SET writing = term; SELECT pg_sleep(4); CREATE TABLE made_meanwhile (); COMMIT"
+        asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        working = asyncio.create_task(other.execute(slow.encode(), prepare=False))
+        await asyncio.to_thread(wait_until, "it to be carried out", lambda: bool(server.execute(asleep)))
+        async with _Standby(made).opened() as database:
+            assert isinstance(database, PostgresDatabase)
+            assert database.term == 1
+        await working
+        await other.close()
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+    assert server.execute("SELECT count(*) FROM offset_node.made_meanwhile", made.text) == [(0,)]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ Shell: how the lease of a database on a server is taken, and who has it. What it
 
 A holder that was frozen or cut off while it sent a batch may leave a transaction that is half there, and its lock on
 the row with it, for hours. Nobody could take over meanwhile. So whoever finds that the lease has ended, and the row
-locked all the same, ends those who hold it: whatever they would store now, they may not say any more.
+locked all the same, ends those who hold the lock and of whom the server waits to hear more: whatever they would store
+now, they may not say any more. Whose statements are being carried out, such as those that bring tables to a new
+version, is waited for.
 """
 
 from dataclasses import dataclass
@@ -22,10 +24,9 @@ _PATIENCE: Final = b"SET LOCAL lock_timeout = '1s'"
 
 _END_HOLDERS_OF_THE_ROW: Final = (
     b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
-    b" WHERE relation = 'writer'::regclass AND mode = 'RowExclusiveLock' AND granted"
-    b" AND usename = current_user AND pid <> pg_backend_pid() AND wait_event_type IS DISTINCT FROM 'Lock'"
+    b" WHERE datname = current_database() AND usename = current_user AND wait_event_type = 'Client'"
+    b" AND relation = 'writer'::regclass AND mode = 'RowExclusiveLock' AND granted"
 )
-"""Who waits for the row has such a lock on the table, too, and is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
