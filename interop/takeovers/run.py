@@ -29,8 +29,8 @@ LIMIT: Final = 100_000_000
 PAY_SECONDS: Final = 120.0
 PAUSE_SECONDS: Final = (9.0, 12.0)
 """
-Between two take-overs. A link that lived for less than 8 seconds is not made again at once (`offset_crypto.backoff`),
-and nobody's standby takes over so often.
+Between two take-overs, for figures. A link that lived for less than 8 seconds is not made again at once
+(`offset_crypto.backoff`), and nobody's standby takes over so often.
 """
 
 SETTLE_SECONDS: Final = 120.0
@@ -46,12 +46,14 @@ class Plan:
         at_once: Payments that are under way at the same time.
         chance: What happens, and when.
         tell: Is told of each take-over.
+        pause: The shortest and the longest time between two, in seconds.
     """
 
     count: int
     at_once: int
     chance: Random
     tell: Callable[[str], object]
+    pause: tuple[float, float] = PAUSE_SECONDS
 
 
 @dataclass
@@ -140,7 +142,7 @@ async def _disturb(network: Network, pair: Pair, plan: Plan, outcome: Outcome) -
         async with asyncio.timeout(PAY_SECONDS):
             await payments.paid_after(0.0)
         for fault in itertools.islice(_faults(plan.chance), plan.count):
-            await asyncio.sleep(plan.chance.uniform(*PAUSE_SECONDS))
+            await asyncio.sleep(plan.chance.uniform(*plan.pause))
             struck = time.monotonic()
             seconds = await pair.strike(fault)
             async with asyncio.timeout(PAY_SECONDS):
