@@ -21,6 +21,17 @@ class _One:
 
 
 @frozen
+class _Defaults:
+    first: int
+    second: tuple[int, ...] = ()
+
+
+@frozen
+class _More(_Defaults):
+    third: str = "3"
+
+
+@frozen
 class _None:
     """Without a field."""
 
@@ -47,3 +58,16 @@ def test_there_is_no_other_field(value):
     """A name that no field has is an error, not a new attribute."""
     with pytest.raises(TypeError):
         replace(value, other=1)
+
+
+def test_fields_may_have_defaults():
+    """As those of a dataclass, also in a class that is derived from another one; they are attributes of no class."""
+    assert _Defaults(1) == _Defaults(1, ()) == _Defaults(first=1, second=())
+    assert _More(1) == _More(1, (), "3")
+    assert replace(_More(1), second=(2,)) == _More(1, (2,))
+    assert repr(_More(1)) == "_More(first=1, second=(), third='3')"
+    with pytest.raises(TypeError, match="first"):
+        _Defaults()
+    match _More(1):
+        case _More(first, second, third):
+            assert (first, second, third) == (1, (), "3")

@@ -36,7 +36,6 @@ the entry of that loss says so.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from offset_funder.ledger import LedgerChange, Side
 from offset_funder.mutations import (
@@ -53,7 +52,7 @@ from offset_funder.mutations import (
 from offset_funder.open_requests import LOCAL_USER, OpenRequests
 from offset_funder.state import Channel, Consistent, CurrencyConfig, FunderState, PendingTransaction
 from offset_proto.errors import InvalidInput, invariant
-from offset_proto.message import replace
+from offset_proto.message import frozen, replace
 from offset_proto.messages.history import EntryKind
 from offset_proto.text import format_b64
 from offset_proto.types import I128, U128, Currency, InvoiceId, PaymentId, PublicKey, Uid
@@ -61,7 +60,7 @@ from offset_proto.types import I128, U128, Currency, InvoiceId, PaymentId, Publi
 __all__ = ["Book", "Entry", "balances", "channel_balances", "entries_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """
     One entry; `offset_proto.messages.history` says what each kind means, and which fields tell something then.

@@ -1,7 +1,6 @@
 """All outputs of a funder, to be performed, or told, once its mutations are durable. Spec 05 §1.2."""
 
-from dataclasses import dataclass
-
+from offset_proto.message import frozen
 from offset_proto.messages.app import ReportMutations, ResponseClosePayment, TransactionResult
 from offset_proto.messages.friend import FriendMessage
 from offset_proto.messages.payment import Receipt, RelayAddress
@@ -22,14 +21,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetRelays:
     """Listen at these relays for all friends."""
 
     relays: tuple[RelayAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UpdateFriend:
     """Keep up a link to a friend: where it is reached, and where it may look for us."""
 
@@ -38,14 +37,14 @@ class UpdateFriend:
     local_relays: tuple[RelayAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetFriend:
     """Keep up no link to the friend any more, and close the one that is there."""
 
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendFriendMessage:
     """A complete statement of our side; a later one replaces it."""
 
@@ -53,7 +52,7 @@ class SendFriendMessage:
     message: FriendMessage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendToApps:
     """A report for all apps, or the result of a request for the one that waits for it."""
 
@@ -64,7 +63,7 @@ ChannelerEffect = SetRelays | UpdateFriend | ForgetFriend
 Effect = ChannelerEffect | SendFriendMessage | SendToApps
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvoicePaid:
     """An app of ours collected an invoice; *amount* in credits, over all transactions of the payment."""
 
@@ -73,7 +72,7 @@ class InvoicePaid:
     amount: U128
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PaymentFinished:
     """A payment of ours has its end: paid, with the seller's receipt, or cancelled, without one."""
 
@@ -81,7 +80,7 @@ class PaymentFinished:
     receipt: Receipt | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestForwarded:
     """We handed on a request as mediator; *dest_payment* and *fee* (ours) in credits."""
 

@@ -1,7 +1,6 @@
 """All inputs of a funder. Spec 05 §1.1."""
 
-from dataclasses import dataclass
-
+from offset_proto.message import frozen
 from offset_proto.messages.app import (
     AckClosePayment,
     AddFriend,
@@ -69,12 +68,12 @@ FunderRequest = (
 """The requests of apps that concern the funder."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
     """The node has begun to run; this is the first event of each run."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppRequested:
     """
     A request of an app; answered by exactly one report with its id, whatever became of it.
@@ -92,7 +91,7 @@ class AppRequested:
     app: PublicKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvoiceExpired:
     """
     The end of an invoice has come.
@@ -104,28 +103,28 @@ class InvoiceExpired:
     now: U64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FriendWentOnline:
     """There is a link to the friend."""
 
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FriendWentOffline:
     """The link to the friend is over; until it is online again, nothing is sent to it."""
 
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FriendSilent:
     """A friend that is not heard has had a link for long, and has said nothing. No effect where it is heard."""
 
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FriendMessageReceived:
     """
     A message of a friend, decoded.

@@ -10,7 +10,6 @@ Mutations of one friend: its channel, what waits for it, and how it is configure
 ======================  ==================================================================================
 """
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from offset_funder.ledger import LedgerChange, change_ledger
@@ -26,7 +25,7 @@ from offset_funder.state import (
     fresh_ledger,
 )
 from offset_proto.errors import invariant
-from offset_proto.message import replace
+from offset_proto.message import frozen, replace
 from offset_proto.messages.friend import RequestSendFundsOp
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.types import Currency, Uid
@@ -65,7 +64,7 @@ __all__ = [
 # Mutations of a token channel.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangeLedger:
     """One operation on the ledger of a currency."""
 
@@ -73,28 +72,28 @@ class ChangeLedger:
     change: LedgerChange
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddLedger:
     """Both sides have announced the currency, so it gets a ledger, with nothing in it."""
 
     currency: Currency
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetLocalActiveCurrencies:
     """A token of ours announces these currencies to the friend: the whole list, with all that have a ledger."""
 
     currencies: frozenset[Currency]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetRemoteActiveCurrencies:
     """A token of the friend announced these currencies to us: the whole list, with all that have a ledger."""
 
     currencies: frozenset[Currency]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetDirection:
     """The token changed hands, by a token that we signed or a valid one of the friend; the last mutation of each."""
 
@@ -107,21 +106,21 @@ ChannelMutation = ChangeLedger | AddLedger | SetLocalActiveCurrencies | SetRemot
 # Mutations of a friend.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetInconsistent:
     """The chain is broken: channel and queues are gone."""
 
     channel: Inconsistent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetConsistent:
     """The chain starts anew, with empty queues."""
 
     token_channel: TokenChannel
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UpdateCurrencyConfig:
     """Insert or replace the owner's settings for a currency; the first ones propose the currency to the friend."""
 
@@ -129,14 +128,14 @@ class UpdateCurrencyConfig:
     config: CurrencyConfig
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveCurrencyConfig:
     """Withdraw a currency that is not active."""
 
     currency: Currency
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PushBackPendingRequest:
     """Another friend has sent a request that goes on to this one; it waits behind those that wait already."""
 
@@ -144,12 +143,12 @@ class PushBackPendingRequest:
     op: RequestSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PopFrontPendingRequest:
     """The first of the forwarded requests is in a token now, or was dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PushBackPendingBackwardsOp:
     """A response, cancel or collect to pass back."""
 
@@ -157,12 +156,12 @@ class PushBackPendingBackwardsOp:
     op: BackwardsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PopFrontPendingBackwardsOp:
     """The first of the replies is in a token now, or was dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PushBackPendingUserRequest:
     """Our own user has sent a request along a route that begins with this friend; it waits behind the others."""
 
@@ -170,24 +169,24 @@ class PushBackPendingUserRequest:
     op: RequestSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PopFrontPendingUserRequest:
     """The first of our own user's requests is in a token now, or was dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemovePendingRequestsCurrency:
     """Forwarded requests of one currency were cancelled."""
 
     currency: Currency
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemovePendingRequests:
     """All queued requests, forwarded and our user's, were cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemovePendingUserRequest:
     """One of our own user's requests was cancelled before it was in a token."""
 
@@ -195,35 +194,35 @@ class RemovePendingUserRequest:
     request_id: Uid
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetStatus:
     """The owner enables the friend, which lets the node keep up a link to it, or disables it."""
 
     is_enabled: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetRemoteRelays:
     """The relays where the friend is reached, as the owner or the friend itself said last."""
 
     relays: tuple[RelayAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetName:
     """The owner calls the friend by another name, which the friend does not learn."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetSentLocalRelays:
     """What the friend was told of our relays."""
 
     sent: SentLocalRelays
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetHeard:
     """The friend has said where the channel is; or that is not known any more, as in a restored database."""
 

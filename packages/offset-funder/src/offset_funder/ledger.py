@@ -17,14 +17,13 @@ collect                 LPD - f, balance - f     RPD - f, balance + f     remove
 """
 
 import enum
-from dataclasses import dataclass
 
 from offset_crypto.hashing import hash_lock
 from offset_crypto.identity import InvalidSignature, verify
 from offset_crypto.signed import response_buffer
 from offset_funder.state import Ledger, PendingTransaction, PendingTransactions, Responded
 from offset_proto.errors import PeerError
-from offset_proto.message import replace
+from offset_proto.message import frozen, replace
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,
@@ -111,7 +110,7 @@ class Side(enum.Enum):
     REMOTE = "remote"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LedgerChange:
     """The numbers after an operation, and the one pending transaction it touches (None: removed)."""
 
@@ -123,21 +122,21 @@ class LedgerChange:
     transaction: PendingTransaction | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestReceived:
     """A request that keeps what the friend owes us, with all that it has frozen, within our max debt."""
 
     op: RequestSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestRefused:
     """A request beyond the friend's limit: it is frozen all the same, and must be cancelled."""
 
     op: RequestSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseReceived:
     """The friend passes a response back; *transaction* is as it was before."""
 
@@ -145,7 +144,7 @@ class ResponseReceived:
     op: ResponseSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelReceived:
     """The friend passes a cancel back; *transaction* is as it was before, and is not pending any more."""
 
@@ -153,7 +152,7 @@ class CancelReceived:
     op: CancelSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CollectReceived:
     """The friend passes a collect back; *transaction* is as it was before, and is not pending any more."""
 

@@ -5,7 +5,6 @@ Mutations: the only way in which the state changes, and what storage writes. Spe
 that does not fit its state is a bug of ours.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from offset_funder.friend_mutations import (
@@ -46,7 +45,7 @@ from offset_funder.state import (
     fresh_friend,
 )
 from offset_proto.errors import invariant
-from offset_proto.message import replace
+from offset_proto.message import frozen, replace
 from offset_proto.messages.friend import ResponseSendFundsOp
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
 from offset_proto.types import U64, U128, Currency, HashedLock, InvoiceId, PaymentId, PlainLock, PublicKey, Uid
@@ -102,7 +101,7 @@ __all__ = [
 # Mutations of a funder.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FriendMutation:
     """A mutation of one friend, which must exist."""
 
@@ -110,21 +109,21 @@ class FriendMutation:
     part: FriendPart
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddRelay:
     """Delete any relay of the same key, then append."""
 
     relay: NamedRelayAddress
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveRelay:
     """No effect where the key is unknown."""
 
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddFriend:
     """Insert a fresh friend; the key must be new. It may have been a friend where the node has forgotten something."""
 
@@ -134,14 +133,14 @@ class AddFriend:
     is_heard: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveFriend:
     """The owner removes the friend; its ledgers and all that waits for it are lost."""
 
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddInvoice:
     """
     An app of ours expects *total_dest_payment* credits; nothing has come for the invoice yet.
@@ -156,7 +155,7 @@ class AddInvoice:
     opt_end: U64 | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddIncomingTransaction:
     """A request for the invoice was accepted; it counts towards the total from now on."""
 
@@ -164,7 +163,7 @@ class AddIncomingTransaction:
     request_id: Uid
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveIncomingTransaction:
     """A transaction of the invoice vanished with its channel (D33)."""
 
@@ -172,7 +171,7 @@ class RemoveIncomingTransaction:
     request_id: Uid
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetInvoiceSrcHashedLock:
     """The first transaction fixes the buyer's lock."""
 
@@ -180,14 +179,14 @@ class SetInvoiceSrcHashedLock:
     src_hashed_lock: HashedLock
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveInvoice:
     """The invoice was committed or cancelled, and every further request for it is refused."""
 
     invoice_id: InvoiceId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddTransaction:
     """A transaction of ours begins; the destination has not responded to it."""
 
@@ -195,21 +194,21 @@ class AddTransaction:
     payment_id: PaymentId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetTransactionResponse:
     """The destination accepts a transaction of ours; commit and receipt are made from its signed response."""
 
     response: ResponseSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveTransaction:
     """A transaction of ours has its end: it was collected or cancelled."""
 
     request_id: Uid
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UpdatePayment:
     """A payment of ours is new, has come to another stage, or has another number of open transactions."""
 
@@ -217,14 +216,14 @@ class UpdatePayment:
     payment: Payment
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemovePayment:
     """The payment is forgotten: the app has its end, and no transaction of it is open."""
 
     payment_id: PaymentId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetSome:
     """The node goes on from less than it once knew; this stays so."""
 

@@ -32,7 +32,6 @@ origins of the requests that a token answers are looked up before the mutations 
 """
 
 import enum
-from dataclasses import dataclass
 from typing import Final
 
 from immutables import Map
@@ -52,7 +51,7 @@ from offset_funder.mutations import (
     SetInconsistent,
 )
 from offset_funder.state import Channel, Consistent, FunderState
-from offset_proto.message import replace
+from offset_proto.message import frozen, replace
 from offset_proto.messages.friend import CancelSendFundsOp, RequestSendFundsOp
 from offset_proto.types import Currency, PublicKey, Uid
 
@@ -69,7 +68,7 @@ Origin = PublicKey | _LocalUser | None
 """A friend, the local user, or nobody: the friend was removed, or its channel reset."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Use:
     """Friends that sent the request, first come first; and those it went to, each with its origin."""
 
@@ -77,7 +76,7 @@ class _Use:
     outgoing: tuple[tuple[PublicKey, Origin], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenRequests:
     """The index; frozen, so an event that fails leaves it as it was."""
 

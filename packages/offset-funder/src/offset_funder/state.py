@@ -8,13 +8,13 @@ Balances are seen from the local node: above zero, the friend owes us. local pen
 froze by requests that we sent, remote pending debt what the friend froze.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from immutables import Map
 
 from offset_crypto.hashing import is_lower
 from offset_crypto.signed import initial_move_token, initial_token_info, prefix_hash
+from offset_proto.message import frozen
 from offset_proto.messages.friend import (
     CancelSendFundsOp,
     CollectSendFundsOp,
@@ -73,7 +73,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Responded:
     """The destination has signed: stage of a transaction between response and collect."""
 
@@ -81,7 +81,7 @@ class Responded:
     is_complete: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PendingTransaction:
     """A request that is open on one hop; *responded* is None until the response. Amounts in credits."""
 
@@ -103,7 +103,7 @@ class PendingTransaction:
 PendingTransactions: TypeAlias = "Map[Uid, PendingTransaction]"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ledger:
     """One currency between two friends (mutual credit). Spec 04 §4.1."""
 
@@ -117,14 +117,14 @@ class Ledger:
     pending_remote: PendingTransactions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Incoming:
     """We received the last token, and may send the next one; *move_token_in* is what is kept of the last one."""
 
     move_token_in: MoveTokenHashedReport
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outgoing:
     """We sent the last token; *token_info* is the state it stands for, as we see it."""
 
@@ -136,7 +136,7 @@ class Outgoing:
 Direction = Incoming | Outgoing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenChannel:
     """The chain of move tokens with a friend, and its ledgers. Spec 04 §6.1."""
 
@@ -160,7 +160,7 @@ class TokenChannel:
 BackwardsOp = ResponseSendFundsOp | CancelSendFundsOp | CollectSendFundsOp
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Consistent:
     """A channel that works, and what waits for its next token, first come first."""
 
@@ -170,7 +170,7 @@ class Consistent:
     pending_user_requests: tuple[tuple[Currency, RequestSendFundsOp], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inconsistent:
     """A channel that waits for one side to accept the other's terms. Spec 04 §7.1."""
 
@@ -182,7 +182,7 @@ class Inconsistent:
 Channel = Consistent | Inconsistent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CurrencyConfig:
     """What the owner decided for a friend and currency. The default proposes the currency and grants nothing."""
 
@@ -191,19 +191,19 @@ class CurrencyConfig:
     is_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NeverSent:
     """The friend was not told our relays yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LastSent:
     """The friend has these relays of ours, and was sent no others since."""
 
     relays: tuple[NamedRelayAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transition:
     """The friend was sent *last*, and may still believe *before_last*."""
 
@@ -214,7 +214,7 @@ class Transition:
 SentLocalRelays = NeverSent | LastSent | Transition
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Friend:
     """
     A friend as this node knows it, with the settings of the owner and the channel. Spec 05 §2.1.
@@ -233,7 +233,7 @@ class Friend:
     is_heard: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenInvoice:
     """
     An invoice of ours, and the transactions that came for it.
@@ -254,7 +254,7 @@ class OpenInvoice:
     opt_end: U64 | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenTransaction:
     """A transaction of ours that has no end yet; *opt_response* is None until the destination has responded."""
 
@@ -262,7 +262,7 @@ class OpenTransaction:
     opt_response: ResponseSendFundsOp | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewTransactions:
     """The payment is open, and the app may add transactions; *num_transactions* of them are open."""
 
@@ -273,14 +273,14 @@ class NewTransactions:
     dest_public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InProgress:
     """The app asked to close; transactions are still open."""
 
     num_transactions: U64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SuccessfulPayment:
     """The first collect has made the payment a success; *num_transactions* of it are still open."""
 
@@ -289,14 +289,14 @@ class SuccessfulPayment:
     ack_uid: Uid
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CanceledPayment:
     """No transaction was collected, and none is open."""
 
     ack_uid: Uid
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AfterSuccessAck:
     """The app has the receipt; further transactions are still open."""
 
@@ -306,7 +306,7 @@ class AfterSuccessAck:
 PaymentStage = NewTransactions | InProgress | SuccessfulPayment | CanceledPayment | AfterSuccessAck
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Payment:
     """A payment of ours; all its transactions share one source lock."""
 
@@ -314,7 +314,7 @@ class Payment:
     stage: PaymentStage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FunderState:
     """
     All that survives a restart. Spec 05 §2.1.

@@ -41,7 +41,7 @@ from offset_funder.state import (
 )
 from offset_proto.canonical import flip
 from offset_proto.errors import InvalidInput, PeerError, RefusedError, invariant
-from offset_proto.message import replace
+from offset_proto.message import frozen, replace
 from offset_proto.messages.friend import (
     CurrencyOperations,
     FriendTcOp,
@@ -95,17 +95,17 @@ class CurrencyNotActive(InvalidOperation):
     """The two sides have no ledger in this currency yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Duplicate:
     """The last token once more: nothing to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetransmitOutgoing:
     """The friend missed our last token: send it again."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Received:
     """A valid token: what it changes, and per currency block what came in it, in order."""
 
