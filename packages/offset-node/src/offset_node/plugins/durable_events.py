@@ -1,7 +1,7 @@
 """Events that a plugin must not miss. They are stored, as a hook and its arguments in JSON, until it has taken them."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from offset_funder.effects import InvoicePaid, PaymentFinished
 from offset_node.state import AddPluginEvent
@@ -11,7 +11,9 @@ from offset_proto.message_json import parse_json
 from offset_proto.text import format_b64, parse_b64, parse_integer
 from offset_proto.types import Currency, Integer, InvoiceId, PaymentId
 
-__all__ = ["format_event", "parse_event"]
+__all__ = ["EVENT_HOOKS", "format_event", "parse_event"]
+
+EVENT_HOOKS: Final = frozenset({"offset_invoice_paid", "offset_payment_finished"})
 
 
 def format_event(occurrence: InvoicePaid | PaymentFinished) -> tuple[str, str]:

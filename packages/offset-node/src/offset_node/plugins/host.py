@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 from offset_funder.effects import Occurrence, RequestForwarded
 from offset_funder.state import FunderState, NewTransactions
 from offset_node.plugins.access import NodeAccess, PluginStore
-from offset_node.plugins.durable_events import format_event, parse_event
+from offset_node.plugins.durable_events import EVENT_HOOKS, format_event, parse_event
 from offset_node.plugins.loading import TICKET, Plugin, PluginError
 from offset_node.plugins.scope import EVERYTHING, NOTHING, ReportScope
 from offset_node.plugins.ticket import NO_PERMISSIONS, add_permissions
@@ -268,11 +268,14 @@ class PluginHost:
     def record(self, occurrences: Iterable[Occurrence]) -> list[PluginMutation]:
         """What is to be stored of *occurrences*, together with the mutations that they come from."""
         mutations: list[PluginMutation] = []
+        listening = [worker for worker in self._workers if worker.hooks & EVENT_HOOKS]
+        if not listening:
+            return mutations
         for occurrence in occurrences:
             if isinstance(occurrence, RequestForwarded):
                 continue
             hook, arguments = format_event(occurrence)
-            for worker in self._workers:
+            for worker in listening:
                 if hook not in worker.hooks:
                     continue
                 if worker.events >= EVENTS_STORED_MAX:
