@@ -389,7 +389,7 @@ def test_the_history_as_a_table(show: Callable[..., str]) -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in show(STORY).splitlines()[1::2]]
     assert rows == [
         ["number", "time", "friend", "currency", "what", "change", "balance"],
-        ["1", "2026-11-01T00:00:01Z", "bob", "FST", "balance when the history began", "+10", "10"],
+        ["1", "2026-11-01T00:00:01Z", "bob", "FST", "balance brought forward", "+10", "10"],
         ["2", "2026-11-01T00:00:02Z", "bob", "FST", f"paid 6 to {shop}, 1 in fees", "-7", "3"],
         ["3", "2026-11-01T00:00:03Z", eve, "FST", "forwarded 5 from bob, earned 2", "-5", "-5"],
         ["4", "2026-11-01T00:00:04Z", "bob", "FST", f"forwarded 5 to {eve}", "+7", "10"],

@@ -25,7 +25,7 @@ def _words(report: ReportView, entry: HistoryEntry) -> str:
     party = "nobody any more" if entry.opt_party is None else friend_name(report, entry.opt_party)
     match entry.kind:
         case EntryKind.OPENING:
-            return "balance when the history began"
+            return "balance brought forward"
         case EntryKind.PAID:
             return f"paid {amount} to {party}" + (f", {fee} in fees" if fee else "")
         case EntryKind.RECEIVED:

@@ -49,7 +49,7 @@ KINDS: Final[dict[str, tuple[str, tuple[EntryKind, ...]]]] = {
         (EntryKind.LIMIT, EntryKind.RATE, EntryKind.OPENED, EntryKind.CLOSED, EntryKind.WITHDRAWN),
     ),
     "broken": ("Disagreements and partings", (EntryKind.BROKEN, EntryKind.RESET, EntryKind.FORGIVEN)),
-    "began": ("Balances at the beginning", (EntryKind.OPENING,)),
+    "began": ("Balances brought forward", (EntryKind.OPENING,)),
 }
 """What a person can choose: by the names of the fields, the words beside them, and what they stand for."""
 
