@@ -64,7 +64,12 @@ def test_a_commit_is_saved_for_the_seller(files: Files, capsys: pytest.CaptureFi
     fake = buyers_node()
     fake.results = lambda asked: Complete(BUILT)
     assert pay(fake, files) is None
-    assert capsys.readouterr().out == "Total fees: 1\nPayment successful!\n"
+    shown = capsys.readouterr()
+    assert shown.out == "Total fees: 1\nPayment successful!\n"
+    assert shown.err.splitlines() == [
+        f"next: hand {files.commit} to the seller, who collects with it; nothing is paid before that",
+        f"then, for the receipt: stctrl buyer payment-status -p {files.payment} -r {files.receipt} --timeout 30",
+    ]
     assert COMMIT.load(files.commit) == BUILT
     assert files.left() == ["commit", "payment", "payment.progress"]
     assert files.progress.stat().st_mode & 0o777 == 0o600

@@ -17,24 +17,31 @@ import click
 
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl.delivering import address_of, hand_over
+from offset_ctrl.programs.stctrl.history import payment_note
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles, Progress
 from offset_ctrl.programs.stctrl.payment_plan import tell_plan
 from offset_ctrl.programs.stctrl.payment_status import acknowledge
 from offset_ctrl.programs.stctrl.session import NOTHING, CommandError, given, load, show
-from offset_ctrl.programs.stctrl.waiting import command_line, describe_parts, showing, tell_not_finished, why_waiting
+from offset_ctrl.programs.stctrl.waiting import (
+    command_line,
+    describe_parts,
+    showing,
+    tell_next,
+    tell_not_finished,
+    why_waiting,
+)
 from offset_ctrl.programs.table import printable
 from offset_ctrl.programs.texts import TextOutput, request_lines
 from offset_ctrl.rules.open_reports import waiting_parts
 from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.failures import AlreadyPaid, FeesTooHigh, NoIndexServer, NoRoute, PaymentFailed
-from offset_ctrl.sdk.history import note_of
 from offset_ctrl.sdk.payment import Payment, PayOptions
 from offset_ctrl.sdk.reasons import why_no_route
-from offset_proto.errors import InvalidInput, OffsetError
+from offset_proto.errors import OffsetError
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, Invoice
 from offset_proto.messages.app import Canceled, PaymentNotFound, PaymentStatusSuccess, RequestClosePayment
 from offset_proto.messages.extensions import Extension, OpenPaymentReport, PaymentStageReport
-from offset_proto.messages.history import NotePayment, check_note
+from offset_proto.messages.history import NotePayment
 from offset_proto.messages.index import MultiRoute
 from offset_proto.text import format_b64
 from offset_proto.types import U32
@@ -110,7 +117,7 @@ async def pay_invoice(
         return None
     assert payment is not None
     assert commit is not None
-    note = _noted(session, asked, note)
+    note = payment_note(session, asked, note)
     words = _words_of(invoice_path, asked, receipt, extra_fees, direct=direct, by_hand=address is None)
     files = PaymentFiles(payment, invoice=invoice_path, commit=commit, words=words)
     go_on = command_line(*files.pay_words())
@@ -122,6 +129,7 @@ async def pay_invoice(
         return await hand_over(session, address, (payment, path, receipt), output, timeout, go_on)
     if output.is_wanted:
         show(GROUP, output, load(GROUP, COMMIT, path, "IoError"))
+    tell_next(payment, path)
     return None
 
 
@@ -173,21 +181,6 @@ def _tell_request(asked: PaymentRequest) -> None:
         click.echo(line)
     if asked.end is not None and asked.end <= time.time():
         click.echo("By the clock here, the seller's node has cancelled this invoice already.", err=True)
-
-
-def _noted(session: NodeSession, asked: PaymentRequest | None, note: str | None) -> str | None:
-    """What is to be noted, known before anything is paid: by default what a text is for, where the node keeps notes."""
-    if note is None:
-        if asked is None or asked.description is None or Extension.HISTORY not in session.extensions:
-            return None
-        return note_of(asked.description)
-    try:
-        check_note(note)
-    except InvalidInput as error:
-        raise CommandError(GROUP, f"InvalidNote({error})") from None
-    if Extension.HISTORY not in session.extensions:
-        raise CommandError(GROUP, "NotAnnounced", "this node keeps no history, and no notes; pay without --note")
-    return note
 
 
 async def _pay(

@@ -23,12 +23,14 @@ from offset_ctrl.programs.stctrl.waiting import moment
 from offset_ctrl.programs.table import format_table, printable, shown_json
 from offset_ctrl.rules.entry_words import describe_entry, friend_name
 from offset_ctrl.rules.refusals import known_names
-from offset_ctrl.sdk.history import archived_through, build_filter, last_entries, note_request, read_entries
+from offset_ctrl.sdk.history import archived_through, build_filter, last_entries, note_of, note_request, read_entries
 from offset_proto.errors import InvalidInput
-from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter
+from offset_proto.messages.extensions import Extension
+from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, HistoryFilter, check_note
 from offset_proto.report_view import ReportView
 from offset_proto.text import format_b64, parse_b64
 from offset_proto.types import PublicKey
+from offset_proto.uri import PaymentRequest
 
 __all__ = [
     "check_ends",
@@ -39,6 +41,7 @@ __all__ = [
     "note",
     "parse_date",
     "parse_range",
+    "payment_note",
     "read_filter",
     "show_last",
 ]
@@ -156,6 +159,26 @@ async def note(session: NodeSession, *, number: int, text: str) -> None:
         raise not_announced(error) from None
     except InvalidInput as error:
         raise CommandError(GROUP, f"InvalidNote({error})") from None
+
+
+def payment_note(session: NodeSession, asked: PaymentRequest | None, note: str | None) -> str | None:
+    """
+    What is to be noted to a payment, known before it is made: by default what a text is for, where notes are kept.
+
+    Raises:
+        CommandError: *note* can not be one, or the node keeps none.
+    """
+    if note is None:
+        if asked is None or asked.description is None or Extension.HISTORY not in session.extensions:
+            return None
+        return note_of(asked.description)
+    try:
+        check_note(note)
+    except InvalidInput as error:
+        raise CommandError("BuyerError", f"InvalidNote({error})") from None
+    if Extension.HISTORY not in session.extensions:
+        raise CommandError("BuyerError", "NotAnnounced", "this node keeps no history, and no notes; pay without --note")
+    return note
 
 
 async def _and_what_comes(

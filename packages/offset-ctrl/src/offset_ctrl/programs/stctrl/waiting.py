@@ -36,6 +36,7 @@ __all__ = [
     "moment",
     "part_json",
     "showing",
+    "tell_next",
     "tell_not_finished",
     "why_waiting",
 ]
@@ -169,6 +170,14 @@ def login_words() -> tuple[str, ...]:
 def command_line(*words: str | Path) -> str:
     """A command of stctrl with the login of the present one, to be copied into a shell."""
     return shlex.join([*login_words(), *map(str, words)])
+
+
+def tell_next(payment: Path, commit: Path) -> None:
+    """Say what is left to be done; on stderr, since what a payment that went well prints is the original's."""
+    receipt = payment.with_suffix(".receipt")
+    saves = command_line("buyer", "payment-status", "-p", payment, "-r", receipt, "--timeout", "30")
+    click.echo(f"next: hand {commit} to the seller, who collects with it; nothing is paid before that", err=True)
+    click.echo(f"then, for the receipt: {saves}", err=True)
 
 
 def tell_not_finished(report: ReportView, parts: Iterable[PartReport], go_on: str, look: str | None = None) -> int:
