@@ -115,6 +115,8 @@ def test_tickets_in_the_wrong_places(tmp_path: Path) -> None:
         replaces = f"{config} remove-relay -n mine, then {config} add-relay -r TICKET -n mine"
         assert found["relays"]["remedy"].endswith(replaces)
         assert "is no index server: it answers as a relay does" in found["index servers"]["words"]
+        log = network.servers["A"].log.read_text()
+        assert log.count("relay_lost") == log.count("it tells the hash of a tick, as an index server does") == 1
         twice = network.stctrl("A", "config", "add-relay", "-r", relay, "-n", "again", check=False)
         assert "its address is that of the index server theirs" in twice.stderr
         network.stctrl("A", "config", "remove-relay", "-n", "mine")

@@ -644,6 +644,29 @@ def test_events_of_a_batch_share_a_token():
     assert node.funder.send_held().effects == ()
 
 
+def test_a_transaction_that_can_not_be_sent_says_why():
+    """The app is answered with a failure, which has no words; so the reason is the error of the outcome."""
+    network = _chain("A", "B")
+    node, friend = network.nodes["A"], network.nodes["B"].key
+    payment = network.payment("A", "B", network.invoice("B", 1), 1)
+    other = CreatePayment(PaymentId(b"\x07" * 16), InvoiceId(b"\x07" * 32), Currency("GBP"), 1, friend)
+    node.funder.handle(AppRequested(Uid(bytes(16)), other))
+
+    def why(payment_id: PaymentId, *route: PublicKey) -> str:
+        request = CreateTransaction(payment_id, Uid(b"\x08" * 16), FriendsRoute((node.key, *route)), 1, 0)
+        outcome = node.funder.handle(AppRequested(Uid(b"\x09" * 16), request))
+        answers = [effect.message for effect in outcome.effects if isinstance(effect, SendToApps)]
+        assert any(isinstance(answer, TransactionResult) for answer in answers)
+        assert outcome.mutations == ()
+        return str(outcome.error)
+
+    assert why(other.payment_id, friend) == "FriendNotReady(GBP is not open on both sides)"
+    assert why(payment, PublicKey(b"\x55" * 32), friend) == "FriendDoesNotExist"
+    node.funder.handle(FriendWentOffline(friend))
+    assert why(payment, friend) == "FriendNotReady(it is offline)"
+    assert why(PaymentId(b"\x55" * 16), friend) == "OpenPaymentNotFound"
+
+
 # Payments that are given up, invoices that end. Spec 12.
 
 
