@@ -35,6 +35,7 @@ from offset_proto.types import Currency, PrivateKey, PublicKey
 NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
 FST = Currency("FST")
 STCTRL = ("stctrl", "-C", "a node")
+MOST = 2**128 - 1
 
 
 def _friend(name: str, max_debt: int, balance: int | None, frozen: int = 0, **changes: Any) -> FriendReport:
@@ -117,6 +118,46 @@ AWAY = {"liveness": FriendLivenessReport.OFFLINE}
             ),
         ),
         (
+            (_friend("bob", 50, 80),),
+            30,
+            (
+                "no friend can bring FST now, and 0 if all are online; let one owe you more: stctrl -C 'a node' config"
+                " set-currency-max-debt -n bob -c FST -m 110"
+            ),
+        ),
+        (
+            (_friend("bob", 50, 80), _friend("carol", 10, 60), _friend("dave", 20, 10)),
+            30,
+            (
+                "friends can bring 10 of 30 FST now, and 10 if all are online; let one owe you more: stctrl -C"
+                " 'a node' config set-currency-max-debt -n dave -c FST -m 40"
+            ),
+        ),
+        (
+            (_friend("bob", 50, 80), _friend("carol", 10, 60)),
+            30,
+            (
+                "no friend can bring FST now, and 0 if all are online; let one owe you more: stctrl -C 'a node' config"
+                " set-currency-max-debt -n bob -c FST -m 110"
+            ),
+        ),
+        (
+            (_friend("bob", MOST, 30),),
+            MOST,
+            (
+                f"friends can bring {MOST - 30} of {MOST} FST now, and {MOST - 30} if all are online; no limit of a"
+                " single friend is high enough: ask for less, or let several owe you more"
+            ),
+        ),
+        (
+            (_friend("bob", MOST - 5, 30), _friend("carol", 0, 10)),
+            MOST,
+            (
+                f"friends can bring {MOST - 35} of {MOST} FST now, and {MOST - 35} if all are online; let one owe you"
+                " more: stctrl -C 'a node' config set-currency-max-debt -n carol -c FST -m 45"
+            ),
+        ),
+        (
             tuple(replace(_friend(f"f{n}", 10, 0), **AWAY) for n in range(4)),
             5,
             (
@@ -133,6 +174,29 @@ def test_what_is_missing(friends: tuple[FriendReport, ...], amount: int, said: s
     plain = describe_shortfall(report, FST, amount)
     assert (plain is None) == (said is None)
     assert "stctrl" not in str(plain)
+
+
+@pytest.mark.parametrize(
+    ("friends", "amount"),
+    [
+        ((_friend("bob", 50, 80),), 30),
+        ((_friend("bob", 50, 80), _friend("carol", 10, 60), _friend("dave", 20, 10, frozen=5)), 30),
+        ((_friend("bob", 50, -80, frozen=130), _friend("carol", 10, 3)), MOST - 200),
+        ((_friend("bob", MOST - 5, 30), _friend("carol", 0, 10)), MOST),
+    ],
+)
+def test_with_the_limit_that_is_proposed_the_amount_can_be_brought(
+    friends: tuple[FriendReport, ...], amount: int
+) -> None:
+    """And with one that is a credit lower it can not, also where somebody owes more than the limit as it is."""
+    said = describe_shortfall(ReportView(_report(*friends)), FST, amount, STCTRL)
+    assert said is not None
+    words = said.split()
+    name, limit = words[words.index("-n") + 1], int(words[words.index("-m") + 1])
+    for max_debt, is_enough in ((limit, True), (limit - 1, False)):
+        configs = (CurrencyConfigReport(FST, Rate(0, 0), max_debt, True),)
+        raised = (replace(each, currency_configs=configs) if each.name == name else each for each in friends)
+        assert (describe_shortfall(ReportView(_report(*raised)), FST, amount) is None) is is_enough
 
 
 @pytest.mark.parametrize(("amount", "is_hinted"), [(70, False), (71, True)])

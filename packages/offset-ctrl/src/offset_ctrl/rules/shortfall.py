@@ -10,7 +10,8 @@ what the report shows                                            what is to be d
 no friend trades the currency                                    find one, or wait until it has opened it
 all limits together are enough, and not those of friends who     wait until those are back
 can be paid over now
-all limits together are not enough                               raise one
+all limits together are not enough                               raise one, so far that it makes up for all of the rest,
+                                                                 and for what its friend owes above it already
 ===============================================================  =======================================
 """
 
@@ -19,7 +20,7 @@ from typing import Final
 from offset_ctrl.rules.capacity import FriendCredit, friend_credits
 from offset_ctrl.rules.findings import command
 from offset_proto.report_view import ReportView
-from offset_proto.types import U128, Currency
+from offset_proto.types import U128, U128_MAX, Currency
 
 __all__ = ["describe_shortfall"]
 
@@ -48,15 +49,35 @@ def describe_shortfall(
     if together >= amount:
         away = _names([credit.name for credit in credits_ if not credit.is_usable])
         return f"{words}; it can be paid when {away} can be paid over: online, enabled, and {currency} open"
-    roomiest = max(credits_, key=_limit)
-    which = ("-n", roomiest.name, "-c", currency, "-m", str(roomiest.max_debt + amount - together))
-    raises = "" if stctrl is None else f": {command(*stctrl, 'config', 'set-currency-max-debt', *which)}"
-    return f"{words}, and {together} if all are online; let one owe you more{raises}"
+    words = f"{words}, and {together} if all are online"
+    raised = _raised(credits_, amount)
+    if raised is None:
+        return f"{words}; no limit of a single friend is high enough: ask for less, or let several owe you more"
+    if stctrl is None:
+        return f"{words}; let one owe you more"
+    name, limit = raised
+    which = ("-n", name, "-c", currency, "-m", str(limit))
+    return f"{words}; let one owe you more: {command(*stctrl, 'config', 'set-currency-max-debt', *which)}"
 
 
 def _limit(credit: FriendCredit) -> int:
     """What a friend could bring if it were online, enabled, and the currency open."""
-    return max(credit.max_debt - credit.balance - credit.receiving, 0)
+    return max(_room(credit), 0)
+
+
+def _room(credit: FriendCredit) -> int:
+    """What is left of a friend's limit; below 0: it owes so much more than that, since the limit was lowered."""
+    return credit.max_debt - credit.balance - credit.receiving
+
+
+def _raised(credits_: tuple[FriendCredit, ...], amount: U128) -> tuple[str, int] | None:
+    """The friend whose limit is to be raised the least, and to what; None: a limit can not be that high."""
+    together = sum(map(_limit, credits_))
+    for credit in sorted(credits_, key=_room, reverse=True):
+        limit = credit.balance + credit.receiving + amount - (together - _limit(credit))
+        if limit <= U128_MAX:
+            return credit.name, limit
+    return None
 
 
 def _without_friend(report: ReportView, currency: Currency, amount: U128, stctrl: tuple[str, ...] | None) -> str:
