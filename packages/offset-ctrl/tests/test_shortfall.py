@@ -97,7 +97,7 @@ AWAY = {"liveness": FriendLivenessReport.OFFLINE}
             (replace(BOB, **AWAY), replace(CAROL, **AWAY)),
             90,
             (
-                "no friend can bring FST now; it can be paid when bob or carol can be paid over: online, enabled, and"
+                "no friend can bring FST now; it can be paid when bob and carol can be paid over: online, enabled, and"
                 " FST open"
             ),
         ),
@@ -161,8 +161,8 @@ AWAY = {"liveness": FriendLivenessReport.OFFLINE}
             tuple(replace(_friend(f"f{n}", 10, 0), **AWAY) for n in range(4)),
             5,
             (
-                "no friend can bring FST now; it can be paid when one of 4 friends can be paid over: online, enabled,"
-                " and FST open"
+                "no friend can bring FST now; it can be paid when one of 4 friends, such as f0, can be paid over:"
+                " online, enabled, and FST open"
             ),
         ),
     ],
@@ -197,6 +197,36 @@ def test_with_the_limit_that_is_proposed_the_amount_can_be_brought(
         configs = (CurrencyConfigReport(FST, Rate(0, 0), max_debt, True),)
         raised = (replace(each, currency_configs=configs) if each.name == name else each for each in friends)
         assert (describe_shortfall(ReportView(_report(*raised)), FST, amount) is None) is is_enough
+
+
+@pytest.mark.parametrize(
+    ("limits", "amount", "who", "names"),
+    [
+        ((70, 50), 100, "a", "a"),
+        ((70, 50), 90, "a or b", "a b"),
+        ((70, 50), 130, "a and b", "ab"),
+        ((50, 70, 30), 140, "a and b", "ab"),
+        ((40, 40, 0, 40), 130, "a, b and d", "abd"),
+        ((40, 40, 0, 40), 70, "a, b or d", "a b d"),
+        ((30, 0, 30, 30, 30, 10), 140, "enough of 5 friends", ""),
+        ((30, 0, 30, 30, 30, 10), 60, "one of 4 friends, such as a,", "a c d e"),
+    ],
+)
+def test_whom_to_wait_for(limits: tuple[int, ...], amount: int, who: str, names: str) -> None:
+    """With 40 from a friend who is there: whoever can bring the rest alone, else as few as bring it together."""
+    away = {name: replace(_friend(name, limit, 0), **AWAY) for name, limit in zip("abcdef", limits, strict=False)}
+    here = _friend("here", 40, 0)
+
+    def said(back: str) -> str | None:
+        friends = (
+            replace(each, liveness=FriendLivenessReport.ONLINE) if name in back else each for name, each in away.items()
+        )
+        return describe_shortfall(ReportView(_report(here, *friends)), FST, amount)
+
+    assert f" 40 of {amount} FST now; it can be paid when {who} can be paid over: " in str(said(""))
+    for back in names.split():
+        assert said(back) is None
+        assert all(said(back.replace(name, "")) is not None for name in back)
 
 
 @pytest.mark.parametrize(("amount", "is_hinted"), [(70, False), (71, True)])

@@ -4,15 +4,15 @@ Whether friends could bring an amount now; where they could not, what is missing
 An invoice is made all the same: a friend may come online, or its limit be raised, before somebody pays. Which routes
 there are further on, nobody here knows, so that nothing is said where friends could bring enough.
 
-===============================================================  =======================================
-what the report shows                                            what is to be done
-===============================================================  =======================================
-no friend trades the currency                                    find one, or wait until it has opened it
-all limits together are enough, and not those of friends who     wait until those are back
-can be paid over now
-all limits together are not enough                               raise one, so far that it makes up for all of the rest,
-                                                                 and for what its friend owes above it already
-===============================================================  =======================================
+==========================================================  ============================================================
+what the report shows                                       what is to be done
+==========================================================  ============================================================
+no friend trades the currency                               find one, or wait until it has opened it
+all limits together are enough, and not those of friends    wait for one whose limit makes up for the rest; where there
+who can be paid over now                                    is none, for as few as do so together
+all limits together are not enough                          raise one so far that it makes up for the rest, and for what
+                                                            its friend owes beyond it already
+==========================================================  ============================================================
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ from offset_proto.types import U128, U128_MAX, Currency
 __all__ = ["describe_shortfall"]
 
 NAMED_MAX: Final = 3
-"""Friends that are named; of more, their number is told."""
+"""Friends that are named; of more, one and their number is told, or their number alone where several are needed."""
 
 
 def describe_shortfall(
@@ -47,8 +47,8 @@ def describe_shortfall(
     now, together = sum(credit.receive for credit in credits_), sum(map(_limit, credits_))
     words = f"friends can bring {now} of {amount} {currency} now" if now else f"no friend can bring {currency} now"
     if together >= amount:
-        away = _names([credit.name for credit in credits_ if not credit.is_usable])
-        return f"{words}; it can be paid when {away} can be paid over: online, enabled, and {currency} open"
+        awaited = _awaited([credit for credit in credits_ if not credit.is_usable], amount - now)
+        return f"{words}; it can be paid when {awaited} can be paid over: online, enabled, and {currency} open"
     words = f"{words}, and {together} if all are online"
     raised = _raised(credits_, amount)
     if raised is None:
@@ -99,5 +99,23 @@ def _without_friend(report: ReportView, currency: Currency, amount: U128, stctrl
     return f"{words}; {command(*stctrl, 'friend', 'add', 'THEIR.friend', *opening)} adds a friend"
 
 
+def _awaited(away: list[FriendCredit], missing: int) -> str:
+    """Of friends who can bring *missing* credits together: those who can do so alone, else as few as can."""
+    alone = [credit.name for credit in away if _limit(credit) >= missing]
+    if alone:
+        return _names(alone)
+    able = sorted((credit for credit in away if _limit(credit)), key=_limit, reverse=True)
+    needed = next(count for count in range(2, len(able) + 1) if sum(map(_limit, able[:count])) >= missing)
+    if needed > NAMED_MAX:
+        return f"enough of {len(able)} friends"
+    return _listed([credit.name for credit in able[:needed]], "and")
+
+
 def _names(names: list[str]) -> str:
-    return " or ".join(sorted(names)) if len(names) <= NAMED_MAX else f"one of {len(names)} friends"
+    """Any one of them."""
+    return _listed(names, "or") if len(names) <= NAMED_MAX else f"one of {len(names)} friends, such as {min(names)},"
+
+
+def _listed(names: list[str], word: str) -> str:
+    *most, last = sorted(names)
+    return f"{', '.join(most)} {word} {last}" if most else last
