@@ -88,6 +88,22 @@ def test_an_invoice_that_nobody_can_pay_now(run_server):
     run_server(body)
 
 
+@pytest.mark.parametrize(("may", "sees_friends"), [(("ask",), False), (("ask", "read"), True)])
+def test_who_may_not_see_the_friends_gets_no_hint_about_them(run_server, may, sees_friends):
+    """Not even whether there is one: by asking for more and less, one would find how much friends could bring."""
+
+    async def body(server):
+        _knows_invoices(server)
+        headers = {"idempotency-key": "a", **server.token("shop", *may)}
+        friends = await server.client.get("/api/v1/nodes/node/friends", headers=headers)
+        assert friends.status_code == (200 if sees_friends else 403)
+        made = await server.client.post(INVOICES, json={"currency": "EUR", "amount": "30"}, headers=headers)
+        assert made.status_code == 201
+        assert ("offset-hint" in made.headers) is sees_friends
+
+    run_server(body)
+
+
 @pytest.mark.parametrize("verb", ["accept_commit", "cancel_invoice"])
 def test_an_invoice_that_is_in_hand(run_server, monkeypatch, verb):
     """The node has collected or cancelled it, and the book has not heard: whoever looks does not take it for over."""

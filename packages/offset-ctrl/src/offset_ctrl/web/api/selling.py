@@ -53,7 +53,8 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
     """
     Expect a payment; hand the invoice to the buyer. The same key makes the same invoice, also after a crash.
 
-    Where no friend could bring the amount now, it is made all the same; the header Offset-Hint says what is missing.
+    Where no friend could bring the amount now, it is made all the same; the header Offset-Hint says what is missing, to
+    a token that may read.
     """
     node, book = call.node, call.desk.invoice_book
     amount, currency = views.read_amount(body.amount), parse_currency(body.currency)
@@ -70,7 +71,7 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
         call.desk.requests.keep(PaymentRequest(row.invoice, body.description, call.desk.delivery, row.expires))
     if row.state is InvoiceState.ADDING:
         await _add(call, row, body.expires_in)
-    lacks = describe_shortfall(node.node.report, currency, amount)
+    lacks = describe_shortfall(node.node.report, currency, amount) if call.visitor.grants.has(Scope.READ) else None
     if is_new and lacks is not None:
         call.hints.append(lacks)
     return await report(call, _find(call, format_b64(row.invoice.invoice_id))), is_new
