@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from offset_crypto.aio import ConnectFailed, Connection, Proxy, Ticker, connect
 from offset_crypto.identity import Identity
+from offset_ctrl.connection.addresses import first_to_greet
 from offset_ctrl.connection.announced import NotAnnounced, check_announced
 from offset_ctrl.connection.errors import ConnectionClosed, NodeConnectionError, RoutesUnavailable
 from offset_ctrl.connection.greeting import Greeting
@@ -360,25 +361,15 @@ async def open_node(
         app: Identity of the app; the node must trust it.
         ticker: Ticks of the process; by default a new one.
         proxy: The node is reached through it; None: directly.
-        others: Further addresses, which are tried in turn where the node is not at the first one.
+        others: Further addresses, each tried as well where none before it has greeted for a tick.
 
     Raises:
         NodeConnectionError: Not reached, another key, not trusted, or no greeting in time; at none of the addresses.
     """
-    ticker = ticker or Ticker()
-    failures = []
-    for place in (address, *others):
-        try:
-            node = await _open_at(place, node_public_key, app, ticker, proxy)
-            break
-        except NodeConnectionError as error:
-            failures.append(str(error))
-    else:
-        raise NodeConnectionError(f"ConnectionError({'; '.join(failures)})")
-    try:
+    at = ticker or Ticker()
+    addresses = (address, *others)
+    async with first_to_greet(addresses, lambda each: _open_at(each, node_public_key, app, at, proxy), at) as node:
         yield node
-    finally:
-        node.close()
 
 
 async def _open_at(address: str, key: PublicKey, app: Identity, ticker: Ticker, proxy: Proxy | None) -> NodeConnection:

@@ -5,8 +5,8 @@ What is asked for over a `NodeSession` may be asked for twice: where a connectio
 sent again over the next one. All requests of the app protocol allow that, since their ids are the app's.
 
 A node may have several addresses, of which it is at one: that of the process that runs, while others stand by. Each
-attempt tries them in turn, and begins behind the one at which the node was last. So a process that is frozen, and still
-takes connections, is tried last.
+attempt tries them as `addresses` says, and begins behind the one at which the node was last. So a process that greets
+and then says nothing is tried last.
 
 What is followed is followed again on each new connection. `NodeSession.payments` and `NodeSession.invoices` outlive the
 connections; while there is none, they say what was so last.
