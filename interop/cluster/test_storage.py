@@ -260,6 +260,32 @@ def test_bad_databases(server: PostgresServer, address: str, runner: asyncio.Run
         runner.run(load())
 
 
+@pytest.mark.parametrize("first_form", [False, True])
+def test_a_copy_by_template_is_no_place_to_run(
+    server: PostgresServer, address: str, runner: asyncio.Runner, first_form: bool
+) -> None:
+    """It has the same tables on the same server; what is not a copy is known by its number, whatever its name."""
+    create_database(PostgresAddress(address), EMPTY)
+    if first_form:
+        old = "(SELECT system_identifier || '/' || 'offset_node.about'::regclass::oid FROM pg_control_system())"
+        server.execute(f"UPDATE offset_node.about SET place = {old}", address)
+    opened = runner.run(PostgresDatabase.open(PostgresAddress(address)))
+    runner.run(opened.close())
+    name = address.partition("@/")[2].partition("?")[0]
+    copy = server.new_database(f"TEMPLATE {name}")
+    with pytest.raises(LoadDbError, match="a copy of another database, or restored from a dump, on which no node runs"):
+        runner.run(PostgresDatabase.open(PostgresAddress(copy)))
+    server.execute(f"ALTER DATABASE {name} RENAME TO {name}_renamed")
+    renamed = PostgresAddress(address.replace(f"/{name}?", f"/{name}_renamed?"))
+    opened = runner.run(PostgresDatabase.open(renamed))
+    assert runner.run(opened.load()) == EMPTY
+    runner.run(opened.close())
+    read = runner.run(PostgresDatabase.open(PostgresAddress(copy), even_restored=True))
+    runner.run(read.close())
+    with pytest.raises(LoadDbError, match="a copy of another database"):
+        runner.run(PostgresDatabase.open(PostgresAddress(copy)))
+
+
 def test_what_is_there_stays(server: PostgresServer, address: str) -> None:
     """A second database in the same place is refused, and the first one stays as it is."""
     create_database(PostgresAddress(address), EMPTY)

@@ -118,11 +118,11 @@ class PostgresDatabase(StoredNode):
         Args:
             address: Where `create` has made it.
             even_exported: Also one whose node was moved to another database; to be read, not to run on.
-            even_restored: Also one that was restored from a dump; to be read, not to run on.
+            even_restored: Also one that was restored from a dump, or copied; to be read, not to run on.
 
         Raises:
             ServerNotReached: No server, or the connection to it was lost.
-            LoadDbError: No database of ours on it, of another version, exported, or restored from a dump.
+            LoadDbError: No database of ours on it, of another version, exported, restored from a dump, or a copy.
             DatabaseInUse: Another process holds the lease.
         """
         database = cls(address, await connect(address))

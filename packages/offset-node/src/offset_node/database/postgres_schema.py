@@ -7,12 +7,16 @@ They are the tables of the SQLite database, in a schema of their own (`dialect` 
 ====================  =================================================================================================
 `application_id`      what they hold, as in a file of SQLite (`tables`)
 `schema_version`      in which version; a newer program brings them to its own, one number after the other
-`place`               of which server, and which table of it, they are
+`place`               of which server, which database and which table of it, they are
 ====================  =================================================================================================
 
 A dump is a copy: a node that went on from one as if nothing had happened would sign a second successor of a token that
-it has forgotten. What was restored from a dump is another table, or on another server, and so `place` tells it. A
-standby of the server is the same server, since it has all that was ever answered.
+it has forgotten. What was restored from a dump is another table, or on another server, and so `place` tells it. What
+``CREATE DATABASE ... TEMPLATE`` has copied has the same tables on the same server, and is another database. A standby
+of the server is the same server, since it has all that was ever answered.
+
+In the first form of `place` the database was missing. Where it holds in that form it is replaced when the database is
+opened; until then a copy by ``TEMPLATE`` can not be told.
 """
 
 from collections.abc import AsyncIterable
@@ -41,7 +45,14 @@ CREATE TABLE about (
     place TEXT NOT NULL
 );
 """
-_PLACE: Final = f"(SELECT system_identifier || '/' || '{SCHEMA_NAME}.about'::regclass::oid FROM pg_control_system())"
+_TABLE: Final = f"'{SCHEMA_NAME}.about'::regclass::oid"
+_PLACE: Final = (
+    f"(SELECT system_identifier || '/' || pg_database.oid || '/' || {_TABLE}"
+    " FROM pg_control_system(), pg_database WHERE datname = current_database())"
+)
+_FIRST_PLACE: Final = f"(SELECT system_identifier || '/' || {_TABLE} FROM pg_control_system())"
+"""The same in its first form, without the database."""
+
 _INSERT_ABOUT: Final = (
     f"INSERT INTO about (id, application_id, schema_version, place) SELECT 1, %s::bigint, %s::bigint, {_PLACE}"
 )
@@ -106,11 +117,12 @@ async def recognise(
         Its version, and whether its node was moved elsewhere.
 
     Raises:
-        LoadDbError: Nothing of ours, of another version, exported, or restored from a dump.
+        LoadDbError: Nothing of ours, of another version, exported, restored from a dump, or a copy.
         psycopg.Error: It can not be read.
     """
     try:
-        rows = await fetch(connection, (f"SELECT application_id, schema_version, place = {_PLACE} FROM about", ()))
+        holds = f"place IN ({_PLACE}, {_FIRST_PLACE})"
+        rows = await fetch(connection, (f"SELECT application_id, schema_version, {holds} FROM about", ()))
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         if await fetch(connection, ("SELECT 1 FROM pg_namespace WHERE nspname = ?", (SCHEMA_NAME,))):
             raise LoadDbError(address, f"its schema {SCHEMA_NAME} is of something else") from None
@@ -125,7 +137,9 @@ async def recognise(
         raise LoadDbError(address, "exported: its node may have gone on elsewhere, move it from there")
     if not is_in_place and not even_restored:
         raise LoadDbError(
-            address, "restored from a dump, on which no node runs; stmgr move-db --restored makes a database from it"
+            address,
+            "a copy of another database, or restored from a dump, on which no node runs; "
+            "stmgr move-db --restored makes a database from it",
         )
     if not _FIRST_VERSION <= version <= tables.SCHEMA_VERSION:
         raise LoadDbError(address, f"schema version {version}, this program knows {tables.SCHEMA_VERSION}")
@@ -139,3 +153,5 @@ async def bring_up(connection: Connection, version: int, term: int) -> None:
             await connection.execute(to_postgres(lease.WRITE).encode(), (term,))
             await connection.execute(to_postgres_schema(tables.MIGRATIONS[older]).encode(), prepare=False)
             await connection.execute("UPDATE about SET schema_version = %s", (older + 1,))
+    # Whoever does it writes the same, so that it needs no lease; what was copied is in neither place, and stays so.
+    await connection.execute(f"UPDATE about SET place = {_PLACE} WHERE place = {_FIRST_PLACE}".encode())
