@@ -151,7 +151,8 @@ class PostgresDatabase(StoredNode):
         seen = None
         while True:
             began = _now()
-            term = await take(self._connection)
+            with limited(self._connection, lease.LEASE_SECONDS):
+                term = await take(self._connection)
             if term is not None:
                 self.term = term
                 self._ours_until = began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS

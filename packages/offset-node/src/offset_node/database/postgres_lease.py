@@ -2,10 +2,15 @@
 Shell: how the lease of a database on a server is taken, and who has it. What it is, and why that is enough: `lease`.
 
 A holder that was frozen or cut off while it sent a batch may leave a transaction that is half there, and its lock on
-the row with it, for hours. Nobody could take over meanwhile. So whoever finds that the lease has ended, and the row
-locked all the same, ends those who hold the lock and of whom the server waits to hear more: whatever they would store
-now, they may not say any more. Whose statements are being carried out, such as those that bring tables to a new
-version, is waited for.
+the row with it, for hours. Nobody could take over meanwhile. So whoever finds the row locked after the lease has ended
+ends those who hold the lock, and whatever they would store now, they may not say any more. That is so where
+
+* the server waits to hear more of them. Whose statements are being carried out, such as those that bring tables to a
+  new version, is waited for;
+* the transaction has gone on for longer than a lease. Its own sender has hung up by then, or is frozen. A younger one
+  may be another contender that takes the lease, over a slow network; two of those would end each other for ever;
+* the lease has not been taken meanwhile, or prolonged: what the row says is read again in the same statement;
+* it is of this database. The tables of another one may have the same numbers.
 """
 
 from dataclasses import dataclass
@@ -23,10 +28,11 @@ __all__ = ["Held", "held", "take"]
 _PATIENCE: Final = b"SET LOCAL lock_timeout = '1s'"
 
 _END_HOLDERS_OF_THE_ROW: Final = (
-    b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"
-    b" WHERE datname = current_database() AND usename = current_user AND wait_event_type = 'Client'"
-    b" AND relation = 'writer'::regclass AND mode = 'RowExclusiveLock' AND granted"
-)
+    "SELECT pg_terminate_backend(pid) FROM writer, pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE datname = current_database() AND usename = current_user AND wait_event_type = 'Client'"
+    " AND relation = 'writer'::regclass AND mode = 'RowExclusiveLock' AND granted"
+    f" AND xact_start < clock_timestamp() - interval '{lease.LEASE_SECONDS} seconds' AND until <= clock_timestamp()"
+).encode()
 
 
 @dataclass(frozen=True, slots=True)
