@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from interop.programs import CommandFailed
+from interop.programs import CommandFailed, ServerEnded
 from offset_proto.errors import OffsetError
 
 __all__ = ["Figures", "Measured", "PaymentStalled", "stall_reason"]
@@ -31,8 +31,11 @@ class PaymentStalled(Exception):
     """A payment did not end, or ended without a receipt."""
 
 
-_STALLS: Final = (PaymentStalled, OffsetError, OSError, CommandFailed, subprocess.SubprocessError)
-"""Errors of a program that does not answer; OSError holds TimeoutError, refused connections and ended processes."""
+_STALLS: Final = (PaymentStalled, OffsetError, OSError, CommandFailed, ServerEnded, subprocess.SubprocessError)
+"""
+Errors of a program that does not answer; OSError holds TimeoutError, refused connections and ended processes. A server
+may end at its start since somebody else has taken its port; one such round is not to end a run of hours.
+"""
 
 
 def stall_reason(error: Exception) -> str | None:

@@ -25,6 +25,7 @@ __all__ = [
     "Implementation",
     "MissingPrograms",
     "Server",
+    "ServerEnded",
     "find_original",
     "find_programs",
     "wait_until",
@@ -131,6 +132,10 @@ def wait_until(what: str, is_so: Callable[[], bool], seconds: float = 60.0) -> N
         time.sleep(0.1)
 
 
+class ServerEnded(RuntimeError):
+    """A server has ended instead of listening; says its last words."""
+
+
 @dataclass
 class Server:
     """A server process and the command that starts it."""
@@ -149,7 +154,7 @@ class Server:
             )
         wait_until(f"{self.name} to listen", self._listens_or_died, START_SECONDS)
         if self.process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended: {self.log.read_text()[-500:]}")
+            raise ServerEnded(f"{self.name} ended: {self.log.read_text()[-500:]}")
 
     def _listens_or_died(self) -> bool:
         return self.process is None or self.process.poll() is not None or self.listens()

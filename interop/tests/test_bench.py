@@ -24,7 +24,7 @@ from bench.payments import CURRENCY, LIMIT, PaymentRun, build_chain, login, publ
 from bench.report import table
 from bench.watched import reading
 from interop.network import Network
-from interop.programs import OURS, Implementation, wait_until
+from interop.programs import OURS, Implementation, ServerEnded, wait_until
 from offset_crypto.aio import ConnectFailed, Connection, Ticker, connect
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import open_node
@@ -277,6 +277,11 @@ def test_the_reason_of_a_stall_names_no_directories() -> None:
     reason = stall_reason(subprocess.TimeoutExpired(words, 90))
     expected = "Command '['stctrl', '-I', 'n1-app.ident', 'config', 'open-currency']' timed out after 90 seconds"
     assert reason == expected
+
+
+def test_a_server_that_does_not_start() -> None:
+    """Somebody has taken its port since it was free; one such round does not end a run of hours."""
+    assert stall_reason(ServerEnded("index ended: ListenError")) == "index ended: ListenError"
 
 
 def test_a_node_that_stops_for_good(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
