@@ -281,7 +281,7 @@ def apply_friend(friend: Friend, part: FriendPart) -> Friend:
         case _:
             invariant(isinstance(friend.channel, Consistent), "the channel of a friend is consistent")
             assert isinstance(friend.channel, Consistent)
-            return replace(friend, channel=_apply_consistent(friend.channel, part))
+            return friend.with_channel(_apply_consistent(friend.channel, part))
 
 
 def _apply_consistent(channel: Consistent, part: ChannelMutation | QueueMutation) -> Consistent:
@@ -308,15 +308,14 @@ def _apply_consistent(channel: Consistent, part: ChannelMutation | QueueMutation
             kept = tuple(item for item in users if (item[0], item[1].request_id) != (currency, request_id))
             return replace(channel, pending_user_requests=kept)
         case _:
-            return replace(channel, token_channel=apply_channel(channel.token_channel, part))
+            return channel.with_token_channel(apply_channel(channel.token_channel, part))
 
 
 def apply_channel(channel: TokenChannel, mutation: ChannelMutation) -> TokenChannel:
     """The token channel after a mutation of it."""
     match mutation:
         case ChangeLedger(currency, change):
-            ledger = change_ledger(channel.ledgers[currency], change)
-            return replace(channel, ledgers=channel.ledgers.set(currency, ledger))
+            return channel.with_ledger(change_ledger(channel.ledgers[currency], change))
         case AddLedger(currency):
             ledger = fresh_ledger(channel.local_public_key, channel.remote_public_key, currency)
             return replace(channel, ledgers=channel.ledgers.set(currency, ledger))

@@ -225,8 +225,10 @@ def change_ledger(ledger: Ledger, change: LedgerChange) -> Ledger:
         local = _changed(local, change)
     else:
         remote = _changed(remote, change)
-    return replace(
-        ledger,
+    return Ledger(
+        local_public_key=ledger.local_public_key,
+        remote_public_key=ledger.remote_public_key,
+        currency=ledger.currency,
         balance=change.balance,
         local_pending_debt=change.local_pending_debt,
         remote_pending_debt=change.remote_pending_debt,

@@ -252,8 +252,7 @@ def apply(state: FunderState, mutation: Mutation) -> FunderState:
     """The state after *mutation*; *state* stays as it is. A mutation that does not fit it is a defect of ours."""
     match mutation:
         case FriendMutation(public_key, part):
-            friend = apply_friend(state.friends[public_key], part)
-            return replace(state, friends=state.friends.set(public_key, friend))
+            return state.with_friend(apply_friend(state.friends[public_key], part))
         case AddRelay(relay):
             others = tuple(r for r in state.relays if r.public_key != relay.public_key)
             return replace(state, relays=(*others, relay))

@@ -1,8 +1,8 @@
 """
 All that a funder remembers, as frozen values. Spec 05 §2.1.
 
-Maps are persistent (`immutables.Map`): a changed state shares everything else with the one before, so an
-event costs what it changes and not what is stored, and an event that fails leaves no trace.
+Maps are persistent (`immutables.Map`): a changed state shares all else with the one before, so an event costs what it
+changes and not what is stored, and one that fails leaves no trace. What payments change is copied by ``with_...``.
 
 Balances are seen from the local node: above zero, the friend owes us. local pending debt is what we
 froze by requests that we sent, remote pending debt what the friend froze.
@@ -147,6 +147,17 @@ class TokenChannel:
     active_local: frozenset[Currency]
     active_remote: frozenset[Currency]
 
+    def with_ledger(self, ledger: Ledger) -> "TokenChannel":
+        """The channel with a ledger in the place of that of its currency, if there is one."""
+        return TokenChannel(
+            self.local_public_key,
+            self.remote_public_key,
+            self.direction,
+            self.ledgers.set(ledger.currency, ledger),
+            self.active_local,
+            self.active_remote,
+        )
+
     @property
     def last_incoming(self) -> MoveTokenHashedReport | None:
         """The friend's last token; none on the low side before it received one."""
@@ -168,6 +179,10 @@ class Consistent:
     pending_requests: tuple[tuple[Currency, RequestSendFundsOp], ...] = ()
     pending_backwards_ops: tuple[tuple[Currency, BackwardsOp], ...] = ()
     pending_user_requests: tuple[tuple[Currency, RequestSendFundsOp], ...] = ()
+
+    def with_token_channel(self, channel: TokenChannel) -> "Consistent":
+        """Another token channel, for which the same operations wait."""
+        return Consistent(token_channel, self.pending_requests, self.pending_backwards_ops, self.pending_user_requests)
 
 
 @frozen
@@ -231,6 +246,20 @@ class Friend:
     is_enabled: bool
     channel: Channel
     is_heard: bool = True
+
+    def with_channel(self, channel: Channel) -> "Friend":
+        """The friend with another channel."""
+        return Friend(
+            self.local_public_key,
+            self.remote_public_key,
+            self.remote_relays,
+            self.sent_local_relays,
+            self.name,
+            self.currency_configs,
+            self.is_enabled,
+            channel,
+            self.is_heard,
+        )
 
 
 @frozen
@@ -329,6 +358,18 @@ class FunderState:
     open_transactions: "Map[Uid, OpenTransaction]" = Map()
     payments: "Map[PaymentId, Payment]" = Map()
     has_forgotten: bool = False
+
+    def with_friend(self, friend: Friend) -> "FunderState":
+        """The state with a friend in the place of that of its key, if there is one."""
+        return FunderState(
+            self.local_public_key,
+            self.relays,
+            self.friends.set(friend.remote_public_key, friend),
+            self.open_invoices,
+            self.open_transactions,
+            self.payments,
+            self.has_forgotten,
+        )
 
 
 def hash_token(token: MoveToken, info: TokenInfo) -> MoveTokenHashedReport:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from operator import attrgetter
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import capnp
 
@@ -150,15 +150,18 @@ class Codec(Generic[M]):
             words_max = max(MESSAGE_WORDS_MAX, len(data))
         limits = {"traversal_limit_in_words": words_max, "nesting_limit": MESSAGE_NESTING_MAX}
         budget = _Budget(len(data), clip=clip)
+        message: M
         try:
             if has_several_segments(data):
                 with self._type.from_bytes(unpack(data, words_max), **limits) as reader:
-                    return cast(M, self._read(reader, budget))
-            return cast(M, self._read(self._type.from_bytes_packed(data, **limits), budget))
+                    message = self._read(reader, budget)
+            else:
+                message = self._read(self._type.from_bytes_packed(data, **limits), budget)
         except (capnp.KjException, UnicodeDecodeError, ValueError) as error:
             if isinstance(error, InvalidInput):
                 raise LimitExceeded(f"{self._name}: {error}") from None
             raise MalformedMessage(f"not a {self._name}: {_reason(error)}") from None
+        return message
 
 
 def _reason(error: Exception) -> str:

@@ -309,13 +309,13 @@ class AppServer:
         self._apps[app_id].awaited.add(awaited)
 
     def _broadcast(self, message: ReportMutations) -> list[AppServerOutput]:
-        seen: dict[ReportScope, ReportMutations] = {EVERYTHING: message}
+        seen: dict[ReportScope, ReportMutations] = {}
         effects: list[AppServerOutput] = []
         for app_id, app in self._apps.items():
-            if app.scope not in seen:
+            filtered = message if app.scope is EVERYTHING else seen.get(app.scope)
+            if filtered is None:
                 mutations = app.scope.filter_mutations(message.mutations)
-                seen[app.scope] = ReportMutations(message.opt_app_request_id, mutations)
-            filtered = seen[app.scope]
+                filtered = seen[app.scope] = ReportMutations(message.opt_app_request_id, mutations)
             if filtered.mutations or filtered.opt_app_request_id is not None:
                 effects.append(SendToApp(app_id, filtered))
         return effects
