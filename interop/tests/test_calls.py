@@ -13,12 +13,12 @@ ROOM: Final = 1.03
 
 COSTS: Final = """
 in flight  node      calls encoded decoded hashes signatures checks sealed opened statements syncs
-        1  buyer      3380      37      22     16          2      3     13      8         18     5
-        1  mediator   4128      32      20     26          4      6     12      8         21     4
-        1  seller     2707      22      16     17          3      4      8      6         14     4
-       50  buyer      1900    24.6    15.1   8.15       0.43   1.43   8.48   5.27       14.1  1.06
-       50  mediator   1725    9.95    7.25   10.5       0.85   2.85   3.74    2.9       14.9  0.85
-       50  seller     1395    11.6     9.1    9.3       1.43   2.43    4.1   3.25       11.8  1.06
+        1  buyer      3293      37      22     16          2      3     13      8         18     5
+        1  mediator   4005      32      20     26          4      6     12      8         21     4
+        1  seller     2631      22      16     17          3      4      8      6         14     4
+       50  buyer      1840    24.6    15.1   8.15       0.43   1.43   8.48   5.27       14.1  1.06
+       50  mediator   1640    9.95    7.25   10.5       0.85   2.85   3.74    2.9       14.9  0.85
+       50  seller     1333    11.6     9.1    9.3       1.43   2.43    4.1   3.25       11.8  1.06
 """
 """For one payment. A change that takes less writes its own numbers down here; one that takes more has to say why."""
 
