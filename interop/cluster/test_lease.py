@@ -204,8 +204,9 @@ def test_a_server_that_does_not_answer(made: PostgresAddress, monkeypatch: pytes
             try:
                 async with blocker.transaction():
                     await blocker.execute("LOCK TABLE index_servers")
-                    with pytest.raises(DatabaseWriteError):
+                    with pytest.raises(DatabaseWriteError, match="the right to write has ended"):
                         await database.apply([_server(1), _server(2)])
+                    assert not database.is_ours()
             finally:
                 await blocker.close()
         async with _opened(made) as database:

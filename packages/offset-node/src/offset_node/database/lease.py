@@ -19,7 +19,8 @@ Rules
        the term has moved on, the table's constraint fails, and the transaction with it.
     3. Who has nothing to store prolongs it all the same, at least twice within its length.
     4. Its holder acts by it for a second less than its length, counted by a clock of its own from a moment *before* it
-       asked for it.
+       asked for it. It waits for no answer of the server any longer than that, and ends: so its links are free when
+       somebody else may take over.
 
 Why that is enough
     `WRITE` locks the row until its transaction ends, and so does `TAKE`. Of the two one comes first: either the batch

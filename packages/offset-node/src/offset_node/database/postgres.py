@@ -173,12 +173,16 @@ class PostgresDatabase(StoredNode):
             self._ours_until = 0.0
         return self._ours_until > 0
 
+    def _left(self) -> float:
+        """Seconds for which what it holds may be acted on."""
+        return max(0.0, self._ours_until - _now())
+
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(lease.RENEW_SECONDS)
+            await asyncio.sleep(min(lease.RENEW_SECONDS, self._left()))
             if not self.is_ours():
                 raise DatabaseWriteError(self._address, await self._who_has_it())
-            if self._ours_until - _now() < lease.LEASE_SECONDS - lease.MARGIN_SECONDS - lease.RENEW_SECONDS:
+            if self._left() < lease.LEASE_SECONDS - lease.MARGIN_SECONDS - lease.RENEW_SECONDS:
                 await self._commit([])  # no batch has prolonged it
 
     async def keep(self) -> None:
@@ -192,11 +196,15 @@ class PostgresDatabase(StoredNode):
             await asyncio.shield(self._keeping)
 
     async def _who_has_it(self) -> str:
-        """Why nothing may be said any more."""
+        """Why nothing may be said any more, as far as the server tells; perhaps over a new connection."""
         silent = "this process says nothing more"
-        with contextlib.suppress(psycopg.Error), limited(self._connection, lease.RENEW_SECONDS):
+        with contextlib.suppress(psycopg.Error, LoadDbError, TimeoutError):
             async with self._turn:
-                found = await held(self._connection, self._address)
+                if self._connection.closed:
+                    async with asyncio.timeout(lease.RENEW_SECONDS):
+                        self._connection = await connect(self._address)
+                with limited(self._connection, lease.RENEW_SECONDS):
+                    found = await held(self._connection, self._address)
             if found.term != self.term:
                 return f"{found.holder} has taken over (term {found.term}, after {self.term} of this process); {silent}"
         return f"the right to write has ended, since it was not prolonged for {lease.LEASE_SECONDS} seconds; {silent}"
@@ -216,13 +224,14 @@ class PostgresDatabase(StoredNode):
         try:
             async with self._turn:
                 began = _now()
-                with limited(self._connection, lease.LEASE_SECONDS):
+                with limited(self._connection, self._left()):  # whatever comes after that may not be said
                     await self._sender.store([(lease.WRITE, (self.term,)), *statements])
         except psycopg.Error as error:
             if isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name == lease.CONSTRAINT:
                 self._ours_until = 0.0
                 raise DatabaseWriteError(self._address, await self._who_has_it()) from None
-            raise DatabaseWriteError(self._address, reason(error)) from None
+            why = reason(error) if self.is_ours() else await self._who_has_it()
+            raise DatabaseWriteError(self._address, why) from None
         if self.is_ours():
             self._ours_until = max(self._ours_until, began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS)
         if not self.is_ours():  # stored, but too late to say so
