@@ -37,6 +37,7 @@ Why that is enough
 from typing import Final
 
 __all__ = [
+    "ASK_SECONDS",
     "CONSTRAINT",
     "HOLDER",
     "LEASE_SECONDS",
@@ -60,6 +61,9 @@ not answer a batch, or an event loop that hangs, for two seconds at least.
 RENEW_SECONDS: Final = 1
 MARGIN_SECONDS: Final = 1
 """By how much a holder counts less than the server does."""
+
+ASK_SECONDS: Final = 0.4
+"""For who has lost it to find out who has it now: it has to be gone when that one comes, which is within the margin."""
 
 LOOK_AGAIN_SECONDS: Final = 1
 """Between two looks at a lease that somebody holds, at most: whoever waits for it looks again when it would end."""

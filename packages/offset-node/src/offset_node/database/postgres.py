@@ -201,9 +201,9 @@ class PostgresDatabase(StoredNode):
         with contextlib.suppress(psycopg.Error, LoadDbError, TimeoutError):
             async with self._turn:
                 if self._connection.closed:
-                    async with asyncio.timeout(lease.RENEW_SECONDS):
+                    async with asyncio.timeout(lease.ASK_SECONDS):
                         self._connection = await connect(self._address)
-                with limited(self._connection, lease.RENEW_SECONDS):
+                with limited(self._connection, lease.ASK_SECONDS):
                     found = await held(self._connection, self._address)
             if found.term != self.term:
                 return f"{found.holder} has taken over (term {found.term}, after {self.term} of this process); {silent}"
@@ -230,7 +230,8 @@ class PostgresDatabase(StoredNode):
             if isinstance(error, psycopg.errors.CheckViolation) and error.diag.constraint_name == lease.CONSTRAINT:
                 self._ours_until = 0.0
                 raise DatabaseWriteError(self._address, await self._who_has_it()) from None
-            why = reason(error) if self.is_ours() else await self._who_has_it()
+            lost = "the connection is lost: " if self._connection.closed else ""
+            why = f"{lost}{reason(error)}" if self.is_ours() else await self._who_has_it()
             raise DatabaseWriteError(self._address, why) from None
         if self.is_ours():
             self._ours_until = max(self._ours_until, began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS)
