@@ -18,7 +18,15 @@ from offset_node.database.postgres import PostgresDatabase
 from offset_node.database.postgres_connection import connect
 from offset_node.database.stored_node import StoredNode
 from offset_node.state import AddIndexServer, NodeState
-from offset_proto.log_events import DATABASE_LOST, DATABASE_REACHED, STANDING_BY, TAKEN_OVER, LogEvent, Told
+from offset_proto.log_events import (
+    DATABASE_LOST,
+    DATABASE_REACHED,
+    DATABASE_SET_BACK,
+    STANDING_BY,
+    TAKEN_OVER,
+    LogEvent,
+    Told,
+)
 from offset_proto.messages.payment import NamedIndexServerAddress
 from offset_proto.types import NetAddress, PublicKey
 
@@ -151,6 +159,95 @@ def test_a_server_that_is_away_is_waited_for(
     asyncio.run(asyncio.wait_for(run(), PATIENCE))
     assert len(_told(caplog, DATABASE_LOST)) == len(_told(caplog, DATABASE_REACHED)) == 2
     assert len(_told(caplog, STANDING_BY)) == 1
+
+
+def _says(term: int, until: str) -> str:
+    return (
+        f"UPDATE offset_node.writer SET term = {term}, writing = {term}, holder = 'x',"
+        f" until = clock_timestamp() + interval '{until}'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (_says(7, "2 h"), _says(6, "3 h")),
+        (_says(7, "3 h"), _says(7, "2 h")),
+        (_says(7, "3 h"), _says(7, "-2 h")),
+    ],
+    ids=["another term", "the same term", "the same term, which has ended"],
+)
+def test_a_server_that_was_set_back_is_not_taken_over(
+    server: PostgresServer, made: PostgresAddress, caplog: pytest.LogCaptureFixture, before: str, after: str
+) -> None:
+    """What was stored after that moment is missing; a standby that has seen more of it takes nothing any more."""
+    server.execute(before, made.text)
+
+    async def run() -> None:
+        standby = _Standby(made)
+        assert await standby.shows(1) == "stands by, behind x (term 7)"
+        server.execute(after, made.text)
+        server.disconnect(made.text)
+        last = await standby.shows(len(standby.shown) + 1)
+        while "stmgr move-db --restored" not in last:
+            last = await standby.shows(len(standby.shown) + 1)
+        server.execute("UPDATE offset_node.writer SET until = clock_timestamp()", made.text)
+        await asyncio.sleep(2 * lease.LOOK_AGAIN_SECONDS)
+        assert standby.shown[-1] == last
+        standby.opening.cancel()
+        await asyncio.wait({standby.opening})
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+    (told,) = _told(caplog, DATABASE_SET_BACK)
+    assert told.fields["seen"] == 7
+    assert not server.execute("SELECT term FROM offset_node.writer WHERE term > 7", made.text)
+
+
+def test_a_term_that_was_there_already_is_no_term(
+    server: PostgresServer, made: PostgresAddress, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server was set back between the last look and the moment in which the lease is taken."""
+    server.execute(_says(7, "-2 h"), made.text)
+    opened = PostgresDatabase.open
+
+    async def open_later(address: PostgresAddress) -> PostgresDatabase:
+        server.execute(_says(6, "-2 h"), made.text)
+        return await opened(address)
+
+    monkeypatch.setattr(PostgresDatabase, "open", open_later)
+
+    async def run() -> None:
+        standby = _Standby(made)
+        assert "stmgr move-db --restored" in await standby.shows(1)
+        standby.opening.cancel()
+        await asyncio.wait({standby.opening})
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+    assert len(_told(caplog, DATABASE_SET_BACK)) == 1
+    assert server.execute("SELECT until <= clock_timestamp() FROM offset_node.writer", made.text) == [(True,)]
+
+
+def test_what_only_looks_as_if_a_server_was_set_back(server: PostgresServer, made: PostgresAddress) -> None:
+    """Its clock was corrected; or the lease was let go, and then the server was started again."""
+
+    async def run() -> None:
+        server.execute(_says(7, "3 h"), made.text)
+        standby = _Standby(made)
+        await standby.shows(1)
+        server.execute(_says(7, "2 h"), made.text)
+        await asyncio.sleep(2 * lease.LOOK_AGAIN_SECONDS)
+        server.execute(_says(7, "-1 h"), made.text)
+        async with standby.opened() as first:
+            standby = _Standby(made)
+            await standby.shows(1)
+        server.disconnect(made.text)  # most often before the standby has looked
+        async with standby.opened() as second:
+            assert isinstance(first, PostgresDatabase)
+            assert isinstance(second, PostgresDatabase)
+            assert (first.term, second.term) == (8, 9)
+        assert not any("--restored" in text for text in standby.shown)
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
 
 
 def test_a_batch_that_is_half_there_keeps_nobody_out(server: PostgresServer, made: PostgresAddress) -> None:

@@ -24,7 +24,15 @@ from offset_crypto.passphrase import open_identity
 from offset_proto import wire
 from offset_proto.files import TICKET
 from offset_proto.limits import APP_HANDSHAKES_MAX, RELAY_HANDSHAKES_MAX
-from offset_proto.log_events import DATABASE_LOST, DATABASE_REACHED, EVENTS, STANDING_BY, TAKEN_OVER, LogEvent
+from offset_proto.log_events import (
+    DATABASE_LOST,
+    DATABASE_REACHED,
+    DATABASE_SET_BACK,
+    EVENTS,
+    STANDING_BY,
+    TAKEN_OVER,
+    LogEvent,
+)
 from offset_proto.messages.app import AddFriend, AddRelay, AppRequest, AppToAppServer, CreateTransaction, EnableFriend
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.payment import NamedRelayAddress, RelayAddress
@@ -32,7 +40,7 @@ from offset_proto.messages.relay import Connect
 from offset_proto.types import NetAddress, PaymentId, PrivateKey, PublicKey, Uid
 
 NOBODY = PublicKey(b"\x55" * 32)
-ELSEWHERE = (STANDING_BY, TAKEN_OVER, DATABASE_LOST, DATABASE_REACHED)
+ELSEWHERE = (STANDING_BY, TAKEN_OVER, DATABASE_LOST, DATABASE_REACHED, DATABASE_SET_BACK)
 """Told by a standby, which needs a server of PostgreSQL: interop/cluster, test_standby."""
 
 

@@ -291,6 +291,19 @@ DATABASE_REACHED: Final = LogEvent(
     {"database": "its address", "away": "seconds without it"},
     "database_link",
 )
+DATABASE_SET_BACK: Final = LogEvent(
+    "database_set_back",
+    logging.ERROR,
+    "{database} was in term {seen} and is in term {found}, or at an earlier moment of it; something that was stored "
+    "is missing, and this process takes nothing over any more",
+    "The server of a standby's database was set back to an earlier moment, or another one with something missing has "
+    "taken its place. End all nodes and standbys of it, and move the database with `stmgr move-db --restored`.",
+    {
+        "database": "its address",
+        "seen": "the highest term that the standby has seen",
+        "found": "the term that it is in now",
+    },
+)
 
 # Index servers.
 

@@ -9,7 +9,7 @@ may not even say anything. A row of the database decides that:
 ============  =========================================================================================
 `term`        how often the right to write was taken; only rises
 `writing`     the term of who wrote last; the table refuses any other than `term`
-`holder`      who took it, for messages
+`holder`      who took it, for messages; and that it has let go, where it has
 `until`       when it ends unless it is prolonged, by the clock of the server, which is the only one
 ============  =========================================================================================
 
@@ -32,6 +32,11 @@ Why that is enough
     Whoever finds the row taken looks again until `until` has passed or has moved on. In the first case its holder is
     dead, and a node that was killed starts again by itself; in the second it lives. A standby (`postgres_standby`)
     looks for as long as somebody lives, and takes over then.
+
+What it does not see
+    A server that is set back to an earlier moment, or another one that takes its place and has not all of it, has
+    forgotten batches that were answered. Whoever starts on it then does not know. A standby that has waited meanwhile
+    does, if it has seen a higher term, or a later end of the same one (`postgres_standby`).
 """
 
 from typing import Final
@@ -97,8 +102,11 @@ TAKE: Final = (
 WRITE: Final = f"UPDATE writer SET writing = ?, until = clock_timestamp() + {_LENGTH}"
 """First in each transaction of a holder, with its term."""
 
-LET_GO: Final = "UPDATE writer SET until = clock_timestamp() WHERE term = ?"
-"""Ends it at once; whoever comes next need not wait."""
+LET_GO: Final = "UPDATE writer SET until = clock_timestamp(), holder = holder || ' (ended)' WHERE term = ?"
+"""
+Ends it at once; whoever comes next need not wait. Nothing else makes `until` earlier within a term, and it shows, so
+that it can be told from a server that was set back.
+"""
 
 HOLDER: Final = (
     "SELECT term, holder, until, extract(epoch FROM until - clock_timestamp())::double precision FROM writer"

@@ -14,6 +14,7 @@ ends those who hold the lock, and whatever they would store now, they may not sa
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import psycopg
@@ -42,20 +43,26 @@ class Held:
 
     Attributes:
         term: How often it was taken.
-        holder: Who took it last.
+        holder: Who took it last, and that it has let go, where it has.
         until: When it ends unless it is prolonged; to be compared, and not with a clock of this machine.
         seconds: Until it ends, by the clock of the server; none or less where it has ended.
     """
 
     term: int
     holder: str
-    until: object
+    until: datetime
     seconds: float
 
     @property
     def has_ended(self) -> bool:
         """Whether anybody may take it."""
         return self.seconds <= 0
+
+    def is_before(self, seen: "Held") -> bool:
+        """Whether it was so before it was as *seen*: in a lower term, or in the same one, which nobody has let go."""
+        if self.term != seen.term:
+            return self.term < seen.term
+        return self.until < seen.until and self.holder == seen.holder
 
     @property
     def look_again_seconds(self) -> float:

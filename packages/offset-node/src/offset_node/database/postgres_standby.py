@@ -7,12 +7,24 @@ Shell: a standby, which waits as long as another node holds the lease of a datab
     the server is not reached          tries again; tells it once, and when it is there again
     the lease has ended                opens the database as any node does, which takes the lease
     somebody else was faster           looks again
+    the server was set back            takes nothing any more, tells it once, and shows it until it is ended
     the database is another by then    ends, with the reason: exported, restored, of a version that it does not know
 
 To look is one small statement, over a connection of its own, in no transaction: it takes no lock that a batch would
 wait for. Nothing of the node is read before the lease is held. So what a standby goes on from is what was stored last,
 and never what was there while it waited. Only whose database it is it looks at when it starts, since a standby of
 another node would be noticed on the day on which it is needed.
+
+A server that was set back
+    If a server is set back to an earlier moment, or a replica is promoted with something missing, what a node was
+    answered as durable may be gone, and with it what it has said to friends. Whoever goes on from there signs a second
+    successor of a token. A standby that was there before has seen the term and its end. Over a new connection it
+    finds an earlier state then, or it takes a term that there was already. (Over the same connection it is the same
+    server, and an earlier end means that its clock was set.) It does not end, since it would be started again, and
+    then it would have forgotten what it has seen.
+
+    This is no proof of the opposite: what was stored after its last look it has not seen, and a node that is started
+    has seen nothing.
 """
 
 import asyncio
@@ -24,13 +36,20 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 
 from offset_node.database import lease, tables
-from offset_node.database.errors import DatabaseInUse, LoadDbError, ServerNotReached
+from offset_node.database.errors import DatabaseInUse, DatabaseWriteError, LoadDbError, ServerNotReached
 from offset_node.database.names import PostgresAddress
 from offset_node.database.postgres import PostgresDatabase
 from offset_node.database.postgres_connection import Connection, connect, fetch, limited, reason
 from offset_node.database.postgres_lease import Held, held
 from offset_node.database.postgres_schema import recognise
-from offset_proto.log_events import DATABASE_LOST, DATABASE_REACHED, STANDING_BY, TAKEN_OVER, tell
+from offset_proto.log_events import (
+    DATABASE_LOST,
+    DATABASE_REACHED,
+    DATABASE_SET_BACK,
+    STANDING_BY,
+    TAKEN_OVER,
+    tell,
+)
 from offset_proto.text import format_b64
 from offset_proto.types import PublicKey
 
@@ -65,8 +84,12 @@ async def stand_by(address: PostgresAddress, node: PublicKey, show: Callable[[st
                 except ServerNotReached as error:
                     post.lost(error.reason)
                 else:
-                    post.tell_end(database.term)
-                    return database
+                    if database.term > found.term:
+                        post.tell_end(database.term)
+                        return database
+                    with contextlib.suppress(DatabaseWriteError):
+                        await database.close()
+                    await post.refuse(found.term, database.term)
             await asyncio.sleep(lease.LOOK_AGAIN_SECONDS if found is None else found.look_again_seconds)
     finally:
         await post.leave()
@@ -100,11 +123,13 @@ class _Post:
         self._began = time.monotonic()
         self._connection: Connection | None = None
         self._behind: Held | None = None
+        self._seen: Held | None = None
         self._lost_at: float | None = None
 
     async def look(self) -> Held | None:
         """How the lease stands; None where the server can not be asked."""
         try:
+            is_new = self._connection is None or self._connection.closed
             if self._connection is None or self._connection.closed:
                 self._connection = await connect(self._address)
             with limited(self._connection, lease.LEASE_SECONDS):
@@ -116,6 +141,9 @@ class _Post:
             await self.leave()  # a new connection finds out more
             self.lost(reason(error))
             return None
+        if is_new and self._seen is not None and found.is_before(self._seen):
+            await self.refuse(self._seen.term, found.term)
+        self._seen = found
         self._reached()
         if not found.has_ended:
             self._tell_behind(found)
@@ -143,6 +171,16 @@ class _Post:
     def _show_behind(self) -> None:
         if self._behind is not None:
             self._show(f"stands by, behind {self._behind.holder} (term {self._behind.term})")
+
+    async def refuse(self, seen: int, found: int) -> None:
+        """Take nothing any more, and never return: after term *seen* there was *found*, or an earlier moment of it."""
+        tell(log, DATABASE_SET_BACK, database=str(self._address), seen=seen, found=found)
+        self._show(
+            f"takes nothing over: the server was set back from term {seen} to term {found}, or within it; "
+            "end all nodes and standbys of it, and move the database with stmgr move-db --restored"
+        )
+        await self.leave()
+        await asyncio.Event().wait()
 
     def tell_end(self, term: int) -> None:
         """The lease is ours; told where it was somebody else's before."""
