@@ -1,6 +1,7 @@
 """Who waits for the lease of a database, ends only what keeps everybody out, and nobody who may still write."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,6 +17,7 @@ from offset_node.database.postgres import PostgresDatabase
 from offset_node.database.postgres_connection import Connection, connect
 from offset_node.database.postgres_lease import take
 from offset_node.state import NodeState
+from offset_proto.log_events import DATABASE_LOCKED, Told
 from offset_proto.types import PublicKey
 
 KEY = PublicKey(b"\x21" * 32)
@@ -109,6 +111,56 @@ def test_a_batch_of_a_term_that_has_just_begun_is_not_ended(
             monkeypatch.setattr(contender, "execute", execute_after_the_other)
             assert await take(contender) is None
             await batch.execute("COMMIT")
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+
+
+@pytest.fixture
+def other_role(server: PostgresServer, made: PostgresAddress) -> Iterator[PostgresAddress]:
+    """The same database for another role."""
+    server.execute("CREATE ROLE other LOGIN")
+    server.execute("GRANT ALL ON SCHEMA offset_node TO other", made.text)
+    server.execute("GRANT ALL ON ALL TABLES IN SCHEMA offset_node TO other", made.text)
+    yield PostgresAddress(made.text.replace("tester@", "other@"))
+    server.execute("DROP OWNED BY other", made.text)
+    server.execute("DROP ROLE other")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("other", BATCH),
+        ("tester", "SELECT * FROM writer FOR UPDATE"),
+        ("tester", "LOCK TABLE writer IN SHARE MODE"),
+    ],
+)
+def test_who_locks_the_row_and_is_not_ended_is_named(
+    made: PostgresAddress, other_role: PostgresAddress, caplog: pytest.LogCaptureFixture, role: str, statement: str
+) -> None:
+    """Once, so that somebody ends it; until then it is waited for, and no longer."""
+
+    async def run() -> None:
+        shown: list[str] = []
+        shows = asyncio.Event()
+
+        def show(text: str) -> None:
+            shown.append(text)
+            shows.set()
+
+        async with AsyncExitStack() as stack:
+            forgotten = await _connected(stack, other_role if role == "other" else made)
+            await forgotten.execute("BEGIN")
+            await forgotten.execute(statement.encode())
+            who = f"process {forgotten.info.backend_pid} of the server (role {role}, application offset-node)"
+            standby = asyncio.create_task(stand_by(made, KEY, show))
+            await shows.wait()
+            await asyncio.sleep(2.5)
+            assert shown == [f"stands by; the right to write has ended, and its row is locked by {who}"]
+            await forgotten.execute("ROLLBACK")
+        await (await standby).close()
+        (told,) = [each.msg for each in caplog.records if getattr(each.msg, "event", None) is DATABASE_LOCKED]
+        assert isinstance(told, Told)
+        assert (told.fields["holder"], told.fields.keys()) == (who, DATABASE_LOCKED.fields.keys())
 
     asyncio.run(asyncio.wait_for(run(), PATIENCE))
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -210,9 +211,9 @@ def test_a_term_that_was_there_already_is_no_term(
     server.execute(_says(7, "-2 h"), made.text)
     opened = PostgresDatabase.open
 
-    async def open_later(address: PostgresAddress) -> PostgresDatabase:
+    async def open_later(address: PostgresAddress, **options: Any) -> PostgresDatabase:
         server.execute(_says(6, "-2 h"), made.text)
-        return await opened(address)
+        return await opened(address, **options)
 
     monkeypatch.setattr(PostgresDatabase, "open", open_later)
 

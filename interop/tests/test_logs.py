@@ -25,6 +25,7 @@ from offset_proto import wire
 from offset_proto.files import TICKET
 from offset_proto.limits import APP_HANDSHAKES_MAX, RELAY_HANDSHAKES_MAX
 from offset_proto.log_events import (
+    DATABASE_LOCKED,
     DATABASE_LOST,
     DATABASE_REACHED,
     DATABASE_SET_BACK,
@@ -40,7 +41,7 @@ from offset_proto.messages.relay import Connect
 from offset_proto.types import NetAddress, PaymentId, PrivateKey, PublicKey, Uid
 
 NOBODY = PublicKey(b"\x55" * 32)
-ELSEWHERE = (STANDING_BY, TAKEN_OVER, DATABASE_LOST, DATABASE_REACHED, DATABASE_SET_BACK)
+ELSEWHERE = (STANDING_BY, TAKEN_OVER, DATABASE_LOCKED, DATABASE_LOST, DATABASE_REACHED, DATABASE_SET_BACK)
 """Told by a standby, which needs a server of PostgreSQL: interop/cluster, test_standby."""
 
 

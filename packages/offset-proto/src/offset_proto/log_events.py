@@ -291,6 +291,14 @@ DATABASE_REACHED: Final = LogEvent(
     {"database": "its address", "away": "seconds without it"},
     "database_link",
 )
+DATABASE_LOCKED: Final = LogEvent(
+    "database_locked",
+    _WARNING,
+    "{database}: nobody has the right to write, and nobody can take it, since its row is locked by {holder}",
+    "A node or a standby waits for the end of a transaction that it may not end itself. It does so for as long as that "
+    "takes; somebody who may can end it, with `pg_terminate_backend`.",
+    {"database": "its address", "holder": "the processes of the server, their roles and applications"},
+)
 DATABASE_SET_BACK: Final = LogEvent(
     "database_set_back",
     logging.ERROR,

@@ -20,8 +20,9 @@ Whose it is
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
 import psycopg
@@ -38,11 +39,12 @@ from offset_node.database.postgres_connection import (
     limited,
     reason,
 )
-from offset_node.database.postgres_lease import held, take
+from offset_node.database.postgres_lease import held, lock_holders, take
 from offset_node.database.postgres_schema import bring_up, create, recognise
 from offset_node.database.reading import HistoryReader
 from offset_node.database.stored_node import StoredNode
 from offset_node.database.tables.cells import Rows, Statement
+from offset_proto.log_events import DATABASE_LOCKED, tell
 
 log = logging.getLogger("offset.node")
 
@@ -110,7 +112,12 @@ class PostgresDatabase(StoredNode):
 
     @classmethod
     async def open(
-        cls, address: PostgresAddress, *, even_exported: bool = False, even_restored: bool = False
+        cls,
+        address: PostgresAddress,
+        *,
+        even_exported: bool = False,
+        even_restored: bool = False,
+        locked: Callable[[str], None] | None = None,
     ) -> "PostgresDatabase":
         """
         Open a database, and take the lease.
@@ -119,6 +126,7 @@ class PostgresDatabase(StoredNode):
             address: Where `create` has made it.
             even_exported: Also one whose node was moved to another database; to be read, not to run on.
             even_restored: Also one that was restored from a dump, or copied; to be read, not to run on.
+            locked: Told, once, who keeps the row locked when nobody has the lease.
 
         Raises:
             ServerNotReached: No server, or the connection to it was lost.
@@ -129,7 +137,7 @@ class PostgresDatabase(StoredNode):
         flags = {"even_exported": even_exported, "even_restored": even_restored}
         try:
             await recognise(database._connection, address, **flags)
-            await database._take_lease()
+            await database._take_lease(locked)
             # It may have changed before it was ours.
             version, database.is_exported = await recognise(database._connection, address, **flags)
             await bring_up(database._connection, version, database.term)
@@ -146,18 +154,18 @@ class PostgresDatabase(StoredNode):
 
     # The lease.
 
-    async def _take_lease(self) -> None:
+    async def _take_lease(self, locked: Callable[[str], None] | None) -> None:
         """Take it, if need be after the end of one that nobody prolongs. Raises DatabaseInUse."""
-        seen = None
+        seen = tell_after = None
         while True:
             began = _now()
             with limited(self._connection, lease.LEASE_SECONDS):
                 term = await take(self._connection)
-            if term is not None:
-                self.term = term
-                self._ours_until = began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS
-                return
-            found = await held(self._connection, self._address)
+                if term is not None:
+                    self.term = term
+                    self._ours_until = began + lease.LEASE_SECONDS - lease.MARGIN_SECONDS
+                    return
+                found = await held(self._connection, self._address)
             if seen is None:
                 log.info(
                     "%s is used by %s; it is taken over when that does not prolong it", self._address, found.holder
@@ -165,7 +173,19 @@ class PostgresDatabase(StoredNode):
             if seen not in (None, found.until):
                 raise DatabaseInUse(self._address, found.holder)
             seen = found.until
+            if tell_after is None and found.has_ended:
+                tell_after = _now() + lease.LEASE_SECONDS  # whoever takes it, or is ended, takes no longer
+            if tell_after is not None and tell_after <= _now():
+                tell_after = math.inf
+                await self._tell_locked(locked)
             await asyncio.sleep(found.look_again_seconds)
+
+    async def _tell_locked(self, locked: Callable[[str], None] | None) -> None:
+        with limited(self._connection, lease.LEASE_SECONDS):
+            holders = await lock_holders(self._connection)
+        tell(log, DATABASE_LOCKED, database=str(self._address), holder=holders)
+        if locked is not None:
+            locked(holders)
 
     def is_ours(self) -> bool:
         """Whether what it holds may be acted on: nobody else can have taken over. Once it is not, it never is again."""

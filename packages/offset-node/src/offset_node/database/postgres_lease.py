@@ -11,6 +11,9 @@ ends those who hold the lock, and whatever they would store now, they may not sa
   may be another contender that takes the lease, over a slow network; two of those would end each other for ever;
 * the lease has not been taken meanwhile, or prolonged: what the row says is read again in the same statement;
 * it is of this database. The tables of another one may have the same numbers.
+
+What is not so, such as a transaction of another role, or a lock that somebody has asked for by hand, is waited for, and
+`lock_holders` says who that is.
 """
 
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ from offset_node.database.errors import LoadDbError
 from offset_node.database.names import PostgresAddress
 from offset_node.database.postgres_connection import Connection, fetch, this_process
 
-__all__ = ["Held", "held", "take"]
+__all__ = ["Held", "held", "lock_holders", "take"]
 
 _PATIENCE: Final = b"SET LOCAL lock_timeout = '1s'"
 
@@ -34,6 +37,12 @@ _END_HOLDERS_OF_THE_ROW: Final = (
     " AND relation = 'writer'::regclass AND mode = 'RowExclusiveLock' AND granted"
     f" AND xact_start < clock_timestamp() - interval '{lease.LEASE_SECONDS} seconds' AND until <= clock_timestamp()"
 ).encode()
+
+_LOCK_HOLDERS: Final = (
+    "SELECT DISTINCT pid, usename::text, application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND wait_event_type IS DISTINCT FROM 'Lock'"
+    " AND relation = 'writer'::regclass AND mode <> 'AccessShareLock' AND granted ORDER BY pid LIMIT 3"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +103,10 @@ async def take(connection: Connection) -> int | None:
         await connection.execute(_END_HOLDERS_OF_THE_ROW)
         return None
     return int(taken[0][0]) if taken else None
+
+
+async def lock_holders(connection: Connection) -> str:
+    """Who keeps the row locked, in words: three at most, and as far as this role may see it. Raises psycopg.Error."""
+    rows = await fetch(connection, (_LOCK_HOLDERS, ()))
+    named = [f"process {pid} of the server (role {role}, application {name or '-'})" for pid, role, name in rows]
+    return ", ".join(named) or "somebody whom the server does not name"

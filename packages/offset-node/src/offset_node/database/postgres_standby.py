@@ -7,6 +7,7 @@ Shell: a standby, which waits as long as another node holds the lease of a datab
     the server is not reached          tries again; tells it once, and when it is there again
     the lease has ended                opens the database as any node does, which takes the lease
     somebody else was faster           looks again
+    the row is locked for long         waits for the end of that; tells it once, and by whom
     the server was set back            takes nothing any more, tells it once, and shows it until it is ended
     the database is another by then    ends, with the reason: exported, restored, of a version that it does not know
 
@@ -78,7 +79,7 @@ async def stand_by(address: PostgresAddress, node: PublicKey, show: Callable[[st
             found = await post.look()
             if found is not None and found.has_ended:
                 try:
-                    database = await PostgresDatabase.open(address)
+                    database = await PostgresDatabase.open(address, locked=post.locked)
                 except DatabaseInUse:
                     continue  # another one was faster
                 except ServerNotReached as error:
@@ -155,6 +156,10 @@ class _Post:
             self._lost_at = time.monotonic()
             tell(log, DATABASE_LOST, database=str(self._address), reason=why)
             self._show(f"stands by; the database is not reached: {why}")
+
+    def locked(self, who: str) -> None:
+        """Nobody has the lease, and nobody can take it, since *who* has locked its row."""
+        self._show(f"stands by; the right to write has ended, and its row is locked by {who}")
 
     def _reached(self) -> None:
         if self._lost_at is not None:
