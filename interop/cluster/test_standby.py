@@ -305,6 +305,31 @@ def test_what_it_could_not_run_on_is_said_at_once(
         asyncio.run(stand_by(made, KEY, lambda text: None))
 
 
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("DROP SCHEMA offset_node CASCADE", "no node database is there"),
+        ("DROP TABLE offset_node.writer, offset_node.about", "its schema offset_node is of something else"),
+        ("DROP TABLE offset_node.writer", 'relation "writer" does not exist'),
+        ("DELETE FROM offset_node.writer", "the table writer is empty"),
+    ],
+)
+def test_what_is_no_database_of_a_node_any_more_is_not_waited_for(
+    server: PostgresServer, made: PostgresAddress, damage: str, says: str
+) -> None:
+    """The server is reached, and what the standby waits for will never be there again."""
+    server.execute("UPDATE offset_node.writer SET until = until + interval '1 h'", made.text)
+
+    async def run() -> None:
+        standby = _Standby(made)
+        await standby.shows(1)
+        server.execute(damage, made.text)
+        with pytest.raises(LoadDbError, match=says):
+            await standby.opening
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+
+
 def test_who_waits_can_be_told_to_end(made: PostgresAddress) -> None:
     """It hangs up, and has taken nothing."""
 

@@ -10,6 +10,7 @@ Shell: a standby, which waits as long as another node holds the lease of a datab
     the row is locked for long         waits for the end of that; tells it once, and by whom
     the server was set back            takes nothing any more, tells it once, and shows it until it is ended
     the database is another by then    ends, with the reason: exported, restored, of a version that it does not know
+    its tables are gone                ends as soon as it looks, with the reason
 
 To look is one small statement, over a connection of its own, in no transaction: it takes no lock that a batch would
 wait for. Nothing of the node is read before the lease is held. So what a standby goes on from is what was stored last,
@@ -70,9 +71,9 @@ async def stand_by(address: PostgresAddress, node: PublicKey, show: Callable[[st
 
     Raises:
         LoadDbError: Not reached at the start, of another node, or none that a node may run on. Once it waits, a server
-            that is not reached ends nothing.
+            that is not reached ends nothing, and tables that are gone do.
     """
-    post = _Post(address, show)
+    post = _Post(address, node, show)
     await _check(address, node)
     try:
         while True:
@@ -118,8 +119,9 @@ async def _connected(address: PostgresAddress) -> AsyncIterator[Connection]:
 class _Post:
     """Where a standby stands: the connection by which it looks, and what it has told."""
 
-    def __init__(self, address: PostgresAddress, show: Callable[[str], None]) -> None:
+    def __init__(self, address: PostgresAddress, node: PublicKey, show: Callable[[str], None]) -> None:
         self._address = address
+        self._node = node
         self._show = show
         self._began = time.monotonic()
         self._connection: Connection | None = None
@@ -128,7 +130,7 @@ class _Post:
         self._lost_at: float | None = None
 
     async def look(self) -> Held | None:
-        """How the lease stands; None where the server can not be asked."""
+        """How the lease stands; None where the server can not be asked. Raises LoadDbError where none is there."""
         try:
             is_new = self._connection is None or self._connection.closed
             if self._connection is None or self._connection.closed:
@@ -138,6 +140,9 @@ class _Post:
         except ServerNotReached as error:
             self.lost(error.reason)
             return None
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            await _check(self._address, self._node)  # says it better where nothing of it is left
+            raise LoadDbError(self._address, reason(error)) from None
         except psycopg.Error as error:
             await self.leave()  # a new connection finds out more
             self.lost(reason(error))
