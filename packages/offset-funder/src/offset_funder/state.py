@@ -4,8 +4,7 @@ All that a funder remembers, as frozen values. Spec 05 §2.1.
 Maps are persistent (`immutables.Map`): a changed state shares all else with the one before, so an event costs what it
 changes and not what is stored, and one that fails leaves no trace. What payments change is copied by ``with_...``.
 
-Balances are seen from the local node: above zero, the friend owes us. local pending debt is what we
-froze by requests that we sent, remote pending debt what the friend froze.
+Balances are seen from here: above zero, the friend owes us. Local pending debt is frozen by us, remote by the friend.
 """
 
 from typing import TypeAlias
@@ -182,7 +181,7 @@ class Consistent:
 
     def with_token_channel(self, channel: TokenChannel) -> "Consistent":
         """Another token channel, for which the same operations wait."""
-        return Consistent(token_channel, self.pending_requests, self.pending_backwards_ops, self.pending_user_requests)
+        return Consistent(channel, self.pending_requests, self.pending_backwards_ops, self.pending_user_requests)
 
 
 @frozen
