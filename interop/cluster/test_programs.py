@@ -141,6 +141,20 @@ def test_a_standby_takes_over(network: Network, tmp_path: Path) -> None:
     standby.command = standby.command[: len(running.command)]  # a node like others, for the tests that come
 
 
+def test_a_standby_says_at_once_what_it_could_not_run_on(network: Network, tmp_path: Path) -> None:
+    """And not when it has taken the right to write, on the day on which it is needed."""
+    standby = _elsewhere(network, "--standby")
+    standby.command[standby.command.index("-t") + 1] = str(tmp_path / "missing")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", standby.port))
+        taken.listen()
+        refused = OURS.run("stnode", *standby.command[1:], check=False)
+    assert refused.returncode == 1
+    trusted, end = refused.stderr.splitlines()
+    assert f"trusted apps: {tmp_path / 'missing'} is not a directory" in trusted
+    assert f"ListenError(127.0.0.1:{standby.port}: Address already in use)" in end
+
+
 def test_a_node_that_was_frozen_says_nothing_more(network: Network) -> None:
     """While it sleeps, another one goes on; when it wakes, it ends and says who has taken over."""
     frozen, before = network.servers["A"], _owed(network)

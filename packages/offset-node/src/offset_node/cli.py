@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import logging
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,19 @@ def _warn_of_password(database: DatabaseName) -> None:
             "the list of processes shows the password in the address of the database to all who use this machine; "
             "keep it in the file of --config, or in PostgreSQL's password file or service file"
         )
+
+
+def _check_address(laddr: tuple[str, int]) -> None:
+    """Whether nobody else listens there: a standby will listen only on the day on which it is needed."""
+    from offset_crypto.program import ListenError
+
+    family = socket.AF_INET6 if ":" in laddr[0] else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as whoever listens does
+            probe.bind(laddr)
+    except OSError as error:
+        raise ListenError(laddr, error) from None
 
 
 async def _open(database: DatabaseName, waiting: "PublicKey | None", status: "Status") -> "StoredNode":
@@ -162,10 +176,12 @@ def _stnode(
             await serve_node(status, registry)
 
     async def serve_node(status: Status, registry: object | None) -> None:
+        if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
+            log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
+        if options["standby"]:
+            _check_address(laddr)
         opened = await _open(database, identity.public_key if options["standby"] else None, status)
         try:
-            if not trusted.is_dir():  # allowed: it is read anew for every app (spec 09 §3.3)
-                log.error("trusted apps: %s is not a directory; no app can connect until it is", trusted)
             state = await opened.load()
             gc.freeze()  # what is stored lives as long as the process: no collection has to look at it
             host = PluginHost(plugins, settings, opened, state.funder)
