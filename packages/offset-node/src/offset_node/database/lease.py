@@ -27,11 +27,18 @@ Why that is enough
     is committed before the term rises, and who takes over loads it, or the term has risen, and the batch is not stored
     (rule 2). What a batch says is said after it is stored, so a process that was frozen for an hour can store nothing
     and follows from nothing. Whatever needs no batch is said only while rule 4 allows it: the server's `until` is
-    counted from a later moment, and is longer, so nobody else has taken over then.
+    counted from a later moment, and is longer, so nobody else has taken over then, as long as both clocks run alike.
 
     Whoever finds the row taken looks again until `until` has passed or has moved on. In the first case its holder is
     dead, and a node that was killed starts again by itself; in the second it lives. A standby (`postgres_standby`)
     looks for as long as somebody lives, and takes over then.
+
+What it rests on
+    That nobody stores who was overtaken rests on no clock. That nobody speaks then rests on the server's running no
+    faster than the holder's by more than the margin. If it is set forward by more than that, somebody else may take
+    over at once, and the old holder says for as long as rule 4 lets it, or until it stores something, what needs no
+    batch: its last token once more, what apps ask for, what index servers are told. No new token and no payment is
+    among that.
 
 What it does not see
     A server that is set back to an earlier moment, or another one that takes its place and has not all of it, has
