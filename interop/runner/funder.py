@@ -12,6 +12,7 @@ from interop.runner.draws import Draws
 from interop.runner.json_values import read, show
 from offset_crypto.identity import Identity
 from offset_crypto.signed import move_token_buffer
+from offset_funder.buyer import TransactionRefused
 from offset_funder.effects import Effect, ForgetFriend, SendFriendMessage, SendToApps, SetRelays, UpdateFriend
 from offset_funder.engine import Funder, Outcome
 from offset_funder.events import (
@@ -374,7 +375,9 @@ def _node_result(funder: Funder, step: dict[str, Any], outcome: Outcome) -> dict
     result: dict[str, Any] = {"result": {"ok": None}}
     if outcome.error is not None:
         reason = str(outcome.error) or type(outcome.error).__name__
-        if isinstance(event, AppRequested):
+        if isinstance(outcome.error, TransactionRefused):
+            pass  # the original has no error for it, but the Failure alone
+        elif isinstance(event, AppRequested):
             result["controlError"] = reason
         else:
             result["result"] = {"error": reason}

@@ -66,7 +66,7 @@ from offset_funder.state import (
     PendingTransaction,
     SuccessfulPayment,
 )
-from offset_proto.errors import RefusedError, invariant
+from offset_proto.errors import invariant
 from offset_proto.limits import PENDING_USER_REQUESTS_MAX
 from offset_proto.message import replace
 from offset_proto.messages.app import (
@@ -93,6 +93,7 @@ from offset_proto.messages.friend import (
 from offset_proto.types import U128_MAX, Currency, PaymentId, PlainLock, Uid, is_route_valid
 
 __all__ = [
+    "TransactionRefused",
     "ack_close_payment",
     "create_payment",
     "create_transaction",
@@ -105,8 +106,8 @@ __all__ = [
 ]
 
 
-class _TransactionRefused(RefusedError):
-    """A transaction that fails at once; its message is the specification's name for the reason."""
+class TransactionRefused(ControlError):
+    """A transaction that fails at once. The app gets a Failure, and only the owner of the node learns of the reason."""
 
 
 def create_payment(session: Session, request: CreatePayment) -> None:
@@ -130,8 +131,8 @@ def create_transaction(session: Session, request: CreateTransaction) -> None:
     Send a part of a payment, or repeat the result of one that was sent. Spec 05 §12.2.
 
     Raises:
-        ControlError: OpenPaymentNotFound, NewTransactionsNotAllowed, or a reason of `_check_transaction`; a Failure is
-            answered all the same (D45).
+        ControlError: OpenPaymentNotFound, NewTransactionsNotAllowed; a Failure is answered all the same (D45).
+        TransactionRefused: For another reason.
     """
     open_transaction = session.state.open_transactions.get(request.request_id)
     if open_transaction is not None and open_transaction.payment_id == request.payment_id:
@@ -143,40 +144,40 @@ def create_transaction(session: Session, request: CreateTransaction) -> None:
         raise ControlError("OpenPaymentNotFound" if payment is None else "NewTransactionsNotAllowed")
     try:
         _check_transaction(session, request, payment.stage)
-    except _TransactionRefused as error:
+    except TransactionRefused:
         _push_result(session, request.request_id, Failure())
-        raise ControlError(str(error)) from None
+        raise
     _start_transaction(session, request, payment, payment.stage)
 
 
 def _check_transaction(session: Session, request: CreateTransaction, stage: NewTransactions) -> None:
-    """Raises _TransactionRefused for the first rule that fails, in the order of spec 05 §12.2-3."""
+    """Raises TransactionRefused for the first rule that fails, in the order of spec 05 §12.2-3."""
     route = request.route.public_keys
     if not route or route[0] != session.state.local_public_key:
-        raise _TransactionRefused("NotFirstInRoute")
+        raise TransactionRefused("NotFirstInRoute")
     if route[-1] != stage.dest_public_key:
-        raise _TransactionRefused("PaymentDestNotLastInRoute")
+        raise TransactionRefused("PaymentDestNotLastInRoute")
     if not is_route_valid(route):
-        raise _TransactionRefused("InvalidRoute")
+        raise TransactionRefused("InvalidRoute")
     if route[1] not in session.state.friends:
-        raise _TransactionRefused("FriendDoesNotExist")
+        raise TransactionRefused("FriendDoesNotExist")
     if route[1] not in session.online:
-        raise _TransactionRefused("FriendNotReady(it is offline)")
+        raise TransactionRefused("FriendNotReady(it is offline)")
     channel = session.consistent(route[1])
     if channel is None:
-        raise _TransactionRefused("FriendNotReady(the channel with it is broken)")
+        raise TransactionRefused("FriendNotReady(the channel with it is broken)")
     if stage.currency not in channel.token_channel.ledgers:
-        raise _TransactionRefused(f"FriendNotReady({stage.currency} is not open on both sides)")
+        raise TransactionRefused(f"FriendNotReady({stage.currency} is not open on both sides)")
     in_use = session.open_requests.is_used(stage.currency, request.request_id)
     if in_use or request.request_id in session.state.open_transactions:
-        raise _TransactionRefused("RequestAlreadyInProgress")
+        raise TransactionRefused("RequestAlreadyInProgress")
     if len(channel.pending_user_requests) >= PENDING_USER_REQUESTS_MAX:
-        raise _TransactionRefused("PendingUserRequestsFull")
+        raise TransactionRefused("PendingUserRequestsFull")
     # D30: what the ledger would refuse later.
     if request.dest_payment > stage.total_dest_payment:
-        raise _TransactionRefused("DestPaymentExceedsTotal")
+        raise TransactionRefused("DestPaymentExceedsTotal")
     if request.dest_payment + request.fees > U128_MAX:
-        raise _TransactionRefused("CreditsCalcOverflow")
+        raise TransactionRefused("CreditsCalcOverflow")
 
 
 def _start_transaction(session: Session, request: CreateTransaction, payment: Payment, stage: NewTransactions) -> None:
