@@ -139,7 +139,7 @@ def _read_the_statement(alice: Person, directory: Path) -> None:
     alice.page.get_by_role("link", name="Statement of a month").click()
     alice.sees("Statement of")
     account = alice.page.get_by_role("region", name="bob")
-    expect(account.get_by_text("At the end").locator("xpath=following-sibling::dd")).to_have_text("42")
+    expect(account.get_by_text("So far").locator("xpath=following-sibling::dd")).to_have_text("42")
     expect(account.get_by_text("balance 30", exact=True)).to_be_visible()
     alice.look("statement")
     with alice.page.expect_download() as waiting:
