@@ -12,7 +12,7 @@ from offset_ctrl.connection.session import NodeSession, open_session
 from offset_ctrl.programs.stctrl.buyer import pay_invoice
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles
 from offset_ctrl.programs.stctrl.payment_status import payment_status
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_proto.files import INVOICE, PAYMENT, Invoice, PaymentFile
 from offset_proto.messages.app import (
     CreateTransaction,
@@ -29,19 +29,6 @@ from offset_proto.messages.extensions import (
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Rate
-from offset_proto.messages.report import (
-    ChannelConsistentReport,
-    CurrencyReport,
-    FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
-)
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey, Uid
 
 NODE, APP, SELLER = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2, 3))
@@ -59,17 +46,8 @@ SINCE = 1_795_973_400  # 2026-11-29T17:30:00Z
 
 def buyers_node(extensions: Extension = ALL, friend: PublicKey = BOB) -> ScriptedNode:
     """A node that has one friend and knows one way, by Bob."""
-    bob = FriendReport(
-        "bob",
-        (),
-        (),
-        None,
-        FriendLivenessReport.ONLINE,
-        ChannelConsistentReport((CurrencyReport(BILL.currency, McBalanceReport(0, 0, 0)),)),
-        FriendStatusReport.ENABLED,
-    )
-    friends = PkFriendReportList((PkFriendReport(friend, bob),))
-    node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    bob = build_friend("bob", build_ledger(BILL.currency))
+    node = ScriptedNode(NODE, build_report(NODE.public_key, {friend: bob}))
     node.extensions = extensions
     node.routes = lambda asked: (MultiRoute((RouteCapacityRate(ROUTE, 1000, Rate(0, 1)),)),)
     return node

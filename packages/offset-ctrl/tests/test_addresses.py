@@ -16,16 +16,15 @@ from offset_ctrl.connection.addresses import first_to_greet
 from offset_ctrl.connection.client import NodeConnectionError, open_node
 from offset_ctrl.connection.session import open_session
 from offset_ctrl.programs.stmgr.cli import _stmgr
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_report
 from offset_proto.files import IDENTITY, TICKET, IdentityFile
 from offset_proto.messages.app import EnableFriend
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.node_tickets import NODE_ADDRESSES_MAX, NODE_TICKET, NodeTicket
 from offset_proto.types import NetAddress, PrivateKey, PublicKey
 
 KEY = PrivateKey(b"\x01" * 32)
 NODE, APP = Identity(KEY), Identity(PrivateKey(b"\x02" * 32))
-REPORT = NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
+REPORT = build_report(NODE.public_key)
 ASKED = EnableFriend(PublicKey(b"\x03" * 32))
 NOBODY = "127.0.0.1:1"
 

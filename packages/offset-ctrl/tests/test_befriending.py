@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from offset_ctrl.rules.befriending import FriendWish, WishRefused, awaited, missing
+from offset_ctrl.testing import build_friend, build_ledger, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import FriendTicket
 from offset_proto.messages.app import (
@@ -19,16 +20,9 @@ from offset_proto.messages.report import (
     ChannelConsistentReport,
     ChannelInconsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PublicKey
@@ -38,20 +32,11 @@ FST, EUR = Currency("FST"), Currency("EUR")
 FREE = Rate(0, 0)
 WISH = FriendWish(FriendTicket(BOB, ()), "bob", (FST, EUR), 100, None)
 
-ADDED = FriendReport(
-    name="bob",
-    remote_relays=(),
-    currency_configs=(),
-    opt_last_incoming_move_token=None,
-    liveness=FriendLivenessReport.OFFLINE,
-    channel_status=ChannelConsistentReport(()),
-    status=FriendStatusReport.DISABLED,
-)
+ADDED = build_friend("bob", liveness=FriendLivenessReport.OFFLINE, status=FriendStatusReport.DISABLED)
 
 
 def _report(friend: FriendReport | None, key: PublicKey = BOB) -> ReportView:
-    friends = () if friend is None else (PkFriendReport(key, friend),)
-    return ReportView(NodeReport(FunderReport(ME, (), PkFriendReportList(friends)), IndexClientReport((), None)))
+    return ReportView(build_report(ME, {} if friend is None else {key: friend}))
 
 
 def _requests(report: ReportView, wish: FriendWish = WISH) -> list[object]:
@@ -59,7 +44,7 @@ def _requests(report: ReportView, wish: FriendWish = WISH) -> list[object]:
 
 
 def _ledgers(*currencies: Currency) -> ChannelConsistentReport:
-    return ChannelConsistentReport(tuple(CurrencyReport(each, McBalanceReport(0, 0, 0)) for each in currencies))
+    return ChannelConsistentReport(tuple(map(build_ledger, currencies)))
 
 
 def test_everything_is_missing_at_first() -> None:

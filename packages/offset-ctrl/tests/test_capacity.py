@@ -18,24 +18,18 @@ from offset_ctrl.programs.stctrl.capacity import capacity
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.capacity import QUESTIONS_MAX, Largest, LargestSearch, friend_credits
 from offset_ctrl.sdk.capacity import FRIENDS_ASKED_MAX
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_report
 from offset_proto.messages.app import AppPermissions
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
     CurrencyReport,
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
     McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.text import format_b64
 from offset_proto.types import U128_MAX, Currency, PrivateKey, PublicKey
@@ -45,12 +39,11 @@ FST = Currency("FST")
 US, BOB, CAROL, SELLER = NODE.public_key, *(PublicKey(bytes([n]) * 32) for n in (5, 6, 7))
 
 
-def _friend(name: str, max_debt: int, balance: McBalanceReport, **changes: Any) -> FriendReport:
-    settings = {"is_open": True, "liveness": FriendLivenessReport.ONLINE, "status": FriendStatusReport.ENABLED}
-    settings |= changes
-    config = CurrencyConfigReport(FST, Rate(0, 0), max_debt, settings["is_open"])
-    channel = ChannelConsistentReport((CurrencyReport(FST, balance),))
-    return FriendReport(name, (), (config,), None, settings["liveness"], channel, settings["status"])
+def _friend(
+    name: str, max_debt: int, balance: McBalanceReport, *, is_open: bool = True, **changes: Any
+) -> FriendReport:
+    config = CurrencyConfigReport(FST, Rate(0, 0), max_debt, is_open)
+    return build_friend(name, CurrencyReport(FST, balance), currency_configs=(config,), **changes)
 
 
 FRIENDS = {
@@ -60,8 +53,7 @@ FRIENDS = {
 
 
 def _node(friends: dict[PublicKey, FriendReport]) -> ScriptedNode:
-    listed = PkFriendReportList(tuple(PkFriendReport(key, friend) for key, friend in friends.items()))
-    return ScriptedNode(NODE, NodeReport(FunderReport(US, (), listed), IndexClientReport((), None)))
+    return ScriptedNode(NODE, build_report(US, friends))
 
 
 def _answers(capacities: dict[tuple[PublicKey, ...], int]) -> Callable[[RequestRoutes], tuple[MultiRoute, ...]]:

@@ -24,7 +24,7 @@ from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.capacity import FriendCredit
 from offset_ctrl.rules.circles import Transfer, close_circles, limit, transfers
 from offset_ctrl.sdk.circles import ClearedCircle
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import Invoice
 from offset_proto.limits import ROUTE_KEYS_MAX
@@ -44,18 +44,8 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
-    FriendLivenessReport,
     FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.types import Currency, PrivateKey, PublicKey, Uid
 
@@ -76,12 +66,8 @@ class _Node(ScriptedNode):
 
     def __init__(self, ways: dict[Way, tuple[int, Rate]], **balances: int) -> None:
         balances = {"bob": 60, "carol": -50, **balances}
-        friends = [
-            PkFriendReport(key, _friend(name, balances[name])) for key, name in NAMES.items() if name in balances
-        ]
-        super().__init__(
-            NODE, NodeReport(FunderReport(US, (), PkFriendReportList(tuple(friends))), IndexClientReport((), None))
-        )
+        friends = {key: _friend(name, balances[name]) for key, name in NAMES.items() if name in balances}
+        super().__init__(NODE, build_report(US, friends))
         self.extensions = Extension.EXPIRING_INVOICES
         self.ways = ways
         self.routes = self._answer
@@ -120,8 +106,7 @@ class _Node(ScriptedNode):
 
 def _friend(name: str, balance: int) -> FriendReport:
     config = CurrencyConfigReport(FST, Rate(0, 0), 100, True)
-    channel = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(balance, 0, 0)),))
-    return FriendReport(name, (), (config,), None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
+    return build_friend(name, build_ledger(FST, balance), currency_configs=(config,))
 
 
 AROUND = {(US, BOB, CAROL): (80, Rate(0, 1)), (BOB, CAROL, US): (1000, Rate(0, 2))}

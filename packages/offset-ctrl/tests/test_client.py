@@ -16,6 +16,7 @@ from offset_ctrl.connection.client import (
 )
 from offset_ctrl.programs.stctrl.seller import create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
+from offset_ctrl.testing import build_report
 from offset_proto import wire
 from offset_proto.files import INVOICE
 from offset_proto.messages.app import (
@@ -34,7 +35,6 @@ from offset_proto.messages.app import (
 )
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import RequestRoutes
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.types import Currency, PaymentId, PrivateKey, PublicKey, Uid
 
 NODE, APP = Identity(PrivateKey(b"\x01" * 32)), Identity(PrivateKey(b"\x02" * 32))
@@ -43,7 +43,7 @@ ROUTES = RequestRoutes(Uid(b"\x04" * 16), Currency("FST"), 5, NODE.public_key, F
 TRANSACTION = CreateTransaction(
     PaymentId(b"\x05" * 16), Uid(b"\x06" * 16), FriendsRoute((NODE.public_key, FRIEND)), 5, 0
 )
-REPORT = NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
+REPORT = build_report(NODE.public_key)
 
 Answer = Callable[[Connection, AppToAppServer], None]
 

@@ -10,12 +10,11 @@ from offset_crypto.aio import Connection, Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl import HistoryPlace, InvoiceEndUnknown, InvoiceNotOpen, Node, RequestRefused, connect
 from offset_ctrl.rules.open_reports import InvoiceEnding
-from offset_ctrl.testing import ScriptedNode, build_commit
+from offset_ctrl.testing import ScriptedNode, build_commit, build_report
 from offset_proto.files import Invoice
 from offset_proto.messages.app import AppPermissions, AppRequest, CancelInvoice, CommitInvoice
 from offset_proto.messages.extensions import Extension, FollowInvoices, OpenInvoiceReport, OpenInvoices
 from offset_proto.messages.history import EntryKind, FollowHistory, HistoryEntry, ReadHistory
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.permissions import ExtendedPermissions
 from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
 
@@ -31,13 +30,10 @@ READS = ExtendedPermissions(routes=False, buyer=False, seller=True, config=False
 
 def _node() -> ScriptedNode:
     """A node that tells everything, of which the bill is open until it has been handed the commit."""
-    fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), NO_INDEX))
+    fake = ScriptedNode(NODE, build_report(NODE.public_key))
     fake.extensions, fake.permissions = TELLS, READS
     fake.invoices = lambda: (_open(OTHER),) if fake.asked(CommitInvoice) else (_open(BILL), _open(OTHER))
     return fake
-
-
-NO_INDEX = IndexClientReport((), None)
 
 
 def _open(invoice: Invoice) -> OpenInvoiceReport:

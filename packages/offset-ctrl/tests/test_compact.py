@@ -36,6 +36,7 @@ from offset_ctrl.programs.stcompact.state import (
     Sending,
     Succeeded,
 )
+from offset_ctrl.testing import build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.messages import app
 from offset_proto.messages.app import (
@@ -81,13 +82,9 @@ from offset_proto.messages.report import (
     FriendReport,
     FriendStatusReport,
     FunderMutationReport,
-    FunderReport,
-    IndexClientReport,
     McBalanceReport,
     McInfo,
     MoveTokenHashedReport,
-    NodeReport,
-    PkFriendReportList,
     RemoveFriendReport,
     ResetTermsReport,
     TokenInfo,
@@ -385,7 +382,7 @@ class Wallet:
     """A compact node, what it has stored, and what it asked, told and acknowledged."""
 
     def __init__(self, state: CompactState | None = None, permissions: AppPermissions = ALL) -> None:
-        report = NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
+        report = build_report(NODE.public_key)
         self.stored = state or CompactState()
         self.node = CompactNode(permissions, ReportView(report), self.stored, Random(1).randbytes)
         self.asked: list[Any] = []

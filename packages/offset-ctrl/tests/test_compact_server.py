@@ -13,9 +13,9 @@ from offset_ctrl.connection.client import NodeConnectionError
 from offset_ctrl.programs.stcompact import messages as m
 from offset_ctrl.programs.stcompact.server import RECONNECT_TICKS, CompactServer
 from offset_ctrl.programs.stcompact.store import Store, StoreError
+from offset_ctrl.testing import build_report
 from offset_proto.messages import app
 from offset_proto.messages.app import AppPermissions, AppToAppServer, ReportMutations
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, InvoiceId, NetAddress, PrivateKey, PublicKey, Uid
 
@@ -34,7 +34,7 @@ class FakeNode:
     def __init__(self, listener: Any, permissions: AppPermissions) -> None:
         self.listener = listener
         self.permissions = permissions
-        self.report = ReportView(NodeReport(FunderReport(KEY, (), PkFriendReportList(())), IndexClientReport((), None)))
+        self.report = ReportView(build_report(KEY))
         self.asked: list[AppToAppServer] = []
         self.is_closed = False
 

@@ -10,25 +10,16 @@ from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.programs.stctrl import config
 from offset_ctrl.programs.stctrl.session import CommandError
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_report
 from offset_proto.files import TICKET
 from offset_proto.messages.app import AddIndexServer, AddRelay, AppRequest
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, RelayAddress
 from offset_proto.messages.report import (
     AddIndexServerReport,
     AddRelayReport,
-    ChannelConsistentReport,
-    FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
     FunderMutationReport,
-    FunderReport,
     IndexClientMutationReport,
-    IndexClientReport,
-    NodeReport,
     NodeReportMutation,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.types import NetAddress, PrivateKey, PublicKey
 
@@ -61,8 +52,7 @@ def test_what_is_replaced_is_said(
     """The node keeps one server for each key, so the first name and address are gone."""
     relays = (NamedRelayAddress(RELAY, OLD, "first"),)
     servers = (NamedIndexServerAddress(INDEX, OLD, "first"),)
-    funder = FunderReport(NODE.public_key, relays, PkFriendReportList(()))
-    fake = ScriptedNode(NODE, NodeReport(funder, IndexClientReport(servers, None)))
+    fake = ScriptedNode(NODE, build_report(NODE.public_key, relays=relays, index_servers=servers))
     fake.mutations = _carry_out
     TICKET.save(tmp_path / "ticket", RelayAddress(key, NEW))
 
@@ -82,10 +72,7 @@ def test_what_is_replaced_is_said(
 
 def test_errors_of_commands_have_words(tmp_path: Path) -> None:
     """After the names, which scripts go by: a file that is missing, and a channel that needs no reset."""
-    channel = ChannelConsistentReport(())
-    bob = FriendReport("bob", (), (), None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
-    funder = FunderReport(NODE.public_key, (), PkFriendReportList((PkFriendReport(OTHER, bob),)))
-    fake = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    fake = ScriptedNode(NODE, build_report(NODE.public_key, {OTHER: build_friend("bob")}))
 
     async def main() -> None:
         ticker = Ticker(0.03)

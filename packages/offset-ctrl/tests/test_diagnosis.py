@@ -9,6 +9,7 @@ import pytest
 from offset_ctrl.rules.diagnosis import DatabaseFacts, Facts, Manners, NodeFacts, ServerFacts, diagnose
 from offset_ctrl.rules.findings import Finding, Severity, worst
 from offset_ctrl.rules.friendships import Frozen
+from offset_ctrl.testing import build_friend, build_ledger, build_report
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.friend import CurrencyBalance
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, Rate, RelayAddress
@@ -16,16 +17,9 @@ from offset_proto.messages.report import (
     ChannelConsistentReport,
     ChannelInconsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
     ResetTermsReport,
 )
 from offset_proto.report_view import ReportView
@@ -41,19 +35,14 @@ FINE, ATTENTION, BROKEN = Severity.FINE, Severity.ATTENTION, Severity.BROKEN
 
 
 def _ledgers(*currencies: Currency, balance: int = 0, local: int = 0, remote: int = 0) -> ChannelConsistentReport:
-    return ChannelConsistentReport(
-        tuple(CurrencyReport(each, McBalanceReport(balance, local, remote)) for each in currencies)
-    )
+    return ChannelConsistentReport(tuple(build_ledger(each, balance, out=local, back=remote) for each in currencies))
 
 
-BOB_ONLINE = FriendReport(
-    name="bob",
+BOB_ONLINE = build_friend(
+    "bob",
+    build_ledger(FST),
     remote_relays=(RelayAddress(FAR, NetAddress("far.example:1")),),
     currency_configs=(CurrencyConfigReport(FST, Rate(0, 0), 100, True),),
-    opt_last_incoming_move_token=None,
-    liveness=FriendLivenessReport.ONLINE,
-    channel_status=_ledgers(FST),
-    status=FriendStatusReport.ENABLED,
 )
 OFFLINE = replace(BOB_ONLINE, liveness=FriendLivenessReport.OFFLINE)
 TERMS = (CurrencyBalance(FST, 5),)
@@ -70,9 +59,8 @@ def _report(
     names = [(RELAY, "relay")] + [(PublicKey(bytes([100 + n] * 32)), f"relay{n}") for n in range(1, relays)]
     used = tuple(NamedRelayAddress(key, NetAddress(f"{name}.example:1"), name) for key, name in names[:relays])
     indexes = (NamedIndexServerAddress(INDEX, NetAddress("index.example:1"), "index"),)
-    friends = () if friend is None else (PkFriendReport(BOB, friend),)
-    funder = FunderReport(ME, used, PkFriendReportList(friends))
-    return ReportView(NodeReport(funder, IndexClientReport(indexes, connected)))
+    friends = {} if friend is None else {BOB: friend}
+    return ReportView(build_report(ME, friends, relays=used, index_servers=indexes, connected=connected))
 
 
 def _node(friend: FriendReport | None = BOB_ONLINE, **changed: Any) -> NodeFacts:
@@ -281,8 +269,7 @@ def test_a_relay_and_an_index_server_of_one_key() -> None:
     """What answers at one address says nothing of the other one."""
     relays = (NamedRelayAddress(RELAY, NetAddress("relay.example:1"), "relay"),)
     indexes = (NamedIndexServerAddress(RELAY, NetAddress("index.example:1"), "index"),)
-    friends = PkFriendReportList((PkFriendReport(BOB, BOB_ONLINE),))
-    report = ReportView(NodeReport(FunderReport(ME, relays, friends), IndexClientReport(indexes, RELAY)))
+    report = ReportView(build_report(ME, {BOB: BOB_ONLINE}, relays=relays, index_servers=indexes, connected=RELAY))
     silent = ServerFacts(RELAY, NetAddress("index.example:1"), "timed out")
     for servers in ((RELAY_ANSWERS, silent), (silent, RELAY_ANSWERS)):
         (finding,) = _bad(replace(WELL, node=replace(_node(), report=report), servers=servers))

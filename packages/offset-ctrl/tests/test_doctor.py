@@ -24,7 +24,7 @@ from offset_ctrl.programs.stctrl.database_facts import clock_is_set, read_databa
 from offset_ctrl.programs.stctrl.trying import try_servers
 from offset_ctrl.rules.diagnosis import Manners, ServerFacts
 from offset_ctrl.rules.findings import Finding, Severity
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_report
 from offset_proto import wire
 from offset_proto.files import IDENTITY, TICKET, IdentityFile
 from offset_proto.messages.app import AppPermissions
@@ -40,15 +40,8 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import TimeHash
 from offset_proto.messages.payment import NamedIndexServerAddress, NamedRelayAddress, RelayAddress
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
     NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.proxies import ProxyUrl
 from offset_proto.report_view import ReportView
@@ -60,15 +53,12 @@ ONION = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion:4000"
 
 
 def _report(*relays: tuple[Identity, str], index: tuple[Identity, str] | None = None) -> NodeReport:
-    evil = "b\x1b[31mob"
-    offline, enabled = FriendLivenessReport.OFFLINE, FriendStatusReport.ENABLED
-    friend = FriendReport(evil, (), (), None, offline, ChannelConsistentReport(()), enabled)
+    evil = build_friend("b\x1b[31mob", liveness=FriendLivenessReport.OFFLINE)
     used = tuple(
         NamedRelayAddress(key.public_key, NetAddress(place), f"relay{n}") for n, (key, place) in enumerate(relays)
     )
     asked = () if index is None else (NamedIndexServerAddress(index[0].public_key, NetAddress(index[1]), "index"),)
-    funder = FunderReport(NODE.public_key, used, PkFriendReportList((PkFriendReport(BOB.public_key, friend),)))
-    return NodeReport(funder, IndexClientReport(asked, None))
+    return build_report(NODE.public_key, {BOB.public_key: evil}, relays=used, index_servers=asked)
 
 
 def _payment(state: PartStateReport, since: int, number: int = 1) -> OpenPaymentReport:

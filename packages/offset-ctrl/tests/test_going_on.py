@@ -14,7 +14,7 @@ from offset_ctrl import AlreadyPaid, Node, NotAnnounced, PaymentFailed, PaymentS
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.journal import Journal, JournalEntry
 from offset_ctrl.sdk.payment import Payment
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (
@@ -42,7 +42,6 @@ from offset_proto.messages.extensions import (
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import RelayAddress
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.rate import FREE
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey, Uid
 
@@ -60,8 +59,7 @@ ALL = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP
 
 
 def _node(*payments: OpenPaymentReport, extensions: Extension = ALL) -> ScriptedNode:
-    funder = FunderReport(NODE.public_key, (), PkFriendReportList(()))
-    node = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    node = ScriptedNode(NODE, build_report(NODE.public_key))
     node.extensions = extensions
     node.routes = lambda asked: (
         MultiRoute((RouteCapacityRate(FriendsRoute((NODE.public_key, EVE, SELLER.public_key)), 1000, FREE),)),

@@ -3,14 +3,14 @@
 import pytest
 
 from offset_ctrl.connection.greeting import Greeting
+from offset_ctrl.testing import build_report
 from offset_proto import wire
 from offset_proto.errors import PeerError
 from offset_proto.messages.app import AppPermissions, AppServerToApp, ReportMutations
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.types import PublicKey
 
 PERMISSIONS = AppPermissions(routes=True, buyer=False, seller=True, config=False)
-REPORT = NodeReport(FunderReport(PublicKey(bytes(range(32))), (), PkFriendReportList(())), IndexClientReport((), None))
+REPORT = build_report(PublicKey(bytes(range(32))))
 MESSAGE = ReportMutations(None, ())
 
 

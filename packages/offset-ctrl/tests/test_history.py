@@ -23,7 +23,7 @@ from offset_ctrl.programs.stctrl.seller import create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.sdk.history import last_entries
 from offset_ctrl.sdk.node import Node
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import INVOICE, Invoice
 from offset_proto.messages.app import AddInvoice, AppPermissions
@@ -41,15 +41,7 @@ from offset_proto.messages.history import (
 )
 from offset_proto.messages.payment import RelayAddress
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.permissions import ExtendedPermissions
 from offset_proto.text import format_b64
@@ -72,17 +64,8 @@ def _entry(number: int, **fields: Any) -> HistoryEntry:
 
 
 def _node(count: int = 0) -> ScriptedNode:
-    bob = FriendReport(
-        name="bob",
-        remote_relays=(),
-        currency_configs=(),
-        opt_last_incoming_move_token=None,
-        liveness=FriendLivenessReport.OFFLINE,
-        channel_status=ChannelConsistentReport(()),
-        status=FriendStatusReport.ENABLED,
-    )
-    funder = FunderReport(NODE.public_key, (), PkFriendReportList((PkFriendReport(BOB, bob),)))
-    fake = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    bob = build_friend("bob", liveness=FriendLivenessReport.OFFLINE)
+    fake = ScriptedNode(NODE, build_report(NODE.public_key, {BOB: bob}))
     fake.extensions = Extension.HISTORY
     fake.history = [_entry(number) for number in range(1, count + 1)]
     return fake

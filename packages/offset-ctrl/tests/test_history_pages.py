@@ -9,11 +9,10 @@ from offset_crypto.aio import Connection, Ticker
 from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import NodeConnectionError
 from offset_ctrl.connection.session import NodeSession, open_session
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_report
 from offset_proto.messages.app import AppRequest
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.history import EVERY_ENTRY, HistoryPage, ReadHistory
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.types import PrivateKey, Uid
 
 Poll = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -24,8 +23,7 @@ class SlowNode(ScriptedNode):
     """Reads pages for as long as the test lets it; whoever asks for five at once is gone, as with a real node."""
 
     def __init__(self) -> None:
-        funder = FunderReport(NODE.public_key, (), PkFriendReportList(()))
-        super().__init__(NODE, NodeReport(funder, IndexClientReport((), None)))
+        super().__init__(NODE, build_report(NODE.public_key))
         self.extensions = Extension.HISTORY
         self.reading: list[ReadHistory] = []
         self.before = self._read

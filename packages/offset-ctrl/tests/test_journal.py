@@ -12,7 +12,7 @@ from offset_crypto.identity import Identity
 from offset_ctrl import Node, Payment, PaymentFailed, PaymentState, PayOptions, connect
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.sdk.journal import Journal, JournalEntry
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt, build_report
 from offset_proto.files import COMMIT, INVOICE, PAYMENT, RECEIPT, FileKind, Invoice, PaymentFile, StringSerdeError
 from offset_proto.messages.app import (
     AckClosePayment,
@@ -27,7 +27,6 @@ from offset_proto.messages.app import (
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Commit
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.rate import FREE
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
 
@@ -39,8 +38,7 @@ QUICK = PayOptions(timeout=5.0, route_seconds=0.0)
 
 def _node() -> ScriptedNode:
     """A friend of the seller, with which every payment succeeds."""
-    funder = FunderReport(NODE.public_key, (), PkFriendReportList(()))
-    node = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    node = ScriptedNode(NODE, build_report(NODE.public_key))
     route = RouteCapacityRate(FriendsRoute((NODE.public_key, SELLER.public_key)), 1000, FREE)
     node.routes = lambda asked: (MultiRoute((route,)),)
     node.results = lambda asked: Complete(COMMIT_OF_20)

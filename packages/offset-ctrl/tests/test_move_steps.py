@@ -27,7 +27,7 @@ from offset_ctrl.rules.move_steps import (
     next_step,
 )
 from offset_ctrl.rules.moving import Move, MoveRefused, fix_balances, plan_move
-from offset_ctrl.testing import build_commit
+from offset_ctrl.testing import build_commit, build_friend, build_ledger, build_report
 from offset_proto.files import FriendTicket, Invoice
 from offset_proto.messages.app import (
     AddFriend,
@@ -50,11 +50,7 @@ from offset_proto.messages.report import (
     FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
     McBalanceReport,
-    NodeReport,
-    PkFriendReportList,
 )
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey
@@ -68,16 +64,13 @@ FST, USD, EUR = Currency("FST"), Currency("USD"), Currency("EUR")
 def _friend(name: str, **balances: int) -> FriendReport:
     """An enabled friend that is online, with a limit of 70 in each currency."""
     configs = tuple(CurrencyConfigReport(Currency(currency), Rate(5, 3), 70, True) for currency in balances)
-    ledgers = tuple(CurrencyReport(Currency(c), McBalanceReport(balance, 0, 0)) for c, balance in balances.items())
-    channel = ChannelConsistentReport(ledgers)
-    return FriendReport(name, (), configs, None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
+    ledgers = [build_ledger(Currency(currency), balance) for currency, balance in balances.items()]
+    return build_friend(name, *ledgers, currency_configs=configs)
 
 
 def _report(**balances: int) -> ReportView:
     """A node whose friends are bob, who has these balances, and carol, who has none."""
-    report = ReportView(
-        NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
-    )
+    report = ReportView(build_report(NODE.public_key))
     report.friends = {OLD: _friend("bob", **balances), CAROL: _friend("carol")}
     return report
 

@@ -18,7 +18,7 @@ from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.move_steps import Asked, Unfinished, Wanted
 from offset_ctrl.rules.moving import Move
 from offset_ctrl.sdk.move_files import MoveFiles
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, RECEIPT, FriendTicket, Invoice, IoError
 from offset_proto.messages.app import (
     AddInvoice,
@@ -42,17 +42,8 @@ from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
     ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
-    FriendLivenessReport,
-    FriendReport,
     FriendStatusReport,
     FunderMutationReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
     PkFriendReportMutation,
     RemoveFriendReport,
     SetChannelStatus,
@@ -71,7 +62,7 @@ TO_BE_REMOVED = Unfinished((Asked(Wanted.REMOVAL),), ())
 
 
 def _channel(balance: int, *, out: int = 0, back: int = 0) -> ChannelConsistentReport:
-    return ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(balance, out, back)),))
+    return ChannelConsistentReport((build_ledger(FST, balance, out=out, back=back),))
 
 
 class _Node(ScriptedNode):
@@ -87,11 +78,9 @@ class _Node(ScriptedNode):
 
     def __init__(self, balance: int, *, frozen: int = 0) -> None:
         config = (CurrencyConfigReport(FST, Rate(0, 0), 500, True),)
-        online, enabled = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
-        bob = FriendReport("bob", (), config, None, online, _channel(balance), enabled)
-        robert = FriendReport("robert", (), config, None, online, _channel(0), enabled)
-        friends = PkFriendReportList((PkFriendReport(OLD, bob), PkFriendReport(NEW.public_key, robert)))
-        super().__init__(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+        bob = build_friend("bob", build_ledger(FST, balance), currency_configs=config)
+        robert = build_friend("robert", build_ledger(FST), currency_configs=config)
+        super().__init__(NODE, build_report(NODE.public_key, {OLD: bob, NEW.public_key: robert}))
         self.balance = balance
         self.frozen = frozen
         self.new_balance = balance

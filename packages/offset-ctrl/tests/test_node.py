@@ -28,7 +28,7 @@ from offset_ctrl import (
     connect,
 )
 from offset_ctrl.sdk.journal import Journal
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import FriendTicket, Invoice
 from offset_proto.messages.app import (
@@ -57,18 +57,10 @@ from offset_proto.messages.index import Edge, MultiRoute, RequestRoutes, RouteCa
 from offset_proto.messages.payment import Commit, NamedRelayAddress, Rate, Receipt, RelayAddress
 from offset_proto.messages.report import (
     AddRelayReport,
-    ChannelConsistentReport,
-    CurrencyReport,
-    FriendLivenessReport,
     FriendReport,
     FriendStatusReport,
     FunderMutationReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
     NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
     PkFriendReportMutation,
     SetStatus,
 )
@@ -92,15 +84,11 @@ QUICK = PayOptions(timeout=5.0, route_seconds=0.0)
 
 
 def _friend(name: str, balance: int) -> FriendReport:
-    ledger = CurrencyReport(FST, McBalanceReport(balance, 0, 0))
-    return FriendReport(
-        name, (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport((ledger,)), FriendStatusReport.DISABLED
-    )
+    return build_friend(name, build_ledger(FST, balance), status=FriendStatusReport.DISABLED)
 
 
 def _report() -> NodeReport:
-    friends = PkFriendReportList((PkFriendReport(BOB, _friend("bob", -7)), PkFriendReport(EVE, _friend("eve", 9))))
-    return NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None))
+    return build_report(NODE.public_key, {BOB: _friend("bob", -7), EVE: _friend("eve", 9)})
 
 
 def _receipt(invoice: Invoice) -> Receipt:

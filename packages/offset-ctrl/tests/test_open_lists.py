@@ -17,7 +17,7 @@ from offset_ctrl.programs.stctrl.commands.options import SECONDS
 from offset_ctrl.programs.stctrl.seller import commit_invoice, create_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.stctrl.waiting import command_line
-from offset_ctrl.testing import ScriptedNode, build_commit
+from offset_ctrl.testing import ScriptedNode, build_commit, build_report
 from offset_proto.files import COMMIT, INVOICE, Invoice
 from offset_proto.messages.app import AddInvoice, CommitInvoice
 from offset_proto.messages.extensions import (
@@ -31,7 +31,6 @@ from offset_proto.messages.extensions import (
     PaymentTarget,
 )
 from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey, Uid
 
@@ -54,9 +53,7 @@ def _invoice(number: int, arrived: int, end: int | None = None) -> OpenInvoiceRe
 
 
 def _node(extensions: Extension = ALL) -> ScriptedNode:
-    node = ScriptedNode(
-        NODE, NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
-    )
+    node = ScriptedNode(NODE, build_report(NODE.public_key))
     node.extensions = extensions
     return node
 

@@ -18,7 +18,7 @@ from offset_ctrl.rules.open_reports import (
     oldest_payments,
     waiting_parts,
 )
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_report
 from offset_proto import wire
 from offset_proto.messages.app import AddInvoice, AppPermissions, AppRequest
 from offset_proto.messages.extensions import (
@@ -38,7 +38,6 @@ from offset_proto.messages.extensions import (
     PaymentStageReport,
 )
 from offset_proto.messages.friend import FriendsRoute
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
 
 NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
@@ -139,9 +138,7 @@ def test_bits_that_are_not_known_mean_nothing(sent: int, known: Extension) -> No
 
 
 def _node(extensions: Extension = ALL) -> ScriptedNode:
-    node = ScriptedNode(
-        NODE, NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(())), IndexClientReport((), None))
-    )
+    node = ScriptedNode(NODE, build_report(NODE.public_key))
     node.extensions = extensions
     return node
 

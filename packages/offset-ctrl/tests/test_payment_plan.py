@@ -14,24 +14,14 @@ from offset_ctrl.programs.stctrl.buyer import pay_invoice
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.rules.capacity import Largest
 from offset_ctrl.sdk.planning import PaymentPlan
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_ledger, build_report
 from offset_proto.files import INVOICE, Invoice
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
-    FriendLivenessReport,
     FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey
@@ -50,14 +40,12 @@ def _bill(amount: int) -> Invoice:
 
 def _friend(name: str) -> FriendReport:
     config = CurrencyConfigReport(FST, Rate(0, 0), 100, True)
-    channel = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(0, 0, 0)),))
-    return FriendReport(name, (), (config,), None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
+    return build_friend(name, build_ledger(FST), currency_configs=(config,))
 
 
 def _node() -> ScriptedNode:
     """Bob takes 1 and Carol 2; the index server puts both together where one is not enough."""
-    friends = PkFriendReportList((PkFriendReport(BOB, _friend("bob")), PkFriendReport(CAROL, _friend("carol"))))
-    node = ScriptedNode(NODE, NodeReport(FunderReport(US, (), friends), IndexClientReport((), None)))
+    node = ScriptedNode(NODE, build_report(US, {BOB: _friend("bob"), CAROL: _friend("carol")}))
 
     def routes(asked: RequestRoutes) -> tuple[MultiRoute, ...]:
         if asked.destination != SELLER:

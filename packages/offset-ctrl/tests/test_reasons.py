@@ -29,7 +29,7 @@ from offset_ctrl import (
 )
 from offset_ctrl.rules.routes import direct_route
 from offset_ctrl.sdk.reasons import FRIENDS_ASKED_MAX, ROUTE_QUESTIONS_MAX, largest_payable
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (
     Canceled,
@@ -46,17 +46,7 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Commit, Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
-    CurrencyReport,
     FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.types import Currency, InvoiceId, PrivateKey, PublicKey, Uid
 
@@ -68,14 +58,10 @@ QUICK = PayOptions(timeout=5.0, route_seconds=0.0)
 
 
 def _node(*online: PublicKey, offline: tuple[PublicKey, ...] = ()) -> ScriptedNode:
-    def friend(liveness: FriendLivenessReport) -> FriendReport:
-        channel = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(0, 0, 0)),))
-        return FriendReport("friend", (), (), None, liveness, channel, FriendStatusReport.ENABLED)
-
-    friends = [PkFriendReport(key, friend(FriendLivenessReport.ONLINE)) for key in online]
-    friends += [PkFriendReport(key, friend(FriendLivenessReport.OFFLINE)) for key in offline]
-    funder = FunderReport(NODE.public_key, (), PkFriendReportList(tuple(friends)))
-    node = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    there = build_friend("friend", build_ledger(FST))
+    away = replace(there, liveness=FriendLivenessReport.OFFLINE)
+    friends = dict.fromkeys(online, there) | dict.fromkeys(offline, away)
+    node = ScriptedNode(NODE, build_report(NODE.public_key, friends))
     node.status = lambda asked: Canceled(Uid(bytes(16)))
     return node
 

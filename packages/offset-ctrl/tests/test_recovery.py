@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from offset_ctrl.rules.recovery import Standing, contacts_of, proven_balances, standings, steps
+from offset_ctrl.testing import build_friend, build_ledger, build_report
 from offset_proto.contacts import CONTACTS
 from offset_proto.files import StringSerdeError
 from offset_proto.messages.app import AddFriend, AddIndexServer, AddRelay, EnableFriend, OpenFriendCurrency
@@ -17,18 +18,10 @@ from offset_proto.messages.report import (
     CountersInfo,
     CurrencyBalanceInfo,
     CurrencyConfigReport,
-    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
     McInfo,
     MoveTokenHashedReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
     ResetTermsReport,
     TokenInfo,
 )
@@ -45,9 +38,7 @@ PROPOSED = CurrencyConfigReport(EUR, Rate(0, 0), 5, False)
 
 def consistent(**balances: int) -> ChannelConsistentReport:
     """A channel with these balances, seen from the node."""
-    return ChannelConsistentReport(
-        tuple(CurrencyReport(Currency(name), McBalanceReport(balance, 0, 0)) for name, balance in balances.items())
-    )
+    return ChannelConsistentReport(tuple(build_ledger(Currency(name), balance) for name, balance in balances.items()))
 
 
 def broken(**terms: int) -> ChannelInconsistentReport:
@@ -58,15 +49,13 @@ def broken(**terms: int) -> ChannelInconsistentReport:
 
 def bob(channel, *configs: CurrencyConfigReport) -> FriendReport:
     """Bob, enabled and offline."""
-    return FriendReport(
-        "bob", BOB_RELAYS, configs, None, FriendLivenessReport.OFFLINE, channel, FriendStatusReport.ENABLED
-    )
+    settings = {"remote_relays": BOB_RELAYS, "currency_configs": configs, "channel_status": channel}
+    return build_friend("bob", liveness=FriendLivenessReport.OFFLINE, **settings)
 
 
 def report(*friends: FriendReport, relays=(), servers=()) -> ReportView:
     """The report of a node with at most one friend."""
-    listed = PkFriendReportList(tuple(PkFriendReport(BOB, friend) for friend in friends))
-    return ReportView(NodeReport(FunderReport(NODE, relays, listed), IndexClientReport(servers, None)))
+    return ReportView(build_report(NODE, dict(zip([BOB], friends, strict=False)), relays=relays, index_servers=servers))
 
 
 @pytest.fixture

@@ -7,22 +7,13 @@ import pytest
 from offset_ctrl.rules import changes
 from offset_ctrl.rules.changes import Change
 from offset_ctrl.rules.refusals import known_names, why_refused
+from offset_ctrl.testing import build_friend, build_ledger, build_report
 from offset_proto.files import FriendTicket
 from offset_proto.messages.payment import NamedRelayAddress, Rate, RelayAddress
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     ChannelInconsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
-    FriendLivenessReport,
     FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
     ResetTermsReport,
 )
 from offset_proto.report_view import ReportView
@@ -30,15 +21,8 @@ from offset_proto.types import Currency, NetAddress, PublicKey, Signature
 
 ME, BOB, EVE, RELAY = (PublicKey(bytes([number] * 32)) for number in (1, 2, 3, 4))
 FST, EUR, XYZ = Currency("FST"), Currency("EUR"), Currency("XYZ")
-BOB_REPORT = FriendReport(
-    name="bob",
-    remote_relays=(),
-    currency_configs=tuple(CurrencyConfigReport(each, Rate(0, 0), 100, True) for each in (FST, EUR)),
-    opt_last_incoming_move_token=None,
-    liveness=FriendLivenessReport.ONLINE,
-    channel_status=ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(0, 0, 0)),)),
-    status=FriendStatusReport.ENABLED,
-)
+CONFIGS = tuple(CurrencyConfigReport(each, Rate(0, 0), 100, True) for each in (FST, EUR))
+BOB_REPORT = build_friend("bob", build_ledger(FST), currency_configs=CONFIGS)
 TOLD = ResetTermsReport(Signature(bytes(64)), ())
 BROKEN = replace(BOB_REPORT, channel_status=ChannelInconsistentReport((), TOLD))
 
@@ -48,8 +32,7 @@ def _report(friend: FriendReport = BOB_REPORT, relays: int = 1) -> ReportView:
         NamedRelayAddress(PublicKey(bytes([9] * 31 + [n])), NetAddress("relay.example:1"), f"relay{n}")
         for n in range(relays)
     )
-    funder = FunderReport(ME, used, PkFriendReportList((PkFriendReport(BOB, friend),)))
-    return ReportView(NodeReport(funder, IndexClientReport((), None)))
+    return ReportView(build_report(ME, {BOB: friend}, relays=used))
 
 
 def _ticket(key: PublicKey) -> FriendTicket:

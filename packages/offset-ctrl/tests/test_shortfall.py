@@ -12,22 +12,15 @@ from offset_crypto.identity import Identity
 from offset_ctrl.connection.client import open_node
 from offset_ctrl.programs.stctrl.seller import create_invoice
 from offset_ctrl.rules.shortfall import describe_shortfall
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_ledger, build_report
 from offset_proto.messages.app import AddInvoice
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
     ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
     FriendLivenessReport,
     FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
     NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PrivateKey, PublicKey
@@ -40,15 +33,13 @@ MOST = 2**128 - 1
 
 def _friend(name: str, max_debt: int, balance: int | None, frozen: int = 0, **changes: Any) -> FriendReport:
     """A friend that owes so much; None: it has not opened the currency."""
-    ledgers = () if balance is None else (CurrencyReport(FST, McBalanceReport(balance, 0, frozen)),)
+    ledgers = () if balance is None else (build_ledger(FST, balance, back=frozen),)
     configs = (CurrencyConfigReport(FST, Rate(0, 0), max_debt, True),)
-    online, enabled = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
-    return replace(FriendReport(name, (), configs, None, online, ChannelConsistentReport(ledgers), enabled), **changes)
+    return build_friend(name, *ledgers, **{"currency_configs": configs} | changes)
 
 
 def _report(*friends: FriendReport) -> NodeReport:
-    listed = (PkFriendReport(PublicKey(bytes([n]) * 32), friend) for n, friend in enumerate(friends, 5))
-    return NodeReport(FunderReport(NODE.public_key, (), PkFriendReportList(tuple(listed))), IndexClientReport((), None))
+    return build_report(NODE.public_key, {PublicKey(bytes([n]) * 32): friend for n, friend in enumerate(friends, 5)})
 
 
 BOB, CAROL = _friend("bob", 100, 30), _friend("carol", 50, 0)

@@ -25,23 +25,15 @@ from offset_ctrl.sdk import statement_pdf
 from offset_ctrl.sdk.history import collect_range, last_before, read_range
 from offset_ctrl.sdk.statement import AccountSheet, SheetRow, StatementSheet, month_bounds
 from offset_ctrl.sdk.statement_pdf import build_pdf
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import OutputAlreadyExists
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.history import EVERY_ENTRY, EntryKind, HistoryEntry, ReadHistory
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
     FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, PrivateKey, PublicKey
@@ -158,17 +150,8 @@ def test_what_is_no_month(text: str) -> None:
 
 def _node(story: list[HistoryEntry]) -> ScriptedNode:
     currencies = tuple(CurrencyConfigReport(currency, Rate(0, 0), 0, True) for currency in (FST, EUR))
-    bob = FriendReport(
-        name="bob",
-        remote_relays=(),
-        currency_configs=currencies,
-        opt_last_incoming_move_token=None,
-        liveness=FriendLivenessReport.OFFLINE,
-        channel_status=ChannelConsistentReport(()),
-        status=FriendStatusReport.ENABLED,
-    )
-    funder = FunderReport(NODE.public_key, (), PkFriendReportList((PkFriendReport(BOB, bob),)))
-    fake = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    bob = build_friend("bob", currency_configs=currencies, liveness=FriendLivenessReport.OFFLINE)
+    fake = ScriptedNode(NODE, build_report(NODE.public_key, {BOB: bob}))
     fake.extensions = Extension.HISTORY
     fake.history = story
     return fake

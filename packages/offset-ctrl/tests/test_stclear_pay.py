@@ -13,7 +13,7 @@ from offset_ctrl import connect
 from offset_ctrl.clearing.report import PlannedCircle, circles_of
 from offset_ctrl.programs.stclear.pay import CirclesNotPaid, pay, pay_circles
 from offset_ctrl.sdk.journal import Journal
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_proto.errors import InvalidInput
 from offset_proto.files import INVOICE, TICKET, Invoice
 from offset_proto.messages.app import (
@@ -26,19 +26,6 @@ from offset_proto.messages.app import (
     CreateTransaction,
     Failure,
     PaymentStatusSuccess,
-)
-from offset_proto.messages.report import (
-    ChannelConsistentReport,
-    CurrencyReport,
-    FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, PublicKey, Uid
@@ -53,10 +40,8 @@ class _Node(ScriptedNode):
     """Bob is owed 30 and Carol owes 50; what the node is asked to pay to itself is paid."""
 
     def __init__(self, *, bob: int = -30, carol: int = 50) -> None:
-        friends = PkFriendReportList(
-            tuple(PkFriendReport(key, _friend(balance)) for key, balance in ((BOB, bob), (CAROL, carol)))
-        )
-        super().__init__(NODE, NodeReport(FunderReport(US, (), friends), IndexClientReport((), None)))
+        friends = {key: build_friend("", build_ledger(FST, balance)) for key, balance in ((BOB, bob), (CAROL, carol))}
+        super().__init__(NODE, build_report(US, friends))
         self.results = lambda asked: Complete(build_commit(self.invoice(), NODE))
         self.status = lambda asked: PaymentStatusSuccess(build_receipt(self.invoice(), NODE), Uid(b"\x01" * 16))
 
@@ -78,11 +63,6 @@ class _Node(ScriptedNode):
                 await pay_circles(node, FST, circles, directory, fees_max)
 
         asyncio.run(main())
-
-
-def _friend(balance: int) -> FriendReport:
-    channel = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(balance, 0, 0)),))
-    return FriendReport("", (), (), None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
 
 
 def test_a_circle_is_paid_once(tmp_path, capsys):

@@ -25,7 +25,7 @@ from offset_ctrl.programs.stctrl.buyer import pay_invoice
 from offset_ctrl.programs.stctrl.payment_status import payment_status
 from offset_ctrl.programs.stctrl.session import CommandError
 from offset_ctrl.programs.texts import TextOutput
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt, build_report
 from offset_proto import bech32m
 from offset_proto.errors import OffsetError
 from offset_proto.files import (
@@ -57,7 +57,6 @@ from offset_proto.messages.extensions import (
 from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import NamedRelayAddress, Rate, RelayAddress
-from offset_proto.messages.report import FunderReport, IndexClientReport, NodeReport, PkFriendReportList
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, InvoiceId, NetAddress, PrivateKey, PublicKey, Uid
 from offset_proto.uri import PaymentRequest, format_uri, parse_uri, parse_uri_of
@@ -294,8 +293,7 @@ def test_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def _node(extensions: Extension = ORIGINAL) -> ScriptedNode:
     relay = NamedRelayAddress(RELAY.public_key, RELAY.address, "relay")
-    funder = FunderReport(NODE.public_key, (relay,), PkFriendReportList(()))
-    node = ScriptedNode(NODE, NodeReport(funder, IndexClientReport((), None)))
+    node = ScriptedNode(NODE, build_report(NODE.public_key, relays=(relay,)))
     node.extensions = extensions
     route = FriendsRoute((NODE.public_key, BOB, SELLER.public_key))
     node.routes = lambda asked: (MultiRoute((RouteCapacityRate(route, 1000, Rate(0, 1)),)),)

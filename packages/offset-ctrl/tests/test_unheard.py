@@ -12,36 +12,18 @@ from offset_ctrl.connection.client import NodeConnection, NotAnnounced, open_nod
 from offset_ctrl.connection.session import NodeSession
 from offset_ctrl.programs.stctrl import info
 from offset_ctrl.sdk.view import NodeView
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_ledger, build_report
 from offset_proto.messages.extensions import Extension, FollowUnheard, UnheardFriends
-from offset_proto.messages.report import (
-    ChannelConsistentReport,
-    CurrencyReport,
-    FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
-)
 from offset_proto.types import Currency, PrivateKey, PublicKey
 
 NODE, APP = (Identity(PrivateKey(bytes([n]) * 32)) for n in (1, 2))
 BOB, EVE = PublicKey(b"\x05" * 32), PublicKey(b"\x06" * 32)
 
 
-def _friend(key: PublicKey, name: str) -> PkFriendReport:
-    channel = ChannelConsistentReport((CurrencyReport(Currency("FST"), McBalanceReport(7, 0, 0)),))
-    online, enabled = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
-    return PkFriendReport(key, FriendReport(name, (), (), None, online, channel, enabled))
-
-
 def _node(*unheard: PublicKey, extensions: Extension = Extension.UNHEARD) -> ScriptedNode:
-    friends = PkFriendReportList((_friend(BOB, "bob"), _friend(EVE, "eve")))
-    node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    owing = build_ledger(Currency("FST"), 7)
+    friends = {BOB: build_friend("bob", owing), EVE: build_friend("eve", owing)}
+    node = ScriptedNode(NODE, build_report(NODE.public_key, friends))
     node.extensions, node.unheard = extensions, unheard
     return node
 

@@ -41,7 +41,7 @@ from offset_ctrl.programs.stctrl import (
 )
 from offset_ctrl.programs.stctrl.payment_files import PaymentFiles
 from offset_ctrl.programs.stctrl.session import Login, run
-from offset_ctrl.testing import ScriptedNode, build_commit
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_report
 from offset_proto.contacts import CONTACTS, Contact, ContactCurrency, ContactList
 from offset_proto.errors import OffsetError
 from offset_proto.files import (
@@ -66,18 +66,9 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RequestRoutes, RouteCapacityRate
 from offset_proto.messages.payment import Rate, RelayAddress
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
     FriendLivenessReport,
-    FriendReport,
     FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.types import Currency, InvoiceId, NetAddress, PaymentId, PrivateKey, PublicKey, Uid
 
@@ -94,11 +85,8 @@ SOON = 0.05
 
 def _node() -> ScriptedNode:
     """A friend of Bob, with a seller behind him who is asleep: nothing has an answer."""
-    bob = FriendReport(
-        "bob", (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport(()), FriendStatusReport.DISABLED
-    )
-    friends = PkFriendReportList((PkFriendReport(BOB, bob),))
-    node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    bob = build_friend("bob", status=FriendStatusReport.DISABLED)
+    node = ScriptedNode(NODE, build_report(NODE.public_key, {BOB: bob}))
     node.extensions = Extension.OPEN_PAYMENTS | Extension.EXPIRING_INVOICES | Extension.GIVE_UP
     node.routes = lambda asked: (MultiRoute((RouteCapacityRate(ROUTE, 1000, Rate(0, 1)),)),)
     return node
@@ -285,13 +273,13 @@ async def _files_locked(folder: Path) -> None:
 
 async def _new_friend_away(folder: Path) -> int | None:
     """Bob, who is disabled, owes 5; his new key is a friend already, and offline."""
-    config = (CurrencyConfigReport(BILL.currency, Rate(0, 0), 5, True),)
-    owing = ChannelConsistentReport((CurrencyReport(BILL.currency, McBalanceReport(5, 0, 0)),))
-    offline, nothing = FriendLivenessReport.OFFLINE, ChannelConsistentReport(())
-    bob = FriendReport("bob", (), config, None, offline, owing, FriendStatusReport.DISABLED)
-    robert = FriendReport("robert", (), config, None, offline, nothing, FriendStatusReport.ENABLED)
-    friends = PkFriendReportList((PkFriendReport(BOB, bob), PkFriendReport(SELLER.public_key, robert)))
-    fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    away = {
+        "currency_configs": (CurrencyConfigReport(BILL.currency, Rate(0, 0), 5, True),),
+        "liveness": FriendLivenessReport.OFFLINE,
+    }
+    bob = build_friend("bob", build_ledger(BILL.currency, 5), status=FriendStatusReport.DISABLED, **away)
+    friends = {BOB: bob, SELLER.public_key: build_friend("robert", **away)}
+    fake = ScriptedNode(NODE, build_report(NODE.public_key, friends))
     ticket = folder / "robert.friend"
     FRIEND_TICKET.save(ticket, FriendTicket(SELLER.public_key, ()))
     options = {"name": None, "count_frozen": False, "dry_run": False, "remove_old": False}
@@ -302,10 +290,8 @@ async def _new_friend_away(folder: Path) -> int | None:
 
 async def _friend_away(folder: Path) -> int | None:
     """Bob is added and enabled, and has a name that needs quoting; he does not come."""
-    offline, nothing = FriendLivenessReport.OFFLINE, ChannelConsistentReport(())
-    bob = FriendReport("b ob", (), (), None, offline, nothing, FriendStatusReport.ENABLED)
-    friends = PkFriendReportList((PkFriendReport(BOB, bob),))
-    fake = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    bob = build_friend("b ob", liveness=FriendLivenessReport.OFFLINE)
+    fake = ScriptedNode(NODE, build_report(NODE.public_key, {BOB: bob}))
     ticket = folder / "bob.friend"
     FRIEND_TICKET.save(ticket, FriendTicket(BOB, ()))
     async with _session(fake) as session:

@@ -29,7 +29,7 @@ from offset_ctrl.sdk.history import (
     read_range,
 )
 from offset_ctrl.sdk.whole_history import ArchivesDoNotFit, WholeHistory, join_history
-from offset_ctrl.testing import ScriptedNode
+from offset_ctrl.testing import ScriptedNode, build_friend, build_report
 from offset_proto.errors import OffsetError
 from offset_proto.messages.extensions import Extension
 from offset_proto.messages.history import (
@@ -43,16 +43,8 @@ from offset_proto.messages.history import (
 )
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
     FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.report_view import ReportView
 from offset_proto.types import Currency, PrivateKey, PublicKey, Uid
@@ -103,23 +95,10 @@ class _Pages:
 
 
 def _node(entries: list[HistoryEntry], archived: int = 0, key: PublicKey = NODE.public_key) -> ScriptedNode:
-    friends = tuple(
-        PkFriendReport(
-            friend,
-            FriendReport(
-                name=name,
-                remote_relays=(),
-                currency_configs=(CurrencyConfigReport(FST, Rate(0, 0), 0, True),),
-                opt_last_incoming_move_token=None,
-                liveness=FriendLivenessReport.OFFLINE,
-                channel_status=ChannelConsistentReport(()),
-                status=FriendStatusReport.ENABLED,
-            ),
-        )
-        for friend, name in ((BOB, "bob"), (EVE, "eve"))
-    )
-    report = NodeReport(FunderReport(key, (), PkFriendReportList(friends)), IndexClientReport((), None))
-    fake = ScriptedNode(NODE, report)
+    configs = (CurrencyConfigReport(FST, Rate(0, 0), 0, True),)
+    settings = {"currency_configs": configs, "liveness": FriendLivenessReport.OFFLINE}
+    friends = {friend: build_friend(name, **settings) for friend, name in ((BOB, "bob"), (EVE, "eve"))}
+    fake = ScriptedNode(NODE, build_report(key, friends))
     fake.extensions = Extension.HISTORY
     fake.history, fake.archived = list(entries), archived
     return fake

@@ -1,14 +1,15 @@
 """
 For tests of apps: a node that says what the test wants, on loopback, and proofs as a seller makes them::
 
-    node = ScriptedNode(identity, report)
+    bob = build_friend("bob", build_ledger(Currency("FST"), balance=30))
+    node = ScriptedNode(identity, build_report(identity.public_key, {key: bob}))
     node.results = lambda asked: Complete(build_commit(invoice, seller))
     async with node.serve(ticker) as ticket, connect(ticket, app, ticker=ticker) as connected:
         ...
     assert node.asked(CreateTransaction)
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -49,16 +50,94 @@ from offset_proto.messages.extensions import (
 )
 from offset_proto.messages.history import FollowHistory, HistoryEnd, HistoryEntry, HistoryPage, ReadHistory
 from offset_proto.messages.index import MultiRoute, RequestRoutes
-from offset_proto.messages.payment import Commit, Receipt, RelayAddress
-from offset_proto.messages.report import NodeReport
+from offset_proto.messages.payment import Commit, NamedIndexServerAddress, NamedRelayAddress, Receipt, RelayAddress
+from offset_proto.messages.report import (
+    ChannelConsistentReport,
+    CurrencyReport,
+    FriendLivenessReport,
+    FriendReport,
+    FriendStatusReport,
+    FunderReport,
+    IndexClientReport,
+    McBalanceReport,
+    NodeReport,
+    PkFriendReport,
+    PkFriendReportList,
+)
 from offset_proto.permissions import ExtendedPermissions
-from offset_proto.types import HashResult, InvoiceId, NetAddress, PaymentId, PlainLock, PublicKey, Signature, Uid
+from offset_proto.types import (
+    I128,
+    U128,
+    Currency,
+    HashResult,
+    InvoiceId,
+    NetAddress,
+    PaymentId,
+    PlainLock,
+    PublicKey,
+    Signature,
+    Uid,
+)
 
-__all__ = ["ScriptedNode", "build_commit", "build_receipt"]
+__all__ = ["ScriptedNode", "build_commit", "build_friend", "build_ledger", "build_receipt", "build_report"]
 
 LOCK, DEST_LOCK = PlainLock(b"\x08" * PlainLock.SIZE), PlainLock(b"\x09" * PlainLock.SIZE)
 
 R = TypeVar("R")
+
+
+def build_ledger(currency: Currency, balance: I128 = 0, *, out: U128 = 0, back: U128 = 0) -> CurrencyReport:
+    """
+    What stands with a friend in a currency, in credits.
+
+    Args:
+        currency: That both have opened.
+        balance: What the friend owes; below zero, what it is owed.
+        out, back: Frozen for what we have sent, and for what the friend has sent.
+    """
+    return CurrencyReport(currency, McBalanceReport(balance, out, back))
+
+
+def build_friend(name: str, /, *ledgers: CurrencyReport, **changes: Any) -> FriendReport:
+    """
+    A friend that is online and enabled, on a channel that works.
+
+    Args:
+        name: That its node is called by here.
+        ledgers: Of the currencies that are open.
+        changes: Fields of `FriendReport` that are to be otherwise.
+    """
+    usual: dict[str, Any] = {
+        "name": name,
+        "remote_relays": (),
+        "currency_configs": (),
+        "opt_last_incoming_move_token": None,
+        "liveness": FriendLivenessReport.ONLINE,
+        "channel_status": ChannelConsistentReport(ledgers),
+        "status": FriendStatusReport.ENABLED,
+    }
+    return FriendReport(**usual | changes)
+
+
+def build_report(
+    local: PublicKey,
+    friends: Mapping[PublicKey, FriendReport] | None = None,
+    *,
+    relays: tuple[NamedRelayAddress, ...] = (),
+    index_servers: tuple[NamedIndexServerAddress, ...] = (),
+    connected: PublicKey | None = None,
+) -> NodeReport:
+    """
+    What a node tells an app that connects.
+
+    Args:
+        local: The key of the node.
+        friends: By their keys; None: it has none.
+        relays, index_servers: That it uses.
+        connected: The index server that takes what it declares; None: none does.
+    """
+    listed = PkFriendReportList(tuple(PkFriendReport(key, friend) for key, friend in (friends or {}).items()))
+    return NodeReport(FunderReport(local, relays, listed), IndexClientReport(index_servers, connected))
 
 
 def build_receipt(invoice: Invoice, seller: Identity) -> Receipt:

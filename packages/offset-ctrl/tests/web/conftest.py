@@ -15,7 +15,7 @@ import pytest
 
 from offset_crypto.aio import Ticker
 from offset_crypto.identity import Identity
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_ctrl.web.accepting import serve_http
 from offset_ctrl.web.application import build_application
 from offset_ctrl.web.database import Database, open_database
@@ -33,18 +33,8 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
-    FriendLivenessReport,
     FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.rate import FREE
 from offset_proto.types import Currency, InvoiceId, PaymentId, PrivateKey, Uid
@@ -78,17 +68,14 @@ def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
 
 
 def _friend(name: str) -> FriendReport:
-    ledgers = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(-30, 1, 2)),))
     configs = (CurrencyConfigReport(FST, Rate(0, 1), 2**128 - 1, True),)
-    online, enabled = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
-    return FriendReport(name, (), configs, None, online, ledgers, enabled)
+    return build_friend(name, build_ledger(FST, -30, out=1, back=2), currency_configs=configs)
 
 
 @pytest.fixture
 def fake() -> ScriptedNode:
     """A node with a friend, by whose way every payment succeeds at once."""
-    friends = PkFriendReportList((PkFriendReport(BOB.public_key, _friend("bob")),))
-    node = ScriptedNode(NODE, NodeReport(FunderReport(NODE.public_key, (), friends), IndexClientReport((), None)))
+    node = ScriptedNode(NODE, build_report(NODE.public_key, {BOB.public_key: _friend("bob")}))
     node.extensions = ALL_EXTENSIONS
     route = RouteCapacityRate(FriendsRoute((NODE.public_key, SELLER.public_key)), 2**100, FREE)
     node.routes = lambda asked: (MultiRoute((route,)),)

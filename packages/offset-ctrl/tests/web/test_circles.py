@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from offset_crypto.identity import Identity
-from offset_ctrl.testing import ScriptedNode, build_commit, build_receipt
+from offset_ctrl.testing import ScriptedNode, build_commit, build_friend, build_ledger, build_receipt, build_report
 from offset_ctrl.web import circle_runs
 from offset_proto.files import Invoice
 from offset_proto.messages.app import (
@@ -22,18 +22,7 @@ from offset_proto.messages.friend import FriendsRoute
 from offset_proto.messages.index import Edge, MultiRoute, RouteCapacityRate
 from offset_proto.messages.payment import Rate
 from offset_proto.messages.report import (
-    ChannelConsistentReport,
     CurrencyConfigReport,
-    CurrencyReport,
-    FriendLivenessReport,
-    FriendReport,
-    FriendStatusReport,
-    FunderReport,
-    IndexClientReport,
-    McBalanceReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
 )
 from offset_proto.text import format_b64
 from offset_proto.types import Currency, PrivateKey, PublicKey, Uid
@@ -50,17 +39,13 @@ ONE = {"currency": "FST", "amount": "40", "out": "bob", "back": "carol"}
 
 def _friend(name, balance):
     config = CurrencyConfigReport(FST, Rate(0, 0), 100, True)
-    channel = ChannelConsistentReport((CurrencyReport(FST, McBalanceReport(balance, 0, 0)),))
-    return FriendReport(name, (), (config,), None, FriendLivenessReport.ONLINE, channel, FriendStatusReport.ENABLED)
+    return build_friend(name, build_ledger(FST, balance), currency_configs=(config,))
 
 
 @pytest.fixture
 def fake():
     """Bob owes 60 and Carol is owed 50; what is paid around is paid."""
-    friends = (PkFriendReport(BOB, _friend("bob", 60)), PkFriendReport(CAROL, _friend("carol", -50)))
-    node = ScriptedNode(
-        NODE, NodeReport(FunderReport(US, (), PkFriendReportList(friends)), IndexClientReport((), None))
-    )
+    node = ScriptedNode(NODE, build_report(US, {BOB: _friend("bob", 60), CAROL: _friend("carol", -50)}))
     node.extensions = Extension.EXPIRING_INVOICES
 
     def routes(asked):

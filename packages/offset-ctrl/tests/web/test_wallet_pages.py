@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from offset_ctrl.testing import build_commit, build_receipt
+from offset_ctrl.testing import build_commit, build_friend, build_receipt, build_report
 from offset_ctrl.web.wallet.visits import FIELDS_MAX
 from offset_proto.files import COMMIT, FRIEND_TICKET, INVOICE, RECEIPT, FriendTicket
 from offset_proto.messages.app import (
@@ -37,16 +37,9 @@ from offset_proto.messages.report import (
     ChannelConsistentReport,
     ChannelInconsistentReport,
     CurrencyConfigReport,
-    FriendLivenessReport,
-    FriendReport,
     FriendStatusReport,
     FunderMutationReport,
-    FunderReport,
     IndexClientMutationReport,
-    IndexClientReport,
-    NodeReport,
-    PkFriendReport,
-    PkFriendReportList,
     PkFriendReportMutation,
     RemoveFriendReport,
     ResetTermsReport,
@@ -64,11 +57,7 @@ HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
 
 def _set_friend(fake, web, **changes):
     """What the node reports of its only friend."""
-    report = FriendReport(
-        "bob", (), (), None, FriendLivenessReport.ONLINE, ChannelConsistentReport(()), FriendStatusReport.ENABLED
-    )
-    friends = PkFriendReportList((PkFriendReport(web.BOB.public_key, replace(report, **changes)),))
-    fake._report = NodeReport(FunderReport(web.NODE.public_key, (), friends), IndexClientReport((), None))
+    fake._report = build_report(web.NODE.public_key, {web.BOB.public_key: build_friend("bob", **changes)})
 
 
 def _carry_out(asked):

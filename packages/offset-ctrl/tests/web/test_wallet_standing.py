@@ -2,6 +2,7 @@
 
 import pytest
 
+from offset_ctrl.testing import build_friend, build_ledger
 from offset_ctrl.web.wallet.standing import BAR_HALF, Terms, build_friendship, sum_up
 from offset_proto.messages.friend import CurrencyBalance
 from offset_proto.messages.payment import Rate
@@ -11,7 +12,6 @@ from offset_proto.messages.report import (
     CurrencyConfigReport,
     CurrencyReport,
     FriendLivenessReport,
-    FriendReport,
     FriendStatusReport,
     McBalanceReport,
     ResetTermsReport,
@@ -24,13 +24,14 @@ ONLINE, ENABLED = FriendLivenessReport.ONLINE, FriendStatusReport.ENABLED
 
 
 def _friend(status, configs=(), liveness=ONLINE, wanted=ENABLED):
-    return build_friendship(KEY, FriendReport("bob", (), configs, None, liveness, status, wanted))
+    settings = {"currency_configs": configs, "liveness": liveness, "channel_status": status, "status": wanted}
+    return build_friendship(KEY, build_friend("bob", **settings))
 
 
 def _with(balance, limit, currency=FST):
-    ledger = CurrencyReport(currency, McBalanceReport(balance, 0, 0))
     return _friend(
-        ChannelConsistentReport((ledger,)), (CurrencyConfigReport(currency, Rate(0, 0), limit, is_open=True),)
+        ChannelConsistentReport((build_ledger(currency, balance),)),
+        (CurrencyConfigReport(currency, Rate(0, 0), limit, is_open=True),),
     )
 
 
