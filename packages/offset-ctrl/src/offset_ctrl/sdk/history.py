@@ -3,7 +3,9 @@ The history of a node as an app reads it: entries one after the other, each once
 
 The app's place is one number, that of the last entry which it has dealt with. Every page is asked for from there on, so
 it does not matter over which connection it comes, or how often it is asked for: what a page holds was stored before,
-and never changes. Where the history is followed, the node says how far it goes, and the next page is asked for then.
+and never changes. Only a node that has forgotten something gives numbers again, in another timeline (`HistoryPlace`);
+then what is read ends with an error. Where the history is followed, the node says how far it goes, and the next page is
+asked for then.
 
     place ---- page ----> entries, new place ---- nothing more? ----> wait until the node says a greater number
 

@@ -216,10 +216,13 @@ class Payments:
         task = asyncio.create_task(self._watch(payment))
         self._tasks.add(task)
         task.add_done_callback(self._watched)
-        purpose = self._requests.of(payment.invoice).description
-        noting = asyncio.create_task(note_purpose(self._node, payment.payment_id, purpose))
+        # It begins when whoever has started the payment has kept what that is for, and only paid requests are kept.
+        noting = asyncio.create_task(self._note(payment))
         self._tasks.add(noting)
         noting.add_done_callback(self._tasks.discard)
+
+    async def _note(self, payment: Payment) -> None:
+        await note_purpose(self._node, payment.payment_id, lambda: self._requests.of(payment.invoice).description)
 
     def _watched(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

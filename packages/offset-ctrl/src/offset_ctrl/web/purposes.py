@@ -1,6 +1,7 @@
 """What a payment is for, kept by the node as a note: its own history, and the pages of other apps, show it then."""
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from offset_ctrl.sdk.history import note_of
@@ -15,15 +16,22 @@ __all__ = ["note_purpose"]
 log: Final = logging.getLogger("offset.web")
 
 
-async def note_purpose(node: Node, subject: InvoiceId | PaymentId, description: str | None) -> None:
+async def note_purpose(node: Node, subject: InvoiceId | PaymentId, find: Callable[[], str | None]) -> None:
     """
     Have the node keep what an invoice or a payment is for, where it keeps notes; otherwise nothing happens.
 
-    It is a note and no more: where it can not be kept, that is told in the log, and the payment goes on.
+    It is a note and no more: where it can not be found or kept, that is told in the log, and the payment goes on.
+
+    Args:
+        node: Where it is kept.
+        subject: What it is noted to.
+        find: What is known of it here; None: nothing.
     """
-    if description is None or Extension.HISTORY not in node.extensions:
+    if Extension.HISTORY not in node.extensions:
         return
     try:
-        await node.set_note(subject, note_of(description))
+        description = find()
+        if description is not None:
+            await node.set_note(subject, note_of(description))
     except OffsetError as error:
         log.warning("what %s is for was not noted: %s", format_b64(subject), error)

@@ -186,13 +186,10 @@ async def settle(
         NotPermitted: It does not let this server sell.
     """
     endings = {row.invoice.invoice_id: InvoiceEnding.UNKNOWN for row in rows}
-    numbers = {
-        row.invoice.invoice_id: row.after
-        for row in rows
-        if node.untold.get(format_b64(row.invoice.invoice_id)) not in ((True,) if pages_max is None else (True, False))
-    }
-    if numbers:
-        endings |= await node.node.invoice_endings(numbers, pages_max=pages_max)
+    asked = [row for row in rows if _may_tell(node, row, is_bounded=pages_max is not None)]
+    places = {row.invoice.invoice_id: row.after for row in asked}
+    if places:
+        endings |= await node.node.invoice_endings(places, pages_max=pages_max)
     is_changed = [_settle(desk, row, endings[row.invoice.invoice_id]) for row in rows]
     if Extension.COLLECTED in node.node.extensions:  # otherwise, what is unknown may be open
         for each, ending in endings.items():
@@ -202,6 +199,12 @@ async def settle(
     if any(is_changed):
         desk.bell.ring()
     return endings
+
+
+def _may_tell(node: WebNode, row: InvoiceRow, *, is_bounded: bool) -> bool:
+    """Whether the node may tell more of an invoice than when it was asked last over this connection."""
+    is_read = node.untold.get(format_b64(row.invoice.invoice_id))
+    return is_read is None or not (is_read or is_bounded)
 
 
 def _settle(desk: Desk, row: InvoiceRow, ending: InvoiceEnding) -> bool:

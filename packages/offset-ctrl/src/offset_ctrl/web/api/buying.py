@@ -48,11 +48,11 @@ async def create_payment(call: Call, query: PaymentQuery, body: forms.NewPayment
     for it, it is delivered there. The same key gives the same payment, also after a crash, and never a second one.
     """
     request, fees_max = views.read_asked(body), views.read_amount(body.fees_max)
-    if request.description is not None:
-        call.desk.requests.keep(request)
     row, is_new = call.node.payments.start(
         call.visitor, call.key, request.invoice, fees_max, body.timeout, delivery=request.delivery
     )
+    if request.description is not None:
+        call.desk.requests.keep(request)
     await _wait(call, row.payment_id, query)
     return view(call, _find(call, row.payment_id)), is_new
 

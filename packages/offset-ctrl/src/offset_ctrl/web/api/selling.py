@@ -71,9 +71,10 @@ async def create_invoice(call: Call, body: invoice_forms.NewInvoice) -> tuple[in
         call.desk.requests.keep(PaymentRequest(row.invoice, body.description, call.desk.delivery, row.expires))
     if row.state is InvoiceState.ADDING:
         await _add(call, row, body.expires_in)
-    lacks = describe_shortfall(node.node.report, currency, amount) if call.visitor.grants.has(Scope.READ) else None
-    if is_new and lacks is not None:
-        call.hints.append(lacks)
+    if is_new and call.visitor.grants.has(Scope.READ):
+        lacks = describe_shortfall(node.node.report, currency, amount)
+        if lacks is not None:
+            call.hints.append(lacks)
     return await report(call, _find(call, format_b64(row.invoice.invoice_id))), is_new
 
 
@@ -91,7 +92,7 @@ async def _add(call: Call, row: InvoiceRow, expires_in: int | None) -> None:
         await call.node.node.create_invoice(
             wanted.currency, wanted.dest_payment, expires=expires_in, invoice_id=wanted.invoice_id
         )
-        await note_purpose(call.node.node, wanted.invoice_id, request_of(call.desk, row).description)
+        await note_purpose(call.node.node, wanted.invoice_id, lambda: request_of(call.desk, row).description)
         book.change(invoice_id, InvoiceState.OPEN)
     call.desk.bell.ring()
 

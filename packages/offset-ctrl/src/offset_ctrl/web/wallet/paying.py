@@ -77,11 +77,11 @@ async def pay(visit: Visit) -> Answer:
     node, request = visit.web_node, take_request(visit.text("text"))
     fees_max = take_amount(visit.text("fees_max"), "the most that mediators may take")
     row = _under_way(visit, request.invoice)
-    visit.desk.requests.keep(request)
     if row is None:
         row, _ = node.payments.start(
             visit.call.visitor, visit.call.key, request.invoice, fees_max, PAY_SECONDS, delivery=request.delivery
         )
+    visit.desk.requests.keep(request)
     return Gone(item_path(node, "payments", row.payment_id))
 
 
